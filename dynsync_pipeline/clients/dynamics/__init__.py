@@ -1,0 +1,1 @@
+"""The Dataverse Web API: auth, protocol (bytes in, page or named error out), client."""

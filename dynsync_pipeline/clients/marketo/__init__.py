@@ -1,0 +1,1 @@
+"""The Marketo REST and bulk APIs: auth, protocol (bytes in, page or named error out), client."""

@@ -1,0 +1,170 @@
+"""Every error DynSync raises on purpose. One sentence each, safe to print: no secret, e-mail address or whole record.
+
+DynSyncError                 carries `retry_helps` and `next_step`
+├── SettingsWrong            a setting is missing or contradicts another
+├── FieldMapWrong            a line of the field map cannot be used
+├── CycleRunning             another process holds the cycle lock
+├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
+├── GuardStopped             what was seen is too unlikely to act on; nothing was written
+├── PlanStale                write back was asked for a plan of another cycle
+└── ApiError                 a remote system said no; carries `system`, `request`, `code`, `retry_after_s`
+    ├── Unreachable          no connection: name, port, TLS or proxy
+    ├── TimedOut             no answer in time; a write may or may not have been applied
+    ├── SignInRefused        address, tenant, client id, secret, certificate or password refused
+    ├── AccessDenied         signed in, but the privilege is missing
+    ├── BudgetSpent          the daily or per-window call budget is used up
+    ├── RateLimited          the server asked to slow down longer than the retry budget allows
+    ├── ServerFailed         5xx or a vendor's transient code, after the retries
+    ├── RequestRefused       the request itself is wrong (400s); carries `field` where the vendor names one
+    │   └── ColumnUnknown    a selected column or field does not exist
+    ├── CursorExpired        change tracking must start anew with a full read
+    ├── ChangedMeanwhile     If-Match failed: somebody edited the record after it was read
+    ├── RecordMissing        the record does not exist
+    ├── RecordExists         a create met an existing key
+    └── AnswerUnreadable     the body is not what the protocol promises (half a page, a proxy's page)
+"""
+
+from __future__ import annotations
+
+
+class DynSyncError(Exception):
+    """Base of all errors raised on purpose.
+
+    `retry_helps` says whether the same call may succeed later with nobody acting;
+    `next_step` is one sentence to the user, or empty where the message says it all.
+    """
+
+    retry_helps = False
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+
+class SettingsWrong(DynSyncError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class FieldMapWrong(DynSyncError):
+    """A line of the field map cannot be used; the message names file, line and column."""
+
+
+class CycleRunning(DynSyncError):
+    """Another process holds the cycle lock; nothing was read or written."""
+
+    retry_helps = True
+
+
+class StorageFailed(DynSyncError):
+    """The working file, the snapshot or the data folder cannot be used."""
+
+
+class GuardStopped(DynSyncError):
+    """The cycle stopped before any remote write, because what it saw is too unlikely to act on."""
+
+
+class PlanStale(DynSyncError):
+    """Write back was asked to send a plan that the running cycle did not make."""
+
+
+class ApiError(DynSyncError):
+    """A remote system refused or failed a request.
+
+    `system` is `dynamics` or `marketo`, `request` is verb and path without query or values, `code` the vendor's code
+    (`0x80040217`, `606`, `AADSTS7000215`), `status` the HTTP status if there was one, `retry_after_s` seconds or None,
+    `field` the vendor's name of the column at fault where the answer names one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        system: str,
+        request: str,
+        code: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        field: str | None = None,
+        next_step: str = "",
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.system = system
+        self.request = request
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.field = field
+
+
+class Unreachable(ApiError):
+    """No connection could be made; nothing was applied."""
+
+    retry_helps = True
+
+
+class TimedOut(ApiError):
+    """No answer in time, or the connection broke while waiting: a write may or may not have been applied."""
+
+    retry_helps = True
+
+
+class SignInRefused(ApiError):
+    """The identity provider refused the credentials, or a fresh token was refused."""
+
+
+class AccessDenied(ApiError):
+    """Signed in, but a privilege or permission is missing."""
+
+
+class BudgetSpent(ApiError):
+    """The call budget of the day is used up; it comes back at the vendor's midnight."""
+
+    retry_helps = True
+
+
+class RateLimited(ApiError):
+    """The server asked to slow down for longer than this call may wait."""
+
+    retry_helps = True
+
+
+class ServerFailed(ApiError):
+    """The server failed (5xx, or a vendor's transient code) also after the retries."""
+
+    retry_helps = True
+
+
+class RequestRefused(ApiError):
+    """The server refused the content of the request; sending it again gives the same answer."""
+
+
+class ColumnUnknown(RequestRefused):
+    """A column or field that was asked for does not exist; `field` names it where the answer does."""
+
+
+class CursorExpired(ApiError):
+    """The change-tracking cursor is no longer valid; a full read must follow (R86: absence is no deletion)."""
+
+
+class ChangedMeanwhile(ApiError):
+    """If-Match failed: the record was edited after it was read."""
+
+    retry_helps = True
+
+
+class RecordMissing(ApiError):
+    """The addressed record does not exist."""
+
+
+class RecordExists(ApiError):
+    """A create met a record with the same key."""
+
+
+class AnswerUnreadable(ApiError):
+    """The body is not what the protocol promises: half a page, or a proxy's own page."""
+
+    retry_helps = True

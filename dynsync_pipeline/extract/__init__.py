@@ -1,0 +1,1 @@
+"""Step 1, systems -> inbox and mirrors. Next step downstream: `reconcile`."""

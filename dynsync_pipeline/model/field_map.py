@@ -1,0 +1,180 @@
+"""The field map: one row of data per synced field. Adding a field adds a row here; no rule changes.
+
+Not here: lengths and option labels (Dynamics metadata, read by `extract/`), the fields the sync owns (`settings.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.records import TABLES, RecordType
+
+COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
+_MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_DYNAMICS_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class FieldType(StrEnum):
+    """How values of a field are compared (R45) and typed in the snapshot."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+    CHOICE = "choice"  # an option number in Dynamics, its label in Marketo (R33)
+
+
+class Direction(StrEnum):
+    """Which way a field's updates travel."""
+
+    BOTH = "both"
+    TO_MARKETO = "to_marketo"
+    TO_DYNAMICS = "to_dynamics"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One synced field of one record type."""
+
+    record_type: RecordType
+    marketo_field: str
+    dynamics_column: str
+    type: FieldType
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """All enabled rows, in file order."""
+
+    fields: tuple[Field, ...]
+
+    def of(self, *record_types: RecordType) -> tuple[Field, ...]:
+        """The fields of these record types."""
+        return tuple(field for field in self.fields if field.record_type in record_types)
+
+    @cached_property
+    def person_fields(self) -> dict[str, FieldType]:
+        """Marketo names of the person-level fields with their type: those of contacts and leads."""
+        return {field.marketo_field: field.type for field in self.of(RecordType.CONTACT, RecordType.LEAD)}
+
+    @cached_property
+    def company_fields(self) -> dict[str, FieldType]:
+        """Marketo names of the company fields with their type: those of accounts."""
+        return {field.marketo_field: field.type for field in self.of(RecordType.ACCOUNT)}
+
+    def without(self, gone: Iterable[Field]) -> FieldMap:
+        """The map less the fields that a system no longer offers (R107)."""
+        parked = set(gone)
+        return FieldMap(tuple(field for field in self.fields if field not in parked))
+
+
+def load_field_map(path: Path | None = None) -> FieldMap:
+    """Read the field map at `path`, or the one in the package.
+
+    Raises: FieldMapWrong with file, line and column of the first fault.
+    """
+    if path is None:
+        name, text = (
+            "default_field_map.csv",
+            files("dynsync_pipeline.model").joinpath("default_field_map.csv").read_text("utf-8"),
+        )
+    else:
+        name = path.name
+        try:
+            text = path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FieldMapWrong(
+                f"The field map {path} cannot be read: {type(error).__name__}.",
+                next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
+            ) from None
+    return parse_field_map(text, name)
+
+
+def parse_field_map(text: str, name: str) -> FieldMap:
+    """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong."""
+    rows = csv.DictReader(io.StringIO(text))
+    if tuple(rows.fieldnames or ()) != COLUMNS:
+        raise FieldMapWrong(
+            f"{name}, line 1: the columns are {', '.join(rows.fieldnames or ()) or 'missing'}.",
+            next_step=f"They must be {', '.join(COLUMNS)}, in this order.",
+        )
+    found: list[Field] = []
+    for row in rows:
+        where = f"{name}, line {rows.line_num}"
+        if None in row or None in row.values():
+            raise FieldMapWrong(f"{where}: has not {len(COLUMNS)} columns.", next_step="Write one value per column.")
+        values = {column: (row[column] or "").strip() for column in COLUMNS}
+        field = _field(values, where)
+        _refuse_repetition(field, found, where)
+        if _choice(values, "enabled", ("true", "false"), where) == "true":
+            found.append(field)
+    if not found:
+        raise FieldMapWrong(f"{name}: no field is enabled.", next_step="Set `enabled` to true on at least one line.")
+    return FieldMap(tuple(found))
+
+
+def _field(values: dict[str, str], where: str) -> Field:
+    for column, pattern in (("marketo_field", _MARKETO_NAME), ("dynamics_column", _DYNAMICS_NAME)):
+        if not pattern.fullmatch(values[column]):
+            raise FieldMapWrong(
+                f"{where}, {column}: {values[column]!r} is not a name.",
+                next_step="Use the REST name in Marketo and the lower-case logical name in Dynamics.",
+            )
+    record_type = RecordType(_choice(values, "record_type", tuple(RecordType), where))
+    direction = Direction(_choice(values, "direction", tuple(Direction), where))
+    if record_type is RecordType.ACCOUNT and direction is not Direction.TO_MARKETO:
+        raise FieldMapWrong(
+            f"{where}, direction: {direction} on an account.",
+            next_step="Accounts go to Marketo only (R51): use to_marketo.",
+        )
+    if values["dynamics_column"] == "statecode" and direction is not Direction.TO_MARKETO:
+        raise FieldMapWrong(f"{where}, direction: statecode goes to Marketo only (R130).", next_step="Use to_marketo.")
+    if values["dynamics_column"] == TABLES[record_type].id_column:
+        raise FieldMapWrong(f"{where}, dynamics_column: the key is always synced.", next_step="Remove the line.")
+    return Field(
+        record_type,
+        values["marketo_field"],
+        values["dynamics_column"],
+        FieldType(_choice(values, "type", tuple(FieldType), where)),
+        direction,
+    )
+
+
+def _choice(values: dict[str, str], column: str, allowed: tuple[str, ...], where: str) -> str:
+    if values[column] not in allowed:
+        raise FieldMapWrong(f"{where}, {column}: {values[column]!r}.", next_step=f"Use one of {', '.join(allowed)}.")
+    return values[column]
+
+
+def _refuse_repetition(field: Field, found: list[Field], where: str) -> None:
+    for other in found:
+        if other.marketo_field == field.marketo_field and other.record_type == field.record_type:
+            raise FieldMapWrong(
+                f"{where}: {field.marketo_field} is mapped twice for {field.record_type}s.", next_step="Keep one."
+            )
+        if (
+            other.dynamics_column == field.dynamics_column
+            and other.record_type == field.record_type
+            and Direction.TO_MARKETO not in (other.direction, field.direction)
+        ):
+            raise FieldMapWrong(
+                f"{where}: two Marketo fields would write {field.dynamics_column} of {field.record_type}s (R129).",
+                next_step="Give one of them the direction to_marketo.",
+            )
+        if other.marketo_field == field.marketo_field and other.type != field.type:
+            raise FieldMapWrong(
+                f"{where}, type: {field.marketo_field} is {other.type} on {other.record_type}s and {field.type} here.",
+                next_step="A Marketo field has one type.",
+            )

@@ -1,0 +1,41 @@
+"""The three record types of Dynamics and where each lives on the wire. Not here: which of their columns are synced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RecordType(StrEnum):
+    """A kind of Dynamics record; people in Marketo are of type lead, contact or neither."""
+
+    ACCOUNT = "account"
+    CONTACT = "contact"
+    LEAD = "lead"
+
+
+PERSON_TYPES = (RecordType.CONTACT, RecordType.LEAD)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Dynamics table: logical name, entity set, primary key, and the columns read beside the mapped ones."""
+
+    record_type: RecordType
+    entity_set: str
+    id_column: str
+    system_columns: tuple[str, ...]
+
+    @property
+    def mirror(self) -> str:
+        """The table of the working file that holds this table as last seen."""
+        return f"mirror.dynamics_{self.entity_set}"
+
+
+TABLES = {
+    RecordType.ACCOUNT: Table(RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode")),
+    RecordType.CONTACT: Table(
+        RecordType.CONTACT, "contacts", "contactid", ("createdon", "modifiedon", "statecode", "_parentcustomerid_value")
+    ),
+    RecordType.LEAD: Table(RecordType.LEAD, "leads", "leadid", ("createdon", "modifiedon", "statecode")),
+}

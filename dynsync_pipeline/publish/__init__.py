@@ -1,0 +1,1 @@
+"""Step 4, what people read: the snapshot. Nothing reads back from here."""

@@ -1,0 +1,167 @@
+"""Every setting, typed and read once, from the environment or a `.env` file (prefix `DYNSYNC_`).
+
+What does not belong here: which fields are synced (the field map, `model/field_map.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dynsync_pipeline.errors import SettingsWrong
+
+PREFIX = "DYNSYNC_"
+
+
+class Settings(BaseSettings):
+    """All settings of one installation; secrets print as `**********`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    data_dir: Path = Field(Path("data"), description="Folder of the working file, the snapshot and the lock.")
+    field_map: Path | None = Field(None, description="CSV of the synced fields; empty: the one in the package.")
+
+    dynamics_url: str = Field("", description="https://ORG.crm.dynamics.com, without a path.")
+    dynamics_authority: str = Field(
+        "https://login.microsoftonline.com", description="Sign-in host, without the tenant."
+    )
+    dynamics_tenant_id: str = Field("", description="Directory (tenant) id of the app registration.")
+    dynamics_client_id: str = Field("", description="Application (client) id of the app registration.")
+    dynamics_client_secret: SecretStr | None = Field(
+        None, description="Client secret; or a certificate; or a user name."
+    )
+    dynamics_certificate_file: Path | None = Field(None, description="PEM file with private key and certificate.")
+    dynamics_certificate_passphrase: SecretStr | None = Field(None, description="Passphrase of that private key.")
+    dynamics_username: str = Field("", description="Sync user, for sign-in by user name and password.")
+    dynamics_password: SecretStr | None = Field(None, description="Password of that user.")
+    dynamics_calls_per_day: int = Field(100_000, gt=0, description="Requests DynSync may send to Dynamics in 24 hours.")
+
+    marketo_url: str = Field("", description="https://MUNCHKIN.mktorest.com; a trailing /rest is understood.")
+    marketo_client_id: str = Field("", description="Client id of the custom service in LaunchPoint.")
+    marketo_client_secret: SecretStr | None = Field(None, description="Client secret of that service.")
+    marketo_calls_per_day: int = Field(25_000, gt=0, description="Calls DynSync may send to Marketo in 24 hours.")
+    marketo_calls_per_20_s: int = Field(50, gt=0, le=100, description="Calls DynSync may send in any 20 seconds.")
+    marketo_oldest_person: str = Field(
+        "2010-01-01", description="Date before which no person was created; the first load starts there."
+    )
+    marketo_poll_s: float = Field(
+        60.0, gt=0, description="Seconds between looks at a bulk export; Marketo refreshes once a minute."
+    )
+
+    marketo_field_lead_id: str = Field("dynamicsLeadId", description="Marketo field with the id of the Dynamics lead.")
+    marketo_field_contact_id: str = Field("dynamicsContactId", description="Marketo field with the id of the contact.")
+    marketo_field_type: str = Field("dynamicsType", description="Marketo field with Lead, Contact or nothing.")
+    marketo_field_is_deleted: str = Field("dynamicsIsDeleted", description="Marketo field: deleted in Dynamics.")
+    marketo_field_created_on: str = Field("dynamicsCreatedOn", description="Marketo field: created in Dynamics at.")
+
+    first_load: Literal["refuse", "create", "adopt"] = Field(
+        "refuse", description="What a first cycle does when Marketo already holds people that DynSync does not know."
+    )
+    max_creates: int = Field(
+        1_000, ge=0, description="More new people than this in a later cycle stop it before any write."
+    )
+    pause_s: float = Field(300.0, ge=0, description="Seconds from the end of a cycle to the start of the next (R2).")
+    cycle_limit_s: float = Field(21_600.0, gt=0, description="A cycle longer than this is ended as hung.")
+
+    ca_file: Path | None = Field(
+        None, description="PEM file of extra certificate authorities, for emulators or a proxy."
+    )
+    request_timeout_s: float = Field(120.0, gt=0, description="Total time limit of one request, answer included.")
+    retry_limit_s: float = Field(300.0, ge=0, description="Longest time spent on retrying one request.")
+
+    @field_validator("dynamics_url", "dynamics_authority", "marketo_url")
+    @classmethod
+    def _origin_only(cls, value: str) -> str:
+        value = value.strip().rstrip("/").removesuffix("/rest")
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("https", "http") or not parts.hostname):
+            raise ValueError("must be an address such as https://example.com")
+        if value and (parts.path or parts.query):
+            raise ValueError("must be the address of the host alone, without a path")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("must start with https://; plain http would send tokens in the clear")
+        return value
+
+    @field_validator("marketo_oldest_person")
+    @classmethod
+    def _a_date(cls, value: str) -> str:
+        return date.fromisoformat(value).isoformat()
+
+    @model_validator(mode="after")
+    def _one_way_to_sign_in(self) -> Self:
+        ways = [bool(self.dynamics_client_secret), bool(self.dynamics_certificate_file), bool(self.dynamics_username)]
+        if sum(ways) > 1:
+            raise ValueError(
+                "give one of dynamics_client_secret, dynamics_certificate_file, dynamics_username, not several"
+            )
+        return self
+
+    @property
+    def working_file(self) -> Path:
+        """The DuckDB file only a cycle opens."""
+        return self.data_dir / "dynsync.duckdb"
+
+    @property
+    def snapshot_file(self) -> Path:
+        """The DuckDB file analysts read at any moment."""
+        return self.data_dir / "snapshot.duckdb"
+
+    @property
+    def lock_file(self) -> Path:
+        """The file whose `flock` is the right to run a cycle."""
+        return self.data_dir / "cycle.lock"
+
+    @property
+    def names_a_system(self) -> bool:
+        """Whether any address was given; if none, `make dev` starts the emulators."""
+        return bool(self.dynamics_url or self.marketo_url)
+
+    def require_systems(self) -> None:
+        """Raise `SettingsWrong` naming every setting a cycle needs and does not have."""
+        missing = [
+            name
+            for name in ("dynamics_url", "dynamics_tenant_id", "dynamics_client_id", "marketo_url", "marketo_client_id")
+            if not getattr(self, name)
+        ]
+        if not (self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username):
+            missing.append("dynamics_client_secret (or dynamics_certificate_file, or dynamics_username)")
+        if self.dynamics_username and not self.dynamics_password:
+            missing.append("dynamics_password")
+        if not self.marketo_client_secret:
+            missing.append("marketo_client_secret")
+        if missing:
+            names = ", ".join(PREFIX + name.upper() for name in missing)
+            raise SettingsWrong(
+                f"Not set: {names}.",
+                next_step="Set them in the environment or in .env (see .env.example); `dynsync demo` needs none.",
+            )
+
+
+def load_settings(env_file: Path | None = None) -> Settings:
+    """Read the settings of this process; `env_file` replaces `.env`.
+
+    Raises: SettingsWrong, naming each setting at fault and never its value.
+    """
+    try:
+        return Settings(_env_file=env_file) if env_file else Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"])
+            + fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsWrong(
+            f"Settings cannot be used: {faults}.", next_step="Correct the environment or .env."
+        ) from None

@@ -1,0 +1,1 @@
+"""The only code that opens DuckDB: connection, cycle lock, migrations, columns driven by the field map."""
