@@ -1,1 +1,4 @@
-"""HTTP only: transport, and one client per system. Not here: what the answers mean for the sync (`extract/`, `write_back/`)."""
+"""HTTP only: transport, and one client per system.
+
+Not here: what the answers mean for the sync (`extract/`, `write_back/`).
+"""

@@ -1,0 +1,126 @@
+"""`$batch` as text and bytes (protocol sheet 5.4): many PATCHes in one request, one answer part each. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dynsync_pipeline.clients.dynamics.protocol import (
+    API_PATH,
+    SYSTEM,
+    Column,
+    RecordWrite,
+    RowReader,
+    Unreadable,
+    WriteResult,
+    guid,
+    select_of,
+)
+from dynsync_pipeline.clients.dynamics.refusals import refusal
+from dynsync_pipeline.clients.transport import Reply
+from dynsync_pipeline.errors import AnswerUnreadable, TimedOut
+from dynsync_pipeline.model.records import Table
+
+LARGEST_BATCH = 1000  # operations
+_BOUNDARY = re.compile(r'boundary="?([^";,\s]+)"?', re.IGNORECASE)
+
+
+class Cut(ValueError):
+    """The answer ends before its closing boundary."""
+
+
+def batch_body(table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite], boundary: str) -> bytes:
+    """The body that updates (`If-Match`) or creates (`If-None-Match: *`) these records and asks for them back.
+
+    Raises: ValueError for an id that is no GUID, an etag with a line break, or more writes than a batch may hold.
+    """
+    if len(writes) > LARGEST_BATCH:
+        raise ValueError(f"a batch holds at most {LARGEST_BATCH} writes, not {len(writes)}")
+    lines = []
+    for write in writes:
+        condition = "If-None-Match: *" if write.etag is None else f"If-Match: {write.etag}"
+        if "\r" in condition or "\n" in condition:
+            raise ValueError("an etag with a line break")
+        lines += [
+            f"--{boundary}",
+            "Content-Type: application/http",
+            "Content-Transfer-Encoding: binary",
+            "",
+            f"PATCH {API_PATH}/{table.entity_set}({guid(write.id)})?{select_of(columns)} HTTP/1.1",
+            "Content-Type: application/json",
+            "Accept: application/json",
+            "Prefer: return=representation",
+            condition,
+            "",
+            write.body,
+        ]
+    return "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
+
+
+def batch_results(
+    reply: Reply, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]
+) -> list[WriteResult]:
+    """One result per write, in order. Raises: TimedOut if the answer was cut, because then the outcome is unknown."""
+    request = f"PATCH {API_PATH}/{table.entity_set}"
+    try:
+        parts = answer_parts(reply)
+    except Cut:
+        parts = []
+    if len(parts) != len(writes):
+        raise TimedOut(
+            f"Dynamics answered {len(parts)} of the {len(writes)} operations of a batch; the outcome is unknown.",
+            system=SYSTEM,
+            request=f"POST {API_PATH}/$batch",
+        )
+    reader = RowReader(table, columns)
+    return [_result(part, write, reader, request) for part, write in zip(parts, writes, strict=True)]
+
+
+def _result(part: Reply, write: RecordWrite, reader: RowReader, request: str) -> WriteResult:
+    if not 200 <= part.status < 300:
+        error = refusal(part, request, record_id=write.id, is_create=write.etag is None)
+        return WriteResult(write.id, None, error)
+    try:
+        return WriteResult(write.id, reader.read_one(part.body), None)
+    except (msgspec.DecodeError, Unreadable) as fault:
+        unreadable = AnswerUnreadable(
+            f"Dynamics took a write, but did not show the record as asked ({fault}).", system=SYSTEM, request=request
+        )
+        return WriteResult(write.id, None, unreadable)
+
+
+def answer_parts(reply: Reply) -> list[Reply]:
+    """The answers inside a multipart answer, in order. Raises: Cut, if it is incomplete or is none."""
+    found = _BOUNDARY.search(reply.headers.get("content-type", ""))
+    if found is None:
+        raise Cut
+    edge = b"--" + found[1].encode()
+    # A boundary stands at the start of a line; the body may begin with one.
+    pieces = re.split(rb"(?:^|\r?\n)" + re.escape(edge), reply.body)
+    if not pieces[-1].startswith(b"--"):
+        raise Cut
+    return [_part(piece) for piece in pieces[1:-1]]
+
+
+def _part(piece: bytes) -> Reply:
+    """The HTTP answer inside one part: part headers, status line, headers, body."""
+    _, inner = _head_and_rest(piece.lstrip(b" \t").lstrip(b"\r\n"))
+    head, body = _head_and_rest(inner)
+    status_line, *lines = head.split("\n")
+    fields = status_line.split(" ", 2)
+    if len(fields) < 2 or not fields[0].startswith("HTTP/") or not fields[1].isdigit():
+        raise Cut
+    return Reply(int(fields[1]), _headers(lines), body.strip())
+
+
+def _head_and_rest(text: bytes) -> tuple[str, bytes]:
+    found = re.search(rb"\r?\n\r?\n", text)
+    head, rest = (text[: found.start()], text[found.end() :]) if found else (text, b"")
+    return head.decode("utf-8", "replace").replace("\r\n", "\n"), rest
+
+
+def _headers(lines: Sequence[str]) -> Mapping[str, str]:
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,190 @@
+"""Calls to one Dataverse environment: pages, records, metadata, writes. Not here: understanding the answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
+from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results
+from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
+from dynsync_pipeline.clients.dynamics.protocol import (
+    API_PATH,
+    IDS_PER_READ,
+    LARGEST_PAGE,
+    SYSTEM,
+    ChangesPage,
+    Column,
+    RecordWrite,
+    RowReader,
+    Rows,
+    TableMetadata,
+    Unreadable,
+    WriteResult,
+    records_query,
+    select_of,
+)
+from dynsync_pipeline.clients.dynamics.refusals import refusal
+from dynsync_pipeline.clients.transport import Reply, Request, Transport
+from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, RequestRefused
+from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.settings import Settings
+
+Answer = TypeVar("Answer")
+_HEADERS = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.0"}
+
+
+class _WhoAmI(msgspec.Struct):
+    user_id: str = msgspec.field(name="UserId")
+
+
+class DynamicsClient:
+    """One Dataverse environment, as the sync's user. Shared by threads; use it in `with`.
+
+    Every method raises ApiError: Unreachable, TimedOut, SignInRefused, AccessDenied, BudgetSpent, RateLimited,
+    ServerFailed, AnswerUnreadable, and what it names itself.
+    """
+
+    def __init__(self, origin: str, transport: Transport, tokens: DynamicsTokens) -> None:
+        self._base = origin + API_PATH
+        self._transport = transport
+        self._tokens = tokens
+
+    @classmethod
+    def from_settings(cls, settings: Settings, budget: CallBudget) -> Self:
+        """A client for the environment the settings name; nothing is sent yet. Raises: SettingsWrong."""
+        tokens = DynamicsTokens(settings)
+        transport = Transport(SYSTEM, settings.dynamics_url, settings, budget=budget, tokens=tokens)
+        return cls(settings.dynamics_url, transport, tokens)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._transport.close()
+        self._tokens.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def who_am_i(self) -> str:
+        """The user id of the sync's user, in lower case; the cheapest probe there is."""
+        return self._get("WhoAmI", lambda body: msgspec.json.decode(body, type=_WhoAmI).user_id.lower())
+
+    def table_metadata(self, table: Table) -> TableMetadata:
+        """What Dynamics says of a table and its columns, lookups also under `_name_value`. Nine calls: keep it a day."""
+        name = table.record_type.value
+        definition = self._get(table_query(name), bytes)
+        columns = tuple(self._get(query, bytes) for query in column_queries(name))
+        try:
+            return table_metadata(definition, columns)
+        except msgspec.DecodeError as fault:
+            raise self._unreadable(self._request(table_query(name)), fault) from None
+
+    def changes(
+        self, table: Table, columns: Sequence[Column], cursor: str | None, *, page_size: int = LARGEST_PAGE
+    ) -> Iterator[ChangesPage]:
+        """All rows (`cursor` None), or what changed since the cursor of a last page, or the rest of a cut read.
+
+        The pages are as fresh as their request: the server takes no snapshot. The column list is part of the cursor.
+        Raises: CursorExpired, ColumnUnknown, RequestRefused if the table has no change tracking.
+        """
+        reader = RowReader(table, columns)
+        url = cursor or f"{self._base}/{table.entity_set}?{select_of(columns)}"
+        if not self._transport.is_own(url):
+            raise CursorExpired(
+                "The cursor belongs to another address of Dynamics; a full read must follow.",
+                system=SYSTEM,
+                request=f"GET {API_PATH}/{table.entity_set}",
+            )
+        prefer = {"Prefer": f"odata.track-changes,odata.maxpagesize={page_size}"}
+        while True:
+            request = Request("GET", url, _HEADERS | prefer)
+            rows = self._call(request, reader.read)
+            link = rows.next_link or rows.delta_link
+            if link is None:
+                raise RequestRefused(
+                    f"Dynamics gave no cursor for {table.entity_set}: change tracking is off for this table.",
+                    system=SYSTEM,
+                    request=str(request),
+                    next_step="Switch on 'Track changes' for the table in Power Apps.",
+                )
+            if rows.next_link == url or not self._transport.is_own(link):
+                raise self._unreadable(
+                    request, "its link leads nowhere new" if rows.next_link == url else "a foreign link"
+                )
+            yield ChangesPage(rows.rows, rows.deleted_ids, link, is_last=rows.next_link is None)
+            if rows.next_link is None:
+                return
+            url = link
+
+    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+        """These records as they are now, any number, in no order; those that do not exist are absent.
+
+        Raises: ColumnUnknown.
+        """
+        reader = RowReader(table, columns)
+        found = [reader.nothing]
+        unique = list(dict.fromkeys(ids))
+        for start in range(0, len(unique), IDS_PER_READ):
+            url: str | None = f"{self._base}/{table.entity_set}?" + records_query(
+                table, columns, unique[start : start + IDS_PER_READ]
+            )
+            while url is not None:
+                rows: Rows = self._call(Request("GET", url, _HEADERS), reader.read)
+                found.append(rows.rows)
+                url = rows.next_link
+        return pa.concat_tables(found)
+
+    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+        """Send up to 1,000 updates and creates in one `$batch`; one result each, in order, with the record afterwards.
+
+        Each result has its own `error`: ChangedMeanwhile, RecordExists, RecordMissing, RequestRefused (with `field`
+        where Dynamics names it), AccessDenied, RateLimited, ServerFailed, AnswerUnreadable (written, but not shown).
+        An error *raised* says nothing of the single writes: after TimedOut, ServerFailed or AnswerUnreadable any of
+        them may have been applied, so nothing is repeated; after any other error none was.
+        """
+        if not writes:
+            return []
+        boundary = f"batch_{uuid.uuid4()}"
+        request = Request(
+            "POST",
+            f"{self._base}/$batch",
+            _HEADERS | {"Content-Type": f'multipart/mixed; boundary="{boundary}"', "Prefer": "odata.continue-on-error"},
+            batch_body(table, columns, writes, boundary),
+            is_repeatable=False,
+            n_calls=len(writes),
+        )
+
+        def decode(reply: Reply) -> list[WriteResult]:
+            if not reply.headers.get("content-type", "").lower().startswith("multipart/"):
+                raise refusal(reply, str(request))
+            return batch_results(reply, table, columns, writes)
+
+        return self._transport.call(request, decode)
+
+    def _request(self, path: str) -> Request:
+        return Request("GET", f"{self._base}/{path}", _HEADERS)
+
+    def _get(self, path: str, read: Callable[[bytes], Answer]) -> Answer:
+        return self._call(self._request(path), read)
+
+    def _call(self, request: Request, read: Callable[[bytes], Answer]) -> Answer:
+        def decode(reply: Reply) -> Answer:
+            if not 200 <= reply.status < 300:
+                raise refusal(reply, str(request))
+            try:
+                return read(reply.body)
+            except (msgspec.DecodeError, Unreadable) as fault:
+                raise self._unreadable(request, fault) from None
+
+        return self._transport.call(request, decode)
+
+    def _unreadable(self, request: Request, why: object) -> AnswerUnreadable:
+        return AnswerUnreadable(f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request))

@@ -1,0 +1,124 @@
+"""Table and column definitions (protocol sheet 6): which queries to send, and what their answers add up to. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dynsync_pipeline.clients.dynamics.protocol import ColumnMetadata, TableMetadata
+
+_CAST = "Attributes/Microsoft.Dynamics.CRM."
+# Lengths, precisions and options are only shown by the column's own kind, so each kind is one more query.
+_OF_KIND = {
+    "MaxLength": ("StringAttributeMetadata", "MemoAttributeMetadata"),
+    "Precision": ("DecimalAttributeMetadata", "DoubleAttributeMetadata", "MoneyAttributeMetadata"),
+}
+_WITH_OPTIONS = ("PicklistAttributeMetadata", "StateAttributeMetadata", "StatusAttributeMetadata")
+_LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
+
+
+class _Label(msgspec.Struct):
+    text: str | None = msgspec.field(default=None, name="Label")
+
+
+class _Labels(msgspec.Struct):
+    of_user: _Label | None = msgspec.field(default=None, name="UserLocalizedLabel")
+    all: list[_Label] = msgspec.field(default_factory=list, name="LocalizedLabels")
+
+
+class _Option(msgspec.Struct):
+    value: int = msgspec.field(name="Value")
+    label: _Labels = msgspec.field(name="Label")
+
+
+class _OptionSet(msgspec.Struct):
+    options: list[_Option] = msgspec.field(default_factory=list, name="Options")
+
+
+class _Attribute(msgspec.Struct):
+    name: str = msgspec.field(name="LogicalName")
+    kind: str = msgspec.field(default="", name="AttributeType")
+    is_readable: bool = msgspec.field(default=False, name="IsValidForRead")
+    is_updatable: bool = msgspec.field(default=False, name="IsValidForUpdate")
+    is_creatable: bool = msgspec.field(default=False, name="IsValidForCreate")
+    is_secured: bool = msgspec.field(default=False, name="IsSecured")
+    max_length: int | None = msgspec.field(default=None, name="MaxLength")
+    precision: int | None = msgspec.field(default=None, name="Precision")
+    option_set: _OptionSet | None = msgspec.field(default=None, name="OptionSet")
+    global_option_set: _OptionSet | None = msgspec.field(default=None, name="GlobalOptionSet")
+
+
+class _Attributes(msgspec.Struct):
+    value: list[_Attribute]
+
+
+class _Table(msgspec.Struct):
+    entity_set: str = msgspec.field(name="EntitySetName")
+    is_change_tracked: bool = msgspec.field(name="ChangeTrackingEnabled")
+
+
+_table = msgspec.json.Decoder(_Table)
+_attributes = msgspec.json.Decoder(_Attributes)
+
+
+def table_query(logical_name: str) -> str:
+    """Path and query of the table's own definition."""
+    return (
+        f"EntityDefinitions(LogicalName='{logical_name}')"
+        "?$select=LogicalName,EntitySetName,PrimaryIdAttribute,ChangeTrackingEnabled"
+    )
+
+
+def column_queries(logical_name: str) -> tuple[str, ...]:
+    """Path and query of each answer that `table_metadata` needs about the columns."""
+    base = f"EntityDefinitions(LogicalName='{logical_name}')/"
+    return (
+        base + "Attributes?$select=LogicalName,AttributeType,IsSecured,"
+        "IsValidForRead,IsValidForCreate,IsValidForUpdate",
+        *(base + f"{_CAST}{kind}?$select=LogicalName,{name}" for name, kinds in _OF_KIND.items() for kind in kinds),
+        *(
+            base + f"{_CAST}{kind}?$select=LogicalName&$expand=OptionSet($select=Options)"
+            + (",GlobalOptionSet($select=Options)" if kind.startswith("Picklist") else "")
+            for kind in _WITH_OPTIONS
+        ),
+    )  # fmt: skip
+
+
+def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
+    """The answers to `table_query` and `column_queries` put together. Raises: msgspec.DecodeError."""
+    definition = _table.decode(table)
+    plain, *detailed = (_attributes.decode(body).value for body in columns)
+    details = {}
+    for attribute in (each for answer in detailed for each in answer):
+        details[attribute.name] = attribute
+    found: dict[str, ColumnMetadata] = {}
+    for attribute in plain:
+        more = details.get(attribute.name, attribute)
+        column = ColumnMetadata(
+            name=attribute.name,
+            attribute_type=attribute.kind,
+            is_readable=attribute.is_readable,
+            is_updatable=attribute.is_updatable,
+            is_creatable=attribute.is_creatable,
+            is_secured=attribute.is_secured,
+            max_length=more.max_length,
+            precision=more.precision,
+            options=_options(more),
+        )
+        found[attribute.name] = column
+        if attribute.kind in _LOOKUPS:
+            found[f"_{attribute.name}_value"] = column
+    return TableMetadata(definition.entity_set, definition.is_change_tracked, found)
+
+
+def _options(attribute: _Attribute) -> Mapping[int, str]:
+    sets = (attribute.option_set, attribute.global_option_set)
+    options = next((each.options for each in sets if each is not None and each.options), [])
+    return {option.value: _label(option) for option in options}
+
+
+def _label(option: _Option) -> str:
+    """The label in the user's language, else the first one, else the number."""
+    candidates = (option.label.of_user, *option.label.all)
+    return next((each.text for each in candidates if each is not None and each.text), str(option.value))

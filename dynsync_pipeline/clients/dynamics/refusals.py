@@ -1,0 +1,142 @@
+"""An error answer of Dataverse as a named error (protocol sheet 7). Not here: errors of sign-in (`auth.py`).
+
+Codes decide, compared without case; the HTTP status only where there is no known code. Messages of the vendor are shown
+redacted, because they may quote values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from dynsync_pipeline.clients.dynamics.protocol import SYSTEM
+from dynsync_pipeline.clients.transport import Reply, redacted
+from dynsync_pipeline.errors import (
+    AccessDenied,
+    AnswerUnreadable,
+    ApiError,
+    ChangedMeanwhile,
+    ColumnUnknown,
+    CursorExpired,
+    RateLimited,
+    RecordExists,
+    RecordMissing,
+    RequestRefused,
+    ServerFailed,
+    SignInRefused,
+)
+
+_KINDS: Mapping[str, type[ApiError]] = {
+    "0x80044352": CursorExpired,
+    "0x80040217": RecordMissing,
+    "0x80060891": RecordMissing,
+    "0x80060882": ChangedMeanwhile,
+    "0x80040237": RecordExists,
+    "0x80060892": RecordExists,
+    "0x80040220": AccessDenied,
+    "0x80072560": AccessDenied,
+    "0x80042f09": AccessDenied,
+    "0x80041d1f": AccessDenied,
+    "0x80072322": RateLimited,
+    "0x80072321": RateLimited,
+    "0x80072326": RateLimited,
+    "0x8004f502": RequestRefused,
+    "0x8004f504": RequestRefused,
+    "0x8004f506": RequestRefused,
+    "0x8004f507": RequestRefused,
+    "0x80040333": RequestRefused,
+}
+_NEXT_STEPS: Mapping[str, str] = {
+    "0x80040220": "Give the sync's user a security role with organization-level read and the write privilege it lacks.",
+    "0x80072560": "Add the app registration as an application user of this environment, and give it a security role.",
+    "0x80042f09": "Give the sync's user a security role in this environment.",
+    "0x80041d1f": "Enable the sync's user in this environment.",
+    "0x80072491": "Switch on 'Track changes' for the table in Power Apps.",
+    "0x8004f507": "Grant the sync's user a column security profile, or take the field out of the field map.",
+    "0x8004f502": "Grant the sync's user a column security profile, or take the field out of the field map.",
+}
+# Where a message names the column at fault.
+_FIELDS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"Could not find a property named '(\w+)'",
+        r"length of the '(\w+)' attribute",
+        r"value (?:\S+ )?of '(\w+)' on record of type",
+        r"permissions to a '?(\w+)'? secured field",
+        r"undeclared property '(\w+)",
+        r"property '(\w+)' does not exist on type",
+        r"attribute '?(\w+)'? (?:is out of range|cannot be|has an invalid)",
+    )
+)
+_UNKNOWN_COLUMN = re.compile(
+    r"Could not find a property named|undeclared property|does not exist on type", re.IGNORECASE
+)
+_QUOTED_VALUE = re.compile(r"literal '[^']*'", re.IGNORECASE)
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class _Fault(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _FaultBody(msgspec.Struct):
+    error: _Fault
+
+
+_fault_body = msgspec.json.Decoder(_FaultBody)
+
+
+def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_create: bool = False) -> ApiError:
+    """The error that an answer other than 2xx describes.
+
+    `record_id` is the record a write addressed: a 404 that names another one (a lookup's target) is no RecordMissing.
+    `is_create` says that the write carried `If-None-Match: *`.
+    """
+    try:
+        fault = _fault_body.decode(reply.body).error
+        is_vendors = True
+    except msgspec.DecodeError:  # a proxy or gateway answered
+        fault, is_vendors = _Fault(), False
+    code = fault.code.lower()
+    kind = _kind(reply.status, code, fault.message, is_vendors, record_id, is_create)
+    field = next((found[1].lower() for pattern in _FIELDS if (found := pattern.search(fault.message))), None)
+    said = redacted(_QUOTED_VALUE.sub("literal '…'", fault.message))
+    return kind(
+        f"Dynamics answered {request} with {reply.status}{f' {code}' if code else ''}: {said or 'no reason given'}",
+        system=SYSTEM,
+        request=request,
+        code=code,
+        status=reply.status,
+        retry_after_s=reply.retry_after_s,
+        field=field if issubclass(kind, RequestRefused) else None,
+        next_step=_NEXT_STEPS.get(code, ""),
+    )
+
+
+def _kind(
+    status: int, code: str, message: str, is_vendors: bool, record_id: str | None, is_create: bool
+) -> type[ApiError]:
+    kind = _KINDS.get(code)
+    if status == 401:
+        return SignInRefused
+    if status == 429:
+        return RateLimited
+    if kind is RecordMissing and record_id is not None:
+        named = [found.lower() for found in _GUID.findall(message)]
+        return RecordMissing if not named or record_id.lower() in named else RequestRefused
+    if kind is RecordExists and not is_create:
+        return RequestRefused  # an update that would break an alternate key
+    if kind is not None:
+        return kind
+    if status >= 500:
+        return ServerFailed
+    if 300 <= status < 400 or not is_vendors:
+        return AnswerUnreadable if status not in (403, 404, 405, 413) else RequestRefused
+    if status == 412:
+        return RecordExists if is_create else ChangedMeanwhile
+    if status == 403:
+        return AccessDenied
+    return ColumnUnknown if _UNKNOWN_COLUMN.search(message) else RequestRefused

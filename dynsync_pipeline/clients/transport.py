@@ -1,0 +1,322 @@
+"""One HTTP request, one answer; and the retries around it.
+
+Not here: what an answer says (`*/protocol.py`, `*/refusals.py`).
+
+What it promises: TLS verified; no redirect followed, no cookie kept (Dataverse pins a client with a cookie to one web
+server); no token for another host; an end to every request, however slowly the server drips; nothing that is secret or
+personal in a log line or an error; and a write whose outcome is unknown is never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from dynsync_pipeline import __version__
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.errors import (
+    AnswerUnreadable,
+    ApiError,
+    RateLimited,
+    ServerFailed,
+    SettingsWrong,
+    SignInRefused,
+    TimedOut,
+    Unreachable,
+)
+from dynsync_pipeline.settings import Settings
+
+LARGEST_BODY_BYTES = 128 * 1024 * 1024
+LONGEST_CONNECT_S = 15.0
+LONGEST_UNREACHABLE_S = 30.0  # a host that cannot be reached is rather left to the next cycle than waited for
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+
+_RETRIED = (Unreachable, TimedOut, RateLimited, ServerFailed, AnswerUnreadable)
+_NOT_APPLIED = (Unreachable, RateLimited)  # refused before anything was done, so that a write may be sent again
+_PERSONAL = re.compile(r"[^\s'\"<>/,;:()]+(?:@|%40)[^\s'\"<>/,;:()]+|eyJ[\w.-]{20,}")
+_log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+Kind = TypeVar("Kind", bound=ApiError)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: absolute URL, headers without the token, and whether it may be sent twice without harm.
+
+    `n_calls` is what it costs. As text it is verb and path, fit for messages.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    is_repeatable: bool = True
+    n_calls: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.method} {redacted(urlsplit(self.url).path)}"
+
+    def __repr__(self) -> str:
+        return f"<Request {self}>"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: any status, header names in lower case, the whole body (never printed)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds the server asks to wait, from either form of Retry-After; None if it does not say."""
+        text = self.headers.get("retry-after", "").strip()
+        try:
+            return max(float(text), 0.0)
+        except ValueError:
+            at = http_date(text)
+            return max((at - datetime.now(UTC)).total_seconds(), 0.0) if at else None
+
+
+class Tokens(Protocol):
+    """Where bearer tokens come from."""
+
+    def current(self) -> str:
+        """A token that should be valid. Raises: ApiError."""
+
+    def forget(self, token: str) -> None:
+        """Drop this token, because a server refused it; the next one is new."""
+
+
+def http_date(text: str) -> datetime | None:
+    """The time in an HTTP header, in UTC; None if there is none."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def redacted(text: str, *, longest: int = 300) -> str:
+    """A vendor's text made fit for messages: one line, not long, e-mail addresses and tokens replaced by dots."""
+    return " ".join(_PERSONAL.sub("…", text[: longest * 10]).split())[:longest]
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL. Raises: ValueError for something that is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("not an http address")
+    return parts.scheme, parts.hostname.lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+class Transport:
+    """Sends requests of one client to one system. Shared by threads; close it, or use it in `with`.
+
+    httpx limits each read but not the whole answer, unless it runs on asyncio: so a thread of its own runs a loop.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        origin: str,
+        settings: Settings,
+        *,
+        budget: CallBudget | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
+        for name in ("httpx", "httpcore"):  # they log whole URLs and headers
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._system = system
+        self._origin = origin_of(origin)
+        self._timeout_s = settings.request_timeout_s
+        self._retry_limit_s = settings.retry_limit_s
+        self._budget = budget
+        self._tokens = tokens
+        self._http = httpx.AsyncClient(
+            verify=_trust(settings),
+            timeout=httpx.Timeout(self._timeout_s, connect=min(LONGEST_CONNECT_S, self._timeout_s)),
+            headers={"User-Agent": f"dynsync/{__version__}"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"http-{system}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connections; requests under way are cut. Closing twice is fine."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._http.aclose(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_own(self, url: str) -> bool:
+        """Whether an absolute link leads to the system this transport belongs to."""
+        try:
+            return origin_of(url) == self._origin
+        except ValueError:
+            return False
+
+    def call(self, request: Request, decode: Callable[[Reply], Answer]) -> Answer:
+        """Send with a token, within the budget, and decode; retry what may succeed later, while it does no harm.
+
+        `decode` returns the answer or raises the error it describes: SignInRefused for a refused token, which is
+        renewed once. A wait that the server asks for is never cut short: if it exceeds what is left of
+        `retry_limit_s`, the error goes to the caller.
+        """
+        started = time.monotonic()
+        is_sent = False
+
+        def once() -> Answer:
+            nonlocal is_sent
+            for is_renewed in (False, True):
+                is_sent = False
+                token = self._tokens.current() if self._tokens else None
+                if self._budget:
+                    self._budget.spend(str(request), n_calls=request.n_calls)
+                is_sent = True
+                try:
+                    return decode(self.send(request, token))
+                except SignInRefused:
+                    if self._tokens is None or token is None or is_renewed:
+                        raise
+                    self._tokens.forget(token)
+            raise AssertionError("the second round returns or raises")
+
+        def wait_s(error: Exception) -> bool | float:
+            if not isinstance(error, _RETRIED) or not error.retry_helps:
+                return False
+            if is_sent and not request.is_repeatable and not isinstance(error, _NOT_APPLIED):
+                return False
+            limit_s = self._retry_limit_s
+            if isinstance(error, Unreachable):
+                limit_s = min(limit_s, LONGEST_UNREACHABLE_S)
+            left_s = limit_s - (time.monotonic() - started)
+            if error.retry_after_s is not None:
+                return error.retry_after_s + random.uniform(0, 0.5) if error.retry_after_s <= left_s else False  # noqa: S311
+            return left_s > 0
+
+        # `wait_s` ends the retries, so stamina needs no limit of its own.
+        for attempt in stamina.retry_context(
+            on=wait_s, attempts=None, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
+        ):
+            with attempt:
+                return once()
+        raise AssertionError("the loop above returns or raises")
+
+    def send(self, request: Request, token: str | None = None) -> Reply:
+        """Send once, whatever the answer.
+
+        Raises: Unreachable (nothing was sent), TimedOut (the outcome is unknown), AnswerUnreadable (too big or not
+        decodable; also before sending a token to another host).
+        """
+        headers = dict(request.headers)
+        if token is not None:
+            if not self.is_own(request.url):
+                raise self._error(AnswerUnreadable, request, "A link leads to another host; no token is sent there.")
+            headers["Authorization"] = f"Bearer {token}"
+        started = time.monotonic()
+        status: int | str = "no answer"
+        future = asyncio.run_coroutine_threadsafe(self._exchange(request, headers), self._loop)
+        try:
+            reply = future.result()
+            status = reply.status
+        except BaseException:  # also when the user interrupts
+            future.cancel()
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            details = {"system": self._system, "request": str(request), "status": status, "seconds": round(seconds, 3)}
+            _log.debug("%s %s: %s in %.3f s", self._system, request, status, seconds, extra=details)
+        return reply
+
+    async def _exchange(self, request: Request, headers: Mapping[str, str]) -> Reply:
+        host = self._host_of(request)
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.stream(request.method, request.url, headers=headers, content=request.body) as answer,
+            ):
+                body = bytearray()
+                async for piece in answer.aiter_bytes():
+                    body += piece
+                    if len(body) > LARGEST_BODY_BYTES:
+                        raise self._error(AnswerUnreadable, request, f"The answer of {host} is too big to be true.")
+                return Reply(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, bytes(body))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise self._unreachable(request, host, error) from None
+        except (httpx.TimeoutException, TimeoutError):
+            raise self._error(TimedOut, request, f"{host} gave no complete answer in {self._timeout_s:g} s.") from None
+        except httpx.DecodingError:
+            raise self._error(AnswerUnreadable, request, f"The answer of {host} is garbled.") from None
+        except (httpx.TransportError, OSError):
+            raise self._error(
+                TimedOut, request, f"{host} broke the connection before its answer was complete."
+            ) from None
+
+    def _unreachable(self, request: Request, host: str, error: httpx.TransportError) -> Unreachable:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                refused = self._error(
+                    Unreachable,
+                    request,
+                    f"The certificate of {host} is not trusted: {redacted(cause.verify_message)}.",
+                    "Give the file of its certificate authority in DYNSYNC_CA_FILE (emulators have one; so may a proxy).",
+                )
+                refused.retry_helps = False
+                return refused
+            cause = cause.__cause__ or cause.__context__
+        what = (
+            "did not accept a connection in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
+        )
+        return self._error(
+            Unreachable,
+            request,
+            f"{host} {what}: {redacted(str(error)) or type(error).__name__}.",
+            "Check the address in the settings, the network and the proxy (HTTPS_PROXY, NO_PROXY).",
+        )
+
+    def _host_of(self, request: Request) -> str:
+        return urlsplit(request.url).netloc
+
+    def _error(self, kind: type[Kind], request: Request, message: str, next_step: str = "") -> Kind:
+        return kind(message, system=self._system, request=str(request), next_step=next_step)
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    """The system's certificate authorities and the one of the settings. Raises: SettingsWrong."""
+    trust = ssl.create_default_context()
+    if settings.ca_file is not None:
+        try:
+            trust.load_verify_locations(cafile=settings.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsWrong(
+                f"DYNSYNC_CA_FILE: {settings.ca_file} cannot be read as PEM certificates ({type(error).__name__}).",
+                next_step="Point it at a PEM file, or unset it.",
+            ) from None
+    return trust
