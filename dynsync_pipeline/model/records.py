@@ -31,6 +31,11 @@ class Table:
         """The table of the working file that holds this table as last seen."""
         return f"mirror.dynamics_{self.entity_set}"
 
+    @property
+    def inbox(self) -> str:
+        """The table of the working file that holds what this cycle saw of this table."""
+        return f"inbox.dynamics_{self.entity_set}"
+
 
 TABLES = {
     RecordType.ACCOUNT: Table(RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode")),

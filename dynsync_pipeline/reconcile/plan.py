@@ -1,0 +1,130 @@
+"""Runs the rules in order, from what was seen to a plan. Pure: tables in, tables out; the caller owns the transaction.
+
+The rules themselves are the files in `sql/`; the collision rule is `sql/field_outcomes.sql`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+
+import duckdb
+
+from dynsync_pipeline.errors import GuardStopped
+
+STEPS = (
+    "found_links",
+    "compared_links",
+    "differing_fields",
+    "field_outcomes",
+    "new_people",
+    "planned_writes",
+    "operations",
+    "settled_without_write",
+)
+
+
+@dataclass(frozen=True)
+class KeyNames:
+    """REST names of the Marketo fields that the sync owns (design, section 5)."""
+
+    lead_id: str
+    contact_id: str
+    person_type: str
+    is_deleted: str
+    created_on: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan may not exceed; `may_create_at_first` says that an operator allowed a first load."""
+
+    max_creates: int
+    may_create_at_first: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts of one plan: links compared, operations per kind, collisions settled by it."""
+
+    n_compared: int
+    n_creates: int
+    n_updates_to_marketo: int
+    n_updates_to_dynamics: int
+    n_collisions: int
+
+    @property
+    def n_operations(self) -> int:
+        """All remote writes of the plan."""
+        return self.n_creates + self.n_updates_to_marketo + self.n_updates_to_dynamics
+
+
+def make_plan(
+    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, keys: KeyNames, limits: Limits
+) -> Plan:
+    """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
+
+    `at` is UTC without zone. Moves of the base are left in `state.base_moves` for the caller to apply in the same
+    transaction. Raises: GuardStopped, on which the caller must roll back.
+    """
+    connection.execute("create or replace temp table this_cycle (cycle_id bigint, planned_at timestamp)")
+    connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
+    connection.execute(
+        "create or replace temp table key_names "
+        "(lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar)"
+    )
+    connection.execute(
+        "insert into key_names values (?, ?, ?, ?, ?)",
+        [keys.lead_id, keys.contact_id, keys.person_type, keys.is_deleted, keys.created_on],
+    )
+    was_empty = _count(connection, "select count(*) from state.links") == 0
+    for step in STEPS:
+        connection.execute(sql(step))
+    plan = Plan(
+        n_compared=_count(connection, "select count(*) from compared_links"),
+        n_creates=_operations(connection, "marketo", "create"),
+        n_updates_to_marketo=_operations(connection, "marketo", "update"),
+        n_updates_to_dynamics=_operations(connection, "dynamics", "update"),
+        n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
+    )
+    _stop_on_mass_creation(connection, plan, limits, is_first=was_empty)
+    return plan
+
+
+def sql(step: str) -> str:
+    """The text of one rule file."""
+    return files("dynsync_pipeline.reconcile").joinpath("sql", f"{step}.sql").read_text("utf-8")
+
+
+def _stop_on_mass_creation(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, limits: Limits, *, is_first: bool
+) -> None:
+    if is_first:
+        strangers = _count(
+            connection,
+            "select count(*) from mirror.marketo_people "
+            "where dynamics_contact_id is null and dynamics_lead_id is null and not is_deleted",
+        )
+        if plan.n_creates and strangers and not limits.may_create_at_first:
+            raise GuardStopped(
+                f"Marketo already holds {strangers:,} people without a Dynamics id, and this first cycle would create "
+                f"{plan.n_creates:,} more: people in both systems would stand twice (R5). Nothing was written.",
+                next_step="If that is what you want, set DYNSYNC_FIRST_LOAD=create and start the next cycle.",
+            )
+    elif plan.n_creates > limits.max_creates:
+        raise GuardStopped(
+            f"This cycle would create {plan.n_creates:,} people in Marketo, more than {limits.max_creates:,}. "
+            "Nothing was written.",
+            next_step="If that is what you want, raise DYNSYNC_MAX_CREATES and start the next cycle.",
+        )
+
+
+def _operations(connection: duckdb.DuckDBPyConnection, system: str, action: str) -> int:
+    return _count(
+        connection, "select count(*) from reconcile.operations where system = ? and action = ?", system, action
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str, *values: str) -> int:
+    return int(connection.execute(query, list(values)).fetchall()[0][0])

@@ -1,0 +1,81 @@
+-- field_outcomes. Grain: one row per differing link and field. This is the collision rule.
+-- Null is a value like any other (R46, R48, R50). No clock takes part (R41): a side has an update when its value differs
+-- from what it held when the two last settled, which is the base (R37), or its half of a standing difference.
+create or replace temp table field_outcomes as
+with settled as (
+    select
+        f.*,
+        case when s.person_id is null then f.base_value else s.dynamics_value end as settled_dynamics_value,
+        case when s.person_id is null then f.base_value else s.marketo_value end as settled_marketo_value,
+        -- Marketo reads a boolean that nobody ever set as false, so at a first meeting false is no evidence either.
+        f.dynamics_value is null or (f.type = 'boolean' and f.dynamics_value = 'false') as is_dynamics_blank,
+        f.marketo_value is null or (f.type = 'boolean' and f.marketo_value = 'false') as is_marketo_blank,
+        coalesce(
+            w.next_look_at > this_cycle.planned_at
+            and w.dynamics_value is not distinct from f.dynamics_value
+            and w.marketo_value is not distinct from f.marketo_value,
+            false
+        ) as is_waiting,  -- refused before, and nobody has edited it since (R116)
+        coalesce(w.attempts, 0) as attempts
+    from differing_fields f
+    cross join this_cycle
+    left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
+    left join state.unsettled w on w.person_id = f.person_id and w.field = f.field
+),
+updates as (
+    select
+        *,
+        has_base and dynamics_value is distinct from settled_dynamics_value as is_dynamics_update,
+        has_base and marketo_value is distinct from settled_marketo_value as is_marketo_update
+    from settled
+),
+records as (
+    select
+        *,
+        bool_or(is_dynamics_update) over (partition by person_id) as is_record_updated_in_dynamics,
+        bool_or(is_marketo_update) over (partition by person_id) as is_record_updated_in_marketo
+    from updates
+),
+decided as (
+    select
+        *,
+        case
+            when dynamics_value is not distinct from marketo_value then 'agree'                                    -- R38
+            when is_waiting then 'wait'                                                                            -- R116
+            when direction = 'to_marketo' and has_base and is_record_updated_in_dynamics then 'take_dynamics'      -- R43
+            when direction = 'to_marketo' and not has_base and not is_dynamics_blank then 'take_dynamics'          -- R43
+            when direction = 'to_marketo' then 'stand'
+            when direction = 'to_dynamics' and has_base and is_record_updated_in_marketo then 'take_marketo'       -- R44
+            when direction = 'to_dynamics' and not has_base and not is_marketo_blank then 'take_marketo'           -- R44
+            when direction = 'to_dynamics' then 'stand'
+            when not has_base and is_dynamics_blank then 'take_marketo'                                            -- R42
+            when not has_base and is_marketo_blank then 'take_dynamics'                                            -- R42
+            when has_base and not is_dynamics_update and not is_marketo_update then 'stand'
+            when has_base and not is_marketo_update then 'take_dynamics'                                           -- R34
+            when has_base and not is_dynamics_update then 'take_marketo'                                           -- R34
+            when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35
+            else 'collision_dynamics_wins'                                                                         -- R35
+        end as decision
+    from records
+)
+select
+    * exclude (decision),
+    case
+        -- A label that Dynamics does not know is a validation failure, not a new option (R33).
+        when decision in ('take_marketo', 'collision_marketo_wins') and type = 'choice' and starts_with(marketo_value, '?')
+            then 'refuse'
+        else decision
+    end as outcome,
+    case
+        when decision = 'agree' then 'R38 same value on both sides'
+        when decision = 'stand' and direction <> 'both' then 'R43 R44 one-way field edited on the other side'
+        when direction = 'to_marketo' then 'R43 one-way field, Dynamics owns it'
+        when direction = 'to_dynamics' then 'R44 one-way field, Marketo owns it'
+        when not has_base and decision in ('take_marketo', 'take_dynamics') then 'R42 no base, blank filled'
+        when not has_base and record_type = 'lead' then 'R42 no base, R35 lead: Marketo wins'
+        when not has_base then 'R42 no base, R35 contact: Dynamics wins'
+        when decision = 'collision_marketo_wins' then 'R35 lead: Marketo wins'
+        when decision = 'collision_dynamics_wins' then 'R35 contact: Dynamics wins'
+        else 'R34 edited on one side'
+    end as rule
+from decided;

@@ -1,0 +1,43 @@
+-- found_links. Grain: one row per person that bears the key of a Dynamics record, where neither has a link yet (R16).
+-- Happens after a lost working file, or when somebody filled the key field by hand. The contact's key counts before the
+-- lead's (R25); of several people with one key the oldest is taken, so that the answer never depends on row order.
+create or replace temp table found_links as
+with bearers as (
+    select person_id, 'contact' as record_type, dynamics_contact_id as dynamics_id
+    from mirror.marketo_people
+    where dynamics_contact_id is not null and not is_deleted
+    union all
+    select person_id, 'lead', dynamics_lead_id
+    from mirror.marketo_people
+    where dynamics_lead_id is not null and dynamics_contact_id is null and not is_deleted
+),
+records as (
+    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
+    union all
+    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
+)
+select bearers.person_id, bearers.record_type, bearers.dynamics_id
+from bearers
+join records using (record_type, dynamics_id)
+where (
+    bearers.person_id in (select person_id from inbox.touched)
+    or (bearers.record_type, bearers.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
+)
+and bearers.person_id not in (select person_id from state.links)
+and (bearers.record_type, bearers.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
+qualify row_number() over (partition by bearers.record_type, bearers.dynamics_id order by bearers.person_id) = 1;
+
+insert into state.links
+select person_id, record_type, dynamics_id, planned_at from found_links, this_cycle;
+
+insert into state.base by name
+select person_id from found_links;
+
+insert into state.base_missing
+select person_id, field from found_links join reconcile.fields using (record_type);
+
+insert into state.unpublished
+select 'people', null, person_id from found_links;
+
+insert into inbox.touched
+select null, null, person_id from found_links;

@@ -1,0 +1,160 @@
+"""Columns and views that follow the field map: a new field adds a column, a removed one keeps its column and values.
+
+The three `state.*_values` views show base, Dynamics and Marketo of every link in one shape (`person_id`, `record_type`,
+`dynamics_id`, one column per Marketo field) and in one spelling, so that reconcile compares them with static SQL.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
+from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType, Table
+
+
+def quoted(name: str) -> str:
+    """`name` as an SQL identifier; field names are checked when the field map is read."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def dynamics_columns(fields: FieldMap, record_type: RecordType) -> dict[str, FieldType]:
+    """The columns read of one Dynamics table, the id left out: those the sync itself needs, then the mapped ones."""
+    columns = {name: _SYSTEM_TYPES[name] for name in TABLES[record_type].system_columns}
+    columns.update({field.dynamics_column: field.type for field in fields.of(record_type)})
+    return columns
+
+
+_SYSTEM_TYPES = {
+    "createdon": FieldType.DATETIME,
+    "modifiedon": FieldType.DATETIME,
+    "statecode": FieldType.CHOICE,
+    "_parentcustomerid_value": FieldType.TEXT,
+}
+
+
+def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
+    """Bring columns, `reconcile.fields` and the views in line with `fields`; cheap when nothing changed."""
+    for record_type, table in TABLES.items():
+        _add_columns(connection, table.mirror, dynamics_columns(fields, record_type))
+        _add_columns(connection, table.inbox, dynamics_columns(fields, record_type))
+    for name in ("mirror.marketo_people", "inbox.marketo_people"):
+        _add_columns(connection, name, fields.person_fields)
+    _mark_new_fields(connection, fields)
+    _add_columns(connection, "state.base", fields.person_fields)
+    connection.execute("delete from reconcile.fields")
+    connection.executemany(
+        "insert into reconcile.fields values (?, ?, ?, ?, ?)",
+        [(f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction) for f in fields.fields],
+    )
+    _create_views(connection, fields)
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
+    for name, select in (
+        ("base_values", _base_select),
+        ("dynamics_records", _dynamics_select),
+        ("marketo_values", _marketo_select),
+    ):
+        halves = "\nunion all by name\n".join(select(fields, TABLES[record_type]) for record_type in PERSON_TYPES)
+        connection.execute(f"create or replace view state.{name} as\n{halves}")
+    connection.execute(
+        "create or replace view state.dynamics_values as "
+        "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
+    )
+    moved = "".join(
+        f", case when bool_or(v.field = '{name}') then max(v.value) filter (where v.field = '{name}') "
+        f"else any_value(b.{quoted(name)}) end as {quoted(name)}"
+        for name in sorted(_existing(connection, "state.base") - {"person_id"})
+    )
+    connection.execute(
+        f"create or replace view state.moved_base as select b.person_id{moved} "
+        "from state.base b join state.base_moves v on v.person_id = b.person_id group by b.person_id"
+    )
+
+
+def move_base(connection: duckdb.DuckDBPyConnection) -> None:
+    """Apply `state.base_moves` to `state.base` and empty it; call it in the transaction that made the moves."""
+    connection.execute("create or replace temp table moved as from state.moved_base")
+    connection.execute("delete from state.base using moved where moved.person_id = state.base.person_id")
+    connection.execute("insert into state.base by name from moved")
+    connection.execute(
+        "delete from state.base_missing m using state.base_moves v where v.person_id = m.person_id and v.field = m.field"
+    )
+    connection.execute("delete from state.base_moves")
+
+
+def _existing(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    schema, name = table.split(".")
+    rows = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = ? and table_name = ?", [schema, name]
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _add_columns(connection: duckdb.DuckDBPyConnection, table: str, names: dict[str, FieldType]) -> None:
+    for name in names.keys() - _existing(connection, table):
+        connection.execute(f"alter table {table} add column {quoted(name)} varchar")
+
+
+def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
+    """A field that joins the map has no base yet on the links that already exist (R42, R104)."""
+    known = connection.execute("select record_type, field from reconcile.fields").fetchall()
+    for field in fields.of(*PERSON_TYPES):
+        if (field.record_type, field.marketo_field) not in known:
+            connection.execute(
+                """insert into state.base_missing
+                   select person_id, ? from state.links l where record_type = ?
+                   and not exists (from state.base_missing b where b.person_id = l.person_id and b.field = ?)""",
+                [field.marketo_field, field.record_type, field.marketo_field],
+            )
+
+
+def _compared(expression: str, kind: FieldType) -> str:
+    """Null and false are one value for booleans, because Marketo reads a null back as false."""
+    return f"coalesce({expression}, 'false')" if kind is FieldType.BOOLEAN else expression
+
+
+def _select(table: Table, columns: list[str], joins: str) -> str:
+    values = "".join(f", {column}" for column in columns)
+    return (
+        f"select l.person_id, l.record_type, l.dynamics_id{values} from state.links l {joins} "
+        f"where l.record_type = '{table.record_type}'"
+    )
+
+
+def _base_select(fields: FieldMap, table: Table) -> str:
+    columns = [
+        f"{_compared('b.' + quoted(f.marketo_field), f.type)} as {quoted(f.marketo_field)}"
+        for f in fields.of(table.record_type)
+    ]
+    return _select(table, columns, "join state.base b on b.person_id = l.person_id")
+
+
+def _dynamics_select(fields: FieldMap, table: Table) -> str:
+    values = "".join(
+        f", {_compared('d.' + quoted(f.dynamics_column), f.type)} as {quoted(f.marketo_field)}"
+        for f in fields.of(table.record_type)
+    )
+    return f"select '{table.record_type}' as record_type, d.{table.id_column} as dynamics_id{values} from {table.mirror} d"
+
+
+def _marketo_select(fields: FieldMap, table: Table) -> str:
+    mapped = fields.of(table.record_type)
+    columns = [f"{_marketo_value(f, number)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)]
+    joins = "join mirror.marketo_people m on m.person_id = l.person_id"
+    for number, field in enumerate(mapped):
+        if field.type is FieldType.CHOICE:
+            joins += (
+                f" left join state.options_by_label o{number} on o{number}.record_type = l.record_type"
+                f" and o{number}.dynamics_column = '{field.dynamics_column}'"
+                f" and o{number}.label = m.{quoted(field.marketo_field)}"
+            )
+    return _select(table, columns, joins)
+
+
+def _marketo_value(field: Field, number: int) -> str:
+    """Choices are compared on the option's number (R33); a label Dynamics does not know keeps its text after a `?`."""
+    value = f"m.{quoted(field.marketo_field)}"
+    if field.type is FieldType.CHOICE:
+        return f"coalesce(o{number}.option_value, '?' || {value})"
+    return _compared(value, field.type)

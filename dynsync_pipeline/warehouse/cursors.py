@@ -1,0 +1,42 @@
+"""Where each stream of changes is read on (R11): one row per stream, moved in the transaction that lands its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The stored position of a stream.
+
+    `value` is opaque (Dataverse next or delta link, Marketo feed time); `columns` is the column list it was made for;
+    `is_loaded` tells whether the first full read ended.
+    """
+
+    value: str | None
+    columns: str
+    is_loaded: bool
+
+    def continues(self, columns: Sequence[str]) -> bool:
+        """Whether a read of `columns` may go on from here; another column list needs a full read."""
+        return self.value is not None and self.columns == ",".join(columns)
+
+
+def read_cursor(connection: duckdb.DuckDBPyConnection, stream: str) -> Cursor:
+    """The cursor of `stream`; an empty one before its first read."""
+    rows = connection.execute("select cursor, columns, is_loaded from state.cursors where stream = ?", [stream]).fetchall()
+    return Cursor(*rows[0]) if rows else Cursor(None, "", False)
+
+
+def move_cursor(
+    connection: duckdb.DuckDBPyConnection, stream: str, value: str | None, columns: Sequence[str], *, is_loaded: bool
+) -> None:
+    """Store where `stream` is read on; call it in the transaction that lands what was read."""
+    connection.execute("delete from state.cursors where stream = ?", [stream])
+    connection.execute(
+        "insert into state.cursors values (?, ?, ?, ?, now() at time zone 'UTC')",
+        [stream, value, ",".join(columns), is_loaded],
+    )
