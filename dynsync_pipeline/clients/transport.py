@@ -286,7 +286,7 @@ class Transport:
                     Unreachable,
                     request,
                     f"The certificate of {host} is not trusted: {redacted(cause.verify_message)}.",
-                    "Give the file of its certificate authority in DYNSYNC_CA_FILE (emulators have one; so may a proxy).",
+                    "Give the file of its certificate authority in DYNSYNC_CA_FILE (emulators have one, and some proxies).",
                 )
                 refused.retry_helps = False
                 return refused

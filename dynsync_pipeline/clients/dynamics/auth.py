@@ -137,7 +137,7 @@ class DynamicsTokens:
             return kind(
                 self._settings.dynamics_client_id,
                 authority=self._authority,
-                # MSAL would ask Microsoft's cloud whether it knows the host; no host is asked that the user did not name.
+                # MSAL would ask Microsoft's cloud whether it knows the host; only hosts the user named are asked.
                 instance_discovery=False,
                 http_client=self._http,
                 **credential,

@@ -46,7 +46,7 @@ class ColumnMetadata:
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """What Dynamics says of a table. Lookups stand in `columns` twice: by name and as `_name_value`, as they are read."""
+    """What Dynamics says of a table. Lookups stand in `columns` twice: by name and, as they are read, `_name_value`."""
 
     entity_set: str
     is_change_tracked: bool

@@ -1,6 +1,6 @@
-"""What the Marketo REST API says, and how it is asked: bytes in, values out, no I/O (protocol sheet 0, 2 to 5).
+"""The words of the Marketo client: what its methods take and give.
 
-Not here: error codes (`refusals.py`), sending anything (`client.py`).
+Not here: reading answers (`answers.py`), error codes (`refusals.py`), sending anything (`client.py`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,287 @@
+"""Calls to one Marketo instance: people, companies, feeds, exports, writes. Not here: understanding the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import pyarrow as pa
+
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.marketo import answers
+from dynsync_pipeline.clients.marketo.auth import MarketoTokens
+from dynsync_pipeline.clients.marketo.exports import PIECE_BYTES, Piece, piece, save_export
+from dynsync_pipeline.clients.marketo.protocol import (
+    SYSTEM,
+    Activity,
+    CompanyResult,
+    DeletedPerson,
+    ExportStatus,
+    FeedPage,
+    FeedStart,
+    FieldChange,
+    MarketoField,
+    PersonResult,
+)
+from dynsync_pipeline.clients.rows import text_table
+from dynsync_pipeline.clients.transport import Reply, Request, Transport, http_date
+from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, RequestRefused
+from dynsync_pipeline.settings import Settings
+
+VALUES_PER_READ = 300
+RECORDS_PER_WRITE = 300
+TYPES_PER_FEED = 10
+LONGEST_QUERY_BYTES = 6_000  # of the 8 KB that an address may have; longer ones travel in the body
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class MarketoClient:
+    """One Marketo instance, as one custom service. Shared by threads; use it in `with`.
+
+    Every method raises ApiError: Unreachable, TimedOut, SignInRefused, AccessDenied, BudgetSpent, RateLimited,
+    ServerFailed, AnswerUnreadable, RequestRefused, and what it names itself.
+    """
+
+    def __init__(self, origin: str, transport: Transport, tokens: MarketoTokens) -> None:
+        self._origin = origin
+        self._transport = transport
+        self._tokens = tokens
+
+    @classmethod
+    def from_settings(cls, settings: Settings, budget: CallBudget) -> Self:
+        """A client for the instance the settings name; nothing is sent yet. Raises: SettingsWrong."""
+        tokens = MarketoTokens(settings)
+        transport = Transport(SYSTEM, settings.marketo_url, settings, budget=budget, tokens=tokens)
+        return cls(settings.marketo_url, transport, tokens)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._transport.close()
+        self._tokens.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # People and companies
+
+    def person_fields(self) -> Mapping[str, MarketoField]:
+        """The fields of people by REST name. Changes rarely: keep it a day."""
+        return self._read("/rest/v1/leads/describe.json", {}, answers.person_fields)
+
+    def company_fields(self) -> Mapping[str, MarketoField]:
+        """The fields of companies by REST name. Changes rarely: keep it a day."""
+        return self._read("/rest/v1/companies/describe.json", {}, answers.company_fields)
+
+    def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """People whose field `filter_type` has one of these values, any number, in no order: `id` and fields as text.
+
+        Raises: ColumnUnknown; RequestRefused for a value with a comma, which Marketo would take for two.
+        """
+        return self._records("/rest/v1/leads.json", filter_type, values, fields)
+
+    def companies(self, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """Companies with these values of `externalCompanyId`: `id` and the fields as text. Raises: ColumnUnknown."""
+        return self._records("/rest/v1/companies.json", "externalCompanyId", values, fields)
+
+    def sync_people(self, action: str, lookup_field: str, records: Sequence[str]) -> list[PersonResult]:
+        """Write up to 300 people (each the text of a JSON object, 1 MB in all); one result each, in order.
+
+        `action` is createOnly, updateOnly or createOrUpdate. Each result has its own error: RecordMissing,
+        RecordExists, ColumnUnknown or RequestRefused, with `field` where Marketo names it; of a refused record nothing
+        was written. An error *raised* says nothing of single records: after TimedOut, ServerFailed or AnswerUnreadable
+        any may have been written, so nothing is repeated; after any other error none was.
+        """
+        body = f'{{"action":"{action}","lookupField":"{lookup_field}","input":[{",".join(records)}]}}'
+        return self._sync("/rest/v1/leads.json", body, len(records))
+
+    def sync_companies(self, records: Sequence[str]) -> list[CompanyResult]:
+        """Write up to 300 companies by `externalCompanyId`, created where missing; answers as `sync_people` does."""
+        body = f'{{"action":"createOrUpdate","dedupeBy":"dedupeFields","input":[{",".join(records)}]}}'
+        return self._sync("/rest/v1/companies.json", body, len(records))
+
+    # Feeds
+
+    def start_of_feed(self, since: datetime) -> FeedStart:
+        """The token of what happened after `since` (with a zone), and Marketo's clock. Raises: AnswerUnreadable."""
+        request = self._request("/rest/v1/activities/pagingtoken.json", {"sinceDatetime": _iso(since)})
+
+        def decode(reply: Reply) -> FeedStart:
+            token = answers.envelope(reply, str(request)).next_page_token
+            server_time = http_date(reply.headers.get("date", ""))
+            if not token or server_time is None:
+                raise AnswerUnreadable("Marketo gave no paging token or no Date.", system=SYSTEM, request=str(request))
+            return FeedStart(token, server_time)
+
+        return self._transport.call(request, decode)
+
+    def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
+        """Changed values of these fields and new people after the token, oldest first. Raises: CursorExpired."""
+        names = {"fields": ",".join(fields)}
+        return self._feed(
+            "/rest/v1/activities/leadchanges.json", token, names, answers.field_changes(frozenset(fields))
+        )
+
+    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
+        """Entries of up to ten types after the token, oldest first. Raises: CursorExpired."""
+        if not 0 < len(type_ids) <= TYPES_PER_FEED:
+            raise ValueError(f"one to {TYPES_PER_FEED} activity types a call")
+        types = {"activityTypeIds": ",".join(map(str, type_ids))}
+        return self._feed("/rest/v1/activities.json", token, types, answers.activity)
+
+    def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
+        """People deleted after the token; Marketo remembers 14 days. Raises: CursorExpired."""
+        return self._feed("/rest/v1/activities/deletedleads.json", token, {}, answers.deleted_person)
+
+    # Bulk exports of people
+
+    def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
+        """A job for the people created from `start` to `end`, both included, 31 days at most; returns its id.
+
+        Raises: BudgetSpent if the exports of the day are used up.
+        """
+        job = {
+            "fields": list(fields),
+            "format": "CSV",
+            "filter": {"createdAt": {"startAt": _iso(start), "endAt": _iso(end)}},
+        }
+        request = self._json_request("/bulk/v1/leads/export/create.json", msgspec.json.encode(job))
+        # Repeatable: a job that was created and not answered waits unused, and is gone in a week.
+        return self._call(request, answers.export_id)
+
+    def enqueue_export(self, export_id: str) -> bool:
+        """Start a job; False if the queue is full (try later). Raises: BudgetSpent for the daily quota."""
+        request = self._json_request(f"/bulk/v1/leads/export/{export_id}/enqueue.json", b"")
+        try:
+            self._call(request, lambda *_: None)
+        except RequestRefused as error:
+            if answers.is_queue_full(error):
+                return False
+            if not answers.is_queued_already(error):
+                raise
+        return True
+
+    def export_statuses(self) -> Mapping[str, ExportStatus]:
+        """All jobs of the last seven days by id. Marketo refreshes them once a minute."""
+        jobs: dict[str, ExportStatus] = {}
+        for answer, request in self._pages("/bulk/v1/leads/export.json", {}):
+            jobs |= answers.export_jobs(answer, request)
+        return jobs
+
+    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
+        """Write the file of a completed job to `to`, complete or not at all, without NUL bytes.
+
+        A download that was cut goes on where it stopped. Raises: AnswerUnreadable if the checksum differs.
+        """
+        path = f"/bulk/v1/leads/export/{export_id}/file.json"
+
+        def fetch(start: int) -> Piece:
+            request = self._request(path, {}, {"Range": f"bytes={start}-{start + PIECE_BYTES - 1}"})
+            return self._transport.call(request, lambda reply: piece(reply, start, str(request)))
+
+        save_export(fetch, to, checksum, f"GET {path}")
+
+    # Usage
+
+    def usage_today(self) -> int:
+        """Calls of all integrations today, on Marketo's own count."""
+        return self._read("/rest/v1/stats/usage.json", {}, answers.calls_used)
+
+    # How a call is made
+
+    def _records(self, path: str, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        names = list(dict.fromkeys(("id", *fields)))
+        unique = list(dict.fromkeys(values))
+        if any("," in value for value in unique):
+            raise RequestRefused(
+                f"A value of {filter_type} holds a comma, which Marketo takes for the end of the value.",
+                system=SYSTEM,
+                request=f"GET {path}",
+                field=filter_type,
+            )
+        found = [text_table({name: [] for name in names})]
+        pending = [unique[start : start + VALUES_PER_READ] for start in range(0, len(unique), VALUES_PER_READ)]
+        while pending:
+            some = pending.pop()
+            query = {"filterType": filter_type, "filterValues": ",".join(some), "fields": ",".join(names)}
+            try:
+                found += [answers.text_rows(answer, names, req) for answer, req in self._pages(path, query)]
+            except RequestRefused as error:
+                if not answers.has_too_many_matches(error) or len(some) == 1:
+                    raise
+                pending += [some[: len(some) // 2], some[len(some) // 2 :]]
+        return pa.concat_tables(found)
+
+    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[answers.Envelope, str]]:
+        """The pages of a list: it goes on while there is a token."""
+        token: str | None = None
+        while True:
+            request = self._request(path, {**query, **({"nextPageToken": token} if token else {})})
+            answer = self._call(request, lambda found, _: found)
+            yield answer, str(request)
+            if not answer.next_page_token or answer.next_page_token == token:
+                return
+            token = answer.next_page_token
+
+    def _feed(
+        self, path: str, token: str, query: Mapping[str, str], read: Callable[[answers.Entry], list[Item]]
+    ) -> Iterator[FeedPage[Item]]:
+        """The pages of a feed: it goes on while `moreResult` says so, and always has a token for the next cycle."""
+        while True:
+            request = self._request(path, {**query, "nextPageToken": token})
+            try:
+                page = self._call(request, partial(answers.feed_page, read=read, token=token))
+            except RequestRefused as error:
+                if not answers.is_about_token(error):
+                    raise
+                raise CursorExpired(
+                    "Marketo does not take the paging token any more; the feed must start anew.",
+                    system=SYSTEM,
+                    request=str(request),
+                    code=error.code,
+                ) from None
+            yield page
+            if page.is_last:
+                return
+            token = page.token
+
+    def _sync(self, path: str, body: str, n_records: int) -> list[PersonResult]:
+        if n_records > RECORDS_PER_WRITE:
+            raise ValueError(f"at most {RECORDS_PER_WRITE} records a call, not {n_records}")
+        if n_records == 0:
+            return []
+        request = self._json_request(path, body.encode(), is_repeatable=False)
+        return self._call(request, lambda found, name: answers.record_results(found, n_records, name))
+
+    def _read(self, path: str, query: Mapping[str, str], read: Callable[[answers.Envelope, str], Answer]) -> Answer:
+        return self._call(self._request(path, query), read)
+
+    def _call(self, request: Request, read: Callable[[answers.Envelope, str], Answer]) -> Answer:
+        return self._transport.call(request, lambda reply: read(answers.envelope(reply, str(request)), str(request)))
+
+    def _request(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Request:
+        url, text = self._origin + path, urlencode(query)
+        known = {"Accept": "application/json", **(headers or {})}
+        if len(text) > LONGEST_QUERY_BYTES:
+            known["Content-Type"] = "application/x-www-form-urlencoded"
+            return Request("POST", f"{url}?_method=GET", known, text.encode())
+        return Request("GET", f"{url}?{text}" if text else url, known)
+
+    def _json_request(self, path: str, body: bytes, *, is_repeatable: bool = True) -> Request:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return Request("POST", self._origin + path, headers, body, is_repeatable=is_repeatable)
+
+
+def _iso(at: datetime) -> str:
+    """A time as Marketo takes it: UTC, whole seconds. Raises: ValueError for a time without a zone."""
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
