@@ -1,0 +1,61 @@
+"""What only an emulator has: changing how the subscription behaves. Every endpoint answers JSON and needs no token.
+
+| request | does |
+|---|---|
+| `GET /emulator/marketo/behaviour` | the switches and limits of `store.Behaviour` as they are |
+| `POST /emulator/marketo/behaviour` | sets the members given, keeps the others; `{}` changes nothing |
+| `POST /emulator/marketo/tokens/expire` | ends the life of every access token now |
+| `POST /emulator/marketo/clock` | `{"ahead_s": 3600}` lets time pass: tokens, quotas, retention, file lifetimes |
+| `POST /emulator/marketo/score` | `{"leadId": 1, "field": "leadScore", "change": 5, "reason": "…"}`: a flow step |
+
+Broken connections, delays and canned answers are not here: they work the same for every emulator (`../faults.py`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+
+from dynsync_pipeline.emulators.marketo.access import expire_tokens
+from dynsync_pipeline.emulators.marketo.people_writes import score_change
+from dynsync_pipeline.emulators.marketo.store import Behaviour, Store
+
+PREFIX = "/emulator/marketo/"
+
+
+class _Clock(msgspec.Struct, forbid_unknown_fields=True):
+    ahead_s: float
+
+
+class _Score(msgspec.Struct, forbid_unknown_fields=True):
+    leadId: int
+    field: str
+    change: int
+    reason: str = "Flow step"
+
+
+def answer(store: Store, method: str, path: str, body: bytes) -> Response:
+    """Serve one control request: 200, 400 with a sentence, or 404."""
+    name = path.removeprefix(PREFIX)
+    try:
+        if (method, name) == ("GET", "behaviour"):
+            pass
+        elif (method, name) == ("POST", "behaviour"):
+            changed = {**msgspec.to_builtins(store.behaviour), **msgspec.json.decode(body, type=dict[str, object])}
+            store.set_behaviour(msgspec.convert(changed, Behaviour))
+        elif (method, name) == ("POST", "tokens/expire"):
+            expire_tokens(store)
+        elif (method, name) == ("POST", "clock"):
+            store.advance_clock(msgspec.json.decode(body, type=_Clock).ahead_s)
+        elif (method, name) == ("POST", "score"):
+            step = msgspec.json.decode(body, type=_Score)
+            score_change(store, step.leadId, step.field, step.change, step.reason)
+        else:
+            return _json(404, {"error": f"No control endpoint {method} {path}."})
+    except (msgspec.DecodeError, ValueError) as error:
+        return _json(400, {"error": str(error)})
+    return _json(200, msgspec.to_builtins(store.behaviour))
+
+
+def _json(status: int, body: object) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

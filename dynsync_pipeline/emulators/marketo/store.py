@@ -1,0 +1,203 @@
+"""The state of one Marketo subscription: a SQLite file, its clock, its API users and its behaviour switches.
+
+Files of bulk exports lie in a folder beside it. Not here: what any call means; each area of the API has its own module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, STANDARD_FIELDS, SYNC_FIELDS, Catalogue, Field
+
+_COMPANY_COLUMNS = ", ".join(field.column for field in COMPANY_FIELDS)
+_PERSON_COLUMNS = ", ".join(f.column for f in (*STANDARD_FIELDS, *SYNC_FIELDS) if f.is_stored_on_person)
+
+# `_changed_at` is the hidden clock of the last change to any field, which the bulk updatedAt filter uses (§9.14).
+_SCHEMA = f"""
+create table kept (name text primary key, value text not null);
+create table api_users (client_id text primary key, client_secret text not null, email text not null);
+create table tokens (token text primary key, client_id text not null, expires_at real not null,
+    was_told integer not null default 0);
+create table fields (id integer primary key, name text not null unique collate nocase, definition text not null);
+create table partitions (id integer primary key, name text not null unique, description text);
+create table companies (id integer primary key autoincrement, {_COMPANY_COLUMNS}, createdAt text not null,
+    updatedAt text not null);
+create unique index companies_by_key on companies (externalCompanyId collate nocase)
+    where externalCompanyId is not null;
+create index companies_by_name on companies (company collate nocase) where company is not null;
+create table people ({_PERSON_COLUMNS}, _changed_at text not null);
+create index people_by_email on people (email collate nocase) where email is not null;
+create index people_by_company on people (contactCompany);
+create index people_by_creation on people (createdAt);
+create index people_by_change on people (_changed_at);
+create table activities (position integer primary key autoincrement, lead_id integer not null, type_id integer not null,
+    at_ms integer not null, campaign_id integer, primary_id integer, primary_value text, attributes text not null);
+create index activities_by_time on activities (at_ms);
+create index activities_by_type on activities (type_id, position);
+create index activities_by_lead on activities (lead_id, position);
+create table lists (id integer primary key autoincrement, name text not null unique, createdAt text not null,
+    updatedAt text not null);
+create table list_members (list_id integer not null, lead_id integer not null, primary key (list_id, lead_id))
+    without rowid;
+create table calls (day text not null, api_user text not null, n_calls integer not null, primary key (day, api_user));
+create table call_errors (day text not null, code text not null, n_calls integer not null, primary key (day, code));
+create table export_jobs (export_id text primary key, object text not null, api_user text not null,
+    request text not null, status text not null, created_at real not null, queued_at real, started_at real,
+    finished_at real, n_records integer, file_bytes integer, checksum text, error text,
+    shown text not null, shown_at real not null);
+"""
+
+
+class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
+    """What can be set from outside over `POST /emulator/marketo/behaviour`; the defaults are those of the vendor."""
+
+    calls_per_window: int = 100
+    window_s: float = 20.0
+    concurrent_calls: int = 10
+    calls_per_day: int = 50_000
+    export_bytes_per_day: int = 500_000_000
+    native_crm: bool = False  # company writes answer 1018 (§3)
+    updated_at_filter: bool = True  # off: bulk export by updatedAt answers 1035 (§5)
+    merge_trail: bool = False  # on: merged people also appear among the deleted (§2.4, unverified at the vendor)
+    refuse_double_slash: bool = False  # §9.26
+    refuse_token_in_query: bool = False  # §11
+    lose_export_files: bool = False  # Completed, yet the file answers 404 (§5)
+    race_window_s: float = 0.0  # pause of Sync Leads between looking up keys and writing (§9.11)
+
+
+class Store:
+    """One subscription, kept in the SQLite file at `path`; safe to use from several threads.
+
+    `time_scale` makes the vendor's waits (window of the rate limit, minutes of bulk jobs) pass that many times faster;
+    moments that are shown stay real. `seed` decides client ids, secrets and every id drawn, for a new file.
+    """
+
+    def __init__(self, path: Path, *, time_scale: float = 1.0, seed: int = 0) -> None:
+        self.path = path
+        self.time_scale = time_scale
+        self.lock = threading.RLock()
+        self.jobs_waiting = threading.Event()
+        self.before_close: list[Callable[[], None]] = []
+        self.db = self.connect()
+        with self.lock:
+            if not self.db.execute("select 1 from sqlite_master where name = 'kept'").fetchone():
+                self._create(seed)
+            self.seed = int(self.kept("seed"))
+            self._clock_ahead_s = float(self.kept("clock_ahead_s"))
+            self.behaviour = msgspec.json.decode(self.kept("behaviour"), type=Behaviour)
+            custom = self.db.execute("select definition from fields order by id").fetchall()
+        self.fields = Catalogue([*STANDARD_FIELDS, *(msgspec.json.decode(row[0], type=Field) for row in custom)])
+        self.client_id, self.client_secret = self._api_user(0)
+        self.other_client_id, self.other_client_secret = self._api_user(1)
+        self.exports_dir = path.with_name(path.name + ".exports")
+        self.exports_dir.mkdir(exist_ok=True)
+
+    def connect(self) -> sqlite3.Connection:
+        """A further connection, for long reads outside the lock."""
+        db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, cached_statements=512)
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = off")  # survives a killed process; a power cut is not our concern
+        db.execute("pragma cache_size = -65536")
+        return db
+
+    def close(self) -> None:
+        """Stop what works on the file (`before_close`) and close it; the store cannot be used afterwards."""
+        for stop in self.before_close:
+            stop()
+        with self.lock:
+            self.db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything inside is written together or not at all; other threads wait."""
+        with self.lock:
+            self.db.execute("begin immediate")
+            try:
+                yield self.db
+            except BaseException:
+                self.db.execute("rollback")
+                raise
+            self.db.execute("commit")
+
+    def now(self) -> datetime:
+        """The subscription's clock, UTC: real time plus what was advanced over the control endpoint."""
+        return datetime.now(UTC) + timedelta(seconds=self._clock_ahead_s)
+
+    def advance_clock(self, ahead_s: float) -> None:
+        """Let this much time pass: tokens expire, activities age, export files go."""
+        self._clock_ahead_s += ahead_s
+        self.keep("clock_ahead_s", str(self._clock_ahead_s))
+
+    def kept(self, name: str) -> str:
+        """A value kept in the file by name."""
+        with self.lock:
+            return str(self.db.execute("select value from kept where name = ?", (name,)).fetchone()[0])
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep a value in the file by name."""
+        with self.lock:
+            self.db.execute("insert or replace into kept values (?, ?)", (name, value))
+
+    def next_number(self, name: str) -> int:
+        """The next number of a named series: 1, 2, 3."""
+        with self.lock:
+            row = self.db.execute(
+                "insert into kept values (?, '1') on conflict (name) do update set value = value + 1 returning value",
+                (f"series {name}",),
+            ).fetchone()
+        return int(row[0])
+
+    def next_uuid(self, name: str) -> str:
+        """A fresh UUID, the same ones in the same order for one seed."""
+        return _uuid(self.seed, name, self.next_number(name))
+
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        """Replace the behaviour switches and keep them."""
+        self.behaviour = behaviour
+        self.keep("behaviour", msgspec.json.encode(behaviour).decode())
+
+    def add_field(self, field: Field) -> None:
+        """Create a custom person field; the caller holds a transaction."""
+        _add_field(self.db, field)
+        self.fields.add(field)
+
+    def _api_user(self, number: int) -> tuple[str, str]:
+        with self.lock:
+            row = self.db.execute(
+                "select client_id, client_secret from api_users order by rowid limit 1 offset ?", (number,)
+            ).fetchone()
+        return str(row[0]), str(row[1])
+
+    def _create(self, seed: int) -> None:
+        self.db.executescript(_SCHEMA)
+        with self.transaction() as db:
+            for name, value in {"seed": str(seed), "clock_ahead_s": "0"}.items():
+                self.keep(name, value)
+            self.keep("behaviour", msgspec.json.encode(Behaviour()).decode())
+            for number, email in enumerate(("dynsync@api.example.com", "colleague@api.example.com")):
+                secret = hashlib.sha256(f"{seed} secret {number}".encode()).hexdigest()[:32]
+                db.execute("insert into api_users values (?, ?, ?)", (_uuid(seed, "client", number), secret, email))
+            db.execute("insert into partitions values (1, 'Default', 'Initial system partition')")
+            for field in SYNC_FIELDS:
+                _add_field(db, field, column_exists=True)
+
+
+def _add_field(db: sqlite3.Connection, field: Field, *, column_exists: bool = False) -> None:
+    db.execute("insert into fields values (?, ?, ?)", (field.id, field.name, msgspec.json.encode(field).decode()))
+    if not column_exists:
+        db.execute(f"alter table people add column {field.column}")
+    if field.type in ("string", "email", "integer"):
+        db.execute(f'create index "people_by_{field.name}" on people ("{field.name}") where "{field.name}" is not null')
+
+
+def _uuid(seed: int, name: str, number: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"dynsync marketo {seed} {name} {number}"))
