@@ -6,12 +6,14 @@ Extract lands what it reads, write back lands what a write left behind; both are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
+from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import scalar
 
@@ -42,19 +44,58 @@ def land_dynamics(
         )
 
 
-def land_people(connection: duckdb.DuckDBPyConnection, fields: FieldMap, relation: str) -> None:
-    """Put Marketo people into the inbox from `relation`, the name of a registered table or an SQL expression.
+@dataclass(frozen=True)
+class PersonColumns:
+    """The REST names read of a Marketo person: the two keys, then the mapped fields."""
 
-    Its columns: `id`, `dynamics_lead_id`, `dynamics_contact_id` and the person fields, text as the system sent it.
+    fields: FieldMap
+    lead_id: str
+    contact_id: str
+
+    @classmethod
+    def of(cls, settings: Settings, fields: FieldMap) -> PersonColumns:
+        """The columns of this installation."""
+        return cls(fields, settings.marketo_field_lead_id, settings.marketo_field_contact_id)
+
+    @property
+    def names(self) -> list[str]:
+        """REST names to ask for, `id` left out."""
+        return [self.lead_id, self.contact_id, *self.fields.person_fields]
+
+
+def land_people(
+    connection: duckdb.DuckDBPyConnection, columns: PersonColumns, people: pa.Table | None = None, *, file: str = ""
+) -> None:
+    """Put Marketo people into the inbox, from a table of the client or from the `file` of a bulk extract.
+
+    Both hold `id` and the REST names of `columns`, text as the system sent it; absent or `null` is null (R47).
     """
-    landing = _next_landing(connection)
-    names = "".join(f", {quoted(name)}" for name in fields.person_fields)
-    values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in fields.person_fields.items())
+    if people is not None:
+        connection.register("landed_people", people)
+    kinds = columns.fields.person_fields
+    names = "".join(f", {quoted(name)}" for name in kinds)
+    values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items())
     connection.execute(
         f"insert into inbox.marketo_people (landing, person_id, dynamics_lead_id, dynamics_contact_id, is_deleted{names}) "
-        f"select {landing}, id::bigint, canonical_guid(dynamics_lead_id), canonical_guid(dynamics_contact_id), false{values} "
-        f"from {relation}"
+        f"select {_next_landing(connection)}, id::bigint, canonical_guid({quoted(columns.lead_id)}), "
+        f"canonical_guid({quoted(columns.contact_id)}), false{values} "
+        f"from {_csv(file, columns) if people is None else 'landed_people'}"
     )
+    if people is not None:
+        connection.unregister("landed_people")
+
+
+def _csv(file: str, columns: PersonColumns) -> str:
+    """A bulk-extract file as a relation: quotes doubled, line breaks inside values, the word null for nothing."""
+    types = ", ".join(f"{_literal(name)}: 'varchar'" for name in ("id", *columns.names))
+    return (
+        f"read_csv({_literal(file)}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
+        f"nullstr = 'null', parallel = false, max_line_size = 16777216, columns = {{{types}}})"
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _in_marketo(kind: FieldType) -> FieldType:

@@ -1,0 +1,65 @@
+"""Dynamics tables by change tracking: page by page into the inbox, then into the mirror. Next: `reconcile`.
+
+Not here: which columns exist (`schema.py`), what a change means (`reconcile/`).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.errors import CursorExpired
+from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
+
+log = logging.getLogger(__name__)
+
+
+def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, record_type: RecordType) -> int:
+    """Bring one Dynamics table's mirror up to date; returns the number of records that were read or found deleted.
+
+    A page and its cursor commit together (R13), so a cut read goes on where it stopped. An expired cursor, or another
+    column list, leads to a full read, in which absence is no deletion (R86).
+    Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone.
+    """
+    table = TABLES[record_type]
+    columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
+    names = [column.name for column in columns]
+    stream = f"dynamics_{table.entity_set}"
+    with warehouse.reading() as connection:
+        cursor = read_cursor(connection, stream)
+    start = cursor.value if cursor.continues(names) else None
+    try:
+        _land_pages(warehouse, client, fields, record_type, columns, start, is_loaded=start is not None and cursor.is_loaded)
+    except CursorExpired:
+        if start is None:
+            raise
+        log.warning("The change-tracking cursor of %s expired: reading the whole table again.", table.entity_set)
+        _land_pages(warehouse, client, fields, record_type, columns, None, is_loaded=False)
+    with warehouse.transaction() as connection:
+        return take_in_dynamics(connection, record_type)
+
+
+def _land_pages(
+    warehouse: Warehouse,
+    client: DynamicsClient,
+    fields: FieldMap,
+    record_type: RecordType,
+    columns: list[Column],
+    start: str | None,
+    *,
+    is_loaded: bool,
+) -> None:
+    table = TABLES[record_type]
+    names = [column.name for column in columns]
+    for page in client.changes(table, columns, start):
+        with warehouse.transaction() as connection:
+            land_dynamics(connection, fields, table, page.rows, page.deleted_ids)
+            move_cursor(
+                connection, f"dynamics_{table.entity_set}", page.cursor, names, is_loaded=is_loaded or page.is_last
+            )

@@ -1,0 +1,146 @@
+"""What the two systems offer: columns, lengths, option labels. Read at the first cycle, once a day, and on a schema error.
+
+A mapped field that a system does not offer is parked with its reason, and the others go on (R26, R107).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.errors import RequestRefused, SettingsWrong
+from dynsync_pipeline.model.field_map import Field, FieldMap
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+
+log = logging.getLogger(__name__)
+
+LONGEST_AGE = timedelta(hours=24)
+KEY_FIELDS = (
+    "marketo_field_lead_id",
+    "marketo_field_contact_id",
+    "marketo_field_type",
+    "marketo_field_is_deleted",
+    "marketo_field_created_on",
+)
+
+
+def learn_schema(
+    warehouse: Warehouse,
+    dynamics: DynamicsClient,
+    marketo: MarketoClient,
+    settings: Settings,
+    wanted: FieldMap,
+    *,
+    at: datetime,
+    is_forced: bool = False,
+) -> FieldMap:
+    """The part of `wanted` that both systems offer, with columns and views made to fit; `at` is UTC without zone.
+
+    Raises: SettingsWrong when Marketo lacks a key field; RequestRefused when a table has no change tracking; ApiError.
+    """
+    with warehouse.reading() as connection:
+        n_fresh = scalar(connection, "select count(*) from state.columns where read_at > ?", [at - LONGEST_AGE])
+    if is_forced or not n_fresh:
+        _read_schema(warehouse, dynamics, marketo, at)
+    _require_key_fields(warehouse, settings)
+    parked = _parked(warehouse, wanted)
+    fields = wanted.without(parked)
+    with warehouse.transaction() as connection:
+        connection.execute("delete from state.parked_fields")
+        for field, reason in parked.items():
+            log.warning("Parked: %s of %ss. %s", field.marketo_field, field.record_type, reason)
+            connection.execute(
+                "insert into state.parked_fields values (?, ?, ?, ?)",
+                [field.record_type, field.marketo_field, field.dynamics_column, reason],
+            )
+        follow_field_map(connection, fields)
+    return fields
+
+
+def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, at: datetime) -> None:
+    tables = {record_type: dynamics.table_metadata(table) for record_type, table in TABLES.items()}
+    for record_type, metadata in tables.items():
+        if not metadata.is_change_tracked:
+            raise RequestRefused(
+                f"Change tracking is off for {record_type}s in Dynamics.",
+                system="dynamics",
+                request=f"GET EntityDefinitions(LogicalName='{record_type}')",
+                next_step="Switch on 'Track changes' in the table's properties in Power Apps, then start the next cycle.",
+            )
+    people = marketo.person_fields()
+    with warehouse.transaction() as connection:
+        connection.execute("delete from state.columns")
+        connection.execute("delete from state.options")
+        rows = [row for record_type, metadata in tables.items() for row in _column_rows(record_type, metadata, at)]
+        rows += [
+            ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
+            for f in people.values()
+        ]
+        connection.executemany("insert into state.columns values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        options = [
+            (record_type, column.name, str(value), label)
+            for record_type, metadata in tables.items()
+            for column in metadata.columns.values()
+            for value, label in column.options.items()
+        ]
+        if options:
+            connection.executemany("insert into state.options values (?, ?, ?, ?)", options)
+
+
+def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime) -> list[tuple[object, ...]]:
+    return [
+        (
+            "dynamics",
+            record_type,
+            column.name,
+            column.attribute_type,
+            None,
+            column.max_length,
+            column.is_readable and not column.is_secured,
+            column.is_updatable,
+            at,
+        )
+        for column in metadata.columns.values()
+    ]
+
+
+def _require_key_fields(warehouse: Warehouse, settings: Settings) -> None:
+    with warehouse.reading() as connection:
+        offered = {row[0] for row in connection.execute("select name from state.columns where system = 'marketo'").fetchall()}
+    missing = {name: getattr(settings, name) for name in KEY_FIELDS if getattr(settings, name) not in offered}
+    if missing:
+        raise SettingsWrong(
+            f"Marketo has no field {', '.join(missing.values())}.",
+            next_step="Create the fields in Marketo (README, custom fields), or name existing ones in "
+            + ", ".join(PREFIX + name.upper() for name in missing)
+            + ".",
+        )
+
+
+def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
+    with warehouse.reading() as connection:
+        offered = dict(
+            ((row[0], row[1]), (row[2], row[3]))
+            for row in connection.execute(
+                "select coalesce(record_type, 'person'), name, is_readable, is_writable from state.columns"
+            ).fetchall()
+        )
+    reasons: dict[Field, str] = {}
+    for field in wanted.fields:
+        column = offered.get((field.record_type, field.dynamics_column))
+        if column is None:
+            reasons[field] = f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
+        elif not column[0]:
+            reasons[field] = (
+                f"The sync user may not read {field.dynamics_column}: it is secured or write-only. Lift column security "
+                "for it, or disable the line in the field map (R26)."
+            )
+        elif ("person", field.marketo_field) not in offered:
+            reasons[field] = f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
+    return reasons

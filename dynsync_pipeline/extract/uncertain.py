@@ -1,0 +1,54 @@
+"""After a cut: reads again every record with an operation that was sent and has no receipt. Next: `write_back/receipts.py`."""
+
+from __future__ import annotations
+
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
+from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.mirrors import (
+    PersonColumns,
+    land_dynamics,
+    land_people,
+    take_in_dynamics,
+    take_in_people,
+)
+
+
+def reread_uncertain(
+    warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, fields: FieldMap, columns: PersonColumns
+) -> int:
+    """Bring the mirror of those records up to date; returns how many operations are uncertain. Raises: ApiError."""
+    with warehouse.reading() as connection:
+        uncertain = connection.execute(
+            "select system, action, record_type, dynamics_id, person_id from reconcile.operations "
+            "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
+        ).fetchall()
+    for record_type in PERSON_TYPES:
+        ids = [row[3] for row in uncertain if row[0] == "dynamics" and row[2] == record_type]
+        if ids:
+            table = TABLES[record_type]
+            wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
+            rows = dynamics.records(table, wanted, ids)
+            with warehouse.transaction() as connection:
+                land_dynamics(connection, fields, table, rows, [])
+    person_ids = [str(row[4]) for row in uncertain if row[0] == "marketo" and row[1] == "update"]
+    lookups = [("id", person_ids)]
+    for record_type, key in ((RecordType.CONTACT, columns.contact_id), (RecordType.LEAD, columns.lead_id)):
+        lookups.append(
+            (key, [row[3] for row in uncertain if row[0] == "marketo" and row[1] == "create" and row[2] == record_type])
+        )
+    for filter_type, values in lookups:
+        people = marketo.people(filter_type, values, columns.names) if values else None
+        if people is not None:
+            with warehouse.transaction() as connection:
+                land_people(connection, columns, people)
+    if uncertain:
+        with warehouse.transaction() as connection:
+            for record_type in PERSON_TYPES:
+                take_in_dynamics(connection, record_type)
+            take_in_people(connection)
+    return len(uncertain)

@@ -1,0 +1,235 @@
+"""The published tables as data: what one row is, every column with its type and comment, and how it is selected.
+
+A column that is not written here is not published. Not here: how rows get into the file (`snapshot.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """One column: its name, the SQL type it has in the snapshot, the expression that fills it, what it means."""
+
+    name: str
+    type: str
+    expression: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table: `grain` says what a row is; `source` is the `from` clause; `key` finds rows again for a delta."""
+
+    name: str
+    grain: str
+    source: str
+    key: str
+    columns: tuple[PublishedColumn, ...]
+
+    @property
+    def select(self) -> str:
+        """All columns from all rows; callers append a `where`."""
+        values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
+        return f"select {values} from {self.source}"
+
+
+_SQL_TYPES = {
+    FieldType.TEXT: "varchar",
+    FieldType.INTEGER: "bigint",
+    FieldType.DECIMAL: "decimal(38, 4)",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.DATE: "date",
+    FieldType.DATETIME: "timestamp",
+    FieldType.CHOICE: "integer",
+}
+
+
+def published_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
+    """Every table of the snapshot for this field map."""
+    return (_people(fields), *(_records(fields, record_type) for record_type in RecordType), *_LEDGERS)
+
+
+def _typed(name: str, kind: FieldType, expression: str, comment: str) -> PublishedColumn:
+    sql_type = _SQL_TYPES[kind]
+    value = expression if sql_type == "varchar" else f"try_cast({expression} as {sql_type})"
+    return PublishedColumn(name, sql_type, value, comment)
+
+
+def _people(fields: FieldMap) -> PublishedTable:
+    mapped = {name: sorted({f.dynamics_column for f in fields.fields if f.marketo_field == name}) for name in fields.person_fields}
+    return PublishedTable(
+        name="people",
+        grain="One row per Marketo person, as last seen in Marketo.",
+        source=(
+            "mirror.marketo_people m left join state.links l on l.person_id = m.person_id "
+            "left join mirror.dynamics_contacts c on c.contactid = "
+            "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
+            "left join mirror.dynamics_leads d on d.leadid = "
+            "case when l.record_type = 'lead' then l.dynamics_id else m.dynamics_lead_id end"
+        ),
+        key="m.person_id",
+        columns=(
+            PublishedColumn("person_id_marketo", "bigint", "m.person_id", "Id of the person in Marketo. Key."),
+            PublishedColumn(
+                "record_type", "varchar", "l.record_type", "lead or contact in Dynamics; null: Marketo only (R18, R19)."
+            ),
+            PublishedColumn(
+                "contact_id_dynamics", "varchar", "coalesce(c.contactid, m.dynamics_contact_id)", "Id of the linked Dynamics contact."
+            ),
+            PublishedColumn(
+                "lead_id_dynamics", "varchar", "coalesce(d.leadid, m.dynamics_lead_id)", "Id of the linked Dynamics lead."
+            ),
+            PublishedColumn(
+                "account_id_dynamics",
+                "varchar",
+                "(select a.accountid from mirror.dynamics_accounts a where a.accountid = lower(c._parentcustomerid_value))",
+                "Id of the account that the contact belongs to in Dynamics; null when its parent is no account (R23).",
+            ),
+            PublishedColumn(
+                "is_deleted_in_dynamics",
+                "boolean",
+                "coalesce(case when l.record_type = 'lead' then d.is_deleted else c.is_deleted end, false)",
+                "The linked record was deleted in Dynamics (R79).",
+            ),
+            *(
+                _typed(
+                    name,
+                    FieldType.TEXT if kind is FieldType.CHOICE else kind,
+                    f"m.{quoted(name)}",
+                    f"Marketo field {name}; in Dynamics {' or '.join(mapped[name])}"
+                    f"{', as its label' if kind is FieldType.CHOICE else ''}.",
+                )
+                for name, kind in fields.person_fields.items()
+            ),
+        ),
+    )
+
+
+def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
+    table = TABLES[record_type]
+    mapped = {f.dynamics_column: f.marketo_field for f in fields.of(record_type)}
+    comments = {
+        "createdon": "Created in Dynamics at, UTC.",
+        "statecode": "State: 0 is active or open.",
+        "_parentcustomerid_value": "Id of the account or contact that this contact belongs to.",
+    }
+    columns = [PublishedColumn(table.id_column, "varchar", f"r.{table.id_column}", f"Id of the {record_type} in Dynamics. Key.")]
+    for name, kind in dynamics_columns(fields, record_type).items():
+        if name == "modifiedon":
+            continue
+        comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."
+        columns.append(_typed(name.removeprefix("_").removesuffix("_value"), kind, f"r.{quoted(name)}", comment))
+    columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
+    columns.append(PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen."))
+    return PublishedTable(
+        name=table.entity_set,
+        grain=f"One row per Dynamics {record_type}, as last seen in Dynamics.",
+        source=f"{table.mirror} r",
+        key=f"r.{table.id_column}",
+        columns=tuple(columns),
+    )
+
+
+def _plain(*columns: tuple[str, str, str, str]) -> tuple[PublishedColumn, ...]:
+    return tuple(PublishedColumn(*column) for column in columns)
+
+
+_CYCLE = ("cycle_id", "bigint", "cycle_id", "The cycle whose plan decided it; see cycles.")
+_PERSON = ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo.")
+_RECORD = ("record_id_dynamics", "varchar", "dynamics_id", "Id of the contact or lead in Dynamics.")
+_TYPE = ("record_type", "varchar", "record_type", "lead or contact.")
+_FIELD = ("field", "varchar", "field", "REST name of the field in Marketo.")
+
+_LEDGERS = (
+    PublishedTable(
+        name="changes",
+        grain="One row per value the sync wrote to a person, contact or lead.",
+        source="ledger.changes",
+        key="entry_id",
+        columns=_plain(
+            ("change_id", "bigint", "entry_id", "Key; grows with time."),
+            _CYCLE,
+            ("changed_at", "timestamp", "changed_at", "When the system confirmed the write, UTC."),
+            ("direction", "varchar", "direction", "to_marketo or to_dynamics."),
+            _TYPE,
+            _PERSON,
+            _RECORD,
+            _FIELD,
+            ("old_value", "varchar", "old_value", "What the target held before, as text; options as labels."),
+            ("new_value", "varchar", "new_value", "What was written, as text; options as labels."),
+            ("rule", "varchar", "rule", "The rule that decided it, by number and in words."),
+        ),
+    ),
+    PublishedTable(
+        name="collisions",
+        grain="One row per settled collision: both sides edited the same field to different values.",
+        source="ledger.collisions",
+        key="entry_id",
+        columns=_plain(
+            ("collision_id", "bigint", "entry_id", "Key; grows with time."),
+            _CYCLE,
+            ("settled_at", "timestamp", "settled_at", "When the losing side confirmed the winner's value, UTC."),
+            _PERSON,
+            _TYPE,
+            _RECORD,
+            _FIELD,
+            ("base_value", "varchar", "base_value", "What both sides last agreed on; null also when they never did (R42)."),
+            ("dynamics_value", "varchar", "dynamics_value", "The value in Dynamics."),
+            ("marketo_value", "varchar", "marketo_value", "The value in Marketo."),
+            ("winner", "varchar", "winner", "marketo or dynamics; the other value is kept only here (R40)."),
+            ("rule", "varchar", "rule", "The rule that decided it, by number and in words."),
+        ),
+    ),
+    PublishedTable(
+        name="sync_errors",
+        grain="One row per failed record, field and direction.",
+        source="ledger.sync_errors",
+        key="error_id",
+        columns=_plain(
+            ("error_id", "bigint", "error_id", "Key; grows with time."),
+            _CYCLE,
+            ("happened_at", "timestamp", "happened_at", "First refused at, UTC."),
+            ("last_seen_at", "timestamp", "last_seen_at", "Last refused at, UTC."),
+            ("object", "varchar", "record_type", "lead or contact."),
+            _PERSON,
+            _RECORD,
+            ("field", "varchar", "field", "The field at fault, where the system names one."),
+            ("operation", "varchar", "operation", "create or update."),
+            ("direction", "varchar", "direction", "to_marketo or to_dynamics."),
+            ("code", "varchar", "code", "The system's error code."),
+            ("message", "varchar", "message", "What the system said and what to do."),
+            ("attempts", "integer", "attempts", "How often it was tried."),
+            ("state", "varchar", "state", "waiting, quarantined or resolved."),
+        ),
+    ),
+    PublishedTable(
+        name="cycles",
+        grain="One row per cycle.",
+        source="ledger.cycles",
+        key="cycle_id",
+        columns=_plain(
+            ("cycle_id", "bigint", "cycle_id", "Key; grows with time."),
+            ("started_at", "timestamp", "started_at", "UTC."),
+            ("ended_at", "timestamp", "ended_at", "UTC; null while it runs, or when it was killed."),
+            ("status", "varchar", "status", "loading, running, succeeded, failed or stopped_by_guard."),
+            ("message", "varchar", "message", "Why it failed and what to do."),
+            ("n_accounts_read", "bigint", "n_accounts_read", "Accounts read from Dynamics."),
+            ("n_contacts_read", "bigint", "n_contacts_read", "Contacts read from Dynamics."),
+            ("n_leads_read", "bigint", "n_leads_read", "Leads read from Dynamics."),
+            ("n_people_read", "bigint", "n_people_read", "People read from Marketo."),
+            ("n_people_created", "bigint", "n_people_created", "People created in Marketo."),
+            ("n_people_updated", "bigint", "n_people_updated", "People updated in Marketo."),
+            ("n_records_updated", "bigint", "n_records_updated", "Contacts and leads updated in Dynamics."),
+            ("n_collisions", "bigint", "n_collisions", "Collisions in the plan."),
+            ("n_refused", "bigint", "n_refused", "Writes that a system refused."),
+            ("n_calls_dynamics", "bigint", "n_calls_dynamics", "Requests to Dynamics that count against its limits."),
+            ("n_calls_marketo", "bigint", "n_calls_marketo", "Calls to Marketo that count against its limits."),
+        ),
+    ),
+)
