@@ -27,9 +27,7 @@ JOBS_AT_ONCE = 10  # the length of Marketo's queue, which other tools share
 TRIES = 3
 
 
-def load_people(
-    warehouse: Warehouse, client: MarketoClient, settings: Settings, columns: PersonColumns
-) -> None:
+def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, columns: PersonColumns) -> None:
     """Land every person in the inbox, then store the feed time from which changes must be read.
 
     Raises: ServerFailed when an export fails several times; other ApiErrors as they come. What landed stays landed.
@@ -45,7 +43,9 @@ def load_people(
         moved = False
         for starts_at, ends_at, export_id in pending[:JOBS_AT_ONCE]:
             if export_id is None:
-                created = client.create_export(["id", *names], starts_at.replace(tzinfo=UTC), ends_at.replace(tzinfo=UTC))
+                created = client.create_export(
+                    ["id", *names], starts_at.replace(tzinfo=UTC), ends_at.replace(tzinfo=UTC)
+                )
                 _note_export(warehouse, starts_at, created)
                 client.enqueue_export(created)
                 continue

@@ -35,7 +35,9 @@ def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldM
         cursor = read_cursor(connection, stream)
     start = cursor.value if cursor.continues(names) else None
     try:
-        _land_pages(warehouse, client, fields, record_type, columns, start, is_loaded=start is not None and cursor.is_loaded)
+        _land_pages(
+            warehouse, client, fields, record_type, columns, start, is_loaded=start is not None and cursor.is_loaded
+        )
     except CursorExpired:
         if start is None:
             raise

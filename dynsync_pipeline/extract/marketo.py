@@ -42,9 +42,7 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
-        move_cursor(
-            connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True
-        )
+        move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         return take_in_people(connection)
 
@@ -62,9 +60,7 @@ def _changed_people(warehouse: Warehouse, client: MarketoClient, columns: Person
             values.append(change.new_value)
             times.append(change.at.astimezone(UTC).replace(tzinfo=None))
     with warehouse.reading() as connection:
-        labels = dict(
-            connection.execute("select label, name from state.columns where system = 'marketo'").fetchall()
-        )
+        labels = dict(connection.execute("select label, name from state.columns where system = 'marketo'").fetchall())
     for scores in client.activities(token, [CHANGE_SCORE]):
         for activity in scores.items:
             field = labels.get(activity.primary_value or "")

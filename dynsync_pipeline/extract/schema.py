@@ -112,7 +112,9 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
 
 def _require_key_fields(warehouse: Warehouse, settings: Settings) -> None:
     with warehouse.reading() as connection:
-        offered = {row[0] for row in connection.execute("select name from state.columns where system = 'marketo'").fetchall()}
+        offered = {
+            row[0] for row in connection.execute("select name from state.columns where system = 'marketo'").fetchall()
+        }
     missing = {name: getattr(settings, name) for name in KEY_FIELDS if getattr(settings, name) not in offered}
     if missing:
         raise SettingsWrong(
@@ -135,7 +137,9 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
     for field in wanted.fields:
         column = offered.get((field.record_type, field.dynamics_column))
         if column is None:
-            reasons[field] = f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
+            reasons[field] = (
+                f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
+            )
         elif not column[0]:
             reasons[field] = (
                 f"The sync user may not read {field.dynamics_column}: it is secured or write-only. Lift column security "

@@ -78,7 +78,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[
             )
         connection.execute(f"insert into published.{table.name} {table.select}")
     connection.execute("create table published.layout (layout varchar)")
-    connection.execute("comment on table published.layout is 'Which columns this file was made with; for DynSync itself.'")
+    connection.execute(
+        "comment on table published.layout is 'Which columns this file was made with; for DynSync itself.'"
+    )
     connection.execute("comment on column published.layout.layout is 'Digest of all tables, columns and comments.'")
     connection.execute("insert into published.layout values (?)", [layout])
     connection.commit()

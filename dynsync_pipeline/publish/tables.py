@@ -62,7 +62,10 @@ def _typed(name: str, kind: FieldType, expression: str, comment: str) -> Publish
 
 
 def _people(fields: FieldMap) -> PublishedTable:
-    mapped = {name: sorted({f.dynamics_column for f in fields.fields if f.marketo_field == name}) for name in fields.person_fields}
+    mapped = {
+        name: sorted({f.dynamics_column for f in fields.fields if f.marketo_field == name})
+        for name in fields.person_fields
+    }
     return PublishedTable(
         name="people",
         grain="One row per Marketo person, as last seen in Marketo.",
@@ -80,10 +83,16 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "record_type", "varchar", "l.record_type", "lead or contact in Dynamics; null: Marketo only (R18, R19)."
             ),
             PublishedColumn(
-                "contact_id_dynamics", "varchar", "coalesce(c.contactid, m.dynamics_contact_id)", "Id of the linked Dynamics contact."
+                "contact_id_dynamics",
+                "varchar",
+                "coalesce(c.contactid, m.dynamics_contact_id)",
+                "Id of the linked Dynamics contact.",
             ),
             PublishedColumn(
-                "lead_id_dynamics", "varchar", "coalesce(d.leadid, m.dynamics_lead_id)", "Id of the linked Dynamics lead."
+                "lead_id_dynamics",
+                "varchar",
+                "coalesce(d.leadid, m.dynamics_lead_id)",
+                "Id of the linked Dynamics lead.",
             ),
             PublishedColumn(
                 "account_id_dynamics",
@@ -119,14 +128,20 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         "statecode": "State: 0 is active or open.",
         "_parentcustomerid_value": "Id of the account or contact that this contact belongs to.",
     }
-    columns = [PublishedColumn(table.id_column, "varchar", f"r.{table.id_column}", f"Id of the {record_type} in Dynamics. Key.")]
+    columns = [
+        PublishedColumn(
+            table.id_column, "varchar", f"r.{table.id_column}", f"Id of the {record_type} in Dynamics. Key."
+        )
+    ]
     for name, kind in dynamics_columns(fields, record_type).items():
         if name == "modifiedon":
             continue
         comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."
         columns.append(_typed(name.removeprefix("_").removesuffix("_value"), kind, f"r.{quoted(name)}", comment))
     columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
-    columns.append(PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen."))
+    columns.append(
+        PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen.")
+    )
     return PublishedTable(
         name=table.entity_set,
         grain=f"One row per Dynamics {record_type}, as last seen in Dynamics.",
@@ -179,7 +194,12 @@ _LEDGERS = (
             _TYPE,
             _RECORD,
             _FIELD,
-            ("base_value", "varchar", "base_value", "What both sides last agreed on; null also when they never did (R42)."),
+            (
+                "base_value",
+                "varchar",
+                "base_value",
+                "What both sides last agreed on; null also when they never did (R42).",
+            ),
             ("dynamics_value", "varchar", "dynamics_value", "The value in Dynamics."),
             ("marketo_value", "varchar", "marketo_value", "The value in Marketo."),
             ("winner", "varchar", "winner", "marketo or dynamics; the other value is kept only here (R40)."),

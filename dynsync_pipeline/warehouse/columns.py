@@ -135,7 +135,9 @@ def _dynamics_select(fields: FieldMap, table: Table) -> str:
         f", {_compared('d.' + quoted(f.dynamics_column), f.type)} as {quoted(f.marketo_field)}"
         for f in fields.of(table.record_type)
     )
-    return f"select '{table.record_type}' as record_type, d.{table.id_column} as dynamics_id{values} from {table.mirror} d"
+    return (
+        f"select '{table.record_type}' as record_type, d.{table.id_column} as dynamics_id{values} from {table.mirror} d"
+    )
 
 
 def _marketo_select(fields: FieldMap, table: Table) -> str:

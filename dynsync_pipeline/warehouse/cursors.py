@@ -27,7 +27,9 @@ class Cursor:
 
 def read_cursor(connection: duckdb.DuckDBPyConnection, stream: str) -> Cursor:
     """The cursor of `stream`; an empty one before its first read."""
-    rows = connection.execute("select cursor, columns, is_loaded from state.cursors where stream = ?", [stream]).fetchall()
+    rows = connection.execute(
+        "select cursor, columns, is_loaded from state.cursors where stream = ?", [stream]
+    ).fetchall()
     return Cursor(*rows[0]) if rows else Cursor(None, "", False)
 
 

@@ -1,0 +1,269 @@
+"""One cycle: extract, reconcile, write back, publish, in this order, under the cycle lock.
+
+The command line calls `run_cycle`; the Dagster assets call the same steps one by one on a `Cycle`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.errors import ColumnUnknown, DynSyncError, GuardStopped
+from dynsync_pipeline.extract.dynamics import extract_records
+from dynsync_pipeline.extract.marketo import extract_people
+from dynsync_pipeline.extract.schema import learn_schema
+from dynsync_pipeline.extract.uncertain import reread_uncertain
+from dynsync_pipeline.model.field_map import FieldMap, load_field_map
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
+from dynsync_pipeline.reconcile.plan import KeyNames, Limits, Plan, make_plan
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.columns import move_base
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle
+from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.write_back.dynamics import write_records
+from dynsync_pipeline.write_back.marketo import write_people
+from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, settle_receipts
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class CycleReport:
+    """What one whole cycle did, for whoever started it."""
+
+    cycle_id: int
+    n_read: dict[str, int]
+    plan: Plan
+    to_dynamics: Written
+    to_marketo: Written
+    published: Published
+    seconds: float
+
+
+class Cycle:
+    """One cycle in progress; use it in `with`. Entering takes the lock and opens the working file.
+
+    Raises: SettingsWrong, FieldMapWrong, CycleRunning, StorageFailed on entering; the steps say what they raise.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._wanted = load_field_map(settings.field_map)
+        self._open = ExitStack()
+        self._turn = threading.RLock()
+        self._fields: FieldMap | None = None
+        self._has_published = False
+
+    def __enter__(self) -> Self:
+        self.settings.require_systems()
+        with ExitStack() as opening:
+            opening.enter_context(CycleLock(self.settings.lock_file))
+            self.warehouse = opening.enter_context(Warehouse(self.settings.working_file))
+            with self.warehouse.transaction() as connection:
+                self._used = {system: calls_of_last_day(connection, system) for system in ("dynamics", "marketo")}
+                self.cycle_id = begin_cycle(connection)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._open:
+            if error is not None or not self._has_published:
+                self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        status, message = "succeeded", None
+        if error is not None:
+            status = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
+            message = str(error) if isinstance(error, DynSyncError) else f"{type(error).__name__}; see the log."
+        try:
+            self._count_calls()
+            with self.warehouse.transaction() as connection:
+                end_cycle(connection, self.cycle_id, status, message)
+            if error is not None and self._fields is not None:
+                publish_snapshot(self.warehouse, self.settings, self._fields)
+        except DynSyncError:
+            log.exception(
+                "The end of the cycle could not be recorded."
+            )  # the error that ended it is on its way already
+
+    # -- clients ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def dynamics_budget(self) -> CallBudget:
+        """What may still be sent to Dynamics today."""
+        return CallBudget("dynamics", self.settings.dynamics_calls_per_day, used=self._used["dynamics"])
+
+    @cached_property
+    def marketo_budget(self) -> CallBudget:
+        """What may still be sent to Marketo today, and in any 20 seconds."""
+        return CallBudget(
+            "marketo",
+            self.settings.marketo_calls_per_day,
+            used=self._used["marketo"],
+            calls_per_window=self.settings.marketo_calls_per_20_s,
+        )
+
+    @cached_property
+    def dynamics(self) -> DynamicsClient:
+        """The Dynamics client of this cycle."""
+        return self._open.enter_context(DynamicsClient.from_settings(self.settings, self.dynamics_budget))
+
+    @cached_property
+    def marketo(self) -> MarketoClient:
+        """The Marketo client of this cycle."""
+        return self._open.enter_context(MarketoClient.from_settings(self.settings, self.marketo_budget))
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> FieldMap:
+        """Learn both schemas and settle what an earlier cycle left behind; done once, before the first step."""
+        with self._turn:
+            if self._fields is None:
+                fields = self._learn(is_forced=False)
+                settle_receipts(self.warehouse, "")
+                reread_uncertain(
+                    self.warehouse, self.dynamics, self.marketo, fields, PersonColumns.of(self.settings, fields)
+                )
+                recognise_own_writes(self.warehouse)
+                self._fields = fields
+            return self._fields
+
+    def extract_records(self, record_type: RecordType) -> int:
+        """Step 1 for one Dynamics table; returns the number of records read. Raises: ApiError, StorageFailed."""
+        n_read = self._with_schema(lambda fields: extract_records(self.warehouse, self.dynamics, fields, record_type))
+        self._count({f"n_{record_type}s_read": n_read})
+        return n_read
+
+    def extract_people(self) -> int:
+        """Step 1 for Marketo; returns the number of people read. Raises: ApiError, StorageFailed."""
+        n_read = self._with_schema(lambda fields: extract_people(self.warehouse, self.marketo, self.settings, fields))
+        self._count({"n_people_read": n_read})
+        return n_read
+
+    def extract(self) -> dict[str, int]:
+        """Step 1 for all tables side by side; returns the numbers of rows read. Raises: ApiError, StorageFailed."""
+        self.prepare()
+        with ThreadPoolExecutor(max_workers=4, thread_name_prefix="extract") as pool:
+            reads = {record_type.value: pool.submit(self.extract_records, record_type) for record_type in RecordType}
+            reads["person"] = pool.submit(self.extract_people)
+            return {name: read.result() for name, read in reads.items()}
+
+    def reconcile(self) -> Plan:
+        """Step 2: commit the plan of this cycle. Raises: GuardStopped, with nothing changed."""
+        self.prepare()
+        settings = self.settings
+        keys = KeyNames(
+            settings.marketo_field_lead_id,
+            settings.marketo_field_contact_id,
+            settings.marketo_field_type,
+            settings.marketo_field_is_deleted,
+            settings.marketo_field_created_on,
+        )
+        limits = Limits(settings.max_creates, may_create_at_first=settings.first_load == "create")
+        with self.warehouse.transaction() as connection:
+            at = datetime.now(UTC).replace(tzinfo=None)
+            plan = make_plan(connection, cycle_id=self.cycle_id, at=at, keys=keys, limits=limits)
+            move_base(connection)
+        self._count({"n_collisions": plan.n_collisions})
+        return plan
+
+    def write_dynamics(self) -> Written:
+        """Step 3, Marketo's updates to Dynamics. Raises: PlanStale, ApiError, StorageFailed."""
+        written = write_records(self.warehouse, self.dynamics, self.prepare(), self.cycle_id)
+        self._count({"n_records_updated": written.n_updated})
+        self._refused(written)
+        return written
+
+    def write_marketo(self) -> Written:
+        """Step 3, Dynamics' new people and updates to Marketo. Raises: PlanStale, ApiError, StorageFailed."""
+        columns = PersonColumns.of(self.settings, self.prepare())
+        written = write_people(self.warehouse, self.marketo, columns, self.cycle_id)
+        self._count({"n_people_created": written.n_created, "n_people_updated": written.n_updated})
+        self._refused(written)
+        return written
+
+    def publish(self) -> Published:
+        """Step 4: end the cycle's row and swap the snapshot in. Raises: StorageFailed; the old snapshot stays."""
+        fields = self.prepare()
+        self._count_calls()
+        with self.warehouse.transaction() as connection:
+            end_cycle(connection, self.cycle_id, "succeeded", None)
+        published = publish_snapshot(self.warehouse, self.settings, fields)
+        self._has_published = True
+        self.warehouse.checkpoint()
+        return published
+
+    # -- help ------------------------------------------------------------------------------------------------------
+
+    def _learn(self, *, is_forced: bool) -> FieldMap:
+        at = datetime.now(UTC).replace(tzinfo=None)
+        return learn_schema(
+            self.warehouse, self.dynamics, self.marketo, self.settings, self._wanted, at=at, is_forced=is_forced
+        )
+
+    def _with_schema(self, step: Callable[[FieldMap], Answer]) -> Answer:
+        """Run a step; where a column is gone, learn the schema again, park the column (R107) and run it once more."""
+        fields = self.prepare()
+        try:
+            return step(fields)
+        except ColumnUnknown:
+            with self._turn:
+                if self._fields is fields:  # not yet learned again by another thread
+                    self._fields = self._learn(is_forced=True)
+                return step(self._fields)
+
+    def _count(self, counts: dict[str, int]) -> None:
+        with self.warehouse.transaction() as connection:
+            count(connection, self.cycle_id, counts)
+
+    def _count_calls(self) -> None:
+        self._count(
+            {
+                "n_calls_dynamics": self.dynamics_budget.used - self._used["dynamics"],
+                "n_calls_marketo": self.marketo_budget.used - self._used["marketo"],
+            }
+        )
+
+    def _refused(self, written: Written) -> None:
+        with self.warehouse.transaction() as connection:
+            connection.execute(
+                "update ledger.cycles set n_refused = n_refused + ? where cycle_id = ?",
+                [written.n_refused, self.cycle_id],
+            )
+
+
+def run_cycle(settings: Settings, progress: Callable[[str], None] = lambda sentence: None) -> CycleReport:
+    """Run one whole cycle; `progress` gets a sentence at each step. Raises: DynSyncError."""
+    started_s = time.monotonic()
+    with Cycle(settings) as cycle:
+        progress("Reading both systems")
+        n_read = cycle.extract()
+        progress("Comparing")
+        plan = cycle.reconcile()
+        progress(f"Writing {plan.n_updates_to_dynamics:,} records to Dynamics")
+        to_dynamics = cycle.write_dynamics()
+        progress(f"Writing {plan.n_creates + plan.n_updates_to_marketo:,} people to Marketo")
+        to_marketo = cycle.write_marketo()
+        progress("Publishing the snapshot")
+        published = cycle.publish()
+        return CycleReport(
+            cycle.cycle_id, n_read, plan, to_dynamics, to_marketo, published, time.monotonic() - started_s
+        )
