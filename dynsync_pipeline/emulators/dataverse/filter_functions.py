@@ -1,0 +1,122 @@
+"""Dataverse's own query functions, `Microsoft.Dynamics.CRM.In` and its like, as SQL with bound values.
+
+Built are those a sync or a report uses; any other name gets an error that names it, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from odata_query import ast
+
+from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_request
+from dynsync_pipeline.emulators.dataverse.schema import Column
+from dynsync_pipeline.emulators.dataverse.values import money, stored_date, stored_guid, stored_time
+
+UNITS = {"Minutes": timedelta(minutes=1), "Hours": timedelta(hours=1), "Days": timedelta(days=1), "Weeks": timedelta(7)}
+
+
+def condition(
+    name: str, column: Column, sql: str, given: dict[str, Any], user_id: str, now: datetime
+) -> tuple[str, list[object]]:
+    """SQL and values of the function `name` on a column; `given` are its named parameters.
+
+    Raises DataverseError 400 for unknown functions and unfit parameters.
+    """
+    if name in ("In", "NotIn"):
+        return _in(name, column, sql, _values(name, column, given))
+    if name in ("Between", "NotBetween"):
+        values = _values(name, column, given)
+        if len(values) != 2:
+            raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs two values.")
+        return f"coalesce({sql} between ? and ?, 0) = {int(name == 'Between')}", values
+    if name in ("ContainValues", "DoesNotContainValues"):
+        values = _values(name, column, given)
+        found = " or ".join([f"instr(',' || {sql} || ',', ',' || ? || ',') > 0"] * len(values)) or "0"
+        return f"coalesce({found}, 0) = {int(name == 'ContainValues')}", values
+    if name in ("EqualUserId", "NotEqualUserId"):
+        return f"{sql} {'is' if name == 'EqualUserId' else 'is not'} ?", [user_id]
+    if column.kind in ("date", "datetime"):
+        return _about_time(name, column, sql, given, now)
+    raise _unknown(name)
+
+
+def _in(name: str, column: Column, sql: str, values: list[object]) -> tuple[str, list[object]]:
+    marks = ", ".join("?" * len(values))
+    text = column.kind in ("text", "memo")
+    member = f"fold({sql}) in ({', '.join(['fold(?)'] * len(values))})" if text else f"{sql} in ({marks})"
+    return (member if name == "In" else f"not coalesce({member}, 0)"), values
+
+
+def _values(name: str, column: Column, given: dict[str, Any]) -> list[object]:
+    """The parameter PropertyValues: a JSON list of texts, whatever the column's type."""
+    node = given.get("PropertyValues")
+    try:
+        raw = msgspec.json.decode(node.val) if isinstance(node, ast.String) else None
+    except msgspec.DecodeError:
+        raw = None
+    if not isinstance(raw, list):
+        raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValues, a list.")
+    return [_stored(name, column, value) for value in raw]
+
+
+def _stored(name: str, column: Column, value: object) -> object:
+    text = str(value)
+    stored: object = None
+    try:
+        if column.kind in ("text", "memo", "choices"):
+            stored = text
+        elif column.kind in ("guid", "lookup"):
+            stored = stored_guid(text)
+        elif column.kind == "date":
+            stored = stored_date(text)
+        elif column.kind == "datetime":
+            stored = stored_time(text)
+        elif column.kind == "boolean":
+            stored = {"true": 1, "1": 1, "false": 0, "0": 0}.get(text.lower())
+        elif column.kind == "money":
+            stored = money(Decimal(text))
+        else:
+            stored = int(text)
+    except (ValueError, ArithmeticError):
+        stored = None
+    if stored is None:
+        raise bad_request(f"Microsoft.Dynamics.CRM.{name}: '{text[:50]}' does not fit the column '{column.name}'.")
+    return stored
+
+
+def _about_time(name: str, column: Column, sql: str, given: dict[str, Any], now: datetime) -> tuple[str, list[object]]:
+    day = f"substr({sql}, 1, 10)"
+    today = now.date()
+    if name in ("Today", "Yesterday", "Tomorrow"):
+        shift = {"Today": 0, "Yesterday": -1, "Tomorrow": 1}[name]
+        return f"{day} = ?", [(today + timedelta(days=shift)).isoformat()]
+    node = given.get("PropertyValue")
+    text = str(getattr(node, "val", ""))
+    if name in ("On", "NotOn", "OnOrAfter", "OnOrBefore"):
+        value = stored_date(text[:10])
+        if value is None:
+            raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValue, a date.")
+        operator = {"On": "is", "NotOn": "is not", "OnOrAfter": ">=", "OnOrBefore": "<="}[name]
+        return f"{day} {operator} ?", [value]
+    for way in ("LastX", "NextX", "OlderThanX"):
+        unit = UNITS.get(name.removeprefix(way)) if name.startswith(way) else None
+        if unit is None:
+            continue
+        if not text.isascii() or not text.isdigit() or not 0 < len(text) < 6:
+            raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValue, a whole number.")
+        edge = now + unit * int(text) * (1 if way == "NextX" else -1)
+        ends = [_time(column, moment) for moment in sorted((now, edge))]
+        return (f"{sql} < ?", ends[:1]) if way == "OlderThanX" else (f"{sql} between ? and ?", ends)
+    raise _unknown(name)
+
+
+def _time(column: Column, moment: datetime) -> object:
+    return moment.date().isoformat() if column.kind == "date" else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _unknown(name: str) -> DataverseError:
+    return bad_request(f"An unknown function with name 'Microsoft.Dynamics.CRM.{name}' was found.")

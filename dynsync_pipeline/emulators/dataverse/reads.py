@@ -1,0 +1,212 @@
+"""Reading rows: collections page by page, single rows, one property, `/$count`. Source: protocol sheet, 3.
+
+Pages are live: each starts after the last row of the one before (9.12). Not here: change tracking (`tracking.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from dynsync_pipeline.emulators.dataverse import expand
+from dynsync_pipeline.emulators.dataverse.call import Answer, Call
+from dynsync_pipeline.emulators.dataverse.cookies import Cookie
+from dynsync_pipeline.emulators.dataverse.errors import bad_request, no_such_property, no_such_row
+from dynsync_pipeline.emulators.dataverse.filters import Condition, filter_sql, order_sql
+from dynsync_pipeline.emulators.dataverse.rows import page_size, row_sql, selected_columns
+from dynsync_pipeline.emulators.dataverse.schema import Column, Table
+
+MAX_PAGE = 5_000
+MAX_COUNT = 5_000
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One sort key; nulls come first, as in SQL Server."""
+
+    column: Column
+    descends: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The expression sorted by: text without regard to case."""
+        collation = " collate nocase" if self.column.kind in ("text", "memo") else ""
+        return f"t.{self.column.sql}{collation}"
+
+
+def read_collection(call: Call, table: Table, within: Condition | None = None) -> Answer:
+    """Answer `GET contacts?…`; `within` limits the rows to those a navigation property leads to.
+
+    Raises DataverseError 400 for options that cannot be served.
+    """
+    call.require("Read", table)
+    options = call.options
+    columns = selected_columns(call, table, options.get("$select"))
+    expanded = expand.members(call, table, options["$expand"]) if options.get("$expand") else []
+    conditions = [within] if within else []
+    if options.get("$filter") is not None:
+        conditions.append(filter_sql(call, table, options["$filter"]))
+    orders = [Order(column, down) for column, down in order_sql(call, table, options["$orderby"])] if options.get(
+        "$orderby"
+    ) else []  # fmt: skip
+    orders.append(Order(table.columns[table.primary_id]))
+    size = page_size(call)
+    # Dataverse ignores $top where a page size is asked for (protocol sheet 3.2).
+    top = _whole_number("$top", options["$top"]) if "$top" in options and size is None else None
+    n_wanted = min(top, MAX_PAGE) if top is not None else size or MAX_PAGE
+    n_all = _count(call, table, conditions) if _wants_count(options) else None
+
+    cookie = Cookie.decode(options["$skiptoken"]) if "$skiptoken" in options else None
+    if cookie:
+        conditions.append(_after(orders, cookie.state))
+    select = [row_sql(call, table, columns, extra=expanded), *(f"t.{order.column.sql}" for order in orders)]
+    where, values = where_sql(conditions)
+    ordering = ", ".join(f"{order.sql}{' desc' if order.descends else ''}" for order in orders)
+    rows = call.connection.execute(
+        f'select {", ".join(select)} from "{table.name}" t {where} order by {ordering} limit ?',
+        (*values, n_wanted + 1 if top is None else n_wanted),
+    ).fetchall()
+    more = top is None and len(rows) > n_wanted
+    page = rows[:n_wanted]
+    links = {}
+    if more:
+        next_cookie = Cookie((cookie.page if cookie else 1) + 1, list(page[-1][1:]))
+        links["@odata.nextLink"] = (
+            f"{call.url}?{_query_without(call.query, '$skiptoken')}$skiptoken={next_cookie.encode()}"
+        )
+    body = page_body(call, table, [row[0] for row in page], links, n_all, context_suffix(options))
+    return Answer.json(body, headers=applied(call, "odata.maxpagesize", "odata.include-annotations"))
+
+
+def page_body(
+    call: Call, table: Table, rows: Sequence[str], links: dict[str, str], n_all: int | None, suffix: str
+) -> bytes:
+    """The JSON of a page; `rows` are JSON texts, `links` stand behind them."""
+    head = [f'"@odata.context":"{call.root}$metadata#{table.entity_set}{suffix}"']
+    if n_all is not None:
+        head.append(f'"@odata.count":{min(n_all, MAX_COUNT)}')
+    if call.annotations:
+        total = -1 if n_all is None else min(n_all, MAX_COUNT)
+        exceeded = "true" if n_all is not None and n_all > MAX_COUNT else "false"
+        head.append(f'"@Microsoft.Dynamics.CRM.totalrecordcount":{total}')
+        head.append(f'"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":{exceeded}')
+    tail = "".join(f',"{name}":"{link}"' for name, link in links.items())
+    return f'{{{",".join(head)},"value":[{",".join(rows)}]{tail}}}'.encode()
+
+
+def context_suffix(options: dict[str, str]) -> str:
+    """The part of `@odata.context` that repeats the selection."""
+    select = options.get("$select")
+    return f"({quote(select.replace(' ', ''), safe=',_@')})" if select else ""
+
+
+def read_single(call: Call, table: Table, row_id: str) -> Answer:
+    """Answer `GET contacts(<guid>)`. Raises DataverseError 404 if the row is missing."""
+    call.require("Read", table)
+    columns = selected_columns(call, table, call.options.get("$select"))
+    expanded = expand.members(call, table, call.options["$expand"]) if call.options.get("$expand") else []
+    row = call.connection.execute(
+        f'select t.versionnumber, {row_sql(call, table, columns, extra=expanded)} from "{table.name}" t '
+        f'where t."{table.primary_id}" = ?',
+        (row_id,),
+    ).fetchone()
+    if row is None:
+        raise no_such_row(table.name, row_id)
+    etag = f'W/"{row[0]}"'
+    # The service answers 304 only where neither expansion nor annotations are asked for (protocol sheet 3.5).
+    if call.condition[1] == etag and not expanded and not call.annotations:
+        return Answer(304, headers={"ETag": etag})
+    context = f"{call.root}$metadata#{table.entity_set}{context_suffix(call.options)}/$entity"
+    body = f'{{"@odata.context":"{context}",{row[1][1:]}'.encode()
+    return Answer.json(body, headers={"ETag": etag, **applied(call, "odata.include-annotations")})
+
+
+def read_property(call: Call, table: Table, row_id: str, name: str) -> Answer:
+    """Answer `GET contacts(<guid>)/firstname`: 204 for a null. Raises DataverseError 400 or 404."""
+    call.require("Read", table)
+    column = table.by_wire_name.get(name)
+    if column is None or not call.visible(column):
+        raise no_such_property(name, table.name)
+    row = call.connection.execute(
+        f'select {row_sql(call, table, [column])} from "{table.name}" t where t."{table.primary_id}" = ?', (row_id,)
+    ).fetchone()
+    if row is None:
+        raise no_such_row(table.name, row_id)
+    value = row[0].partition(f'"{name}":')[2][:-1]
+    if value == "null":
+        return Answer(204)
+    context = f"{call.root}$metadata#{table.entity_set}({row_id})/{name}"
+    return Answer.json(f'{{"@odata.context":"{context}","value":{value}}}'.encode())
+
+
+def count_rows(call: Call, table: Table) -> Answer:
+    """Answer `GET contacts/$count`: plain text that starts with a byte order mark."""
+    call.require("Read", table)
+    text = call.options.get("$filter")
+    n = _count(call, table, [filter_sql(call, table, text)] if text is not None else [])
+    return Answer(200, BOM + str(min(n, MAX_COUNT)).encode(), {"Content-Type": "text/plain"})
+
+
+def where_sql(conditions: Sequence[Condition]) -> tuple[str, list[object]]:
+    """A where clause and its values."""
+    values = [value for condition in conditions for value in condition.values]
+    return ("where " + " and ".join(c.sql for c in conditions) if conditions else ""), values
+
+
+def applied(call: Call, *names: str) -> dict[str, str]:
+    """The Preference-Applied header for those preferences that were sent."""
+    parts = []
+    for name in names:
+        value = call.preferences.get(name)
+        if value is not None:
+            quoted = f'"{value}"' if name.endswith("annotations") else value
+            parts.append(f"{name}={quoted}" if value else name)
+    return {"Preference-Applied": ",".join(parts)} if parts else {}
+
+
+def _after(orders: Sequence[Order], last: Sequence[object]) -> Condition:
+    """Rows that come after the row with these sort values."""
+    if len(last) != len(orders) or not all(isinstance(value, str | int | float | None) for value in last):
+        raise bad_request("The paging cookie does not fit the query.", "0x80040203")
+    ways: list[str] = []
+    values: list[object] = []
+    for i, order in enumerate(orders):
+        equal = " and ".join(f"{earlier.sql} is ?" for earlier in orders[:i])
+        if last[i] is None:
+            beyond = "0" if order.descends else f"{order.sql} is not null"
+            bound = list(last[:i])
+        else:
+            beyond = f"({order.sql} < ? or {order.sql} is null)" if order.descends else f"{order.sql} > ?"
+            bound = list(last[: i + 1])
+        ways.append(f"({equal} and {beyond})" if equal else f"({beyond})")
+        values.extend(bound)
+    return Condition(f"({' or '.join(ways)})", values)
+
+
+def _count(call: Call, table: Table, conditions: Sequence[Condition]) -> int:
+    where, values = where_sql(conditions)
+    # Never counts further than the cap plus one: the answer would be the same.
+    sql = f'select count(*) from (select 1 from "{table.name}" t {where} limit {MAX_COUNT + 1})'
+    return int(call.connection.execute(sql, values).fetchone()[0])
+
+
+def _wants_count(options: dict[str, str]) -> bool:
+    text = options.get("$count", "false")
+    if text not in ("true", "false"):
+        raise bad_request(f"Invalid value '{text[:20]}' for $count query option found. Valid values are true or false.")
+    return text == "true"
+
+
+def _whole_number(option: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise bad_request(f"Invalid value '{text[:20]}' for {option} query option found.")
+    return int(text)
+
+
+def _query_without(query: str, option: str) -> str:
+    """The query as it was sent, without one option, ready for another to follow."""
+    encoded = option.replace("$", "%24")
+    kept = [part for part in query.split("&") if part and not part.startswith((f"{option}=", f"{encoded}="))]
+    return "".join(f"{part}&" for part in kept)

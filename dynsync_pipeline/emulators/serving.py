@@ -1,0 +1,116 @@
+"""Running a web application in a thread of this process, on loopback. Not here: which applications (`running.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+HOST = "127.0.0.1"
+START_LIMIT_S = 30.0
+STOP_LIMIT_S = 10.0
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvicorn chooses its parser at import
+    """Hands each request its connection, so that a fault can cut it (`faults.py`)."""
+
+    app_state: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+class Server:
+    """A running web application; a context manager that stops it.
+
+    `port` 0 takes a free one; with `tls_file` (key and chain in one PEM) it speaks TLS. Only loopback is served: any
+    other `host` needs `expose_to_network=True`, for whoever reaches an emulator owns all of its data.
+    Raises: ValueError for such a host, OSError if the port is taken, RuntimeError if the server does not come up.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str = HOST,
+        port: int = 0,
+        tls_file: Path | None = None,
+        expose_to_network: bool = False,
+    ) -> None:
+        if not _is_loopback(host) and not expose_to_network:
+            raise ValueError(
+                f"Refusing to serve on {host}: emulators have no protection. Use 127.0.0.1, or say expose_to_network."
+            )
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"{'https' if tls_file else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            h11_max_incomplete_event_size=256 * 1024,
+            ssl_certfile=tls_file,
+            backlog=512,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"emulator on {self.port}", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"The emulator on {self.url} did not start.")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop serving and wait for it; requests that are running get a moment to end."""
+        self._server.should_exit = True
+        self._thread.join(STOP_LIMIT_S / 2)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(STOP_LIMIT_S / 2)
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def transport_of(scope: dict[str, Any]) -> asyncio.Transport | None:
+    """The connection a request came over, None outside of `Server`."""
+    found = scope.get("state", {}).get("transport")
+    return found if isinstance(found, asyncio.Transport) else None
