@@ -43,7 +43,7 @@ from dynsync_pipeline.settings import Settings
 
 LARGEST_BODY_BYTES = 128 * 1024 * 1024
 LONGEST_CONNECT_S = 15.0
-LONGEST_UNREACHABLE_S = 30.0  # a host that cannot be reached is rather left to the next cycle than waited for
+SHORT_RETRY_LIMIT_S = 30.0  # a host out of reach, or another one answering, is rather left to the next cycle
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 
@@ -143,6 +143,7 @@ class Transport:
     ) -> None:
         for name in ("httpx", "httpcore"):  # they log whole URLs and headers
             logging.getLogger(name).setLevel(logging.WARNING)
+        stamina.instrumentation.set_on_retry_hooks([_announce])
         self._system = system
         self._origin = origin_of(origin)
         self._timeout_s = settings.request_timeout_s
@@ -213,8 +214,8 @@ class Transport:
             if is_sent and not request.is_repeatable and not isinstance(error, _NOT_APPLIED):
                 return False
             limit_s = self._retry_limit_s
-            if isinstance(error, Unreachable):
-                limit_s = min(limit_s, LONGEST_UNREACHABLE_S)
+            if isinstance(error, (Unreachable, AnswerUnreadable)):
+                limit_s = min(limit_s, SHORT_RETRY_LIMIT_S)
             left_s = limit_s - (time.monotonic() - started)
             if error.retry_after_s is not None:
                 return error.retry_after_s + random.uniform(0, 0.5) if error.retry_after_s <= left_s else False  # noqa: S311
@@ -273,6 +274,8 @@ class Transport:
             raise self._error(TimedOut, request, f"{host} gave no complete answer in {self._timeout_s:g} s.") from None
         except httpx.DecodingError:
             raise self._error(AnswerUnreadable, request, f"The answer of {host} is garbled.") from None
+        except httpx.InvalidURL:
+            raise self._error(AnswerUnreadable, request, f"{host} gave a link that is no address.") from None
         except (httpx.TransportError, OSError):
             raise self._error(
                 TimedOut, request, f"{host} broke the connection before its answer was complete."
@@ -286,7 +289,7 @@ class Transport:
                     Unreachable,
                     request,
                     f"The certificate of {host} is not trusted: {redacted(cause.verify_message)}.",
-                    "Give the file of its certificate authority in DYNSYNC_CA_FILE (emulators have one, and some proxies).",
+                    "Give the PEM file of its certificate authority in DYNSYNC_CA_FILE.",
                 )
                 refused.retry_helps = False
                 return refused
@@ -306,6 +309,13 @@ class Transport:
 
     def _error(self, kind: type[Kind], request: Request, message: str, next_step: str = "") -> Kind:
         return kind(message, system=self._system, request=str(request), next_step=next_step)
+
+
+def _announce(details: stamina.instrumentation.RetryDetails) -> None:
+    """Say that a request will be sent again, before the wait. Replaces stamina's own hook, which prints to stdout."""
+    error = details.caused_by
+    request = error.request if isinstance(error, ApiError) else ""
+    _log.warning("%s: %s Trying again in %.1f s.", request, error, details.wait_for)
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

@@ -20,7 +20,7 @@ from msal.exceptions import MsalServiceError
 
 from dynsync_pipeline.clients.dynamics.protocol import SYSTEM
 from dynsync_pipeline.clients.transport import Reply, Request, Transport, redacted
-from dynsync_pipeline.errors import ApiError, RateLimited, ServerFailed, SettingsWrong, SignInRefused
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RateLimited, ServerFailed, SettingsWrong, SignInRefused
 from dynsync_pipeline.settings import Settings
 
 _REQUEST = "sign-in to Dynamics"
@@ -94,10 +94,12 @@ class DynamicsTokens:
                 answer = self._user_answer() if self._settings.dynamics_username else self._app_answer()
             except MsalServiceError:
                 raise ServerFailed("The sign-in service failed.", system=SYSTEM, request=_REQUEST) from None
+            except ValueError:
+                raise self._unreadable() from None
             if "access_token" in answer:
                 self._token = str(answer["access_token"])
                 return self._token
-            raise _refused(answer, self._http.last_status)
+            raise sign_in_refusal(answer, self._http.last_status)
 
     def forget(self, token: str) -> None:
         """Drop a token that Dataverse refused, so that the next one is new."""
@@ -120,7 +122,7 @@ class DynamicsTokens:
         if self._app is None:
             self._app = self._made(msal.PublicClientApplication)
         scopes = [f"{self._settings.dynamics_url}/.default"]
-        for account in self._app.get_accounts(self._settings.dynamics_username):
+        for account in self._app.get_accounts():  # one at most; its name may be spelt otherwise than ours
             kept: dict[str, Any] | None = self._app.acquire_token_silent(scopes, account)
             if kept:
                 return kept
@@ -131,6 +133,14 @@ class DynamicsTokens:
                 self._settings.dynamics_username, password.get_secret_value() if password else "", scopes
             )
         return answer
+
+    def _unreadable(self) -> AnswerUnreadable:
+        return AnswerUnreadable(
+            f"{self._settings.dynamics_authority} does not answer like a sign-in service.",
+            system=SYSTEM,
+            request=_REQUEST,
+            next_step="Check DYNSYNC_DYNAMICS_AUTHORITY, and whether a proxy answers instead.",
+        )
 
     def _made(self, kind: Any, **credential: Any) -> Any:
         try:
@@ -143,6 +153,10 @@ class DynamicsTokens:
                 **credential,
             )
         except (ValueError, KeyError):  # the discovery document is refused or is none
+            if self._http.last_status == 200:
+                raise self._unreadable() from None
+            if self._http.last_status == 429:
+                raise sign_in_refusal({}, 429) from None
             raise SignInRefused(
                 f"{self._settings.dynamics_authority} does not know the tenant {self._settings.dynamics_tenant_id!r}.",
                 system=SYSTEM,
@@ -152,7 +166,8 @@ class DynamicsTokens:
             ) from None
 
 
-def _refused(answer: Mapping[str, Any], status: int | None) -> ApiError:
+def sign_in_refusal(answer: Mapping[str, Any], status: int | None) -> ApiError:
+    """The error behind an answer of MSAL without a token."""
     numbers = [number for number in answer.get("error_codes") or [] if isinstance(number, int)]
     cause = next((_CAUSES[number] for number in numbers if number in _CAUSES), None)
     code = f"AADSTS{numbers[0]}" if numbers else str(answer.get("error", ""))

@@ -1,0 +1,44 @@
+"""What the client tests share: retries without waiting, and settings that no environment changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import stamina
+
+from dynsync_pipeline.settings import PREFIX, Settings
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Retries go on at once, four attempts at most."""
+    with stamina.set_testing(True, attempts=4):
+        yield
+
+
+@pytest.fixture
+def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Settings for both systems; any of them can be given."""
+    import os
+
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+    def make(**given: object) -> Settings:
+        known: dict[str, object] = {
+            "dynamics_url": "https://org.example.com",
+            "dynamics_tenant_id": "11111111-1111-1111-1111-111111111111",
+            "dynamics_client_id": "22222222-2222-2222-2222-222222222222",
+            "marketo_url": "https://123-abc-456.example.com",
+            "marketo_client_id": "service",
+            "marketo_client_secret": "the-marketo-secret",
+            "request_timeout_s": 10.0,
+        }
+        return Settings(_env_file=None, **{**known, **given})
+
+    return make

@@ -1,0 +1,82 @@
+"""Definitions of a table put together from its nine answers."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata
+
+TABLE = b'{"LogicalName":"contact","EntitySetName":"contacts","ChangeTrackingEnabled":true}'
+
+
+def attribute(name: str, kind: str, **more: object) -> dict[str, object]:
+    valid = {"IsValidForRead": True, "IsValidForCreate": True, "IsValidForUpdate": True, "IsSecured": False}
+    return {"MetadataId": "m", "LogicalName": name, "AttributeType": kind, **valid, **more}
+
+
+def labels(value: int, of_user: str | None, *localized: str) -> dict[str, object]:
+    return {
+        "Value": value,
+        "Label": {
+            "LocalizedLabels": [{"Label": text, "LanguageCode": 1033} for text in localized],
+            "UserLocalizedLabel": {"Label": of_user, "LanguageCode": 1033} if of_user else None,
+        },
+    }
+
+
+def answers(**by_kind: list[dict[str, object]]) -> tuple[bytes, ...]:
+    """One answer per query; an empty one for each kind that is not given."""
+    found = []
+    for query in column_queries("contact"):
+        kind = query.partition("CRM.")[2].partition("AttributeMetadata")[0] or "All"
+        found.append(json.dumps({"value": by_kind.get(kind, [])}).encode())
+    return tuple(found)
+
+
+def test_columns_carry_length_precision_options_and_what_may_be_done_with_them() -> None:
+    found = table_metadata(
+        TABLE,
+        answers(
+            All=[
+                attribute("jobtitle", "String"),
+                attribute("annualincome", "Money", IsSecured=True),
+                attribute("createdon", "DateTime", IsValidForUpdate=False, IsValidForCreate=False),
+                attribute("leadsourcecode", "Picklist"),
+                attribute("industrycode", "Picklist"),
+                attribute("statecode", "State"),
+                attribute("parentcustomerid", "Customer"),
+            ],
+            String=[{"LogicalName": "jobtitle", "MaxLength": 100}],
+            Money=[{"LogicalName": "annualincome", "Precision": 2}],
+            Picklist=[
+                {
+                    "LogicalName": "leadsourcecode",
+                    "OptionSet": {"Options": [labels(1, "Werbung", "Advertisement"), labels(2, None, "Partner")]},
+                },
+                {
+                    "LogicalName": "industrycode",
+                    "OptionSet": None,
+                    "GlobalOptionSet": {"Options": [labels(7, "Bergbau"), labels(8, None)]},
+                },
+            ],
+            State=[{"LogicalName": "statecode", "OptionSet": {"Options": [labels(0, "Active")]}}],
+        ),
+    )
+    assert (found.entity_set, found.is_change_tracked) == ("contacts", True)
+    columns = found.columns
+    assert columns["jobtitle"].max_length == 100
+    assert (columns["annualincome"].precision, columns["annualincome"].is_secured) == (2, True)
+    assert (columns["createdon"].is_readable, columns["createdon"].is_updatable) == (True, False)
+    assert columns["leadsourcecode"].options == {1: "Werbung", 2: "Partner"}
+    assert columns["industrycode"].options == {7: "Bergbau", 8: "8"}
+    assert columns["statecode"].options == {0: "Active"}
+    assert columns["jobtitle"].options == {}
+    assert columns["_parentcustomerid_value"] is columns["parentcustomerid"]
+
+
+def test_half_an_answer_is_an_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        table_metadata(TABLE[:-5], answers())

@@ -1,0 +1,141 @@
+"""Pages of Dataverse as tables of text: no digit lost, no absent column taken for null."""
+
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+
+from dynsync_pipeline.clients.dynamics.protocol import Column, RowReader, Unreadable, guid, records_query, select_of
+from dynsync_pipeline.model.field_map import FieldType
+from dynsync_pipeline.model.records import TABLES, RecordType
+
+CONTACTS = TABLES[RecordType.CONTACT]
+COLUMNS = (
+    Column("firstname", FieldType.TEXT),
+    Column("annualincome", FieldType.DECIMAL),
+    Column("numberofchildren", FieldType.INTEGER),
+    Column("donotemail", FieldType.BOOLEAN),
+    Column("statecode", FieldType.CHOICE),
+    Column("birthdate", FieldType.DATE),
+    Column("modifiedon", FieldType.DATETIME),
+    Column("_parentcustomerid_value", FieldType.TEXT),
+)
+ID = "0a1b2c3d-0000-4000-8000-00000000abcd"
+PAGE = rb"""{"@odata.context":"https://org.example.com/api/data/v9.2/$metadata#contacts(firstname)","@odata.deltaLink":
+"https://org.example.com/api/data/v9.2/contacts?$select=firstname&$deltatoken=919042%2108%2f22%2f2017%2008%3a10%3a44",
+"value":[{"@odata.etag":"W/\"1072301\"","contactid":"0A1B2C3D-0000-4000-8000-00000000ABCD",
+"firstname":"Zo\u00eb \ud83c\udf0d","annualincome":123456789012345.6700,
+"numberofchildren":0,"donotemail":false,"statecode":1,"birthdate":"1815-12-10",
+"modifiedon":"2026-01-05T08:00:01Z","_parentcustomerid_value":null,"fullname":"not asked for"},
+{"@odata.context":"https://org.example.com/api/data/v9.2/$metadata#contacts/$deletedEntity",
+"id":"0A1B2C3D-0000-4000-8000-00000000FFFF","reason":"deleted"}]}"""
+
+
+def page(**changed: object) -> bytes:
+    """The one row of `PAGE`, some of its values changed, `...` for absent."""
+    row = {**json.loads(PAGE)["value"][0], **changed}
+    return json.dumps({"value": [{name: value for name, value in row.items() if value is not ...}]}).encode()
+
+
+def test_a_page_keeps_every_digit_and_tells_deletions_apart() -> None:
+    rows = RowReader(CONTACTS, COLUMNS).read(PAGE)
+    assert rows.rows.to_pylist() == [
+        {
+            "id": ID,
+            "etag": 'W/"1072301"',
+            "firstname": "Zoë 🌍",
+            "annualincome": "123456789012345.6700",
+            "numberofchildren": "0",
+            "donotemail": "false",
+            "statecode": "1",
+            "birthdate": "1815-12-10",
+            "modifiedon": "2026-01-05T08:00:01Z",
+            "_parentcustomerid_value": None,
+        }
+    ]
+    assert {str(column.type) for column in rows.rows.schema} == {"string"}
+    assert rows.deleted_ids == ("0a1b2c3d-0000-4000-8000-00000000ffff",)
+    assert rows.next_link is None
+    assert rows.delta_link is not None
+    assert "%2f22%2f2017" in rows.delta_link  # followed byte for byte
+
+
+def test_an_empty_page_still_has_its_columns() -> None:
+    rows = RowReader(CONTACTS, COLUMNS).read(b'{"value":[]}').rows
+    assert rows.num_rows == 0
+    assert rows.column_names == ["id", "etag", *(column.name for column in COLUMNS)]
+
+
+@pytest.mark.parametrize("column", [column.name for column in COLUMNS])
+def test_an_explicit_null_is_null_in_every_type(column: str) -> None:
+    assert RowReader(CONTACTS, COLUMNS).read(page(**{column: None})).rows[column].to_pylist() == [None]
+
+
+@pytest.mark.parametrize("column", [*(column.name for column in COLUMNS), "contactid", "@odata.etag"])
+def test_an_absent_column_is_an_error_and_never_a_null(column: str) -> None:
+    with pytest.raises(Unreadable, match=column):
+        RowReader(CONTACTS, COLUMNS).read(page(**{column: ...}))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("firstname", 12.50, "12.5"),
+        ("birthdate", True, "true"),
+        ("statecode", "1,3", "1,3"),
+        ("annualincome", "7.10", "7.10"),
+        ("donotemail", 1, "1"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_field_map_says_keeps_its_text(column: str, value: object, text: str) -> None:
+    assert RowReader(CONTACTS, COLUMNS).read(page(**{column: value})).rows[column].to_pylist() == [text]
+
+
+@pytest.mark.parametrize("column", ["firstname", "statecode"])
+def test_a_value_that_is_no_single_value_names_its_column_and_not_itself(column: str) -> None:
+    with pytest.raises(Unreadable, match=column) as raised:
+        RowReader(CONTACTS, COLUMNS).read(page(**{column: ["ada@example.com"]}))
+    assert "ada" not in str(raised.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", PAGE[:-20], b"[]", b'{"error":{}}', b'{"value":{}}', b"\xff\xfe"])
+def test_half_a_page_or_a_page_of_something_else_is_never_read_as_rows(body: bytes) -> None:
+    with pytest.raises((Unreadable, msgspec.DecodeError)):
+        RowReader(CONTACTS, COLUMNS).read(body)
+
+
+def test_a_row_whose_key_is_no_guid_is_refused() -> None:
+    with pytest.raises(Unreadable, match="contactid"):
+        RowReader(CONTACTS, COLUMNS).read_one(json.dumps(json.loads(page(contactid="x"))["value"][0]).encode())
+
+
+def test_queries_name_the_columns_and_quote_nothing_but_guids() -> None:
+    assert select_of(COLUMNS[:2]) == "$select=firstname,annualincome"
+    query = unquote(records_query(CONTACTS, COLUMNS[:1], [ID.upper(), ID.replace("a", "b")]))
+    assert query.endswith(
+        "&$filter=Microsoft.Dynamics.CRM.In(PropertyName='contactid',"
+        'PropertyValues=["0a1b2c3d-0000-4000-8000-00000000abcd","0b1b2c3d-0000-4000-8000-00000000bbcd"])'
+    )
+    with pytest.raises(ValueError, match="GUID"):
+        records_query(CONTACTS, COLUMNS, ["x') or (1 eq 1"])
+    with pytest.raises(ValueError, match="GUID"):
+        guid(ID + "\n")
+
+
+def test_five_thousand_rows_of_thirty_columns_are_read_in_well_under_a_second() -> None:
+    columns = [
+        Column(f"c{n}", (FieldType.TEXT, FieldType.TEXT, FieldType.DATETIME, FieldType.INTEGER)[n % 4])
+        for n in range(30)
+    ]
+    row = {column.name: (n if column.type is FieldType.INTEGER else f"value {n}") for n, column in enumerate(columns)}
+    body = json.dumps({"value": [{"@odata.etag": 'W/"1"', "contactid": ID, **row}] * 5000}).encode()
+    reader = RowReader(CONTACTS, columns)
+    started = time.perf_counter()
+    assert reader.read(body).rows.num_rows == 5000
+    seconds = time.perf_counter() - started
+    print(f"5,000 rows of 30 columns: {seconds * 1000:.0f} ms")
+    assert seconds < 0.5  # about 0.06 s alone on one core
