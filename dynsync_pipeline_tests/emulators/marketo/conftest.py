@@ -110,6 +110,14 @@ class Marketo:
         """A paging token for everything after `since`."""
         return str(self.get("activities/pagingtoken.json", sinceDatetime=since)["nextPageToken"])
 
+    def end_of_log(self) -> str:
+        """A paging token for everything that is logged from now on."""
+        token, more = self.cursor(), True
+        while more:
+            page = self.get("activities.json", nextPageToken=token, activityTypeIds="12,13,22,24,25,32,37")
+            token, more = page["nextPageToken"], page["moreResult"]
+        return str(token)
+
     def feed(self, path: str, token: str, **params: object) -> list[dict[str, Any]]:
         """All entries of an activity feed from `token` on, following it as a client must."""
         found: list[dict[str, Any]] = []
