@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     marketo_client_id: str = Field("", description="Client id of the custom service in LaunchPoint.")
     marketo_client_secret: SecretStr | None = Field(None, description="Client secret of that service.")
     marketo_calls_per_day: int = Field(25_000, gt=0, description="Calls DynSync may send to Marketo in 24 hours.")
-    marketo_calls_per_20_s: int = Field(50, gt=0, le=100, description="Calls DynSync may send in any 20 seconds.")
+    marketo_calls_per_20_s: int = Field(50, gt=0, description="Calls DynSync may send in any 20 seconds.")
     marketo_oldest_person: str = Field(
         "2010-01-01", description="Date before which no person was created; the first load starts there."
     )

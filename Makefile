@@ -1,0 +1,45 @@
+# Everything runs in .venv, made from requirements.lock. Nothing is asked for beyond make and Python 3.11 or later.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test dev lint format lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DynSync needs Python 3.11 or later; say make PYTHON=python3.12 if you have one.")'
+	@$(PYTHON) -c 'import ensurepip' || { echo "Python lacks its venv module. On Debian: apt-get install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED) ## sync two emulated systems with sample data and show what happened
+	$(BIN)/dynsync demo
+
+test: lint ## style, types and all tests
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
+	$(BIN)/dynsync dev
+
+lint: $(INSTALLED) ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment and what runs made
+	rm -rf .venv build *.egg-info

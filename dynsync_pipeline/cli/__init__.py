@@ -1,0 +1,38 @@
+"""`dynsync`: the command line. One module per command; each prints tables to people and, with --json, JSON to programs.
+
+Not here: what a cycle does (`cycle.py`). Only this folder and the tests start the emulators.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from rich.logging import RichHandler
+
+from dynsync_pipeline.cli import check, demo, develop, emulate, sync
+from dynsync_pipeline.cli.output import app, errors_to
+from dynsync_pipeline.errors import DynSyncError
+
+__all__ = ["app", "main"]
+
+COMMANDS = (check, demo, develop, emulate, sync)
+
+
+def main() -> None:
+    """Run one command; an error raised on purpose ends as one sentence and its exit code."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors_to, show_path=False)]
+    )
+    try:
+        app()
+    except DynSyncError as error:
+        sys.exit(_report(error))
+
+
+def _report(error: DynSyncError) -> int:
+    from dynsync_pipeline.cli.output import exit_code_of
+
+    errors_to.print(f"[bold red]{type(error).__name__}:[/] ", end="")
+    errors_to.print(str(error), markup=False, highlight=False)
+    return exit_code_of(error)

@@ -1,0 +1,171 @@
+"""`dynsync check`: the pre-flight (R124, R125). One line per question, with what to do where the answer is no."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.errors import DynSyncError
+from dynsync_pipeline.extract.schema import KEY_FIELDS
+from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
+from dynsync_pipeline.model.records import TABLES
+from dynsync_pipeline.settings import PREFIX, Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question: `is_ok`, in words, and what to do where it is not."""
+
+    question: str
+    is_ok: bool
+    answer: str
+    next_step: str = ""
+
+
+@app.command()
+def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False) -> None:
+    """Ask both systems whether a sync can run: addresses, sign-in, rights, change tracking, fields, budgets.
+
+    Changes nothing, in neither system. Exit codes: 0 all answers are yes, 1 at least one is no, 2 settings wrong.
+    """
+    settings = load_settings()
+    settings.require_systems()
+    fields = load_field_map(settings.field_map)
+    found: list[Finding] = []
+    with errors_to.status("Asking") as status:
+        for finding in findings(settings, fields):
+            found.append(finding)
+            status.update(f"{finding.question} …")
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found]))  # noqa: T201 (programs read this, not people)
+    else:
+        table = Table(title="Pre-flight", title_justify="left")
+        table.add_column("")
+        table.add_column("Question")
+        table.add_column("Answer")
+        for finding in found:
+            mark = "[green]✓[/]" if finding.is_ok else "[red]✗[/]"
+            table.add_row(mark, finding.question, f"{finding.answer} {finding.next_step}".strip())
+        prints_to.print(table)
+    if not all(finding.is_ok for finding in found):
+        raise typer.Exit(Exit.FAILED)
+
+
+def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
+    """Every question with its answer, in the order in which faults should be repaired."""
+    yield _data_folder(settings)
+    with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
+        signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
+        yield signed_in
+        if signed_in.is_ok:
+            yield from _dynamics_tables(dynamics, fields)
+    with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
+        yield from _marketo(marketo, settings, fields)
+
+
+def _asked(question: str, ask: Callable[[], str]) -> Finding:
+    try:
+        return Finding(question, True, ask())
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+
+
+def _data_folder(settings: Settings) -> Finding:
+    question = "Data folder writable"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(settings.data_dir, os.W_OK)
+    except OSError:
+        is_writable = False
+    return Finding(
+        question,
+        is_writable,
+        str(settings.data_dir),
+        "" if is_writable else "Make it writable, or set DYNSYNC_DATA_DIR.",
+    )
+
+
+def _dynamics_tables(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
+    for record_type, table in TABLES.items():
+        question = f"Dynamics: {table.entity_set}"
+        try:
+            metadata = dynamics.table_metadata(table)
+            if not metadata.is_change_tracked:
+                yield Finding(question, False, "change tracking is off.", "Switch on 'Track changes' in Power Apps.")
+                continue
+            next(dynamics.changes(table, [Column("createdon", FieldType.DATETIME)], None, page_size=1), None)
+        except DynSyncError as error:
+            yield Finding(question, False, error.message, error.next_step)
+            continue
+        yield Finding(question, True, "readable for the whole organisation, change tracking on")
+        mapped = fields.of(record_type)
+        unreadable = [
+            field.dynamics_column
+            for field in mapped
+            if (column := metadata.columns.get(field.dynamics_column)) is None
+            or not column.is_readable
+            or column.is_secured
+        ]
+        unwritable = [
+            field.dynamics_column
+            for field in mapped
+            if field.direction is not Direction.TO_MARKETO
+            and (column := metadata.columns.get(field.dynamics_column)) is not None
+            and not column.is_updatable
+        ]
+        question = f"Dynamics: {len(mapped)} mapped columns of {table.entity_set}"
+        if unreadable:
+            yield Finding(
+                question,
+                False,
+                f"missing, secured or unreadable: {', '.join(unreadable)}.",
+                "They are parked until then (R107).",
+            )
+        elif unwritable:
+            yield Finding(
+                question, False, f"not writable: {', '.join(unwritable)}.", "Give them the direction to_marketo."
+            )
+        else:
+            yield Finding(question, True, "all there")
+
+
+def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> Iterator[Finding]:
+    question = "Marketo: address and sign-in"
+    try:
+        people = marketo.person_fields()
+    except DynSyncError as error:
+        yield Finding(question, False, error.message, error.next_step)
+        return
+    yield Finding(question, True, f"signed in; {len(people)} fields")
+    missing = {name: getattr(settings, name) for name in KEY_FIELDS if getattr(settings, name) not in people}
+    yield Finding(
+        "Marketo: the fields the sync owns",
+        not missing,
+        f"missing: {', '.join(missing.values())}." if missing else "all there",
+        f"Create them (README), or name others in {', '.join(PREFIX + name.upper() for name in missing)}."
+        if missing
+        else "",
+    )
+    absent = [name for name in fields.person_fields if name not in people]
+    yield Finding(
+        f"Marketo: {len(fields.person_fields)} mapped fields",
+        not absent,
+        f"missing: {', '.join(absent)}." if absent else "all there",
+        "They are parked until then (R107)." if absent else "",
+    )
+    yield _asked(
+        "Marketo: people can be read", lambda: f"{marketo.people('id', ['1'], ['email']).num_rows} of 1 asked for"
+    )
+    budget = settings.marketo_calls_per_day
+    yield _asked("Marketo: calls used today", lambda: f"{marketo.usage_today():,}; DynSync may use {budget:,}")

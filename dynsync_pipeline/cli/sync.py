@@ -1,0 +1,46 @@
+"""`dynsync sync`: one cycle, the same steps the sensor's job runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
+from dynsync_pipeline.cycle import CycleReport, run_cycle
+from dynsync_pipeline.settings import load_settings
+
+
+@app.command(help=f"Run one cycle: read both systems, compare, write back, publish the snapshot.\n\n{EXIT_CODES}")
+def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False) -> None:
+    """Run one cycle and print its figures. Raises: DynSyncError."""
+    settings = load_settings()
+    with errors_to.status("Starting") as status:
+        report = run_cycle(settings, progress=lambda sentence: status.update(f"{sentence} …"))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(report)))  # noqa: T201 (programs read this, not people)
+    else:
+        prints_to.print(report_table(report))
+        prints_to.print(
+            f"Snapshot: {settings.snapshot_file} (see tables changes, collisions, sync_errors)", highlight=False
+        )
+
+
+def report_table(report: CycleReport) -> Table:
+    """The figures of one cycle as a table."""
+    table = Table(title=f"Cycle {report.cycle_id}, {report.seconds:.1f} s", title_justify="left", show_header=False)
+    table.add_column("what", style="bold")
+    table.add_column("how many", justify="right")
+    for name, number in (
+        *((f"Read: {'people' if name == 'person' else name + 's'}", n) for name, n in report.n_read.items()),
+        ("Created in Marketo", report.to_marketo.n_created),
+        ("Updated in Marketo", report.to_marketo.n_updated),
+        ("Updated in Dynamics", report.to_dynamics.n_updated),
+        ("Collisions settled", report.plan.n_collisions),
+        ("Refused (see sync_errors)", report.to_marketo.n_refused + report.to_dynamics.n_refused),
+    ):
+        table.add_row(name, f"{number:,}")
+    return table
