@@ -14,6 +14,7 @@ from dynsync_pipeline.emulators import sample_data
 from dynsync_pipeline.emulators.dataverse import app as dataverse_app
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.dataverse.store import Store as DataverseStore
+from dynsync_pipeline.emulators.faults import Faults
 from dynsync_pipeline.emulators.marketo import app as marketo_app
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.emulators.marketo.store import Store as MarketoStore
@@ -60,7 +61,8 @@ class Emulators:
         self.marketo = MarketoStore(self.state_dir / "marketo.sqlite", time_scale=time_scale, seed=seed)
         try:
             self._seed_once(n_accounts, n_contacts, n_leads, n_people, seed)
-            dataverse, marketo = dataverse_app.build_app(self.dataverse), marketo_app.build_app(self.marketo)
+            dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), _dataverse_error)
+            marketo = self.marketo_faults = Faults(marketo_app.build_app(self.marketo), _marketo_error)
             self._ports: dict[str, int] = self._last_ports()
             self.dataverse_server = self._serve("dataverse", dataverse, dataverse_port, tls=True)
             self.marketo_server = self._serve("marketo", marketo, marketo_port, tls=True)
@@ -183,3 +185,12 @@ class Emulators:
     def _write_env_file(self) -> None:
         lines = "".join(f"{name}={value}\n" for name, value in self.environment.items())
         write_private(self.state_dir / ENV_FILE, lines.encode())
+
+
+def _dataverse_error(status: int, code: str, message: str) -> bytes:
+    return json.dumps({"error": {"code": code, "message": message}}).encode()
+
+
+def _marketo_error(status: int, code: str, message: str) -> bytes:
+    errors = [{"code": code, "message": message}]
+    return json.dumps({"requestId": "fa417#0", "success": False, "errors": errors}).encode()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 HOST = "127.0.0.1"
@@ -110,7 +110,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def transport_of(scope: dict[str, Any]) -> asyncio.Transport | None:
+def transport_of(scope: Scope) -> asyncio.Transport | None:
     """The connection a request came over, None outside of `Server`."""
     found = scope.get("state", {}).get("transport")
     return found if isinstance(found, asyncio.Transport) else None

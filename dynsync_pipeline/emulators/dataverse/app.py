@@ -5,6 +5,7 @@ A request becomes a `Call` (`call.py`), `service.py` answers it, `$batch` splits
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 
@@ -14,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dynsync_pipeline.emulators.dataverse import batch, service, sign_in
+from dynsync_pipeline.emulators.dataverse import batch, control, service, sign_in
 from dynsync_pipeline.emulators.dataverse.call import MAX_URL_BYTES, Answer, Call, split_path
 from dynsync_pipeline.emulators.dataverse.errors import DataverseError, no_such_segment, wrong_verb
 from dynsync_pipeline.emulators.dataverse.functions import DOP_HINT
@@ -38,16 +39,15 @@ def build_app(store: Store) -> Starlette:
     async def nothing(request: Request) -> Response:
         return Response(status_code=404)
 
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/api/data/{version}", web_api, methods=METHODS),
             Route("/api/data/{version}/{path:path}", web_api, methods=METHODS),
+            control.route(store, limits),
             *sign_in.routes(store),
             Route("/{path:path}", nothing, methods=METHODS),
         ]
     )
-    app.state.limits = limits
-    return app
 
 
 async def _answer(store: Store, limits: Limits, request: Request) -> Answer:
@@ -63,6 +63,10 @@ async def _answer(store: Store, limits: Limits, request: Request) -> Answer:
         answer = await run_in_threadpool(_serve, store, user, request, body)
     except DataverseError as error:
         answer = Answer.of_error(error)
+    except Exception:
+        # A defect of the emulator: shown where it runs, answered as the real service answers its own.
+        logging.getLogger(__name__).exception("%s %s failed", request.method, request.url.path)
+        answer = Answer.of_error(DataverseError(500, "0x80040216", "An unexpected error occurred."))
     finally:
         limits.leave(user.user_id, time.monotonic() - started)
     answer.headers.update(rate_headers)

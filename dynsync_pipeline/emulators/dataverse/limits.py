@@ -25,16 +25,19 @@ class Limits:
     """Counts requests of each user; `time_scale` shortens the window."""
 
     def __init__(self, time_scale: float) -> None:
-        self.n_requests = 6_000
-        self.execution_s = 1_200.0
-        self.n_concurrent = 52
         self.window_s = WINDOW_S / time_scale
         self._uses: defaultdict[str, _Use] = defaultdict(_Use)
         self._lock = threading.Lock()
+        self.restore()
 
-    def reset(self) -> None:
-        """Forget all use."""
+    def restore(self) -> None:
+        """Set the vendor's defaults and forget all use."""
+        self.set(6_000, 1_200.0, 52)
+
+    def set(self, n_requests: int, execution_s: float, n_concurrent: int) -> None:
+        """Change the three limits, per user and window, and forget all use so far."""
         with self._lock:
+            self.n_requests, self.execution_s, self.n_concurrent = n_requests, execution_s, n_concurrent
             for use in self._uses.values():
                 use.requests.clear()
                 use.spent_s = 0.0

@@ -36,6 +36,8 @@ CASTS = {
     "boolean": "Boolean", "choice": "Picklist", "choices": "MultiSelectPicklist", "state": "State", "status": "Status",
     "datetime": "DateTime", "date": "DateTime", "lookup": "Lookup", "guid": "UniqueIdentifier",
 }  # fmt: skip
+EMPTY_CASTS = ("Double", "Image", "File", "EntityName", "ManagedProperty")
+"""Types that exist and that no column here has."""
 COMMON = frozenset({"@odata.type", "MetadataId", "LogicalName", "SchemaName", "AttributeType", "AttributeTypeName",
     "EntityLogicalName", "IsValidForRead", "IsValidForCreate", "IsValidForUpdate", "IsSecured", "CanBeSecuredForRead",
     "CanBeSecuredForCreate", "CanBeSecuredForUpdate", "RequiredLevel", "IsPrimaryId", "IsPrimaryName",
@@ -235,7 +237,7 @@ def _relationship(schema: Schema, table: Table, column: Column, n_target: int) -
 def _attributes(call: Call, table: Table, context: str, rest: list[str]) -> Answer:
     _, key = split_segment(rest[0])
     cast = rest[1].removeprefix(PREFIX).removesuffix("AttributeMetadata") if len(rest) > 1 else None
-    if len(rest) > 2 or (cast is not None and cast not in CASTS.values()):
+    if len(rest) > 2 or (cast is not None and cast not in (*CASTS.values(), *EMPTY_CASTS)):
         raise no_such_segment(rest[-1][:100])
     columns = [c for c in table.columns.values() if cast is None or CASTS[c.kind] == cast]
     found = [attribute(table, column) for column in columns]

@@ -217,9 +217,18 @@ class Store:
             self._writer.execute(f'alter table "{table.name}" add column {declaration}')
 
     def drop_sql_column(self, table: Table, column: Column) -> None:
-        """Drop the SQL columns of a column; call inside `write`."""
+        """Drop the SQL columns of a column, and the indexes of keys it is part of; call inside `write`."""
+        for key, columns in table.keys.items():
+            if column.name in columns:
+                self._writer.execute(f'drop index "{table.name}_key_{key}"')
         for declaration in _declarations(column):
             self._writer.execute(f'alter table "{table.name}" drop column {declaration.rpartition(" ")[0]}')
+
+    def delete_all_rows(self, table: Table) -> None:
+        """Empty a table without a trace in change tracking; call inside `write`."""
+        self._writer.execute(f'delete from "{table.name}"')
+        self._writer.execute("delete from deleted where entity = ?", (table.name,))
+        self.create_indexes(table)
 
     def expire_cursors(self) -> None:
         """Make every delta token given out so far expire."""
@@ -276,10 +285,11 @@ class Store:
         with self.write() as connection:
             connection.execute("delete from token where user_id is not ?", (self.sales_user_id,))
 
-    def deny(self, user_id: str, privilege: str) -> None:
-        """Take a privilege such as `prvWriteContact` from a user; `prvReadContact:global` leaves only own rows."""
+    def deny_only(self, user_id: str, privileges: list[str]) -> None:
+        """Take these privileges and no others from a user; `prvReadContact:global` leaves own rows."""
         with self.write() as connection:
-            connection.execute("insert or ignore into denied values (?, ?)", (user_id, privilege))
+            connection.execute("delete from denied where user_id = ?", (user_id,))
+            connection.executemany("insert or ignore into denied values (?, ?)", [(user_id, p) for p in privileges])
 
     def grant_all(self) -> None:
         """Give every privilege back."""
