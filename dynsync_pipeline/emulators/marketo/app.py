@@ -1,7 +1,8 @@
 """The way in: every path of the Marketo emulator, and the steps a request takes before and after its handler.
 
 Parts: `store` state · `fields`, `values` what is stored · `protocol` calls and answers · `access`, `limits` who and how
-often · `leads` reads · `lead_sync` writes and deletes · `activities` the log and its feeds · `bulk_extract`,
+often · `leads` reads · `lead_sync` writes and deletes ·
+`merging` · `companies` · `activities` the log and its feeds · `bulk_extract`,
 `bulk_files` exports · `control` what only an emulator has · `seeding` bulk insert.
 
 Control endpoints, which need no token and never count: see `control.py`.
@@ -24,10 +25,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from dynsync_pipeline.emulators.marketo import activities, bulk_extract, control, leads, limits
+from dynsync_pipeline.emulators.marketo import activities, bulk_extract, companies, control, leads, limits
 from dynsync_pipeline.emulators.marketo.access import check_token, issue_token
 from dynsync_pipeline.emulators.marketo.bulk_worker import BulkWorker
 from dynsync_pipeline.emulators.marketo.lead_sync import delete_leads, sync_leads
+from dynsync_pipeline.emulators.marketo.merging import merge_leads
 from dynsync_pipeline.emulators.marketo.protocol import FORM, Call, Refused, envelope, form_params, refusal
 from dynsync_pipeline.emulators.marketo.store import Store
 
@@ -50,6 +52,11 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/rest/v1/leads.json", sync_leads),
     ("DELETE", "/rest/v1/leads.json", delete_leads),
     ("POST", "/rest/v1/leads/delete.json", delete_leads),
+    ("POST", "/rest/v1/leads/{id}/merge.json", merge_leads),
+    ("GET", "/rest/v1/companies/describe.json", companies.describe),
+    ("GET", "/rest/v1/companies.json", companies.companies_by_filter),
+    ("POST", "/rest/v1/companies.json", companies.sync_companies),
+    ("POST", "/rest/v1/companies/delete.json", companies.delete_companies),
     ("GET", "/rest/v1/activities/types.json", activities.types),
     ("GET", "/rest/v1/activities/pagingtoken.json", activities.paging_token),
     ("GET", "/rest/v1/activities.json", activities.activities),

@@ -141,15 +141,11 @@ class PeopleWrites:
         ]
 
     def delete(self, person_id: int, *, is_logged: bool = True) -> None:
-        """Remove a loaded person at once, with its own company record; the log keeps the name (§9.17)."""
+        """Remove a loaded person at once, also from lists; the log keeps the name (§9.17)."""
         person = self._rows.pop(person_id)
         self._db.execute("delete from people where id = ?", (person_id,))
-        if person["externalCompanyId"] is None:
-            self._db.execute(
-                "delete from companies where id = ? and externalCompanyId is null "
-                "and not exists (select 1 from people where contactCompany = companies.id)",
-                (person["contactCompany"],),
-            )
+        self._db.execute("delete from list_members where lead_id = ?", (person_id,))
+        self._drop_own_company(person["contactCompany"])
         if is_logged:
             name = " ".join(part for part in (person["firstName"], person["lastName"]) if part) or None
             entry = Entry(person_id, DELETE_LEAD, self._at, person_id, name, {"Source": self._source})
@@ -179,6 +175,16 @@ class PeopleWrites:
         if any(not field.is_custom for field in changed):  # custom fields leave the visible clock alone (§5)
             columns["updatedAt"] = self._now
         self._update("people", person_id, {**columns, "_changed_at": self._now})
+        if moved:
+            self._drop_own_company(before["contactCompany"])
+
+    def _drop_own_company(self, company_id: int) -> None:
+        """Remove the company record that stood behind one person alone, once that person has left it."""
+        self._db.execute(
+            "delete from companies where id = ? and externalCompanyId is null "
+            "and not exists (select 1 from people where contactCompany = companies.id)",
+            (company_id,),
+        )
 
     def _company_id(self, key: Stored) -> int:
         row = self._db.execute("select id from companies where externalCompanyId = ? collate nocase", (key,)).fetchone()
