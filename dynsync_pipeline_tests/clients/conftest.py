@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 import stamina
 
+from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
 
 
@@ -20,8 +22,6 @@ def no_waiting() -> Iterator[None]:
 @pytest.fixture
 def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     """Settings for both systems; any of them can be given."""
-    import os
-
     for name in os.environ:
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
@@ -40,5 +40,28 @@ def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
             "request_timeout_s": 10.0,
         }
         return Settings(_env_file=None, **{**known, **given})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """Both emulators with a little data, where a minute of a bulk job passes in a tenth of a second."""
+    folder = tmp_path_factory.mktemp("emulators")
+    with Emulators(folder, n_accounts=5, n_contacts=60, n_leads=10, n_people=10, time_scale=600) as running:
+        yield running
+
+
+@pytest.fixture
+def emulator_settings(emulators: Emulators, make_settings: Callable[..., Settings]) -> Callable[..., Settings]:
+    """Settings that reach the emulators; any of them can be given otherwise, None for none."""
+
+    def make(**given: object) -> Settings:
+        known = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in emulators.environment.items()
+            if name.startswith(PREFIX)
+        }
+        return make_settings(**{**known, **given})
 
     return make
