@@ -1,0 +1,161 @@
+"""What must come out for one link, written from the rules' text alone: slow, plain and obviously right.
+
+The SQL under test is compared with this on random input. Nothing here imports the pipeline, and nothing here was
+written by looking at it; where this and the SQL disagree, the rules decide (R34 to R50).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One mapped field: its type decides how values compare (R45), its direction who may be written."""
+
+    type: str = "text"
+    direction: str = "both"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One field of one link as seen by a cycle; values are spelt as the systems sent them, choices as numbers.
+
+    `has_base` is False when both sides never agreed on this field. `standing` holds the two unequal values
+    (Dynamics, Marketo) that were accepted as settled.
+    """
+
+    base: str | None
+    dynamics: str | None
+    marketo: str | None
+    has_base: bool = True
+    standing: tuple[str | None, str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cycle does about one field; `winner` is set only for a collision."""
+
+    write_dynamics: bool = False
+    write_marketo: bool = False
+    value: str | None = None
+    winner: str | None = None
+    is_no_base: bool = False
+
+
+NOTHING = Outcome()
+
+
+def normalised(value: str | None, kind: str) -> str | None:
+    """R45: text that is equal exactly when the values are."""
+    if value is None or value == "":
+        return None
+    if kind == "text":
+        return value.replace("\r\n", "\n")
+    if kind == "boolean":
+        return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(value.lower())
+    if kind == "guid":
+        return value.lower()
+    if kind == "date":
+        return value[:10]
+    if kind == "datetime":
+        moment = datetime.fromisoformat(value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if kind in ("integer", "decimal"):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            return value
+        text = f"{number.quantize(Decimal('0.0001'), ROUND_HALF_UP):f}"
+        text = text.rstrip("0").rstrip(".")
+        return "0" if text in ("-0", "") else text
+    return value
+
+
+def compared(value: str | None, kind: str) -> str | None:
+    """The value in comparisons: for booleans null and false are one value."""
+    text = normalised(value, kind)
+    return "false" if kind == "boolean" and text is None else text
+
+
+def outcomes(record_type: str, rules: dict[str, Rule], seen: dict[str, Seen]) -> dict[str, Outcome]:
+    """The outcome of every field of one link."""
+    dynamics_changed = any(_has_moved(seen[name], rules[name], "dynamics") for name in rules)
+    marketo_changed = any(_has_moved(seen[name], rules[name], "marketo") for name in rules)
+    return {
+        name: _one_way(rules[name], seen[name], dynamics_changed, marketo_changed)
+        if rules[name].direction != "both"
+        else _both_ways(record_type, rules[name], seen[name])
+        for name in rules
+    }
+
+
+def _has_moved(seen: Seen, rule: Rule, side: str) -> bool:
+    """Whether a side's value is not the one it had when the field was last settled (R37: no clock, only values)."""
+    if not seen.has_base:
+        return True
+    now = seen.dynamics if side == "dynamics" else seen.marketo
+    before = seen.base
+    if seen.standing is not None:  # an accepted inequality: each side is measured against its own half of it
+        before = seen.standing[0] if side == "dynamics" else seen.standing[1]
+    return compared(now, rule.type) != compared(before, rule.type)
+
+
+def _both_ways(record_type: str, rule: Rule, seen: Seen) -> Outcome:
+    dynamics = compared(seen.dynamics, rule.type)
+    marketo = compared(seen.marketo, rule.type)
+    if dynamics == marketo:
+        return NOTHING  # R12, R38
+    if not seen.has_base:
+        return _no_base(record_type, dynamics, marketo)
+    dynamics_moved = _has_moved(seen, rule, "dynamics")
+    marketo_moved = _has_moved(seen, rule, "marketo")
+    if not dynamics_moved and not marketo_moved:
+        return NOTHING  # a standing difference that still stands
+    if dynamics_moved and not marketo_moved:
+        return _to_marketo(dynamics)  # R46: null too
+    if marketo_moved and not dynamics_moved:
+        return _to_dynamics(marketo)  # R48: null too
+    return _collision(record_type, dynamics, marketo)
+
+
+def _no_base(record_type: str, dynamics: str | None, marketo: str | None) -> Outcome:
+    """R42: a blank is no evidence of an edit, so it is filled; two filled values collide."""
+    if marketo is None:
+        return Outcome(write_marketo=True, value=dynamics, is_no_base=True)
+    if dynamics is None:
+        return Outcome(write_dynamics=True, value=marketo, is_no_base=True)
+    settled = _collision(record_type, dynamics, marketo)
+    return Outcome(settled.write_dynamics, settled.write_marketo, settled.value, settled.winner, is_no_base=True)
+
+
+def _collision(record_type: str, dynamics: str | None, marketo: str | None) -> Outcome:
+    """R35: Marketo wins for leads, Dynamics for contacts; never by time (R41)."""
+    if record_type == "lead":
+        return Outcome(write_dynamics=True, value=marketo, winner="marketo")
+    return Outcome(write_marketo=True, value=dynamics, winner="dynamics")
+
+
+def _one_way(rule: Rule, seen: Seen, dynamics_changed: bool, marketo_changed: bool) -> Outcome:
+    """R43 and R44: the owning side never collides; a foreign edit is overwritten at the record's next change there."""
+    dynamics = compared(seen.dynamics, rule.type)
+    marketo = compared(seen.marketo, rule.type)
+    if dynamics == marketo:
+        return NOTHING
+    owner = "dynamics" if rule.direction == "to_marketo" else "marketo"
+    if seen.standing is not None and not _has_moved(seen, rule, owner):
+        return NOTHING
+    if rule.direction == "to_marketo":
+        return _to_marketo(dynamics) if dynamics_changed else NOTHING
+    return _to_dynamics(marketo) if marketo_changed else NOTHING
+
+
+def _to_marketo(value: str | None) -> Outcome:
+    return Outcome(write_marketo=True, value=value)
+
+
+def _to_dynamics(value: str | None) -> Outcome:
+    return Outcome(write_dynamics=True, value=value)
