@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -162,12 +163,19 @@ class Transport:
         self._thread.start()
 
     def close(self) -> None:
-        """End the connections; requests under way are cut. Closing twice is fine."""
+        """End the connections; requests under way in other threads are cut. Closing twice is fine."""
         if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._http.aclose(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    async def _cut_all(self) -> None:
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._http.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -246,6 +254,10 @@ class Transport:
         try:
             reply = future.result()
             status = reply.status
+        except CancelledError:
+            closed = self._error(TimedOut, request, "The client was closed while the request was under way.")
+            closed.retry_helps = False
+            raise closed from None
         except BaseException:  # also when the user interrupts
             future.cancel()
             raise

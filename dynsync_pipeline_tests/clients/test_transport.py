@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,18 @@ def test_redirects_are_not_followed_and_cookies_not_kept(make_settings: MakeSett
         transport.send(get(server))
     assert [request.path for request in server.requests] == ["/x", "/x"]
     assert all("cookie" not in request.headers for request in server.requests)
+
+
+def test_closing_ends_the_requests_of_other_threads(make_settings: MakeSettings) -> None:
+    with serving(lambda *_: Canned(body=b"x" * 1000, drip_s=0.05)) as server, ThreadPoolExecutor() as pool:
+        transport = Transport("dynamics", server.url, make_settings())
+        waiting = pool.submit(transport.call, get(server), decoded)
+        while not server.requests:
+            time.sleep(0.01)
+        transport.close()
+        transport.close()
+        with pytest.raises(TimedOut, match="closed"):
+            waiting.result(timeout=5)
 
 
 def test_no_token_goes_to_another_host(make_settings: MakeSettings) -> None:

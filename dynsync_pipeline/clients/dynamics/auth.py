@@ -235,7 +235,10 @@ class _MsalAnswer:
 
 
 class _MsalHttp:
-    """Lets MSAL use our transport, and mends two things: the port of the user-realm call, and assertions as bytes."""
+    """Lets MSAL use our transport, and puts back the port that its user-realm call loses.
+
+    Forms are encoded here, because MSAL gives assertions as bytes, of which httpx would send the Python text.
+    """
 
     def __init__(self, transport: Transport, authority: str) -> None:
         self._transport = transport
@@ -249,9 +252,8 @@ class _MsalHttp:
         return self._send("GET", f"{url}?{urlencode(params)}" if params else url, headers, None)
 
     def post(self, url: str, *, data: Mapping[str, Any] | None = None, headers: Any = None, **_: Any) -> _MsalAnswer:
-        texts = {name: value.decode() if isinstance(value, bytes) else value for name, value in (data or {}).items()}
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._send("POST", url, {**(headers or {}), **form}, urlencode(texts).encode())
+        return self._send("POST", url, {**(headers or {}), **form}, urlencode(data or {}).encode())
 
     def close(self) -> None:
         self._transport.close()

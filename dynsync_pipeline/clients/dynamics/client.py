@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self, TypeVar
 
 import msgspec
@@ -104,25 +104,16 @@ class DynamicsClient:
                 request=f"GET {API_PATH}/{table.entity_set}",
             )
         prefer = {"Prefer": f"odata.track-changes,odata.maxpagesize={page_size}"}
-        while True:
-            request = Request("GET", url, _HEADERS | prefer)
-            rows = self._call(request, reader.read)
-            link = rows.next_link or rows.delta_link
-            if link is None:
+        for request, rows in self._pages(url, _HEADERS | prefer, reader):
+            cursor = rows.next_link or rows.delta_link
+            if cursor is None:
                 raise RequestRefused(
                     f"Dynamics gave no cursor for {table.entity_set}: change tracking is off for this table.",
                     system=SYSTEM,
                     request=str(request),
                     next_step="Switch on 'Track changes' for the table in Power Apps.",
                 )
-            if rows.next_link == url or not self._transport.is_own(link):
-                raise self._unreadable(
-                    request, "its link leads nowhere new" if rows.next_link == url else "a foreign link"
-                )
-            yield ChangesPage(rows.rows, rows.deleted_ids, link, is_last=rows.next_link is None)
-            if rows.next_link is None:
-                return
-            url = link
+            yield ChangesPage(rows.rows, rows.deleted_ids, cursor, is_last=rows.next_link is None)
 
     def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """These records as they are now, any number, in no order; those that do not exist are absent.
@@ -133,13 +124,9 @@ class DynamicsClient:
         found = [reader.nothing]
         unique = list(dict.fromkeys(ids))
         for start in range(0, len(unique), IDS_PER_READ):
-            url: str | None = f"{self._base}/{table.entity_set}?" + records_query(
-                table, columns, unique[start : start + IDS_PER_READ]
-            )
-            while url is not None:
-                rows: Rows = self._call(Request("GET", url, _HEADERS), reader.read)
-                found.append(rows.rows)
-                url = rows.next_link
+            some = records_query(table, columns, unique[start : start + IDS_PER_READ])
+            url = f"{self._base}/{table.entity_set}?{some}"
+            found += [rows.rows for _, rows in self._pages(url, _HEADERS, reader)]
         return pa.concat_tables(found)
 
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
@@ -168,6 +155,21 @@ class DynamicsClient:
             return batch_results(reply, table, columns, writes)
 
         return self._transport.call(request, decode)
+
+    def _pages(self, url: str, headers: Mapping[str, str], reader: RowReader) -> Iterator[tuple[Request, Rows]]:
+        """The pages from `url` on, following each nextLink byte for byte."""
+        while True:
+            request = Request("GET", url, headers)
+            rows = self._call(request, reader.read)
+            link = rows.next_link or rows.delta_link
+            if link is not None and not self._transport.is_own(link):
+                raise self._unreadable(request, "its link leads to another host")
+            if rows.next_link == url:
+                raise self._unreadable(request, "its link does not move on")
+            yield request, rows
+            if rows.next_link is None:
+                return
+            url = rows.next_link
 
     def _request(self, path: str) -> Request:
         return Request("GET", f"{self._base}/{path}", _HEADERS)

@@ -17,8 +17,9 @@ import trustme
 
 from dynsync_pipeline import errors
 from dynsync_pipeline.clients.budget import CallBudget
-from dynsync_pipeline.clients.marketo import FieldChange, MarketoClient
 from dynsync_pipeline.clients.marketo import client as client_module
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import FieldChange
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.clients.servers import Canned, Seen, canned_json, serving
 
@@ -150,6 +151,18 @@ def test_the_feed_brings_changes_in_order_and_its_token_serves_the_next_cycle(cl
     assert [(item.person_id, item.field, item.new_value) for item in items] == [(ours[1], "title", "CEO")]
     assert [item.type_id for page in client.activities(start.token, [22, 32]) for item in page.items] == []
     assert [item for page in client.deleted_people(start.token) for item in page.items] == []
+
+
+def test_companies_are_written_and_read_by_their_external_id(client: MarketoClient) -> None:
+    assert "company" in client.company_fields()
+    key = str(uuid.uuid4())
+    (first,) = client.sync_companies([json.dumps({"externalCompanyId": key, "company": "Zoë & Co"})])
+    assert (first.status, first.error) == ("created", None)
+    (second,) = client.sync_companies([json.dumps({"externalCompanyId": key, "website": "https://example.com"})])
+    assert (second.status, second.id) == ("updated", first.id)
+    assert client.companies([key, "nobody"], ["company", "website", "industry"]).to_pylist() == [
+        {"id": str(first.id), "company": "Zoë & Co", "website": "https://example.com", "industry": None}
+    ]
 
 
 def test_more_activity_types_than_a_call_takes_are_refused_before_sending(client: MarketoClient) -> None:
