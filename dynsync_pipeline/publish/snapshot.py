@@ -15,7 +15,9 @@ from pathlib import Path
 import duckdb
 
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.publish.tables import PublishedTable, published_tables
+from dynsync_pipeline.publish.state_tables import PER_PERSON, REWRITTEN
+from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
@@ -23,7 +25,7 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_err
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 READ_ONLY = 0o444
 LEDGERS = ("changes", "collisions")  # rows are only ever added
-SMALL = ("sync_errors", "cycles")  # rows change; few enough to be written again
+SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,10 @@ def _write_delta(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedT
             chosen = "true"
         else:
             key = quoted(table.columns[0].name)
-            keys = f"(select key from published_keys where published_table = '{table.name}')"
-            if table.name == "people":
+            is_of_people = table.name == "people" or table.name in PER_PERSON
+            marked = "people" if is_of_people else table.name
+            keys = f"(select key from published_keys where published_table = '{marked}')"
+            if is_of_people:
                 keys = keys.replace("select key", "select key::bigint")
             connection.execute(f"delete from {target} where {key} in {keys}")
             chosen = f"{table.key} in {keys} and not {_gone(table)}"
@@ -132,7 +136,7 @@ def _swap(private: Path, public: Path) -> None:
     finally:
         os.close(descriptor)
     new.chmod(READ_ONLY)
-    # A client that died in a read-write session leaves a .wal of the old file, with which nobody could open the new one.
+    # A client that died in a read-write session leaves a .wal of the old file; with it nobody could open the new one.
     public.with_name(public.name + ".wal").unlink(missing_ok=True)
     new.replace(public)
 

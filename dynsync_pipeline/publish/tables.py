@@ -5,39 +5,11 @@ A column that is not written here is not published. Not here: how rows get into 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.publish.state_tables import state_tables
+from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
-
-
-@dataclass(frozen=True)
-class PublishedColumn:
-    """One column: its name, the SQL type it has in the snapshot, the expression that fills it, what it means."""
-
-    name: str
-    type: str
-    expression: str
-    comment: str
-
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """One table: `grain` says what a row is; `source` is the `from` clause; `key` finds rows again for a delta."""
-
-    name: str
-    grain: str
-    source: str
-    key: str
-    columns: tuple[PublishedColumn, ...]
-
-    @property
-    def select(self) -> str:
-        """All columns from all rows; callers append a `where`."""
-        values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
-        return f"select {values} from {self.source}"
-
 
 _SQL_TYPES = {
     FieldType.TEXT: "varchar",
@@ -52,7 +24,12 @@ _SQL_TYPES = {
 
 def published_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
     """Every table of the snapshot for this field map."""
-    return (_people(fields), *(_records(fields, record_type) for record_type in RecordType), *_LEDGERS)
+    return (
+        _people(fields),
+        *(_records(fields, record_type) for record_type in RecordType),
+        *_LEDGERS,
+        *state_tables(fields),
+    )
 
 
 def _typed(name: str, kind: FieldType, expression: str, comment: str) -> PublishedColumn:
@@ -97,7 +74,8 @@ def _people(fields: FieldMap) -> PublishedTable:
             PublishedColumn(
                 "account_id_dynamics",
                 "varchar",
-                "(select a.accountid from mirror.dynamics_accounts a where a.accountid = lower(c._parentcustomerid_value))",
+                "(select a.accountid from mirror.dynamics_accounts a "
+                "where a.accountid = lower(c._parentcustomerid_value))",
                 "Id of the account that the contact belongs to in Dynamics; null when its parent is no account (R23).",
             ),
             PublishedColumn(
@@ -151,10 +129,6 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
     )
 
 
-def _plain(*columns: tuple[str, str, str, str]) -> tuple[PublishedColumn, ...]:
-    return tuple(PublishedColumn(*column) for column in columns)
-
-
 _CYCLE = ("cycle_id", "bigint", "cycle_id", "The cycle whose plan decided it; see cycles.")
 _PERSON = ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo.")
 _RECORD = ("record_id_dynamics", "varchar", "dynamics_id", "Id of the contact or lead in Dynamics.")
@@ -167,7 +141,7 @@ _LEDGERS = (
         grain="One row per value the sync wrote to a person, contact or lead.",
         source="ledger.changes",
         key="entry_id",
-        columns=_plain(
+        columns=plain(
             ("change_id", "bigint", "entry_id", "Key; grows with time."),
             _CYCLE,
             ("changed_at", "timestamp", "changed_at", "When the system confirmed the write, UTC."),
@@ -186,7 +160,7 @@ _LEDGERS = (
         grain="One row per settled collision: both sides edited the same field to different values.",
         source="ledger.collisions",
         key="entry_id",
-        columns=_plain(
+        columns=plain(
             ("collision_id", "bigint", "entry_id", "Key; grows with time."),
             _CYCLE,
             ("settled_at", "timestamp", "settled_at", "When the losing side confirmed the winner's value, UTC."),
@@ -211,7 +185,7 @@ _LEDGERS = (
         grain="One row per failed record, field and direction.",
         source="ledger.sync_errors",
         key="error_id",
-        columns=_plain(
+        columns=plain(
             ("error_id", "bigint", "error_id", "Key; grows with time."),
             _CYCLE,
             ("happened_at", "timestamp", "happened_at", "First refused at, UTC."),
@@ -233,7 +207,7 @@ _LEDGERS = (
         grain="One row per cycle.",
         source="ledger.cycles",
         key="cycle_id",
-        columns=_plain(
+        columns=plain(
             ("cycle_id", "bigint", "cycle_id", "Key; grows with time."),
             ("started_at", "timestamp", "started_at", "UTC."),
             ("ended_at", "timestamp", "ended_at", "UTC; null while it runs, or when it was killed."),

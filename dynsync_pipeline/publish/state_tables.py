@@ -1,0 +1,148 @@
+"""The published tables that tell where every person and record stands: links, base, what is not settled, and cursors.
+
+`dynsync status` and `dynsync explain` read them. Not here: the records themselves and the ledgers (`tables.py`).
+"""
+
+from __future__ import annotations
+
+from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
+from dynsync_pipeline.warehouse.columns import quoted
+
+PER_PERSON = ("links", "base", "standing_differences")  # rewritten for the people whose published row is out of date
+REWRITTEN = ("unsettled", "parked_fields", "cursors", "field_map", "options")  # small: written again every time
+
+
+def state_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
+    """These tables for this field map."""
+    return (_base(fields), *_STATE)
+
+
+def _base(fields: FieldMap) -> PublishedTable:
+    return PublishedTable(
+        name="base",
+        grain="One row per link: the values that both sides last agreed on, as text.",
+        source="state.base b",
+        key="b.person_id",
+        columns=(
+            PublishedColumn("person_id_marketo", "bigint", "b.person_id", "Id of the person in Marketo. Key."),
+            PublishedColumn(
+                "fields_without_base",
+                "varchar[]",
+                "coalesce((select list(n.field order by n.field) from state.base_missing n "
+                "where n.person_id = b.person_id), [])",
+                "Fields that both sides never agreed on (R42); a null in any other column is an agreed null.",
+            ),
+            *(
+                PublishedColumn(
+                    name,
+                    "varchar",
+                    f"b.{quoted(name)}",
+                    f"Last agreed value of the Marketo field {name}; an option's number for a choice.",
+                )
+                for name in fields.person_fields
+            ),
+        ),
+    )
+
+
+_PERSON = ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo.")
+_TYPE = ("record_type", "varchar", "record_type", "account, lead or contact.")
+_FIELD = ("field", "varchar", "field", "REST name of the field in Marketo.")
+_DYNAMICS_VALUE = ("dynamics_value", "varchar", "dynamics_value", "The value in Dynamics; an option's number.")
+_MARKETO_VALUE = ("marketo_value", "varchar", "marketo_value", "The value in Marketo; an option as its number.")
+
+_STATE = (
+    PublishedTable(
+        name="links",
+        grain="One row per link: a Marketo person and its Dynamics lead or contact (R18).",
+        source="state.links",
+        key="person_id",
+        columns=plain(
+            ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo. Key."),
+            ("record_type", "varchar", "record_type", "lead or contact."),
+            ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
+            ("linked_at", "timestamp", "linked_at", "Linked at, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="standing_differences",
+        grain="One row per link and field: two unequal values accepted as settled, until either of them moves.",
+        source="state.standing_differences",
+        key="person_id",
+        columns=plain(
+            _PERSON,
+            _FIELD,
+            _DYNAMICS_VALUE,
+            _MARKETO_VALUE,
+            ("reason", "varchar", "reason", "Why it is accepted."),
+            ("since", "timestamp", "since", "Accepted at, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="unsettled",
+        grain="One row per link and field not synced yet; for a record without a person one row, whose field is null.",
+        source="state.unsettled",
+        key="dynamics_id",
+        columns=plain(
+            _TYPE,
+            ("record_id_dynamics", "varchar", "dynamics_id", "Id of the record in Dynamics."),
+            ("person_id_marketo", "bigint", "person_id", "Id of the person; null: not created in Marketo yet."),
+            _FIELD,
+            _DYNAMICS_VALUE,
+            _MARKETO_VALUE,
+            ("reason", "varchar", "reason", "planned, or why it was refused or has to wait."),
+            ("attempts", "integer", "attempts", "How often it was tried in vain."),
+            ("since", "timestamp", "since", "Unsettled since, UTC."),
+            ("next_look_at", "timestamp", "next_look_at", "The first cycle after this looks at it again, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="parked_fields",
+        grain="One row per field of the field map that a system does not offer; it is left out until it comes back.",
+        source="state.parked_fields",
+        key="marketo_field",
+        columns=plain(
+            _TYPE,
+            ("field", "varchar", "marketo_field", "REST name of the field in Marketo."),
+            ("dynamics_column", "varchar", "dynamics_column", "Logical name of the column in Dynamics."),
+            ("reason", "varchar", "reason", "What is missing and what to do (R107)."),
+        ),
+    ),
+    PublishedTable(
+        name="cursors",
+        grain="One row per stream of changes: when it was last read. The cursor itself stays in the working file.",
+        source="state.cursors",
+        key="stream",
+        columns=plain(
+            ("stream", "varchar", "stream", "System and table that is read."),
+            ("moved_at", "timestamp", "moved_at", "Last read at, UTC; a cursor unused for too long dies."),
+            ("is_loaded", "boolean", "is_loaded", "The first full read has ended."),
+        ),
+    ),
+    PublishedTable(
+        name="field_map",
+        grain="One row per synced field and record type: the field map less the parked fields.",
+        source="reconcile.fields",
+        key="field",
+        columns=plain(
+            _TYPE,
+            _FIELD,
+            ("dynamics_column", "varchar", "dynamics_column", "Logical name of the column in Dynamics."),
+            ("type", "varchar", "type", "How values are compared (R45)."),
+            ("direction", "varchar", "direction", "both, to_marketo or to_dynamics."),
+        ),
+    ),
+    PublishedTable(
+        name="options",
+        grain="One row per option of a choice column in Dynamics (R33).",
+        source="state.options",
+        key="option_value",
+        columns=plain(
+            _TYPE,
+            ("dynamics_column", "varchar", "dynamics_column", "Logical name of the column in Dynamics."),
+            ("option_value", "varchar", "option_value", "The option's number, which Dynamics stores."),
+            ("label", "varchar", "label", "The option's label, which Marketo stores."),
+        ),
+    ),
+)

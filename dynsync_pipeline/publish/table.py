@@ -1,0 +1,39 @@
+"""What a published table is. Not here: which tables there are (`tables.py`, `state_tables.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynsync_pipeline.warehouse.columns import quoted
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """One column: its name, the SQL type it has in the snapshot, the expression that fills it, what it means."""
+
+    name: str
+    type: str
+    expression: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table: `grain` says what a row is; `source` is the `from` clause; `key` finds rows again for a delta."""
+
+    name: str
+    grain: str
+    source: str
+    key: str
+    columns: tuple[PublishedColumn, ...]
+
+    @property
+    def select(self) -> str:
+        """All columns from all rows; callers append a `where`."""
+        values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
+        return f"select {values} from {self.source}"
+
+
+def plain(*columns: tuple[str, str, str, str]) -> tuple[PublishedColumn, ...]:
+    """Columns from rows of name, SQL type, expression, comment."""
+    return tuple(PublishedColumn(*column) for column in columns)
