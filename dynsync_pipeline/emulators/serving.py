@@ -63,7 +63,9 @@ class Server:
         config = uvicorn.Config(
             app,
             http=_Protocol,
+            interface="asgi3",
             ws="none",
+            proxy_headers=False,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +18,12 @@ from starlette.routing import Route
 
 from dynsync_pipeline.emulators.dataverse import batch, control, service, sign_in
 from dynsync_pipeline.emulators.dataverse.call import MAX_URL_BYTES, Answer, Call, split_path
-from dynsync_pipeline.emulators.dataverse.errors import DataverseError, no_such_segment, wrong_verb
+from dynsync_pipeline.emulators.dataverse.errors import (
+    DataverseError,
+    no_such_segment,
+    privilege_denied,
+    wrong_verb,
+)
 from dynsync_pipeline.emulators.dataverse.functions import DOP_HINT
 from dynsync_pipeline.emulators.dataverse.limits import Limits
 from dynsync_pipeline.emulators.dataverse.store import Store, User
@@ -117,6 +123,24 @@ def _user(store: Store, request: Request) -> User:
         )
     if user_id is None:
         raise DataverseError(403, "0x80072560", "The user is not a member of the organization.")
+    return _impersonated(store, request, user_id)
+
+
+def _impersonated(store: Store, request: Request, user_id: str) -> User:
+    """The caller, or the user the caller acts for. Raises DataverseError 400 for an unknown user, 403."""
+    for header, column in (("CallerObjectId", "azureactivedirectoryobjectid"), ("MSCRMCallerID", "systemuserid")):
+        wanted = request.headers.get(header)
+        if not wanted:
+            continue
+        with store.read() as connection:
+            if store.is_denied(connection, user_id, "prvActOnBehalfOfAnotherUser"):
+                raise privilege_denied(user_id, "prvActOnBehalfOfAnotherUser", "systemuser", 8)
+        found = store.user_with(column, wanted.strip().lower())
+        if found is None:
+            raise DataverseError(
+                400, "0x80041d1f", f"The user with {header} {wanted[:60]} does not exist or is disabled."
+            )
+        return msgspec.structs.replace(store.user(found), on_behalf_by=user_id)
     return store.user(user_id)
 
 

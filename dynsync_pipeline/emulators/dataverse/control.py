@@ -15,7 +15,7 @@ Every endpoint is a `POST` under `/emulator/dataverse/`, takes and answers JSON,
 
 Users are `sync` (the application user), `password` and `sales`. A schema change expires the table's delta tokens, as in
 the real thing. New columns show in data queries after `lag_s` seconds (default 0; the real thing takes about 30), at
-once for `Consistency: Strong`. `secure` hides a column from everyone but the salesperson, who counts as an administrator.
+once for `Consistency: Strong`. `secure` hides a column from everyone but the salesperson, an administrator.
 Broken connections, delays and canned answers work the same for every emulator: `../faults.py`.
 """
 

@@ -60,10 +60,11 @@ def _values(name: str, column: Column, given: dict[str, Any]) -> list[object]:
         raw = None
     if not isinstance(raw, list):
         raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValues, a list.")
-    return [_stored(name, column, value) for value in raw]
+    return [stored_text(name, column, value) for value in raw]
 
 
-def _stored(name: str, column: Column, value: object) -> object:
+def stored_text(name: str, column: Column, value: object) -> object:
+    """The stored form of a value given as text, whatever its type. Raises DataverseError 400 if it does not fit."""
     text = str(value)
     stored: object = None
     try:

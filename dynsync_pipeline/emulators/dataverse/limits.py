@@ -59,7 +59,7 @@ class Limits:
                     f"Number of requests exceeded the limit of {self.n_requests} over time window of 300 seconds.",
                     use.requests[0][0] + self.window_s - now,
                 )
-            if use.spent_s >= self.execution_s:
+            if use.requests and use.spent_s >= self.execution_s:
                 raise _too_many(
                     "0x80072321",
                     "Combined execution time of incoming requests exceeded limit of "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from dynsync_pipeline.emulators.dataverse import actions, functions, metadata, tracking
+from dynsync_pipeline.emulators.dataverse import actions, csdl, fetchxml, functions, metadata, tracking
 from dynsync_pipeline.emulators.dataverse.call import MAX_BATCH_URL_BYTES, Answer, Call
 from dynsync_pipeline.emulators.dataverse.errors import (
     DataverseError,
@@ -45,6 +45,9 @@ def answer(call: Call) -> Answer:
         sets = [{"name": t.entity_set, "kind": "EntitySet", "url": t.entity_set} for t in call.schema.tables.values()]
         return Answer.json({"@odata.context": f"{call.root}$metadata", "value": sets})
     name, key = split_segment(call.segments[0])
+    if name == "$metadata" and len(call.segments) == 1:
+        _only(call, "GET")
+        return Answer(200, csdl.document(call), {"Content-Type": "application/xml"})
     if name in metadata.SEGMENTS:
         _only(call, "GET")
         return metadata.answer(call)
@@ -66,6 +69,8 @@ def _collection(call: Call, table: Table) -> Answer:
             _writable(call, table)
             return written(call, table, create(call, table, call.json_object()), created=True)
         _only(call, "GET")
+        if "fetchXml" in call.custom:
+            return fetchxml.read(call, table, call.custom["fetchXml"])
         return tracking.read_tracked(call, table) if tracking.is_tracked(call) else read_collection(call, table)
     if len(call.segments) > 2:
         raise no_such_segment(call.segments[2][:100])

@@ -27,11 +27,12 @@ LONG_LIFE_S = 10 * 365 * 86_400
 
 
 class User(msgspec.Struct, frozen=True):
-    """Who calls: a row of systemuser."""
+    """Who calls: a row of systemuser; `on_behalf_by` is who really calls, where somebody is impersonated."""
 
     user_id: str
     full_name: str
     is_administrator: bool = False
+    on_behalf_by: str | None = None
 
 
 class Store:
@@ -243,6 +244,12 @@ class Store:
         with self.read() as connection:
             row = connection.execute("select fullname from systemuser where systemuserid = ?", (user_id,)).fetchone()
         return User(user_id, row[0] if row else "", user_id == self.sales_user_id)
+
+    def user_with(self, column: str, value: str) -> str | None:
+        """The id of the user with this value in a column of systemuser."""
+        with self.read() as connection:
+            row = connection.execute(f'select systemuserid from systemuser where "{column}" = ?', (value,)).fetchone()
+        return str(row[0]) if row else None
 
     @property
     def sync_user_id(self) -> str:

@@ -50,6 +50,8 @@ def create(call: Call, table: Table, body: dict[str, Any], address: Address | No
         modifiedon=at,
         createdby=call.user.user_id,
         modifiedby=call.user.user_id,
+        createdonbehalfby=call.user.on_behalf_by,
+        modifiedonbehalfby=call.user.on_behalf_by,
         versionnumber=call.store.next_version(),
     )
     if backdated:
@@ -94,6 +96,7 @@ def write_values(call: Call, table: Table, row_id: str, values: Values) -> None:
         **values,
         "modifiedon": call.store.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         "modifiedby": call.user.user_id,
+        "modifiedonbehalfby": call.user.on_behalf_by,
         "versionnumber": call.store.next_version(),
     }
     assignments = ", ".join(f'"{name}" = ?' for name in values)
