@@ -73,6 +73,7 @@ _FIELDS = tuple(
 _UNKNOWN_COLUMN = re.compile(
     r"Could not find a property named|undeclared property|does not exist on type", re.IGNORECASE
 )
+_EXPIRED = re.compile(r"version stamp\b.*\bexpired", re.IGNORECASE)  # the status and code over HTTP are not documented
 _QUOTED_VALUE = re.compile(r"literal '[^']*'", re.IGNORECASE)
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -131,6 +132,8 @@ def _kind(
         return RequestRefused  # an update that would break an alternate key
     if kind is not None:
         return kind
+    if status == 410 or _EXPIRED.search(message):
+        return CursorExpired
     if status >= 500:
         return ServerFailed
     if 300 <= status < 400 or not is_vendors:

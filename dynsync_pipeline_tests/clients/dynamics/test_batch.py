@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynsync_pipeline.clients.dynamics.batch import answer_parts, batch_body, batch_results
 from dynsync_pipeline.clients.dynamics.protocol import Column, RecordWrite
@@ -124,6 +126,13 @@ def test_an_answer_cut_anywhere_leaves_the_outcome_unknown() -> None:
 def test_an_answer_for_fewer_writes_leaves_the_outcome_unknown() -> None:
     with pytest.raises(TimedOut, match="1 of the 2"):
         batch_results(answer(part("200 OK", contact(A))), CONTACTS, COLUMNS, WRITES)
+
+
+@given(names=st.lists(st.text(), min_size=2, max_size=2))
+def test_any_value_survives_the_way_through_a_batch(names: list[str]) -> None:
+    shown = [{**contact(A), "firstname": names[0]}, {**contact(B), "firstname": names[1]}]
+    results = batch_results(answer(*(part("200 OK", each) for each in shown)), CONTACTS, COLUMNS, WRITES)
+    assert [result.row and result.row["firstname"] for result in results] == names
 
 
 def test_a_boundary_inside_a_value_does_not_split_a_part() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from decimal import Decimal
 from urllib.parse import unquote
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynsync_pipeline.clients.dynamics.protocol import Column, RowReader, Unreadable, guid, records_query, select_of
 from dynsync_pipeline.model.field_map import FieldType
@@ -111,6 +114,13 @@ def test_half_a_page_or_a_page_of_something_else_is_never_read_as_rows(body: byt
 def test_a_row_whose_key_is_no_guid_is_refused() -> None:
     with pytest.raises(Unreadable, match="contactid"):
         RowReader(CONTACTS, COLUMNS).read_one(json.dumps(json.loads(page(contactid="x"))["value"][0]).encode())
+
+
+@given(text=st.text(), number=st.decimals(allow_nan=False, allow_infinity=False, places=4))
+def test_any_text_and_any_number_arrive_as_they_were_sent(text: str, number: Decimal) -> None:
+    body = page(firstname=text).replace(b'"annualincome": 123456789012345.67', f'"annualincome": {number:f}'.encode())
+    (row,) = RowReader(CONTACTS, COLUMNS).read(body).rows.to_pylist()
+    assert (row["firstname"], row["annualincome"]) == (text, f"{number:f}")
 
 
 def test_queries_name_the_columns_and_quote_nothing_but_guids() -> None:

@@ -23,6 +23,8 @@ def answer(status: int, code: str, message: str, **headers: str) -> Reply:
     [
         (410, "0x80044352", "Version stamp … has expired.", errors.CursorExpired, None),
         (400, "0x80044352", "Version stamp … has expired.", errors.CursorExpired, None),
+        (400, "", "Version stamp associated with the client has expired.", errors.CursorExpired, None),
+        (410, "", "Gone", errors.CursorExpired, None),
         (
             400,
             "0x80060888",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import trustme
 
@@ -20,6 +22,7 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo import client as client_module
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import FieldChange
+from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.clients.servers import Canned, Seen, canned_json, serving
 
@@ -163,6 +166,16 @@ def test_companies_are_written_and_read_by_their_external_id(client: MarketoClie
     assert client.companies([key, "nobody"], ["company", "website", "industry"]).to_pylist() == [
         {"id": str(first.id), "company": "Zoë & Co", "website": "https://example.com", "industry": None}
     ]
+
+
+def test_a_token_that_the_emulator_ends_early_is_replaced_without_a_word(
+    client: MarketoClient, emulators: Emulators
+) -> None:
+    client.usage_today()
+    trust = ssl.create_default_context(cafile=str(emulators.tls.ca_file))
+    ended = httpx.post(f"{emulators.marketo_url}/emulator/marketo/tokens/expire", verify=trust)
+    assert ended.status_code == 200
+    assert created_ids(client, 1)
 
 
 def test_more_activity_types_than_a_call_takes_are_refused_before_sending(client: MarketoClient) -> None:
