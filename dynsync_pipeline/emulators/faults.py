@@ -23,7 +23,7 @@ from typing import Any, Literal
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dynsync_pipeline.emulators.serving import transport_of
+from dynsync_pipeline.emulators.serving import cut_connection
 
 PREFIX = "/emulator/"
 
@@ -200,9 +200,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 async def _cut(scope: Scope, receive: Receive) -> None:
     """Abort the connection and wait until the server has noticed."""
-    transport = transport_of(scope)
-    if transport is None:
-        raise RuntimeError("Connections can be cut only where serving.Server runs the emulator.")
-    transport.abort()
+    cut_connection(scope)
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -61,8 +61,8 @@ class Emulators:
         self.marketo = MarketoStore(self.state_dir / "marketo.sqlite", time_scale=time_scale, seed=seed)
         try:
             self._seed_once(n_accounts, n_contacts, n_leads, n_people, seed)
-            dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), _dataverse_error)
-            marketo = self.marketo_faults = Faults(marketo_app.build_app(self.marketo), _marketo_error)
+            dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), vendor_error_dataverse)
+            marketo = self.marketo_faults = Faults(marketo_app.build_app(self.marketo), vendor_error_marketo)
             self._ports: dict[str, int] = self._last_ports()
             self.dataverse_server = self._serve("dataverse", dataverse, dataverse_port, tls=True)
             self.marketo_server = self._serve("marketo", marketo, marketo_port, tls=True)
@@ -187,10 +187,12 @@ class Emulators:
         write_private(self.state_dir / ENV_FILE, lines.encode())
 
 
-def _dataverse_error(status: int, code: str, message: str) -> bytes:
+def vendor_error_dataverse(status: int, code: str, message: str) -> bytes:
+    """Dataverse's error body."""
     return json.dumps({"error": {"code": code, "message": message}}).encode()
 
 
-def _marketo_error(status: int, code: str, message: str) -> bytes:
+def vendor_error_marketo(status: int, code: str, message: str) -> bytes:
+    """Marketo's error body."""
     errors = [{"code": code, "message": message}]
     return json.dumps({"requestId": "fa417#0", "success": False, "errors": errors}).encode()

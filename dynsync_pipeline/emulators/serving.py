@@ -112,7 +112,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def transport_of(scope: Scope) -> asyncio.Transport | None:
-    """The connection a request came over, None outside of `Server`."""
-    found = scope.get("state", {}).get("transport")
-    return found if isinstance(found, asyncio.Transport) else None
+def cut_connection(scope: Scope) -> None:
+    """Abort the connection a request came over. Raises RuntimeError outside of `Server`."""
+    transport: asyncio.Transport | None = scope.get("state", {}).get("transport")
+    if transport is None:
+        raise RuntimeError("Connections can be cut only where serving.Server runs the emulator.")
+    transport.abort()
