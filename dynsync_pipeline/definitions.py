@@ -1,0 +1,38 @@
+"""The only place where assets, checks, jobs, sensors and resources meet; Dagster loads `defs` from here.
+
+Importing reads no settings: the UI loads without them, and a run says in a sentence what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.defs.assets import CYCLE_ASSETS
+from dynsync_pipeline.defs.audit import audit
+from dynsync_pipeline.defs.checks import CHECKS
+from dynsync_pipeline.defs.cycle_run import cycle_resource
+from dynsync_pipeline.defs.jobs import audit_job, audit_schedule, sync_job
+from dynsync_pipeline.defs.sensors import build_cycle_sensor
+from dynsync_pipeline.settings import Settings
+
+
+def build_definitions(
+    settings: Settings | None = None, open_cycle: Callable[[Settings], Cycle] = Cycle
+) -> dg.Definitions:
+    """Assemble the code location. `settings` None: read from the environment by whatever needs them, when it does."""
+    return dg.Definitions(
+        assets=[*CYCLE_ASSETS, audit],
+        asset_checks=CHECKS,
+        jobs=[sync_job, audit_job],
+        schedules=[audit_schedule],
+        sensors=[build_cycle_sensor(settings)],
+        resources={"cycle": cycle_resource(settings, open_cycle)},
+        # One process a run: the cycle lock and the working file are held by it from the first step to the last.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

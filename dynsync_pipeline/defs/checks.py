@@ -1,0 +1,78 @@
+"""Asset checks: what must hold of every cycle. Each can fail, and shows counts and ids, never values.
+
+Not here: the queries that select the offending rows (`publish/sql/`).
+"""
+
+import dagster as dg
+
+from dynsync_pipeline.defs.assets import marketo_writes, reconcile, snapshot
+from dynsync_pipeline.defs.cycle_run import CycleRun
+from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.publish.offences import Offences, count_people, find_offences
+
+
+@dg.asset_check(
+    asset=reconcile,
+    blocking=True,
+    description="Every person and every record that this plan touches has exactly one link, and every write goes to a "
+    "linked pair. If not, nothing is written.",
+)
+def one_link_per_person_and_record(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Stand between the plan and the first write."""
+    with cycle.looking() as warehouse:
+        offences = find_offences(warehouse, "doubled_links")
+    if offences.n_rows:
+        cycle.refuse(
+            GuardStopped(
+                f"The plan touches {offences.n_rows:,} links that are not one to one. Nothing was written.",
+                next_step="Their ids stand at the check one_link_per_person_and_record of this run.",
+            )
+        )
+    return _result(offences)
+
+
+@dg.asset_check(
+    asset=marketo_writes,
+    description="Whatever differs and is not settled has a reason and a next time to look at it.",
+)
+def unsettled_has_reason_and_next_look(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Look through the backlog."""
+    with cycle.looking() as warehouse:
+        return _result(find_offences(warehouse, "unsettled_without_reason"))
+
+
+@dg.asset_check(
+    asset=marketo_writes,
+    description="Every operation of the plan has a receipt or is still unsettled, and every link it touched has one "
+    "row in Dynamics, in Marketo and in the base.",
+)
+def nothing_lost(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Hold the receipts against the plan."""
+    with cycle.looking() as warehouse:
+        return _result(find_offences(warehouse, "lost_writes"))
+
+
+@dg.asset_check(asset=snapshot, description="The snapshot holds as many people as the mirror of Marketo.")
+def snapshot_holds_everybody(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Count people in the published file, as an analyst would."""
+    with cycle.looking() as warehouse:
+        in_mirror, in_snapshot = count_people(warehouse, cycle.settings.snapshot_file)
+    return dg.AssetCheckResult(
+        passed=in_mirror == in_snapshot,
+        metadata={"people in the mirror": in_mirror, "people in the snapshot": in_snapshot},
+    )
+
+
+CHECKS = [
+    one_link_per_person_and_record,
+    unsettled_has_reason_and_next_look,
+    nothing_lost,
+    snapshot_holds_everybody,
+]
+
+
+def _result(offences: Offences) -> dg.AssetCheckResult:
+    shown = "\n".join(f"- {offence}" for offence in offences.shown) or "Nothing."
+    return dg.AssetCheckResult(
+        passed=not offences.n_rows, metadata={"rows": offences.n_rows, "first rows": dg.MetadataValue.md(shown)}
+    )

@@ -1,0 +1,207 @@
+"""The one cycle that all assets of a Dagster run share: opened by the first that needs it, ended when the run ends.
+
+Holds the cycle lock from before extract to the end of publish (R2), which works because all steps run in one process.
+Not here: what the steps do (`cycle.py`), what Dagster shows of them (`assets.py`).
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+
+import dagster as dg
+
+from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.errors import DynSyncError, StorageFailed
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+
+# Each extract asset and the step behind it; they run side by side.
+READS: dict[str, Callable[[Cycle], int]] = {
+    **{f"dynamics_{TABLES[kind].entity_set}": partial(Cycle.extract_records, record_type=kind) for kind in RecordType},
+    "marketo_people": Cycle.extract_people,
+}
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one extract step did: rows read, and the seconds it took in its own thread."""
+
+    n_rows: int
+    seconds: float
+
+
+class CycleRun:
+    """The cycle of one Dagster run. Nothing is read, opened or locked before an asset asks for it.
+
+    `settings` None: they are read from the environment when the first asset runs, so that the UI loads without them.
+    """
+
+    def __init__(self, settings: Settings | None = None, open_cycle: Callable[[Settings], Cycle] = Cycle) -> None:
+        self._given_settings = settings
+        self._open_cycle = open_cycle
+        self._cycle: Cycle | None = None
+        self._obstacle: tuple[Exception, TracebackType | None] | None = None
+        self._error: BaseException | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._reads: dict[str, Future[Read]] = {}
+        self._calls_before: dict[str, int] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of this run. Raises: SettingsWrong."""
+        return self._given_settings or load_settings()
+
+    @contextmanager
+    def step(self) -> Iterator[Cycle]:
+        """The cycle, for one asset's work in it. Raises: dagster.Failure with the sentence of whatever went wrong.
+
+        Dagster tells a resource nothing of why its run failed, so the error is noted here for the ledger.
+        """
+        with self._as_failure():
+            yield self._opened()
+
+    @contextmanager
+    def looking(self) -> Iterator[Warehouse]:
+        """The working file, for checks and the audit: that of the cycle, or else opened under the lock by itself.
+
+        Raises: dagster.Failure, as `step`; a run that only looks opens no cycle and calls no system.
+        """
+        with self._as_failure():
+            if self._cycle is not None:
+                yield self._cycle.warehouse
+                return
+            with CycleLock(self.settings.lock_file):
+                if not self.settings.working_file.exists():
+                    raise StorageFailed(
+                        f"{self.settings.working_file} does not exist yet.",
+                        next_step="Start the job sync_cycle, which makes it.",
+                    )
+                with Warehouse(self.settings.working_file) as warehouse:
+                    yield warehouse
+
+    def read(self, name: str, names_in_run: Collection[str]) -> Read:
+        """Wait for the extract step `name`; the first call starts all of `names_in_run` side by side.
+
+        Call it inside `step`. Raises: ApiError, StorageFailed.
+        """
+        cycle = self._opened()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=len(READS), thread_name_prefix="extract")
+            for started in sorted({name, *names_in_run} & READS.keys()):
+                self._reads[started] = self._pool.submit(_timed, READS[started], cycle)
+        return self._reads[name].result()
+
+    def calls(self, system: str) -> int:
+        """Calls that this cycle sent to `system` so far. Call it inside `step`."""
+        return _calls_of_day(self._opened(), system) - self._calls_before[system]
+
+    def refuse(self, error: DynSyncError) -> None:
+        """Note that a check ended this cycle; the first error noted is the one the ledger tells."""
+        self._error = self._error or error
+
+    def end(self) -> None:
+        """End the cycle as what it came to be, and give the lock back."""
+        if self._cycle is None:
+            return
+        cycle, self._cycle = self._cycle, None
+        error = self._error
+        # An interrupted run leaves reads under way: with the turn held none of them is inside a statement while the
+        # file is closed, and each ends at its next statement or request.
+        with cycle.warehouse.reading():
+            cycle.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _opened(self) -> Cycle:
+        """The cycle, open and prepared. What stood in the way once stands in the way of every later step of the run."""
+        if self._obstacle is not None:
+            error, places = self._obstacle
+            raise error.with_traceback(places)
+        if self._cycle is None:
+            try:
+                cycle = self._open_cycle(self.settings)
+                cycle.__enter__()
+                self._cycle = cycle
+                self._calls_before = {system: _calls_of_day(cycle, system) for system in ("dynamics", "marketo")}
+                cycle.prepare()
+            except Exception as error:
+                self._obstacle = error, error.__traceback__
+                raise
+        return self._cycle
+
+    @contextmanager
+    def _as_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except DynSyncError as error:
+            self.refuse(error)
+            raise dg.Failure(str(error), allow_retries=error.retry_helps) from None
+        except Exception as error:
+            # The message of an unforeseen error may quote a record, so only its kind and place are told.
+            self._error = self._error or error
+            raise dg.Failure(
+                f"{type(error).__name__}: an error inside DynSync. Please report the places listed with this failure; "
+                "the next cycle starts from what was committed.",
+                metadata={"places": dg.MetadataValue.md(_places(error))},
+                allow_retries=False,
+            ) from None
+        except BaseException:
+            self.refuse(_ended_from_outside())
+            raise
+
+
+def cycle_resource(
+    settings: Settings | None = None, open_cycle: Callable[[Settings], Cycle] = Cycle
+) -> dg.ResourceDefinition:
+    """The resource `cycle`: one `CycleRun` for the whole Dagster run."""
+
+    @dg.resource(description="One cycle under the cycle lock, shared by all steps of a run.")
+    def cycle(context: dg.InitResourceContext) -> Iterator[CycleRun]:
+        cycle_run = CycleRun(settings, open_cycle)
+        try:
+            yield cycle_run
+        finally:
+            if _is_canceling(context):
+                cycle_run.refuse(_ended_from_outside())
+            cycle_run.end()
+
+    return cycle
+
+
+def _is_canceling(context: dg.InitResourceContext) -> bool:
+    """Whether somebody, or the run monitor, ends the run; between two steps no asset is there to notice."""
+    if context.instance is None or context.run is None:
+        return False
+    run = context.instance.get_run_by_id(context.run.run_id)
+    return run is not None and run.status == dg.DagsterRunStatus.CANCELING
+
+
+def _ended_from_outside() -> DynSyncError:
+    return DynSyncError(
+        "The run was ended before its time, by hand or because it took longer than the limit.",
+        next_step="The next cycle finds out what was applied and goes on; see the run in Dagster.",
+    )
+
+
+def _calls_of_day(cycle: Cycle, system: str) -> int:
+    return (cycle.dynamics_budget if system == "dynamics" else cycle.marketo_budget).used
+
+
+def _timed(read: Callable[[Cycle], int], cycle: Cycle) -> Read:
+    started_s = time.monotonic()
+    n_rows = read(cycle)
+    return Read(n_rows, time.monotonic() - started_s)
+
+
+def _places(error: BaseException) -> str:
+    """Where an error passed, as a list: file, line and function, and nothing of the values at hand."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "\n".join(f"- {Path(frame.filename).name}:{frame.lineno} in `{frame.name}`" for frame in frames)

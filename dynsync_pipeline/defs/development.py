@@ -1,0 +1,79 @@
+"""Runs Dagster for `make dev`: a home with history and limits under the data folder, the UI and the daemon on loopback.
+
+Not here: which systems it syncs with; whoever calls hands in the environment (of the emulators, if no system is named).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from types import FrameType
+
+from dynsync_pipeline.settings import Settings
+
+HOST = "127.0.0.1"
+PORT = 3000
+STOP_LIMIT_S = 60.0
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make Dagster's home in the data folder, with our `dagster.yaml`; returns its absolute path. Raises: OSError."""
+    home = (settings.data_dir / "dagster").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    template = Template(files("dynsync_pipeline.defs").joinpath("dagster.yaml").read_text("utf-8"))
+    (home / "dagster.yaml").write_text(template.substitute(cycle_limit_s=round(settings.cycle_limit_s)), "utf-8")
+    return home
+
+
+def run_dagster(settings: Settings, environment: Mapping[str, str], *, port: int = PORT) -> int:
+    """Serve Dagster's UI and daemon until Ctrl-C or SIGTERM, then end both and any run; returns an exit code.
+
+    `environment` is added to this process's own for all runs. Raises: OSError if the home cannot be written.
+    """
+    home = prepare_home(settings)
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "dynsync_pipeline.definitions",
+        "-h",
+        HOST,
+        "-p",
+        str(port),
+    ]
+    # A session of its own, so that one signal reaches the services and the run in progress, and nothing else.
+    services = subprocess.Popen(  # noqa: S603
+        command, env={**os.environ, **environment, "DAGSTER_HOME": str(home)}, start_new_session=True
+    )
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        return services.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _stop(services)
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(services: subprocess.Popen[bytes]) -> None:
+    """End the whole session: politely, so that a cycle gives its lock back, and for certain."""
+    for number, wait_s in ((signal.SIGINT, STOP_LIMIT_S), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(services.pid, number)
+            services.wait(wait_s)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,29 @@
+-- Offence: a key touched by this cycle that is linked more than once, or a write that goes past its link.
+-- Guards against the worst a sync can do: one person's values written onto another's record.
+with touched as (
+    select record_type, dynamics_id, person_id from reconcile.operations
+    union
+    select record_type, dynamics_id, person_id from state.links
+    where linked_at >= (select max(started_at) from ledger.cycles)
+),
+near as (
+    select * from state.links where person_id in (select person_id from touched where person_id is not null)
+    union
+    select l.* from state.links l semi join touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+)
+select 'person with several links' as offence, 'person ' || person_id as id
+from near group by person_id having count(*) > 1
+union all
+select 'record with several links', record_type || ' ' || dynamics_id
+from near group by record_type, dynamics_id having count(*) > 1
+union all
+select 'update of a pair that is not linked', o.record_type || ' ' || o.dynamics_id || ', person ' || o.person_id
+from reconcile.operations o
+anti join near n on n.person_id = o.person_id and n.record_type = o.record_type and n.dynamics_id = o.dynamics_id
+where o.action = 'update'
+union all
+select 'creation of a person whose record is linked', o.record_type || ' ' || o.dynamics_id
+from reconcile.operations o
+semi join near n on n.record_type = o.record_type and n.dynamics_id = o.dynamics_id
+where o.action = 'create' and o.sent_at is null
+order by all

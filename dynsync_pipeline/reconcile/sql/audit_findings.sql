@@ -1,0 +1,72 @@
+-- audit_findings. Grain: one row per finding of the daily audit, from differing_fields over all links.
+-- `is_missed` findings are work that the cycles should have known of: their keys are looked at by the next cycle.
+-- The others are damage that looking again does not mend.
+create or replace temp table audit_findings as
+with due as (
+    select person_id from inbox.touched where person_id is not null
+    union
+    select l.person_id from state.links l
+    join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+),
+due_records as (
+    select record_type, dynamics_id from inbox.touched where dynamics_id is not null
+),
+records as (
+    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
+    union all
+    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
+),
+all_records as (
+    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts
+    union all
+    select 'lead', leadid from mirror.dynamics_leads
+),
+missed_differences as (
+    select d.record_type, d.dynamics_id, d.person_id, d.field
+    from differing_fields d
+    anti join state.standing_differences s
+        on s.person_id = d.person_id and s.field = d.field
+        and s.dynamics_value is not distinct from d.dynamics_value
+        and s.marketo_value is not distinct from d.marketo_value
+    anti join state.unsettled u on u.person_id = d.person_id and u.field = d.field
+    anti join due on due.person_id = d.person_id
+),
+missed_records as (
+    select r.record_type, r.dynamics_id
+    from records r
+    anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
+    anti join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id
+    anti join due_records t on t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
+)
+select 'difference that no cycle looks at' as finding, true as is_missed, record_type, dynamics_id, person_id, field
+from missed_differences
+union all
+select 'record without a person that no cycle looks at', true, record_type, dynamics_id, null, null from missed_records
+union all
+select 'link without its person in the mirror', false, l.record_type, l.dynamics_id, l.person_id, null
+from state.links l anti join mirror.marketo_people m on m.person_id = l.person_id
+union all
+select 'link without its record in the mirror', false, l.record_type, l.dynamics_id, l.person_id, null
+from state.links l anti join all_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id
+union all
+select 'link without a base', false, l.record_type, l.dynamics_id, l.person_id, null
+from state.links l anti join state.base b on b.person_id = l.person_id
+union all
+select 'person with several links', false, null, null, person_id, null
+from state.links group by person_id having count(*) > 1
+union all
+select 'record with several links', false, record_type, dynamics_id, null, null
+from state.links group by record_type, dynamics_id having count(*) > 1
+union all
+select 'unsettled field without a link', false, u.record_type, u.dynamics_id, u.person_id, u.field
+from state.unsettled u anti join state.links l on l.person_id = u.person_id
+where u.person_id is not null
+union all
+select 'unsettled without a reason or a next time to look', false, record_type, dynamics_id, person_id, field
+from state.unsettled where nullif(trim(reason), '') is null or next_look_at is null;
+
+insert into inbox.touched by name
+select distinct null as record_type, null as dynamics_id, person_id
+from audit_findings where is_missed and person_id is not null
+union all
+select record_type, dynamics_id, null from audit_findings where is_missed and person_id is null;
