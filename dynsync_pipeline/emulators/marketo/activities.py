@@ -26,6 +26,7 @@ from dynsync_pipeline.emulators.marketo.values import BadValue, parse_moment, ut
 
 TYPES_LIMIT = 10
 LEADS_LIMIT = 30
+LARGE_LIST = 10_000
 # A page looks at this many entries at most, so a narrow question gets short and even empty pages (§4, Paging).
 SCANNED_PER_PAGE = 1000
 # Integer ids of activities are above 32 bits since the vendor's Activity Service (§4, Identity).
@@ -169,7 +170,9 @@ def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
     if lead_ids:
         conditions.append(f"lead_id in ({', '.join(map(str, lead_ids))})")
     if call.text("listId"):
-        conditions.append(f"lead_id in (select lead_id from list_members where list_id = {call.integers('listId')[0]})")
+        list_id = call.integers("listId")[0]
+        conditions.append(f"lead_id in (select lead_id from list_members where list_id = {list_id})")
+        _refuse_large_list(call.store, list_id)
     with call.store.lock:
         rows = call.store.db.execute(
             "select position, lead_id, type_id, at_ms, campaign_id, primary_id, primary_value, attributes "
@@ -189,6 +192,16 @@ def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
             found.append(entry)
     page = {"result": found} if found else {}
     return {**page, "nextPageToken": pack_token(since_ms, position), "moreResult": n_seen < len(rows)}
+
+
+def _refuse_large_list(store: Store, list_id: int) -> None:
+    if store.behaviour.refuse_large_lists:
+        with store.lock:
+            (n_members,) = store.db.execute(
+                "select count(*) from list_members where list_id = ?", (list_id,)
+            ).fetchone()
+        if n_members >= LARGE_LIST:
+            raise Refused("1003", f"List '{list_id}' has {LARGE_LIST} members or more")
 
 
 def _head(store: Store, row: tuple[Any, ...]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dynsync_pipeline.emulators.marketo.custom_types import approved_types
 from dynsync_pipeline.emulators.marketo.store import Store
 
 NEW_LEAD = 12
@@ -69,4 +70,18 @@ STANDARD_TYPES = (
 
 def all_types(store: Store) -> list[dict[str, Any]]:
     """Standard and approved custom types in the shape of `activities/types.json`."""
-    return list(STANDARD_TYPES)
+    custom = [
+        {
+            "id": number,
+            "name": definition["name"],
+            "description": definition["description"],
+            "primaryAttribute": _named(definition["primaryAttribute"]),
+            "attributes": [_named(attribute) for attribute in definition["attributes"]],
+        }
+        for number, definition in approved_types(store).items()
+    ]
+    return [*STANDARD_TYPES, *custom]
+
+
+def _named(attribute: dict[str, Any]) -> dict[str, Any]:
+    return {"name": attribute["name"], "dataType": attribute["dataType"]}

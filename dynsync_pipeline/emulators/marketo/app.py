@@ -1,9 +1,10 @@
 """The way in: every path of the Marketo emulator, and the steps a request takes before and after its handler.
 
 Parts: `store` state · `fields`, `values` what is stored · `protocol` calls and answers · `access`, `limits` who and how
-often · `leads` reads · `lead_sync` writes and deletes ·
-`merging` · `companies` · `activities` the log and its feeds · `bulk_extract`,
-`bulk_files` exports · `control` what only an emulator has · `seeding` bulk insert.
+often · `leads` reads · `lead_sync` writes and deletes · `people_writes` what a write does · `companies`, `merging`,
+`partitions`, `lists`, `assets`, `schema_fields` · `activities`, `activity_types` the log and its feeds ·
+`custom_types`, `custom_activities` · `bulk_extract`, `bulk_requests`, `bulk_files` exports · `bulk_import`,
+`import_rows` imports · `bulk_worker` the pace of both · `control` what only an emulator has · `seeding` bulk insert.
 
 Control endpoints, which need no token and never count: see `control.py`.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
@@ -21,22 +22,39 @@ from urllib.parse import unquote
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from dynsync_pipeline.emulators.marketo import activities, bulk_extract, companies, control, leads, limits
+from dynsync_pipeline.emulators.marketo import (
+    activities,
+    assets,
+    bulk_extract,
+    bulk_import,
+    companies,
+    control,
+    custom_types,
+    leads,
+    limits,
+    lists,
+    partitions,
+    schema_fields,
+)
 from dynsync_pipeline.emulators.marketo.access import check_token, issue_token
 from dynsync_pipeline.emulators.marketo.bulk_worker import BulkWorker
+from dynsync_pipeline.emulators.marketo.custom_activities import add_activities
 from dynsync_pipeline.emulators.marketo.lead_sync import delete_leads, sync_leads
 from dynsync_pipeline.emulators.marketo.merging import merge_leads
-from dynsync_pipeline.emulators.marketo.protocol import FORM, Call, Refused, envelope, form_params, refusal
+from dynsync_pipeline.emulators.marketo.protocol import FORM, MULTIPART, Call, Refused, envelope, form_params, refusal
 from dynsync_pipeline.emulators.marketo.store import Store
 
 Handler = Callable[[Call], dict[str, Any] | Response]
 
 JSON = "application/json;charset=UTF-8"
 IDENTITY = "/identity/oauth/token"
+IMPORT = "/bulk/v1/leads.json"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 URI_LIMIT_BYTES = 8192
 BODY_LIMIT_BYTES = 1_048_576
@@ -44,16 +62,34 @@ IMPORT_LIMIT_BYTES = 10_485_760
 GZIP_FROM_BYTES = 1024
 
 _EXPORT = "/bulk/v1/{object}/export"
+_EXTERNAL = "/rest/v1/activities/external"
+_TYPE = f"{_EXTERNAL}/type/{{api_name}}"
+_ASSET = "/rest/asset/v1"
 ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/rest/v1/leads/describe.json", leads.describe),
     ("GET", "/rest/v1/leads/describe2.json", leads.describe2),
+    ("GET", "/rest/v1/leads/schema/fields.json", schema_fields.lead_fields),
+    ("POST", "/rest/v1/leads/schema/fields.json", schema_fields.create_lead_fields),
+    ("GET", "/rest/v1/leads/schema/fields/{name}.json", schema_fields.lead_field),
+    ("POST", "/rest/v1/leads/schema/fields/{name}.json", schema_fields.update_lead_field),
+    ("GET", "/rest/v1/leads/partitions.json", partitions.partitions),
+    ("POST", "/rest/v1/leads/partitions.json", partitions.move_people),
     ("GET", "/rest/v1/lead/{id}.json", leads.lead_by_id),
     ("GET", "/rest/v1/leads.json", leads.leads_by_filter),
     ("POST", "/rest/v1/leads.json", sync_leads),
     ("DELETE", "/rest/v1/leads.json", delete_leads),
     ("POST", "/rest/v1/leads/delete.json", delete_leads),
     ("POST", "/rest/v1/leads/{id}/merge.json", merge_leads),
+    ("GET", "/rest/v1/lists.json", lists.lists),
+    ("GET", "/rest/v1/lists/{id}.json", lists.list_by_id),
+    ("GET", "/rest/v1/list/{id}/leads.json", lists.members),
+    ("GET", "/rest/v1/lists/{id}/leads.json", lists.members),
+    ("POST", "/rest/v1/lists/{id}/leads.json", lists.add_members),
+    ("DELETE", "/rest/v1/lists/{id}/leads.json", lists.remove_members),
+    ("GET", "/rest/v1/lists/{id}/leads/ismember.json", lists.is_member),
     ("GET", "/rest/v1/companies/describe.json", companies.describe),
+    ("GET", "/rest/v1/companies/schema/fields.json", schema_fields.company_fields),
+    ("GET", "/rest/v1/companies/schema/fields/{name}.json", schema_fields.company_field),
     ("GET", "/rest/v1/companies.json", companies.companies_by_filter),
     ("POST", "/rest/v1/companies.json", companies.sync_companies),
     ("POST", "/rest/v1/companies/delete.json", companies.delete_companies),
@@ -62,6 +98,25 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/rest/v1/activities.json", activities.activities),
     ("GET", "/rest/v1/activities/leadchanges.json", activities.lead_changes),
     ("GET", "/rest/v1/activities/deletedleads.json", activities.deleted_leads),
+    ("POST", f"{_EXTERNAL}.json", add_activities),
+    ("GET", f"{_EXTERNAL}/types.json", custom_types.custom_types),
+    ("POST", f"{_EXTERNAL}/type.json", custom_types.create_type),
+    ("POST", f"{_TYPE}.json", custom_types.update_type),
+    ("GET", f"{_TYPE}/describe.json", custom_types.describe_type),
+    ("POST", f"{_TYPE}/approve.json", custom_types.approve_type),
+    ("POST", f"{_TYPE}/discardDraft.json", custom_types.discard_draft),
+    ("POST", f"{_TYPE}/delete.json", custom_types.delete_type),
+    ("POST", f"{_TYPE}/attributes/create.json", custom_types.create_attributes),
+    ("POST", f"{_TYPE}/attributes/update.json", custom_types.update_attributes),
+    ("POST", f"{_TYPE}/attributes/delete.json", custom_types.delete_attributes),
+    ("GET", "/rest/v1/campaigns.json", assets.campaigns),
+    ("GET", f"{_ASSET}/programs.json", assets.programs),
+    ("GET", f"{_ASSET}/staticLists.json", assets.static_lists),
+    ("POST", f"{_ASSET}/staticLists.json", assets.create_static_list),
+    ("GET", f"{_ASSET}/staticList/byName.json", assets.static_list_by_name),
+    ("GET", f"{_ASSET}/staticList/{{id}}.json", assets.static_list),
+    ("POST", f"{_ASSET}/staticList/{{id}}.json", assets.update_static_list),
+    ("POST", f"{_ASSET}/staticList/{{id}}/delete.json", assets.delete_static_list),
     ("GET", "/rest/v1/stats/usage.json", limits.usage_today),
     ("GET", "/rest/v1/stats/usage/last7days.json", limits.usage_last_days),
     ("GET", "/rest/v1/stats/errors.json", limits.errors_today),
@@ -72,6 +127,10 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", f"{_EXPORT}/{{export_id}}/status.json", bulk_extract.status),
     ("GET", f"{_EXPORT}/{{export_id}}/file.json", bulk_extract.file),
     ("GET", f"{_EXPORT}.json", bulk_extract.jobs),
+    ("POST", IMPORT, bulk_import.import_leads),
+    ("GET", "/bulk/v1/leads/batch/{id}.json", bulk_import.import_status),
+    ("GET", "/bulk/v1/leads/batch/{id}/failures.json", bulk_import.failures),
+    ("GET", "/bulk/v1/leads/batch/{id}/warnings.json", bulk_import.warnings),
 ]
 
 
@@ -102,7 +161,7 @@ class _Server:
         uri_bytes = len(request.scope.get("raw_path", b"")) + len(request.scope["query_string"])
         if uri_bytes > URI_LIMIT_BYTES:
             return PlainTextResponse("Request-URI Too Long", 414)
-        limit = IMPORT_LIMIT_BYTES if path.startswith("/bulk/v1/leads.json") else BODY_LIMIT_BYTES
+        limit = IMPORT_LIMIT_BYTES if path == IMPORT else BODY_LIMIT_BYTES
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
@@ -112,9 +171,14 @@ class _Server:
         if path.startswith("/emulator/marketo/"):
             return await run_in_threadpool(control.answer, self._store, request.method, path, bytes(body))
         params = form_params(request.scope["query_string"])
+        files: dict[str, bytes] = {}
+        form: dict[str, list[str]] = {}
         if content_type == FORM:
-            for name, values in form_params(bytes(body)).items():
-                params.setdefault(name, []).extend(values)
+            form = form_params(bytes(body))
+        elif content_type == MULTIPART and path == IMPORT:
+            form, files = await _multipart(request.headers, bytes(body))
+        for name, values in form.items():
+            params.setdefault(name, []).extend(values)
         if path == IDENTITY:
             if request.method not in ("GET", "POST"):
                 return PlainTextResponse("Method Not Allowed", 405)
@@ -130,6 +194,7 @@ class _Server:
             content_type=content_type,
             body=bytes(body),
             params=params,
+            files=files,
         )
         response = await self._admit(call, _bearer(request, self._store))
         if "gzip" in request.headers.get("accept-encoding", "") and not path.startswith("/bulk/"):
@@ -165,7 +230,7 @@ class _Server:
             if self._store.behaviour.refuse_double_slash:
                 raise Refused("610", f"Requested resource '{path}' not found")
             path = re.sub("/+", "/", path)
-        if path.startswith("/rest/") and call.content_type == "multipart/form-data":
+        if path != IMPORT and call.content_type == MULTIPART:
             raise Refused("612", "Invalid Content Type")
         known = False
         for method, pattern, handler in _PATTERNS:
@@ -188,6 +253,26 @@ def _bearer(request: Request, store: Store) -> str | None:
     if scheme.lower() == "bearer" and token:
         return token.strip()
     return None if store.behaviour.refuse_token_in_query else request.query_params.get("access_token")
+
+
+async def _multipart(headers: Headers, body: bytes) -> tuple[dict[str, list[str]], dict[str, bytes]]:
+    """Fields and files of a multipart body; none when it is malformed, which the handler refuses as 613."""
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(headers, stream(), max_part_size=IMPORT_LIMIT_BYTES).parse()
+    except (MultiPartException, KeyError, UnicodeDecodeError):
+        return {}, {}
+    fields: dict[str, list[str]] = {}
+    files: dict[str, bytes] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            fields.setdefault(name, []).append(value)
+        else:
+            files[name] = await value.read()
+    return fields, files
 
 
 def _compress(response: Response) -> None:

@@ -1,4 +1,4 @@
-"""The worker that takes bulk extract jobs from Queued to Completed, two at a time, in the vendor's slow minutes. §5."""
+"""The worker that takes bulk jobs through their states, two of a kind at a time, in the vendor's minutes. §5, §6."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import sqlite3
 import threading
 
 from dynsync_pipeline.emulators.marketo.bulk_files import write_file
+from dynsync_pipeline.emulators.marketo.import_rows import FileUnusable, import_rows
 from dynsync_pipeline.emulators.marketo.store import Store
 
 RUNNING_LIMIT = 2
 QUEUED_AT_LEAST_S = 10.0
 PROCESSING_AT_LEAST_S = 30.0
+IMPORT_QUEUED_AT_LEAST_S = 5.0
+IMPORTING_AT_LEAST_S = 5.0
 
 
 class BulkWorker:
@@ -23,7 +26,7 @@ class BulkWorker:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the file being written."""
+        """Stop after the job at hand."""
         self._stop.set()
         self._store.jobs_waiting.set()
         self._thread.join()
@@ -32,7 +35,8 @@ class BulkWorker:
         db = self._store.connect()
         try:
             while not self._stop.is_set():
-                if self._step(db):
+                exports_wait, imports_wait = self._step_exports(db), self._step_imports()
+                if exports_wait or imports_wait:
                     self._stop.wait(min(1.0, 2.0 / self._store.time_scale))
                 else:
                     self._store.jobs_waiting.wait()
@@ -40,8 +44,8 @@ class BulkWorker:
         finally:
             db.close()
 
-    def _step(self, db: sqlite3.Connection) -> bool:
-        """Move every job that is due; whether any is still on its way."""
+    def _step_exports(self, db: sqlite3.Connection) -> bool:
+        """Move every export that is due; whether any is still on its way."""
         with self._store.transaction() as shared:
             now = self._store.now().timestamp()
             shared.execute(
@@ -79,4 +83,46 @@ class BulkWorker:
             shared.execute(
                 "update export_jobs set n_records = ?, file_bytes = ?, checksum = ? where export_id = ?",
                 (n_records, n_bytes, checksum, export_id),
+            )
+
+    def _step_imports(self) -> bool:
+        """Move every import that is due; whether any is still on its way."""
+        with self._store.transaction() as db:
+            now = self._store.now().timestamp()
+            db.execute(
+                "update import_jobs set status = 'Complete', content = x'' "
+                "where status = 'Importing' and n_rows is not null and started_at <= ?",
+                (now - IMPORTING_AT_LEAST_S / self._store.time_scale,),
+            )
+            (n_running,) = db.execute("select count(*) from import_jobs where status = 'Importing'").fetchone()
+            db.execute(
+                "update import_jobs set status = 'Importing', started_at = ? where batch_id in (select batch_id "
+                "from import_jobs where status = 'Queued' and queued_at <= ? order by batch_id limit ?)",
+                (now, now - IMPORT_QUEUED_AT_LEAST_S / self._store.time_scale, RUNNING_LIMIT - n_running),
+            )
+            waiting = db.execute(
+                "select batch_id from import_jobs where status = 'Importing' and n_rows is null order by 1"
+            ).fetchall()
+            (n_waiting,) = db.execute(
+                "select count(*) from import_jobs where status in ('Queued', 'Importing')"
+            ).fetchone()
+        for (batch_id,) in waiting:
+            self._import(batch_id)
+        return bool(n_waiting)
+
+    def _import(self, batch_id: int) -> None:
+        try:
+            outcome = import_rows(self._store, batch_id)
+        except FileUnusable as error:
+            with self._store.transaction() as db:
+                db.execute(
+                    "update import_jobs set status = 'Failed', error = ?, content = x'' where batch_id = ?",
+                    (f"Import failed: {error}", batch_id),
+                )
+            return
+        with self._store.transaction() as db:
+            db.execute(
+                "update import_jobs set n_rows = ?, n_failed = ?, n_warned = ?, n_members = ?, failures = ?, "
+                "warnings = ? where batch_id = ?",
+                (*outcome, batch_id),
             )

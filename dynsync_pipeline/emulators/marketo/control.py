@@ -6,6 +6,8 @@
 | `POST /emulator/marketo/behaviour` | sets the members given, keeps the others; `{}` changes nothing |
 | `POST /emulator/marketo/tokens/expire` | ends the life of every access token now |
 | `POST /emulator/marketo/clock` | `{"ahead_s": 3600}` lets time pass: tokens, quotas, retention, file lifetimes |
+| `POST /emulator/marketo/partitions` | `{"name": "EMEA"}` creates a lead partition |
+| `POST /emulator/marketo/withdrawn` | `{"fields": ["rating"]}`: the API no longer knows exactly these fields |
 | `POST /emulator/marketo/score` | `{"leadId": 1, "field": "leadScore", "change": 5, "reason": "…"}`: a flow step |
 
 Broken connections, delays and canned answers are not here: they work the same for every emulator (`../faults.py`).
@@ -17,6 +19,7 @@ import msgspec
 from starlette.responses import Response
 
 from dynsync_pipeline.emulators.marketo.access import expire_tokens
+from dynsync_pipeline.emulators.marketo.partitions import add_partition
 from dynsync_pipeline.emulators.marketo.people_writes import score_change
 from dynsync_pipeline.emulators.marketo.store import Behaviour, Store
 
@@ -25,6 +28,14 @@ PREFIX = "/emulator/marketo/"
 
 class _Clock(msgspec.Struct, forbid_unknown_fields=True):
     ahead_s: float
+
+
+class _Partition(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class _Withdrawn(msgspec.Struct, forbid_unknown_fields=True):
+    fields: frozenset[str]
 
 
 class _Score(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +58,10 @@ def answer(store: Store, method: str, path: str, body: bytes) -> Response:
             expire_tokens(store)
         elif (method, name) == ("POST", "clock"):
             store.advance_clock(msgspec.json.decode(body, type=_Clock).ahead_s)
+        elif (method, name) == ("POST", "partitions"):
+            add_partition(store, msgspec.json.decode(body, type=_Partition).name)
+        elif (method, name) == ("POST", "withdrawn"):
+            store.withdraw_fields(msgspec.json.decode(body, type=_Withdrawn).fields)
         elif (method, name) == ("POST", "score"):
             step = msgspec.json.decode(body, type=_Score)
             score_change(store, step.leadId, step.field, step.change, step.reason)

@@ -29,6 +29,9 @@ class Field(msgspec.Struct, frozen=True):
     on_company: bool = False
     is_custom: bool = False
     description: str = ""
+    is_hidden: bool = False
+    is_sensitive: bool = False
+    is_api_created: bool = False
 
     @property
     def sql(self) -> str:
@@ -193,24 +196,25 @@ class Catalogue:
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.by_name = {field.name: field for field in fields}
+        self.withdrawn: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> Field:
         return self.by_name[name]
 
     def get(self, name: str) -> Field | None:
-        """The field of this REST name, or None. Names are case-sensitive."""
-        return self.by_name.get(name)
+        """The field of this REST name, or None when there is none or it is withdrawn. Names are case-sensitive."""
+        return None if name in self.withdrawn else self.by_name.get(name)
 
     def all(self) -> list[Field]:
-        """Every field, standard ones first."""
-        return list(self.by_name.values())
+        """Every field the API offers, standard ones first; `by_name` has the withdrawn ones too."""
+        return [field for name, field in self.by_name.items() if name not in self.withdrawn]
 
     def add(self, field: Field) -> None:
-        """Take in a field just created."""
+        """Take in a field just created or changed."""
         self.by_name[field.name] = field
 
     @property
     def filter_types(self) -> list[str]:
         """Legal `filterType` and `lookupField` names: the fixed ones, and custom fields of a searchable type (§2.2)."""
-        custom = [f.name for f in self.by_name.values() if f.is_custom and f.type in SEARCHABLE_TYPES]
+        custom = [field.name for field in self.all() if field.is_custom and field.type in SEARCHABLE_TYPES]
         return [*FILTER_TYPES, *custom]

@@ -44,7 +44,9 @@ class PeopleWrites:
         self._source = source
         self._at = store.now()
         self._now = utc_text(self._at)
-        self._loaded = [field for field in self._fields.all() if field.is_stored_on_person or field.on_company]
+        self._loaded = [
+            field for field in self._fields.by_name.values() if field.is_stored_on_person or field.on_company
+        ]
         self._rows: dict[int, dict[str, Any]] = {}
         self.entries: list[Entry] = []
 

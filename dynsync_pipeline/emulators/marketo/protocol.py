@@ -17,6 +17,7 @@ from dynsync_pipeline.emulators.marketo.store import Store
 
 BATCH_LIMIT = 300
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
 
 
 class Refused(Exception):
@@ -41,6 +42,7 @@ class Call:
     body: bytes
     params: dict[str, list[str]] = field(default_factory=dict)
     match: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def text(self, name: str) -> str | None:
         """The first value of a parameter, None when absent or empty."""

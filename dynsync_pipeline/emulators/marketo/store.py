@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, STANDARD_FIELDS, SYNC_FIELDS, Catalogue, Field
+from dynsync_pipeline.errors import StorageFailed
 
 _COMPANY_COLUMNS = ", ".join(field.column for field in COMPANY_FIELDS)
 _PERSON_COLUMNS = ", ".join(f.column for f in (*STANDARD_FIELDS, *SYNC_FIELDS) if f.is_stored_on_person)
@@ -44,8 +45,9 @@ create table activities (position integer primary key autoincrement, lead_id int
 create index activities_by_time on activities (at_ms);
 create index activities_by_type on activities (type_id, position);
 create index activities_by_lead on activities (lead_id, position);
-create table lists (id integer primary key autoincrement, name text not null unique, createdAt text not null,
-    updatedAt text not null);
+create table custom_types (id integer primary key, api_name text not null unique, draft text, approved text);
+create table lists (id integer primary key autoincrement, name text not null unique, description text,
+    createdAt text not null, updatedAt text not null);
 create table list_members (list_id integer not null, lead_id integer not null, primary key (list_id, lead_id))
     without rowid;
 create table calls (day text not null, api_user text not null, n_calls integer not null, primary key (day, api_user));
@@ -54,7 +56,14 @@ create table export_jobs (export_id text primary key, object text not null, api_
     request text not null, status text not null, created_at real not null, queued_at real, started_at real,
     finished_at real, n_records integer, file_bytes integer, checksum text, error text,
     shown text not null, shown_at real not null);
+create table import_jobs (batch_id integer primary key autoincrement, api_user text not null, delimiter text not null,
+    lookup text not null, list_id integer, partition_id integer not null, content blob not null, status text not null,
+    queued_at real not null, started_at real, n_rows integer, n_failed integer, n_warned integer, n_members integer,
+    failures text, warnings text, error text);
 """
+
+
+_SCHEMA_VERSION = 1
 
 
 class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,6 +80,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     refuse_double_slash: bool = False  # §9.26
     refuse_token_in_query: bool = False  # §11
     lose_export_files: bool = False  # Completed, yet the file answers 404 (§5)
+    refuse_large_lists: bool = False  # on: feeds narrowed to a list of 10,000 people and more answer 1003 (§11)
     race_window_s: float = 0.0  # pause of Sync Leads between looking up keys and writing (§9.11)
 
 
@@ -79,6 +89,7 @@ class Store:
 
     `time_scale` makes the vendor's waits (window of the rate limit, minutes of bulk jobs) pass that many times faster;
     moments that are shown stay real. `seed` decides client ids, secrets and every id drawn, for a new file.
+    Raises: StorageFailed when the file is of another version.
     """
 
     def __init__(self, path: Path, *, time_scale: float = 1.0, seed: int = 0) -> None:
@@ -91,11 +102,18 @@ class Store:
         with self.lock:
             if not self.db.execute("select 1 from sqlite_master where name = 'kept'").fetchone():
                 self._create(seed)
+            if self.db.execute("pragma user_version").fetchone()[0] != _SCHEMA_VERSION:
+                self.db.close()
+                raise StorageFailed(
+                    f"The emulator state {path} was written by another version of DynSync.",
+                    next_step="Remove it, or start the emulators with another state folder.",
+                )
             self.seed = int(self.kept("seed"))
             self._clock_ahead_s = float(self.kept("clock_ahead_s"))
             self.behaviour = msgspec.json.decode(self.kept("behaviour"), type=Behaviour)
             custom = self.db.execute("select definition from fields order by id").fetchall()
         self.fields = Catalogue([*STANDARD_FIELDS, *(msgspec.json.decode(row[0], type=Field) for row in custom)])
+        self.fields.withdrawn = frozenset(msgspec.json.decode(self.kept("withdrawn fields")))
         self.client_id, self.client_secret = self._api_user(0)
         self.other_client_id, self.other_client_secret = self._api_user(1)
         self.exports_dir = path.with_name(path.name + ".exports")
@@ -170,6 +188,18 @@ class Store:
         _add_field(self.db, field)
         self.fields.add(field)
 
+    def replace_field(self, field: Field) -> None:
+        """Keep another definition of a custom field, of the same name and type; the caller holds a transaction."""
+        self.db.execute(
+            "update fields set definition = ? where id = ?", (msgspec.json.encode(field).decode(), field.id)
+        )
+        self.fields.add(field)
+
+    def withdraw_fields(self, names: frozenset[str]) -> None:
+        """Let the API no longer know exactly these fields; their values stay."""
+        self.fields.withdrawn = names
+        self.keep("withdrawn fields", msgspec.json.encode(sorted(names)).decode())
+
     def _api_user(self, number: int) -> tuple[str, str]:
         with self.lock:
             row = self.db.execute(
@@ -178,9 +208,9 @@ class Store:
         return str(row[0]), str(row[1])
 
     def _create(self, seed: int) -> None:
-        self.db.executescript(_SCHEMA)
+        self.db.executescript(f"{_SCHEMA} pragma user_version = {_SCHEMA_VERSION};")
         with self.transaction() as db:
-            for name, value in {"seed": str(seed), "clock_ahead_s": "0"}.items():
+            for name, value in {"seed": str(seed), "clock_ahead_s": "0", "withdrawn fields": "[]"}.items():
                 self.keep(name, value)
             self.keep("behaviour", msgspec.json.encode(Behaviour()).decode())
             for number, email in enumerate(("dynsync@api.example.com", "colleague@api.example.com")):

@@ -129,7 +129,7 @@ class Marketo:
             if not page["moreResult"]:
                 return found
 
-    def control(self, name: str, **values: object) -> dict[str, Any]:
+    def control(self, name: str, /, **values: object) -> dict[str, Any]:
         """Use a control endpoint."""
         return self.answer("POST", f"/emulator/marketo/{name}", json=values)
 
@@ -190,3 +190,14 @@ def marketo(start: Callable[..., Marketo]) -> Marketo:
     emulator = start()
     emulator.control("behaviour", calls_per_window=1_000_000)
     return emulator
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marketo]:
+    """One emulator for all examples of a property test, behind a server of its own."""
+    own_host = Host()
+    emulator = Marketo(own_host, tmp_path_factory.mktemp("shared") / "marketo.sqlite")
+    emulator.control("behaviour", calls_per_window=1_000_000)
+    yield emulator
+    emulator.close()
+    own_host.close()
