@@ -229,10 +229,6 @@ class _MsalAnswer:
         self.headers = reply.headers
         self.text = reply.body.decode("utf-8", "replace")
 
-    def raise_for_status(self) -> None:
-        if self.status_code >= 400:
-            raise MsalServiceError(f"HTTP {self.status_code}", error=None, error_description=None)
-
 
 class _MsalHttp:
     """Lets MSAL use our transport, and puts back the port that its user-realm call loses.

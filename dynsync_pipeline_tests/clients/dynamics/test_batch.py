@@ -128,6 +128,19 @@ def test_an_answer_for_fewer_writes_leaves_the_outcome_unknown() -> None:
         batch_results(answer(part("200 OK", contact(A))), CONTACTS, COLUMNS, WRITES)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, {"content-type": "multipart/mixed"}, b"--r\r\n"),
+        answer(part("no status"), part("200 OK", contact(B))),
+        answer("Content-Type: application/http\r\n\r\nnot HTTP", part("200 OK", contact(B))),
+    ],
+)
+def test_an_answer_that_is_no_batch_leaves_the_outcome_unknown(reply: Reply) -> None:
+    with pytest.raises(TimedOut):
+        batch_results(reply, CONTACTS, COLUMNS, WRITES)
+
+
 @given(names=st.lists(st.text(), min_size=2, max_size=2))
 def test_any_value_survives_the_way_through_a_batch(names: list[str]) -> None:
     shown = [{**contact(A), "firstname": names[0]}, {**contact(B), "firstname": names[1]}]

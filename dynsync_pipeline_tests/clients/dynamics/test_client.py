@@ -372,6 +372,14 @@ def test_half_a_page_is_read_again_and_never_taken_for_a_whole_one(make_settings
         assert len(server.requests) == 2
 
 
+def test_metadata_of_another_shape_is_unreadable(make_settings: MakeSettings) -> None:
+    with (
+        scripted(make_settings, lambda *_: canned_json({"value": "?"})) as (client, _),
+        pytest.raises(errors.AnswerUnreadable, match="EntitySetName"),
+    ):
+        client.table_metadata(CONTACTS)
+
+
 def test_a_401_renews_the_token_once_and_a_batch_goes_out_again(make_settings: MakeSettings) -> None:
     def answer(request: Seen, _: int) -> Canned:
         if request.headers["authorization"] == "Bearer token-0":

@@ -262,6 +262,38 @@ def test_the_secret_travels_in_the_body_and_never_in_an_address(make_settings: M
         assert all("secret" not in request.path and "token=" not in request.path for request in server.requests)
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Canned(200, b"<html>"), errors.AnswerUnreadable),
+        (Canned(302, b""), errors.AnswerUnreadable),
+        (Canned(429, b"", {"Retry-After": "1"}), errors.RateLimited),
+        (Canned(503, b'{"error":"unavailable"}'), errors.ServerFailed),
+        (canned_json({"error": "unauthorized"}, 401), errors.SignInRefused),
+    ],
+)
+def test_what_can_go_wrong_with_signing_in_is_told_apart(
+    make_settings: MakeSettings, answer: Canned, kind: type[errors.ApiError]
+) -> None:
+    with serving(lambda *_: answer) as server, marketo(make_settings(marketo_url=server.url)) as client:
+        with pytest.raises(errors.ApiError) as raised:
+            client.sync_people("createOnly", "email", ["{}"])
+        assert type(raised.value) is kind
+        assert {request.path for request in server.requests} == {"/identity/oauth/token"}
+
+
+def test_a_passing_fault_of_signing_in_is_waited_out_even_for_a_write(make_settings: MakeSettings) -> None:
+    def answer(request: Seen, n_earlier: int) -> Canned:
+        if n_earlier == 0:
+            return Canned(503, b"")
+        if request.path == "/identity/oauth/token":
+            return canned_json({"access_token": "t", "expires_in": 100})
+        return success([{"id": 1, "status": "created"}])
+
+    with serving(answer) as server, marketo(make_settings(marketo_url=server.url)) as client:
+        assert client.sync_people("createOnly", "email", ["{}"])[0].id == 1
+
+
 @pytest.mark.parametrize("code", ["601", "602"])
 def test_a_token_that_ended_is_renewed_once_also_for_a_write(make_settings: MakeSettings, code: str) -> None:
     def answer(request: Seen, _: int) -> Canned:
