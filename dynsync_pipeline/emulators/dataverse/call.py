@@ -95,7 +95,7 @@ class Call:
         """The body as JSON, decimals exact. Raises DataverseError 400."""
         try:
             return _DECODER.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataverseError(
                 400,
                 "0x80048d19",

@@ -76,11 +76,11 @@ def update(call: Call, table: Table, row_id: str, body: dict[str, Any]) -> None:
     Raises DataverseError: 400, 403, 404 if the row or a bound row is missing, 412.
     """
     call.require("Write", table)
+    values = payload_values(call, table, body, creating=False)
     row = stored_row(call, table, row_id)
     if row is None:
         raise no_such_row(table.name, row_id)
     _check_version(call, row)
-    values = payload_values(call, table, body, creating=False)
     values.pop(table.primary_id, None)
     if "statecode" in values and "statuscode" not in values and values["statecode"] != row["statecode"]:
         values["statuscode"] = _default_status(table, values["statecode"])
