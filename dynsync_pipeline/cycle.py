@@ -21,10 +21,11 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import ColumnUnknown, DynSyncError, GuardStopped
+from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.schema import learn_schema
-from dynsync_pipeline.extract.uncertain import reread_uncertain
+from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
@@ -34,12 +35,14 @@ from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle
-from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns
 from dynsync_pipeline.write_back.dynamics import write_records
 from dynsync_pipeline.write_back.marketo import write_people
 from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, settle_receipts
 
 log = logging.getLogger(__name__)
+
+ROUNDS = 3
 Answer = TypeVar("Answer")
 
 
@@ -167,8 +170,11 @@ class Cycle:
             return {name: read.result() for name, read in reads.items()}
 
     def reconcile(self) -> Plan:
-        """Step 2: commit the plan of this cycle. Raises: GuardStopped, with nothing changed."""
-        self.prepare()
+        """Step 2: commit the plan of this cycle. Raises: GuardStopped, with nothing changed; ApiError.
+
+        The companies that the changes concern are read here, because only now is it known which these are.
+        """
+        extract_companies(self.warehouse, self.marketo, self.prepare())
         settings = self.settings
         keys = KeyNames(
             settings.marketo_field_lead_id,
@@ -176,6 +182,7 @@ class Cycle:
             settings.marketo_field_type,
             settings.marketo_field_is_deleted,
             settings.marketo_field_created_on,
+            COMPANY_KEY,
         )
         limits = Limits(settings.max_creates, may_create_at_first=settings.first_load == "create")
         with self.warehouse.transaction() as connection:
@@ -186,8 +193,18 @@ class Cycle:
         return plan
 
     def write_dynamics(self) -> Written:
-        """Step 3, Marketo's updates to Dynamics. Raises: PlanStale, ApiError, StorageFailed."""
+        """Step 3, Marketo's updates to Dynamics. Raises: PlanStale, ApiError, StorageFailed.
+
+        Where somebody edited a record after it was read, it is read again, settled again and sent again (design,
+        section 6), three rounds at most; what still meets an edit then waits for the next cycle.
+        """
         written = write_records(self.warehouse, self.dynamics, self.prepare(), self.cycle_id)
+        for _ in range(ROUNDS - 1):
+            if not written.n_changed_meanwhile:
+                break
+            reread_changed_meanwhile(self.warehouse, self.dynamics, self.prepare())
+            self.reconcile()
+            written = written.plus(write_records(self.warehouse, self.dynamics, self.prepare(), self.cycle_id))
         self._count({"n_records_updated": written.n_updated})
         self._refused(written)
         return written
@@ -196,7 +213,13 @@ class Cycle:
         """Step 3, Dynamics' new people and updates to Marketo. Raises: PlanStale, ApiError, StorageFailed."""
         columns = PersonColumns.of(self.settings, self.prepare())
         written = write_people(self.warehouse, self.marketo, columns, self.cycle_id)
-        self._count({"n_people_created": written.n_created, "n_people_updated": written.n_updated})
+        self._count(
+            {
+                "n_companies_written": written.n_companies,
+                "n_people_created": written.n_created,
+                "n_people_updated": written.n_updated,
+            }
+        )
         self._refused(written)
         return written
 
@@ -228,7 +251,8 @@ class Cycle:
             with self._turn:
                 if self._fields is fields:  # not yet learned again by another thread
                     self._fields = self._learn(is_forced=True)
-                return step(self._fields)
+                fields = self.prepare()
+            return step(fields)
 
     def _count(self, counts: dict[str, int]) -> None:
         with self.warehouse.transaction() as connection:

@@ -36,6 +36,7 @@ def report_table(report: CycleReport) -> Table:
     table.add_column("how many", justify="right")
     for name, number in (
         *((f"Read: {'people' if name == 'person' else name + 's'}", n) for name, n in report.n_read.items()),
+        ("Companies written in Marketo", report.to_marketo.n_companies),
         ("Created in Marketo", report.to_marketo.n_created),
         ("Updated in Marketo", report.to_marketo.n_updated),
         ("Updated in Dynamics", report.to_dynamics.n_updated),

@@ -53,7 +53,7 @@ def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings,
             if status == "Created":
                 client.enqueue_export(export_id)
             elif status == "Completed":
-                _land_file(warehouse, client, columns, starts_at, export_id, statuses[export_id].checksum)
+                _land_file(warehouse, client, columns, starts_at, export_id, statuses[export_id].checksum or "")
                 moved = True
             elif status in ("Failed", "Cancelled", "Canceled", "Missing"):
                 n_failed += 1

@@ -30,21 +30,41 @@ def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldM
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
     names = [column.name for column in columns]
-    stream = f"dynamics_{table.entity_set}"
     with warehouse.reading() as connection:
-        cursor = read_cursor(connection, stream)
+        cursor = read_cursor(connection, f"dynamics_{table.entity_set}")
     start = cursor.value if cursor.continues(names) else None
+    is_full = start is None or not cursor.is_loaded
     try:
-        _land_pages(
-            warehouse, client, fields, record_type, columns, start, is_loaded=start is not None and cursor.is_loaded
-        )
+        _land_pages(warehouse, client, fields, record_type, columns, start, is_loaded=not is_full)
     except CursorExpired:
         if start is None:
             raise
         log.warning("The change-tracking cursor of %s expired: reading the whole table again.", table.entity_set)
+        is_full = True
         _land_pages(warehouse, client, fields, record_type, columns, None, is_loaded=False)
+    if is_full:
+        _land_confirmed_deletions(warehouse, client, fields, record_type, columns)
     with warehouse.transaction() as connection:
         return take_in_dynamics(connection, record_type)
+
+
+def _land_confirmed_deletions(
+    warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, record_type: RecordType, columns: list[Column]
+) -> None:
+    """After a full read, ask for every record that is in the mirror and was not read: absence alone proves nothing."""
+    table = TABLES[record_type]
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            f"select {table.id_column} from {table.mirror} "
+            f"where not is_deleted and {table.id_column} not in (select {table.id_column} from {table.inbox})"
+        ).fetchall()
+    missing = [row[0] for row in rows]
+    if not missing:
+        return
+    found = client.records(table, columns, missing)
+    gone = sorted(set(missing) - {str(key).lower() for key in found.column("id").to_pylist()})
+    with warehouse.transaction() as connection:
+        land_dynamics(connection, fields, table, found, gone)
 
 
 def _land_pages(

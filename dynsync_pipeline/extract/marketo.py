@@ -5,6 +5,7 @@ Not here: what a change means (`reconcile/`), what DynSync wrote itself (`write_
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -16,10 +17,17 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
-from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people, take_in_people
+from dynsync_pipeline.warehouse.mirrors import (
+    COMPANY_KEY,
+    PersonColumns,
+    land_deleted_people,
+    land_people,
+    take_in_people,
+)
 
 OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
 CHANGE_SCORE = 22
+MERGE_LEADS = 32
 
 
 def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, fields: FieldMap) -> int:
@@ -37,14 +45,27 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
             cursor = read_cursor(connection, STREAM)
     since = datetime.fromisoformat(cursor.value or "") - OVERLAP
     start = client.start_of_feed(since)
-    person_ids = _changed_people(warehouse, client, columns, start.token)
+    gone, winners = _gone_people(client, start.token)
+    person_ids = sorted({*_changed_people(warehouse, client, columns, start.token), *winners} - gone)
     people = client.people("id", [str(person_id) for person_id in person_ids], columns.names) if person_ids else None
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
+        land_deleted_people(connection, sorted(gone))
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         return take_in_people(connection)
+
+
+def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]:
+    """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again."""
+    gone = {deleted.person_id for page in client.deleted_people(token) for deleted in page.items}
+    winners = set()
+    for page in client.activities(token, [MERGE_LEADS]):
+        for merge in page.items:
+            winners.add(merge.person_id)
+            gone.update(int(loser) for loser in re.findall(r"\d+", merge.attributes.get("Merge IDs") or ""))
+    return gone, winners
 
 
 def _changed_people(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str) -> list[int]:
@@ -83,21 +104,30 @@ def _changed_people(warehouse: Warehouse, client: MarketoClient, columns: Person
     with warehouse.reading() as connection:
         connection.register("feed", feed)
         try:
-            return [row[0] for row in connection.execute(_NEWS.format(mirror=_mirror_of(columns))).fetchall()]
+            return [row[0] for row in connection.execute(_news_of(columns)).fetchall()]
         finally:
             connection.unregister("feed")
 
 
+def _news_of(columns: PersonColumns) -> str:
+    keys = f"['{columns.lead_id}', '{columns.contact_id}', '{COMPANY_KEY}']"
+    return _NEWS.format(mirror=_mirror_of(columns), keys=keys, flag=f"'{columns.is_deleted}'")
+
+
 def _mirror_of(columns: PersonColumns) -> str:
+    own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in columns.own.items())
     names = "".join(f", {quoted(name)}" for name in columns.fields.person_fields)
-    return (
-        f"select person_id, dynamics_lead_id as {quoted(columns.lead_id)}, "
-        f"dynamics_contact_id as {quoted(columns.contact_id)}{names} from mirror.marketo_people"
-    )
+    return f"select person_id, {own}{names} from mirror.marketo_people"
 
 
 _NEWS = """
-with types as (select distinct field, type from reconcile.fields where record_type in ('contact', 'lead')),
+with types as (
+    select distinct field, type from reconcile.fields where record_type in ('contact', 'lead')
+    union all
+    select unnest({keys}), 'guid'
+    union all
+    select {flag}, 'boolean'
+),
 told as (
     select
         feed.person_id,
@@ -107,6 +137,7 @@ told as (
             when 'decimal' then canonical_decimal(arg_max(new_value, (changed_at, place)))
             when 'boolean' then canonical_boolean(arg_max(new_value, (changed_at, place)))
             when 'date' then canonical_date(arg_max(new_value, (changed_at, place)))
+            when 'guid' then canonical_guid(arg_max(new_value, (changed_at, place)))
             when 'datetime' then canonical_datetime(arg_max(new_value, (changed_at, place)))
             else canonical_text(arg_max(new_value, (changed_at, place)))
         end as value

@@ -1,4 +1,4 @@
-"""After a cut: reads again every record with an operation that was sent and has no receipt. Next: `write_back/receipts.py`."""
+"""After a cut: reads again what has an operation that was sent and has no receipt. Next: `write_back/receipts.py`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import (
+    COMPANY_KEY,
     PersonColumns,
+    land_companies,
     land_dynamics,
     land_people,
+    take_in_companies,
     take_in_dynamics,
     take_in_people,
 )
+
+VERSION_MISMATCH = "0x80060882"
 
 
 def reread_uncertain(
@@ -24,7 +29,7 @@ def reread_uncertain(
     """Bring the mirror of those records up to date; returns how many operations are uncertain. Raises: ApiError."""
     with warehouse.reading() as connection:
         uncertain = connection.execute(
-            "select system, action, record_type, dynamics_id, person_id from reconcile.operations "
+            "select system, action, record_type, dynamics_id, person_id, company_key from reconcile.operations "
             "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
         ).fetchall()
     for record_type in PERSON_TYPES:
@@ -46,9 +51,34 @@ def reread_uncertain(
         if people is not None:
             with warehouse.transaction() as connection:
                 land_people(connection, columns, people)
+    company_keys = [row[5] for row in uncertain if row[5] is not None]
+    if company_keys:
+        companies = marketo.companies(company_keys, [COMPANY_KEY, *fields.company_fields])
+        with warehouse.transaction() as connection:
+            land_companies(connection, fields, companies)
     if uncertain:
         with warehouse.transaction() as connection:
             for record_type in PERSON_TYPES:
                 take_in_dynamics(connection, record_type)
+            take_in_companies(connection, is_receipt=True)
             take_in_people(connection)
     return len(uncertain)
+
+
+def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap) -> None:
+    """Read again the records whose update met an edit that nobody had seen (412), so that they can be settled again.
+
+    Raises: ApiError.
+    """
+    for record_type in PERSON_TYPES:
+        with warehouse.reading() as connection:
+            rows = connection.execute(
+                "select distinct dynamics_id from state.unsettled where record_type = ? and reason = ?",
+                [record_type, f"waiting: {VERSION_MISMATCH}"],
+            ).fetchall()
+        if rows:
+            wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
+            found = dynamics.records(TABLES[record_type], wanted, [row[0] for row in rows])
+            with warehouse.transaction() as connection:
+                land_dynamics(connection, fields, TABLES[record_type], found, [])
+                take_in_dynamics(connection, record_type)

@@ -65,14 +65,23 @@ class FieldMap:
         return tuple(field for field in self.fields if field.record_type in record_types)
 
     @cached_property
-    def person_fields(self) -> dict[str, FieldType]:
-        """Marketo names of the person-level fields with their type: those of contacts and leads."""
+    def company_fields(self) -> dict[str, FieldType]:
+        """Marketo names of the company fields with their type: those of accounts (R62, R64)."""
+        return {field.marketo_field: field.type for field in self.of(RecordType.ACCOUNT)}
+
+    @cached_property
+    def linked_fields(self) -> dict[str, FieldType]:
+        """Marketo names of the fields that have a base: those of contacts and leads, a lead's company text included."""
         return {field.marketo_field: field.type for field in self.of(RecordType.CONTACT, RecordType.LEAD)}
 
     @cached_property
-    def company_fields(self) -> dict[str, FieldType]:
-        """Marketo names of the company fields with their type: those of accounts."""
-        return {field.marketo_field: field.type for field in self.of(RecordType.ACCOUNT)}
+    def person_fields(self) -> dict[str, FieldType]:
+        """Marketo names of the fields read of and written to a person; company fields go to the company record (R63)."""
+        return {name: kind for name, kind in self.linked_fields.items() if name not in self.company_fields}
+
+    def is_on_company(self, field: Field) -> bool:
+        """Whether the field lives on the company record in Marketo."""
+        return field.marketo_field in self.company_fields
 
     def without(self, gone: Iterable[Field]) -> FieldMap:
         """The map less the fields that a system no longer offers (R107)."""
@@ -120,6 +129,13 @@ def parse_field_map(text: str, name: str) -> FieldMap:
         _refuse_repetition(field, found, where)
         if _choice(values, "enabled", ("true", "false"), where) == "true":
             found.append(field)
+    companies = {field.marketo_field for field in found if field.record_type is RecordType.ACCOUNT}
+    for field in found:
+        if field.record_type is RecordType.CONTACT and field.marketo_field in companies:
+            raise FieldMapWrong(
+                f"{name}: {field.marketo_field} is a company field and cannot be mapped for contacts too (R131).",
+                next_step="A contact's company data comes from its account: remove the contact's line.",
+            )
     if not found:
         raise FieldMapWrong(f"{name}: no field is enabled.", next_step="Set `enabled` to true on at least one line.")
     return FieldMap(tuple(found))

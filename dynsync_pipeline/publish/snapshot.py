@@ -24,7 +24,7 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_err
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 READ_ONLY = 0o444
-LEDGERS = ("changes", "collisions")  # rows are only ever added
+LEDGERS = ("changes", "collisions", "activities", "account_changes")  # rows are only ever added
 SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
 
 

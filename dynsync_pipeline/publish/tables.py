@@ -48,6 +48,9 @@ def _people(fields: FieldMap) -> PublishedTable:
         grain="One row per Marketo person, as last seen in Marketo.",
         source=(
             "mirror.marketo_people m left join state.links l on l.person_id = m.person_id "
+            "left join (select person_id, max_by(record_type, ended_at) as record_type from state.tombstones "
+            "where side = 'dynamics' group by person_id) t on t.person_id = m.person_id "
+            "left join mirror.marketo_companies k on k.external_company_id = m.external_company_id "
             "left join mirror.dynamics_contacts c on c.contactid = "
             "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
             "left join mirror.dynamics_leads d on d.leadid = "
@@ -57,7 +60,10 @@ def _people(fields: FieldMap) -> PublishedTable:
         columns=(
             PublishedColumn("person_id_marketo", "bigint", "m.person_id", "Id of the person in Marketo. Key."),
             PublishedColumn(
-                "record_type", "varchar", "l.record_type", "lead or contact in Dynamics; null: Marketo only (R18, R19)."
+                "record_type",
+                "varchar",
+                "coalesce(l.record_type, t.record_type)",
+                "lead or contact in Dynamics; null: Marketo only (R18, R19).",
             ),
             PublishedColumn(
                 "contact_id_dynamics",
@@ -93,6 +99,15 @@ def _people(fields: FieldMap) -> PublishedTable:
                     f"{', as its label' if kind is FieldType.CHOICE else ''}.",
                 )
                 for name, kind in fields.person_fields.items()
+            ),
+            *(
+                _typed(
+                    name,
+                    FieldType.TEXT if kind is FieldType.CHOICE else kind,
+                    f"k.{quoted(name)}",
+                    f"Marketo company field {name}, shared by all people of the company (R62).",
+                )
+                for name, kind in fields.company_fields.items()
             ),
         ),
     )
@@ -181,6 +196,52 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="activities",
+        grain="One row per entry in a person's activity log, as this sync writes it.",
+        source="ledger.activities",
+        key="activity_id",
+        columns=plain(
+            ("activity_id", "bigint", "activity_id", "Key; grows with time."),
+            _CYCLE,
+            _PERSON,
+            (
+                "activity_type",
+                "varchar",
+                "activity_type",
+                "Change Data Value, New Person, Sync Person to Microsoft, Sync Error or Create [StartSync].",
+            ),
+            ("activity_at", "timestamp", "activity_at", "UTC."),
+            _FIELD,
+            ("old_value", "varchar", "old_value", "What the person held before, as text; options as labels."),
+            ("new_value", "varchar", "new_value", "What the person holds now, as text; options as labels."),
+            ("reason", "varchar", "reason", "The rule, or what happened to the account; the error of a Sync Error."),
+            ("source", "varchar", "source", "Who made the entry."),
+        ),
+    ),
+    PublishedTable(
+        name="account_changes",
+        grain="One row per account change and field that reached Marketo.",
+        source="ledger.account_changes",
+        key="entry_id",
+        columns=plain(
+            ("account_change_id", "bigint", "entry_id", "Key; grows with time."),
+            _CYCLE,
+            ("changed_at", "timestamp", "changed_at", "When Marketo confirmed it, UTC."),
+            ("account_id_dynamics", "varchar", "account_id", "Id of the account in Dynamics."),
+            _FIELD,
+            ("old_value", "varchar", "old_value", "What the company held in Marketo before."),
+            ("new_value", "varchar", "new_value", "What the account holds."),
+            ("n_contacts", "bigint", "n_contacts", "Contacts of the account at that time (R55)."),
+            (
+                "activities_suppressed",
+                "boolean",
+                "activities_suppressed",
+                "More than 5,000 contacts: no activity per contact was logged (R53, R54).",
+            ),
+            ("reason", "varchar", "reason", "account changed, or account re-applied over a local edit (R52)."),
+        ),
+    ),
+    PublishedTable(
         name="sync_errors",
         grain="One row per failed record, field and direction.",
         source="ledger.sync_errors",
@@ -217,6 +278,7 @@ _LEDGERS = (
             ("n_contacts_read", "bigint", "n_contacts_read", "Contacts read from Dynamics."),
             ("n_leads_read", "bigint", "n_leads_read", "Leads read from Dynamics."),
             ("n_people_read", "bigint", "n_people_read", "People read from Marketo."),
+            ("n_companies_written", "bigint", "n_companies_written", "Companies created or updated in Marketo."),
             ("n_people_created", "bigint", "n_people_created", "People created in Marketo."),
             ("n_people_updated", "bigint", "n_people_updated", "People updated in Marketo."),
             ("n_records_updated", "bigint", "n_records_updated", "Contacts and leads updated in Dynamics."),

@@ -5,7 +5,7 @@ The rules themselves are the files in `sql/`; the collision rule is `sql/field_o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from importlib.resources import files
 
@@ -14,26 +14,31 @@ import duckdb
 from dynsync_pipeline.errors import GuardStopped
 
 STEPS = (
+    "ended_links",
     "found_links",
     "compared_links",
     "differing_fields",
     "field_outcomes",
     "new_people",
+    "company_differences",
+    "company_links",
     "planned_writes",
     "operations",
+    "fan_out",
     "settled_without_write",
 )
 
 
 @dataclass(frozen=True)
 class KeyNames:
-    """REST names of the Marketo fields that the sync owns (design, section 5)."""
+    """REST names of the Marketo fields that the sync owns (design, section 5), and of the company's key."""
 
     lead_id: str
     contact_id: str
     person_type: str
     is_deleted: str
     created_on: str
+    company: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Plan:
     """Counts of one plan: links compared, operations per kind, collisions settled by it."""
 
     n_compared: int
+    n_companies: int
     n_creates: int
     n_updates_to_marketo: int
     n_updates_to_dynamics: int
@@ -57,7 +63,7 @@ class Plan:
     @property
     def n_operations(self) -> int:
         """All remote writes of the plan."""
-        return self.n_creates + self.n_updates_to_marketo + self.n_updates_to_dynamics
+        return self.n_companies + self.n_creates + self.n_updates_to_marketo + self.n_updates_to_dynamics
 
 
 def make_plan(
@@ -72,23 +78,21 @@ def make_plan(
     connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
     connection.execute(
         "create or replace temp table key_names "
-        "(lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar)"
+        "(lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar, company varchar)"
     )
-    connection.execute(
-        "insert into key_names values (?, ?, ?, ?, ?)",
-        [keys.lead_id, keys.contact_id, keys.person_type, keys.is_deleted, keys.created_on],
-    )
-    was_empty = _count(connection, "select count(*) from state.links") == 0
+    connection.execute("insert into key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
+    is_first = _count(connection, "select count(*) from ledger.cycles where status = 'succeeded'") == 0
     for step in STEPS:
         connection.execute(sql(step))
     plan = Plan(
         n_compared=_count(connection, "select count(*) from compared_links"),
+        n_companies=_operations(connection, "marketo", "company"),
         n_creates=_operations(connection, "marketo", "create"),
         n_updates_to_marketo=_operations(connection, "marketo", "update"),
         n_updates_to_dynamics=_operations(connection, "dynamics", "update"),
         n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
     )
-    _stop_on_mass_creation(connection, plan, limits, is_first=was_empty)
+    _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
     return plan
 
 

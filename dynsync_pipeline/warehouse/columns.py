@@ -39,12 +39,17 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         _add_columns(connection, table.inbox, dynamics_columns(fields, record_type))
     for name in ("mirror.marketo_people", "inbox.marketo_people"):
         _add_columns(connection, name, fields.person_fields)
+    for name in ("mirror.marketo_companies", "inbox.marketo_companies"):
+        _add_columns(connection, name, fields.company_fields)
     _mark_new_fields(connection, fields)
-    _add_columns(connection, "state.base", fields.person_fields)
+    _add_columns(connection, "state.base", fields.linked_fields)
     connection.execute("delete from reconcile.fields")
     connection.executemany(
-        "insert into reconcile.fields values (?, ?, ?, ?, ?)",
-        [(f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction) for f in fields.fields],
+        "insert into reconcile.fields values (?, ?, ?, ?, ?, ?)",
+        [
+            (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
+            for f in fields.fields
+        ],
     )
     _create_views(connection, fields)
 
@@ -61,6 +66,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> No
         "create or replace view state.dynamics_values as "
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
     )
+    connection.execute(f"create or replace view state.account_values as {_account_select(fields)}")
+    connection.execute(f"create or replace view state.company_values as {_company_select(fields)}")
     moved = "".join(
         f", case when bool_or(v.field = '{name}') then max(v.value) filter (where v.field = '{name}') "
         f"else any_value(b.{quoted(name)}) end as {quoted(name)}"
@@ -97,16 +104,26 @@ def _add_columns(connection: duckdb.DuckDBPyConnection, table: str, names: dict[
 
 
 def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
-    """A field that joins the map has no base yet on the links that already exist (R42, R104)."""
-    known = connection.execute("select record_type, field from reconcile.fields").fetchall()
+    """A field that joins the map, or is mapped to another column, has no base on the links that exist (R42, R104)."""
+    rows = connection.execute("select record_type, field, dynamics_column from state.known_fields").fetchall()
+    known = {(row[0], row[1]): row[2] for row in rows}
     for field in fields.of(*PERSON_TYPES):
-        if (field.record_type, field.marketo_field) not in known:
-            connection.execute(
-                """insert into state.base_missing
-                   select person_id, ? from state.links l where record_type = ?
-                   and not exists (from state.base_missing b where b.person_id = l.person_id and b.field = ?)""",
-                [field.marketo_field, field.record_type, field.marketo_field],
-            )
+        if known.get((field.record_type, field.marketo_field)) == field.dynamics_column:
+            continue
+        connection.execute(
+            "delete from state.known_fields where record_type = ? and field = ?",
+            [field.record_type, field.marketo_field],
+        )
+        connection.execute(
+            "insert into state.known_fields values (?, ?, ?)",
+            [field.record_type, field.marketo_field, field.dynamics_column],
+        )
+        connection.execute(
+            """insert into state.base_missing
+               select person_id, ? from state.links l where record_type = ?
+               and not exists (from state.base_missing b where b.person_id = l.person_id and b.field = ?)""",
+            [field.marketo_field, field.record_type, field.marketo_field],
+        )
 
 
 def _compared(expression: str, kind: FieldType) -> str:
@@ -142,21 +159,53 @@ def _dynamics_select(fields: FieldMap, table: Table) -> str:
 
 def _marketo_select(fields: FieldMap, table: Table) -> str:
     mapped = fields.of(table.record_type)
-    columns = [f"{_marketo_value(f, number)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)]
+    columns = [f"{_marketo_value(fields, f, number)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)]
     joins = "join mirror.marketo_people m on m.person_id = l.person_id"
+    if any(fields.is_on_company(field) for field in mapped):
+        joins += (
+            f" left join mirror.marketo_companies k on k.external_company_id = '{table.record_type}:' || l.dynamics_id"
+        )
     for number, field in enumerate(mapped):
         if field.type is FieldType.CHOICE:
             joins += (
                 f" left join state.options_by_label o{number} on o{number}.record_type = l.record_type"
                 f" and o{number}.dynamics_column = '{field.dynamics_column}'"
-                f" and o{number}.label = m.{quoted(field.marketo_field)}"
+                f" and o{number}.label = {_marketo_column(fields, field)}"
             )
     return _select(table, columns, joins)
 
 
-def _marketo_value(field: Field, number: int) -> str:
+def _marketo_column(fields: FieldMap, field: Field) -> str:
+    return f"{'k' if fields.is_on_company(field) else 'm'}.{quoted(field.marketo_field)}"
+
+
+def _account_select(fields: FieldMap) -> str:
+    """Accounts in the words of Marketo: one column per company field, options as their labels (R33)."""
+    table = TABLES[RecordType.ACCOUNT]
+    values, joins = "", ""
+    for number, field in enumerate(fields.of(RecordType.ACCOUNT)):
+        value = _compared(f"d.{quoted(field.dynamics_column)}", field.type)
+        if field.type is FieldType.CHOICE:
+            joins += (
+                f" left join state.options o{number} on o{number}.record_type = 'account'"
+                f" and o{number}.dynamics_column = '{field.dynamics_column}'"
+                f" and o{number}.option_value = d.{quoted(field.dynamics_column)}"
+            )
+            value = f"coalesce(o{number}.label, {value})"
+        values += f", {value} as {quoted(field.marketo_field)}"
+    return f"select d.{table.id_column} as account_id{values} from {table.mirror} d{joins}"
+
+
+def _company_select(fields: FieldMap) -> str:
+    values = "".join(
+        f", {_compared('k.' + quoted(name), kind)} as {quoted(name)}" for name, kind in fields.company_fields.items()
+    )
+    return f"select k.external_company_id{values} from mirror.marketo_companies k"
+
+
+def _marketo_value(fields: FieldMap, field: Field, number: int) -> str:
     """Choices are compared on the option's number (R33); a label Dynamics does not know keeps its text after a `?`."""
-    value = f"m.{quoted(field.marketo_field)}"
+    value = _marketo_column(fields, field)
     if field.type is FieldType.CHOICE:
         return f"coalesce(o{number}.option_value, '?' || {value})"
     return _compared(value, field.type)

@@ -13,6 +13,7 @@ COUNTS = (
     "n_contacts_read",
     "n_leads_read",
     "n_people_read",
+    "n_companies_written",
     "n_people_created",
     "n_people_updated",
     "n_records_updated",

@@ -44,23 +44,42 @@ def land_dynamics(
         )
 
 
+COMPANY_KEY = "externalCompanyId"  # Marketo's own field, on people and companies
+
+
 @dataclass(frozen=True)
 class PersonColumns:
-    """The REST names read of a Marketo person: the two keys, then the mapped fields."""
+    """The REST names read of a Marketo person: what the sync itself needs, then the mapped fields."""
 
     fields: FieldMap
     lead_id: str
     contact_id: str
+    is_deleted: str
 
     @classmethod
     def of(cls, settings: Settings, fields: FieldMap) -> PersonColumns:
         """The columns of this installation."""
-        return cls(fields, settings.marketo_field_lead_id, settings.marketo_field_contact_id)
+        return cls(
+            fields,
+            settings.marketo_field_lead_id,
+            settings.marketo_field_contact_id,
+            settings.marketo_field_is_deleted,
+        )
+
+    @property
+    def own(self) -> dict[str, str]:
+        """REST names of the fields the sync owns, with the mirror's names for them."""
+        return {
+            self.lead_id: "dynamics_lead_id",
+            self.contact_id: "dynamics_contact_id",
+            COMPANY_KEY: "external_company_id",
+            self.is_deleted: "is_deleted_in_dynamics",
+        }
 
     @property
     def names(self) -> list[str]:
         """REST names to ask for, `id` left out."""
-        return [self.lead_id, self.contact_id, *self.fields.person_fields]
+        return [*self.own, *self.fields.person_fields]
 
 
 def land_people(
@@ -73,16 +92,45 @@ def land_people(
     if people is not None:
         connection.register("landed_people", people)
     kinds = columns.fields.person_fields
-    names = "".join(f", {quoted(name)}" for name in kinds)
-    values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items())
+    targets = ", ".join((*columns.own.values(), *(quoted(name) for name in kinds)))
+    values = ", ".join(
+        (
+            f"canonical_guid({quoted(columns.lead_id)})",
+            f"canonical_guid({quoted(columns.contact_id)})",
+            f"canonical_guid({quoted(COMPANY_KEY)})",
+            f"canonical_boolean({quoted(columns.is_deleted)})",
+            *(f"canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items()),
+        )
+    )
     connection.execute(
-        f"insert into inbox.marketo_people (landing, person_id, dynamics_lead_id, dynamics_contact_id, is_deleted{names}) "
-        f"select {_next_landing(connection)}, id::bigint, canonical_guid({quoted(columns.lead_id)}), "
-        f"canonical_guid({quoted(columns.contact_id)}), false{values} "
+        f"insert into inbox.marketo_people (landing, person_id, is_deleted, {targets}) "
+        f"select {_next_landing(connection)}, id::bigint, false, {values} "
         f"from {_csv(file, columns) if people is None else 'landed_people'}"
     )
     if people is not None:
         connection.unregister("landed_people")
+
+
+def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Sequence[int]) -> None:
+    """Note in the inbox that Marketo deleted these people; ids the mirror never held are of no interest."""
+    connection.execute(
+        f"insert into inbox.marketo_people (landing, person_id, is_deleted) "
+        f"select {_next_landing(connection)}, person_id, true from mirror.marketo_people "
+        "where not is_deleted and person_id in (select unnest(?::bigint[]))",
+        [list(person_ids)],
+    )
+
+
+def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, companies: pa.Table) -> None:
+    """Put Marketo companies into the inbox: columns `externalCompanyId` and the company fields, text as sent."""
+    connection.register("landed_companies", companies)
+    names = "".join(f", {quoted(name)}" for name in fields.company_fields)
+    values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in fields.company_fields.items())
+    connection.execute(
+        f"insert into inbox.marketo_companies (landing, external_company_id{names}) "
+        f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
+    )
+    connection.unregister("landed_companies")
 
 
 def _csv(file: str, columns: PersonColumns) -> str:
@@ -109,40 +157,98 @@ def _next_landing(connection: duckdb.DuckDBPyConnection) -> int:
 def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> int:
     """Move the inbox of one Dynamics table into its mirror; returns the number of records seen."""
     table = TABLES[record_type]
-    # A deletion keeps the last values seen and only sets the flag (R79).
-    _newest(connection, table.inbox, table.id_column)
-    connection.execute(
-        f"update newest set {_kept_values(connection, table)} from {table.mirror} m "
-        f"where newest.is_deleted and m.{table.id_column} = newest.{table.id_column}"
-    )
-    connection.execute("insert into inbox.touched select ?, id, null from newest_ids", [record_type])
+    if not _newest(connection, table.inbox, table.mirror, table.id_column):
+        return 0
+    if record_type is RecordType.ACCOUNT:
+        # Only an update counts (R52): a row that is read again as it was must not undo local edits of its company.
+        names = ", ".join(quoted(name) for name in _columns(connection, table.mirror))
+        connection.execute(
+            f"insert into inbox.touched select distinct 'account', {table.id_column}, null, false from ("
+            f"select {names} from newest except "
+            f"select {names} from {table.mirror} where {table.id_column} in (select id from newest_ids))"
+        )
+    else:
+        connection.execute("insert into inbox.touched select ?, id, null, false from newest_ids", [record_type])
     connection.execute("insert into state.unpublished select ?, id, null from newest_ids", [table.entity_set])
-    # A contact's columns on the published person come from its account and itself.
     return _replace(connection, table.inbox, table.mirror, table.id_column)
 
 
-def _kept_values(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    rows = connection.execute(
-        "select column_name from duckdb_columns() where schema_name || '.' || table_name = ?", [table.mirror]
-    ).fetchall()
-    kept = [row[0] for row in rows if row[0] not in (table.id_column, "is_deleted")]
-    return ", ".join(f"{quoted(name)} = m.{quoted(name)}" for name in kept)
-
-
-def take_in_people(connection: duckdb.DuckDBPyConnection) -> int:
+def take_in_people(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = False) -> int:
     """Move the inbox of Marketo people into the mirror; returns the number of people seen."""
-    _newest(connection, "inbox.marketo_people", "person_id")
-    connection.execute("insert into inbox.touched select null, null, id from newest_ids")
+    if not _newest(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id"):
+        return 0
+    connection.execute("insert into inbox.touched select null, null, id, ? from newest_ids", [is_receipt])
     connection.execute("insert into state.unpublished select 'people', null, id from newest_ids")
     return _replace(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id")
 
 
-def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, key: str) -> None:
+def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = False) -> int:
+    """Move the inbox of Marketo companies into the mirror; returns the number of companies seen.
+
+    What differs from the mirror is a local edit, unless it is the answer to our own write, which ends them.
+    """
+    key = "external_company_id"
+    if not _newest(connection, "inbox.marketo_companies", "mirror.marketo_companies", key):
+        return 0
+    if is_receipt:
+        connection.execute(f"delete from state.local_company_edits where {key} in (select id from newest_ids)")
+    else:
+        connection.execute(_LOCAL_EDITS)
+    connection.execute(
+        "insert into state.unpublished select 'people', null, person_id from mirror.marketo_people "
+        "where external_company_id in (select id from newest_ids)"
+    )
+    return _replace(connection, "inbox.marketo_companies", "mirror.marketo_companies", key)
+
+
+_LOCAL_EDITS = """
+insert into state.local_company_edits
+select external_company_id, field, max(value) filter (where side = 'before')
+from (
+    select 'before' as side, * from (
+        unpivot (from mirror.marketo_companies where external_company_id in (select id from newest_ids))
+        on columns(* exclude (external_company_id)) into name field value value)
+    union all
+    select 'after', * from (
+        unpivot (from newest where external_company_id in (select external_company_id from mirror.marketo_companies))
+        on columns(* exclude (external_company_id)) into name field value value)
+)
+where (external_company_id, field) not in (select (external_company_id, field) from state.local_company_edits)
+group by external_company_id, field
+having max(value) filter (where side = 'before') is distinct from max(value) filter (where side = 'after')
+"""
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key: str) -> int:
+    """Fill `newest` with the last sighting of every record in `inbox`; a deletion keeps the values seen before (R79)."""
+    n_landed = scalar(connection, f"select count(*) from {inbox}")
+    if not n_landed:
+        return 0
+    has_deletions = mirror != "mirror.marketo_companies"
+    order = "landing desc, is_deleted desc" if has_deletions else "landing desc"
     connection.execute(
         f"create or replace temp table newest as select * exclude (landing) from {inbox} "
-        f"qualify row_number() over (partition by {key} order by landing desc, is_deleted desc) = 1"
+        f"qualify row_number() over (partition by {key} order by {order}) = 1"
     )
+    if has_deletions:
+        connection.execute(
+            f"update newest set {_kept_values(connection, mirror, key)} from {mirror} m "
+            f"where newest.is_deleted and m.{key} = newest.{key}"
+        )
     connection.execute(f"create or replace temp view newest_ids as select {key} as id from newest")
+    return n_landed
+
+
+def _kept_values(connection: duckdb.DuckDBPyConnection, mirror: str, key: str) -> str:
+    kept = [name for name in _columns(connection, mirror) if name not in (key, "is_deleted")]
+    return ", ".join(f"{quoted(name)} = m.{quoted(name)}" for name in kept)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    rows = connection.execute(
+        "select column_name from duckdb_columns() where schema_name || '.' || table_name = ?", [table]
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key: str) -> int:

@@ -18,6 +18,7 @@ from dynsync_pipeline.write_back.receipts import (
     Written,
     mark_sent,
     note_receipts,
+    note_refused_field,
     planned_writes,
     settle_receipts,
 )
@@ -47,15 +48,25 @@ def _send(
     record_type: RecordType,
     batch: Sequence[PlannedWrite],
 ) -> None:
+    """Send one batch; where an answer names a field at fault, set it aside and send the rest of that record again."""
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
     mark_sent(warehouse, batch)
-    results = client.write(table, columns, [RecordWrite(w.dynamics_id, w.body, w.etag) for w in batch])
-    with warehouse.transaction() as connection:
-        note_receipts(
-            connection, [(write, write.person_id, result.error) for write, result in zip(batch, results, strict=True)]
-        )
-        land_dynamics(connection, fields, table, _rows(columns, results), [])
+    pending = list(batch)
+    while pending:
+        results = client.write(table, columns, [RecordWrite(w.dynamics_id, w.body, w.etag) for w in pending])
+        answered, smaller = [], []
+        with warehouse.transaction() as connection:
+            for write, result in zip(pending, results, strict=True):
+                rest = write.without(result.error.field) if result.error and result.error.field else None
+                if rest is None or result.error is None:
+                    answered.append((write, write.person_id, result.error))
+                else:
+                    note_refused_field(connection, write, "dynamics", result.error)
+                    smaller.append(rest)
+            note_receipts(connection, answered)
+            land_dynamics(connection, fields, table, _rows(columns, results), [])
+        pending = smaller
 
 
 def _rows(columns: Sequence[Column], results: Sequence[WriteResult]) -> pa.Table:

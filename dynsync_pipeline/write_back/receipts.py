@@ -5,19 +5,20 @@ A receipt is an observation. Mirror, link, base and ledger of a record move on i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, PlanStale, RateLimited, ServerFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
-from dynsync_pipeline.warehouse.mirrors import take_in_dynamics, take_in_people
+from dynsync_pipeline.warehouse.mirrors import take_in_companies, take_in_dynamics, take_in_people
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,38 @@ class PlannedWrite:
     record_type: str
     dynamics_id: str
     person_id: int | None
+    company_key: str | None
     etag: str | None
     body: str
+
+    def without(self, name: str, keys: Collection[str] = ()) -> PlannedWrite | None:
+        """The same write less one member of its body, or None where that is a key, or nothing but keys would be left."""
+        members = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        if name in keys or name not in members or not members.keys() - {name, *keys}:
+            return None
+        del members[name]
+        return replace(self, body=msgspec.json.encode(members).decode())
 
 
 @dataclass(frozen=True)
 class Written:
-    """Counts of one write-back step."""
+    """Counts of one write-back step; `n_changed_meanwhile` records were edited after they were read (412)."""
 
+    n_companies: int = 0
     n_created: int = 0
     n_updated: int = 0
     n_refused: int = 0
+    n_changed_meanwhile: int = 0
+
+    def plus(self, later: Written) -> Written:
+        """The sums of two rounds; what met an edit counts as of the later one."""
+        return Written(
+            self.n_companies + later.n_companies,
+            self.n_created + later.n_created,
+            self.n_updated + later.n_updated,
+            self.n_refused + later.n_refused,
+            later.n_changed_meanwhile,
+        )
 
 
 def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str) -> list[PlannedWrite]:
@@ -54,7 +76,7 @@ def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str
                 next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
             )
         rows = connection.execute(
-            "select operation_id, record_type, dynamics_id, person_id, etag, body from reconcile.operations "
+            "select operation_id, record_type, dynamics_id, person_id, company_key, etag, body from reconcile.operations "
             "where system = ? and action = ? and sent_at is null order by operation_id",
             [system, action],
         ).fetchall()
@@ -114,22 +136,44 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
     return receipt
 
 
+def note_refused_field(
+    connection: duckdb.DuckDBPyConnection, write: PlannedWrite, system: str, error: ApiError
+) -> None:
+    """Store that a field of this operation was refused and is set aside, while the rest is sent again (R116)."""
+    connection.execute(
+        "insert into reconcile.refused_fields select ?, coalesce((select field from reconcile.fields "
+        "where ? = 'dynamics' and record_type = ? and dynamics_column = ?), ?), ?, ?",
+        [write.operation_id, system, write.record_type, error.field, error.field, error.code, str(error)],
+    )
+
+
 def settle_receipts(warehouse: Warehouse, system: str) -> Written:
-    """Settle all receipts that are not yet; returns the counts of this cycle's receipts from `system`."""
+    """Settle all receipts that are not yet; returns the counts of those from `system`."""
     with warehouse.transaction() as connection:
-        counts = connection.execute(
-            "select count(*) filter (where action = 'create' and outcome = 'applied'), "
-            "count(*) filter (where action = 'update' and outcome = 'applied'), "
-            "count(*) filter (where outcome = 'refused') "
-            "from reconcile.receipts join reconcile.operations using (operation_id) where not is_settled and system = ?",
-            [system],
-        ).fetchall()[0]
+        if not scalar(connection, "select count(*) from reconcile.receipts where not is_settled"):
+            return Written()
+        counts = connection.execute(_COUNTS, [system]).fetchall()[0]
         for record_type in PERSON_TYPES:
             take_in_dynamics(connection, record_type)
-        take_in_people(connection)
+        take_in_companies(connection, is_receipt=True)
+        take_in_people(connection, is_receipt=True)
         connection.execute(_sql("settle"))
         move_base(connection)
     return Written(*counts)
+
+
+_COUNTS = """
+select
+    count(*) filter (where action = 'company' and outcome = 'applied'),
+    count(*) filter (where action = 'create' and outcome = 'applied'),
+    count(*) filter (where action = 'update' and outcome = 'applied'),
+    count(*) filter (where outcome = 'refused') + count(x.operation_id),
+    count(*) filter (where code = '0x80060882')
+from reconcile.receipts
+join reconcile.operations using (operation_id)
+left join (select distinct operation_id from reconcile.refused_fields) x using (operation_id)
+where not is_settled and system = ?
+"""
 
 
 def recognise_own_writes(warehouse: Warehouse) -> int:

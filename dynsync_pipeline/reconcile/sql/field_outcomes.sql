@@ -16,7 +16,12 @@ with settled as (
             and w.marketo_value is not distinct from f.marketo_value,
             false
         ) as is_waiting,  -- refused before, and nobody has edited it since (R116)
-        coalesce(w.attempts, 0) as attempts
+        case
+            when w.dynamics_value is not distinct from f.dynamics_value
+                and w.marketo_value is not distinct from f.marketo_value then coalesce(w.attempts, 0)
+            else 0
+        end as attempts,
+        coalesce(starts_with(s.reason, 'kept differently'), false) as is_kept_differently
     from differing_fields f
     cross join this_cycle
     left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
@@ -42,6 +47,7 @@ decided as (
         case
             when dynamics_value is not distinct from marketo_value then 'agree'                                    -- R38
             when is_waiting then 'wait'                                                                            -- R116
+            when is_kept_differently and not is_dynamics_update and not is_marketo_update then 'stand'
             when direction = 'to_marketo' and has_base and is_record_updated_in_dynamics then 'take_dynamics'      -- R43
             when direction = 'to_marketo' and not has_base and not is_dynamics_blank then 'take_dynamics'          -- R43
             when direction = 'to_marketo' then 'stand'

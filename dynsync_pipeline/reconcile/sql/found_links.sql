@@ -40,4 +40,4 @@ insert into state.unpublished
 select 'people', null, person_id from found_links;
 
 insert into inbox.touched
-select null, null, person_id from found_links;
+select null, null, person_id, false from found_links;

@@ -11,10 +11,37 @@ records as (
     from mirror.dynamics_contacts where not is_deleted
     union all
     select 'lead', leadid, createdon from mirror.dynamics_leads where not is_deleted
+),
+-- Records whose person was deleted in Marketo and that nobody has edited since (R81). A field that joined the map
+-- after the deletion, or left it, is no edit.
+at_rest as (
+    select t.record_type, t.dynamics_id
+    from state.tombstones t
+    where t.side = 'marketo'
+      and (t.record_type, t.dynamics_id) not in (
+          select (record_type, dynamics_id)
+          from (
+              select record_type, dynamics_id, field, value, 'then' as seen from state.tombstone_values
+              union all
+              select record_type, dynamics_id, field, value, 'now'
+              from (
+                  unpivot (
+                      from state.dynamics_records
+                      where (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+                        and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones)
+                  ) on columns(* exclude (record_type, dynamics_id)) into name field value value
+              )
+          )
+          where (record_type, field) in (select (record_type, field) from reconcile.fields)
+            and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+          group by record_type, dynamics_id, field
+          having max(value) filter (where seen = 'then') is distinct from max(value) filter (where seen = 'now')
+      )
 )
 select records.record_type, records.dynamics_id, records.createdon, coalesce(u.attempts, 0) as attempts
 from candidates
 join records using (record_type, dynamics_id)
 left join state.unsettled u
     on u.record_type = records.record_type and u.dynamics_id = records.dynamics_id and u.person_id is null
-where (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from state.links);
+where (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
+  and (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from at_rest);

@@ -9,10 +9,22 @@ from state.base_missing m
 join compared_links using (person_id)
 anti join differing_fields d on d.person_id = m.person_id and d.field = m.field;
 
+-- A standing difference ends where nothing differs any more, or a new one takes its place; where a write is planned, it
+-- stays until the receipt, because a cut in between must not turn one edit into a collision.
 delete from state.standing_differences s
-using field_outcomes o
-where o.person_id = s.person_id and o.field = s.field
-  and (s.dynamics_value is distinct from o.dynamics_value or s.marketo_value is distinct from o.marketo_value);
+using compared_links c
+where c.person_id = s.person_id
+  and (
+      (s.person_id, s.field) not in (select (person_id, field) from differing_fields)
+      or (s.person_id, s.field) in (select (person_id, field) from field_outcomes where outcome = 'agree')
+      or (s.person_id, s.field) in (
+          select (o.person_id, o.field)
+          from field_outcomes o
+          join state.standing_differences t on t.person_id = o.person_id and t.field = o.field
+          where o.outcome = 'stand'
+            and (t.dynamics_value is distinct from o.dynamics_value or t.marketo_value is distinct from o.marketo_value)
+      )
+  );
 
 insert into state.standing_differences
 select person_id, field, dynamics_value, marketo_value, rule, planned_at
@@ -39,9 +51,27 @@ where outcome = 'refuse'
 create or replace temp table waiting as
 select u.* from state.unsettled u join field_outcomes o on o.person_id = u.person_id and o.field = u.field and o.outcome = 'wait';
 
-delete from state.unsettled where person_id in (select person_id from compared_links);
+create or replace temp table waiting_accounts as
+select dynamics_id, attempts from state.unsettled
+where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
+
+delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
+delete from state.unsettled
+where person_id in (select person_id from compared_links)
+   or person_id in (select person_id from planned_writes where action = 'update');
 delete from state.unsettled u using new_people n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
+-- A record that got a link on its own, or is gone, waits for nobody.
+delete from state.unsettled
+where person_id is null and (record_type, dynamics_id) in (
+    select (record_type, dynamics_id) from state.links
+    union all
+    select ('contact', contactid) from mirror.dynamics_contacts where is_deleted
+    union all
+    select ('lead', leadid) from mirror.dynamics_leads where is_deleted
+    union all
+    select ('account', accountid) from mirror.dynamics_accounts where is_deleted
+);
 
 insert into state.unsettled
 select * from waiting
@@ -55,6 +85,26 @@ select
 from field_outcomes, this_cycle
 where outcome not in ('agree', 'stand', 'wait')
 union all
-select record_type, dynamics_id, null, null, null, null, 'planned', attempts, planned_at, planned_at from new_people, this_cycle;
+select record_type, dynamics_id, null, null, null, null, 'planned', attempts, planned_at, planned_at from new_people, this_cycle
+union all
+-- The sync's own fields on a person, and whole accounts.
+select w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', 0, planned_at, planned_at
+from planned_writes w, key_names, this_cycle
+where w.action = 'update' and w.field in (key_names.company, key_names.is_deleted)
+union all
+select 'account', c.dynamics_id, null, null, null, null, 'planned', coalesce(p.attempts, 0), planned_at, planned_at
+from company_writes c
+left join waiting_accounts p using (dynamics_id), this_cycle
+where c.record_type = 'account';
+
+-- An error whose difference went away without a write, because somebody took the edit back, is over.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved'
+  and e.person_id in (select person_id from compared_links)
+  and not exists (
+      from state.unsettled u
+      where u.person_id = e.person_id and u.field is not distinct from coalesce(e.field, u.field)
+  );
 
 delete from inbox.touched;

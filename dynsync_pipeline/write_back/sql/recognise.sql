@@ -28,6 +28,8 @@ updates as (
     join reconcile.planned_changes c using (operation_id)
     left join held h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
     where u.action = 'update'
+      and c.field in (select field from reconcile.fields)
+      and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
     group by u.operation_id, u.person_id
     having bool_and(h.value is not distinct from c.base_after)
 ),
@@ -39,6 +41,23 @@ creates as (
         or (u.record_type = 'lead' and m.dynamics_lead_id = u.dynamics_id)
     where u.action = 'create'
     group by u.operation_id
+),
+-- A company write repeats without harm, so one whose values all stand is taken as ours, and else it is planned anew.
+companies as (
+    select u.operation_id, u.person_id
+    from uncertain u
+    join mirror.marketo_companies k on k.external_company_id = u.company_key
+    left join reconcile.planned_account_changes a using (operation_id)
+    left join (
+        unpivot (from state.company_values where external_company_id in (select company_key from uncertain))
+        on columns(* exclude (external_company_id)) into name field value value
+    ) v on v.external_company_id = u.company_key and v.field = a.field
+    left join reconcile.planned_changes c on c.operation_id = u.operation_id
+    left join held h on h.system = 'marketo' and h.person_id = u.person_id and h.field = c.field
+    where u.action = 'company'
+    group by u.operation_id, u.person_id
+    having bool_and(a.field is null or v.value is not distinct from a.new_value)
+       and bool_and(c.field is null or u.person_id is null or h.value is not distinct from c.base_after)
 )
 select operation_id, 'applied', null, null, null, person_id, now() at time zone 'UTC', null, false
-from (select * from updates union all select * from creates);
+from (select * from updates union all select * from creates union all select * from companies);

@@ -1,0 +1,226 @@
+"""One person or record: why every value is what it is. Selects over the snapshot; shown by `cli/explain.py`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import duckdb
+
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.publish.reading import Row, select
+from dynsync_pipeline.warehouse.columns import quoted
+
+GUID = re.compile(r"\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?")
+EMAIL = "email"  # Marketo's own name of the field
+Values = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom an explanation is about: a person, a Dynamics record, or both where they are linked."""
+
+    person_id_marketo: int | None
+    record_type: str | None
+    record_id_dynamics: str | None
+    is_linked: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything `dynsync explain` tells; values are text, options as labels, times UTC without zone.
+
+    person: `linked_at`, `account_id_dynamics`, `is_in_marketo`, `is_in_dynamics`, `is_deleted_in_dynamics`.
+    waiting: the unsettled row of a record that could not be created in Marketo yet, or None.
+    fields: one row per synced field with `field`, `dynamics_column`, `direction`, `base`, `dynamics`, `marketo`, `state`
+    (`agree`, `unsettled`, `standing difference`, `no base`, `not compared yet`, `not linked`), `reason`, `next_look_at`,
+    and `last_rule`, the rule of the last write.
+    history: changes, collisions and errors of the person and the record, oldest first.
+    """
+
+    subject: Subject
+    person: Row
+    waiting: Row | None
+    fields: list[Row]
+    history: list[Row]
+
+
+def find_subjects(connection: duckdb.DuckDBPyConnection, key: str) -> list[Subject]:
+    """Everybody whom `key` names: a Marketo person id, a Dynamics id, or an e-mail address in any case.
+
+    Empty when nobody bears it. Raises: ValueError when it is none of the three.
+    """
+    key = key.strip()
+    if key.isascii() and key.isdecimal() and len(key) < 19:
+        found = select(connection, f"{_SUBJECTS} where person_id_marketo = ?", [int(key)])
+    elif guid := GUID.fullmatch(key):
+        found = select(connection, f"{_SUBJECTS} where record_id_dynamics = ?", [guid[1].lower()])
+    elif "@" in key:
+        found = _by_email(connection, key.lower())
+    else:
+        raise ValueError("neither a Marketo person id, nor a Dynamics id, nor an e-mail address")
+    return [Subject(**row) for row in found]
+
+
+def is_account(connection: duckdb.DuckDBPyConnection, key: str) -> bool:
+    """Whether `key` is the Dynamics id of an account."""
+    guid = GUID.fullmatch(key.strip())
+    return guid is not None and bool(select(connection, "from accounts where accountid = ?", [guid[1].lower()]))
+
+
+_SUBJECTS = """
+from (
+    select
+        person_id_marketo,
+        coalesce(l.record_type, case when contact_id_dynamics is not null then 'contact'
+                                     when lead_id_dynamics is not null then 'lead' end) as record_type,
+        coalesce(l.record_id_dynamics, contact_id_dynamics, lead_id_dynamics) as record_id_dynamics,
+        l.person_id_marketo is not null as is_linked
+    from people full join links l using (person_id_marketo)
+    union all
+    select null, 'contact', contactid, false from contacts
+    where contactid not in (select record_id_dynamics from links where record_type = 'contact')
+      and contactid not in (select contact_id_dynamics from people where contact_id_dynamics is not null)
+    union all
+    select null, 'lead', leadid, false from leads
+    where leadid not in (select record_id_dynamics from links where record_type = 'lead')
+      and leadid not in (select lead_id_dynamics from people where lead_id_dynamics is not null)
+)
+"""
+
+
+def _by_email(connection: duckdb.DuckDBPyConnection, email: str) -> list[Row]:
+    columns = {
+        row["record_type"]: row["dynamics_column"]
+        for row in select(connection, "from field_map where field = ? and record_type <> 'account'", [EMAIL])
+    }
+    if not columns:
+        return []
+    ids = " union all ".join(
+        f"select {TABLES[RecordType(record_type)].id_column} from {TABLES[RecordType(record_type)].entity_set} "
+        f"where lower({quoted(column)}) = $1"
+        for record_type, column in columns.items()
+    )
+    return select(
+        connection,
+        f"{_SUBJECTS} where person_id_marketo in (select person_id_marketo from people where lower({quoted(EMAIL)}) = $1) "
+        f"or record_id_dynamics in ({ids}) order by person_id_marketo nulls last, record_id_dynamics",
+        [email],
+    )
+
+
+def explain(connection: duckdb.DuckDBPyConnection, subject: Subject) -> Explanation:
+    """All there is to know about `subject`."""
+    person_id, record_id = subject.person_id_marketo, subject.record_id_dynamics
+    person = _values(connection, "people", "person_id_marketo", person_id)
+    record: Values = {}
+    if subject.record_type is not None:
+        table = TABLES[RecordType(subject.record_type)]
+        record = _values(connection, table.entity_set, table.id_column, record_id)
+    linked = select(connection, "select linked_at from links where person_id_marketo = ?", [person_id])
+    waiting = select(
+        connection, "from unsettled where record_id_dynamics = ? and person_id_marketo is null", [record_id]
+    )
+    return Explanation(
+        subject=subject,
+        person={
+            "linked_at": linked[0]["linked_at"] if linked else None,
+            "account_id_dynamics": person.get("account_id_dynamics"),
+            "is_in_marketo": bool(person),
+            "is_in_dynamics": bool(record) and record["is_deleted"] != "true",
+            "is_deleted_in_dynamics": bool(record) and record["is_deleted"] == "true",
+        },
+        waiting=waiting[0] if waiting else None,
+        fields=_fields(connection, subject, record, person),
+        history=select(connection, _HISTORY, [person_id, record_id]),
+    )
+
+
+def _values(connection: duckdb.DuckDBPyConnection, table: str, key: str, value: object) -> Values:
+    """One row as text, by column name; empty when there is none."""
+    found = select(connection, f"select columns(*)::varchar from {table} where {key} = ?", [value])
+    return found[0] if found else {}
+
+
+def _fields(connection: duckdb.DuckDBPyConnection, subject: Subject, record: Values, person: Values) -> list[Row]:
+    person_id = subject.person_id_marketo
+    base = _values(connection, "base", "person_id_marketo", person_id)
+    by_field = "select field, * from {} where person_id_marketo = ?"
+    unsettled = {row["field"]: row for row in select(connection, by_field.format("unsettled"), [person_id])}
+    standing = {row["field"]: row for row in select(connection, by_field.format("standing_differences"), [person_id])}
+    without_base = {row["field"] for row in select(connection, _WITHOUT_BASE, [person_id])}
+    rules = {row["field"]: row["rule"] for row in select(connection, _LAST_RULES, [person_id])}
+    rows = []
+    for field in select(connection, "from field_map where record_type = ? order by field", [subject.record_type]):
+        name, kind = field["field"], field["type"]
+        labels = _labels(connection, field) if kind == "choice" else {}
+        row: Row = {key: field[key] for key in ("field", "dynamics_column", "direction")}
+        row["base"] = _text(base.get(name), kind, labels) if base and name not in without_base else None
+        row["dynamics"] = _text(record.get(field["dynamics_column"]), kind, labels) if record else None
+        row["marketo"] = _text(person.get(name), kind, labels) if person else None
+        row |= {"reason": None, "next_look_at": None, "last_rule": rules.get(name)}
+        accepted = standing.get(name)
+        if not subject.is_linked:
+            row["state"] = "not linked"
+        elif name in unsettled:
+            row["state"] = "unsettled"
+            row |= {key: unsettled[name][key] for key in ("reason", "next_look_at")}
+        elif name in without_base:
+            row["state"] = "no base"
+        elif accepted and [_text(accepted[f"{side}_value"], kind, labels) for side in ("dynamics", "marketo")] == [
+            row["dynamics"],
+            row["marketo"],
+        ]:
+            row |= {"state": "standing difference", "reason": accepted["reason"]}
+        elif row["base"] == row["dynamics"] == row["marketo"]:
+            row["state"] = "agree"
+        else:
+            row["state"] = "not compared yet"  # the snapshot is older than the comparison, after a cycle that failed
+        rows.append(row)
+    return rows
+
+
+_WITHOUT_BASE = "select unnest(fields_without_base) as field from base where person_id_marketo = ?"
+_LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where person_id_marketo = ? group by field"
+
+
+def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]:
+    found = select(
+        connection,
+        "select option_value, label from options where record_type = ? and dynamics_column = ?",
+        [field["record_type"], field["dynamics_column"]],
+    )
+    return {row["option_value"]: row["label"] for row in found}
+
+
+def _text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
+    """The canonical text (R45) of a value that the snapshot holds typed; options as labels, a blank boolean as false."""
+    if kind == "boolean":
+        return value or "false"
+    if value is None:
+        return None
+    if kind == "decimal" and "." in value:
+        return value.rstrip("0").rstrip(".")
+    if kind == "datetime":
+        return value.removesuffix("Z").replace(" ", "T") + "Z"
+    if kind == "choice":
+        return labels.get(value, value.removeprefix("?"))
+    return value
+
+
+_HISTORY = """
+from (
+    select
+        changed_at as happened_at, cycle_id, 'change' as what, direction, field, old_value, new_value, null as winner, rule as reason
+    from changes where person_id_marketo = $1 or record_id_dynamics = $2
+    union all
+    select settled_at, cycle_id, 'collision', null, field, dynamics_value, marketo_value, winner, rule
+    from collisions where person_id_marketo = $1 or record_id_dynamics = $2
+    union all
+    select
+        last_seen_at, cycle_id, 'error', direction, field, null, null, null,
+        concat(operation, ' refused, ', state, ', tried ', attempts, 'x. ', code, ': ', message)
+    from sync_errors where person_id_marketo = $1 or record_id_dynamics = $2
+)
+order by happened_at, what, direction, reason, field
+"""

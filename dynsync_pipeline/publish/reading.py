@@ -1,0 +1,46 @@
+"""Reading the snapshot as anyone may, at any moment. Not here: what is asked of it (`status.py`, `errors.py`, `explain.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dynsync_pipeline.errors import StorageFailed
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to the snapshot, which stays whole while cycles go on.
+
+    Raises: StorageFailed when there is none yet, when it cannot be opened, or when another version made it.
+    """
+    if not path.exists():
+        raise StorageFailed(
+            f"There is no snapshot at {path} yet.",
+            next_step="Run `dynsync sync` (DYNSYNC_DATA_DIR names the folder), or `dynsync demo` to see one made.",
+        )
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            yield connection
+    except duckdb.IOException:
+        raise StorageFailed(
+            f"{path} cannot be opened: another program has it open for writing, or left {path.name}.wal beside it.",
+            next_step="Close that program; the next cycle swaps in a new snapshot and removes what it left.",
+        ) from None
+    except (duckdb.CatalogException, duckdb.BinderException):
+        raise StorageFailed(
+            f"{path} was made by another version of DynSync.", next_step="Run `dynsync sync`, which makes it anew."
+        ) from None
+
+
+def select(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> list[Row]:
+    """The rows that `query` selects, by column name."""
+    found = connection.execute(query, list(values))
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

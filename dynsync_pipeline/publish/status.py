@@ -1,0 +1,158 @@
+"""How the sync is doing (R118, R119): selects over the snapshot. Not here: how it is shown (`cli/status.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+
+from dynsync_pipeline.publish.reading import Row, select
+
+# What a system keeps, counted from the last read: Dataverse its change tracking (organization.expirechangetrackingindays,
+# 7 unless changed), Marketo its change feed and its list of deleted people. A reader away for longer must read everything.
+CURSOR_LIVES = (
+    ("Dynamics accounts", "dynamics_accounts", 7),
+    ("Dynamics contacts", "dynamics_contacts", 7),
+    ("Dynamics leads", "dynamics_leads", 7),
+    ("Marketo changes", "marketo_people", 90),
+    ("Marketo deletions", "marketo_people", 14),
+)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything `dynsync status` tells; rows are by column name, times UTC without zone.
+
+    backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`, `oldest_insert_at`,
+    `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an update is a linked
+    record or person with an edit on its own side that is not settled.
+    last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
+    """
+
+    backlog: list[Row]
+    hour_at: datetime
+    last_hour: list[Row]
+    last_cycle: Row | None
+    last_success: Row | None
+    calls: dict[str, int]
+    cursors: list[Row]
+    open_errors: dict[str, int]
+    parked_fields: list[Row]
+
+
+def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
+    """The status at `at`, UTC without zone."""
+    hour_at = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    return Status(
+        backlog=select(connection, _BACKLOG),
+        hour_at=hour_at,
+        last_hour=select(connection, _LAST_HOUR, [hour_at, hour_at + timedelta(hours=1)]),
+        last_cycle=_cycle(connection, "ended_at is not null"),
+        last_success=_cycle(connection, "status = 'succeeded'"),
+        calls=_calls(connection, at),
+        cursors=_cursors(connection, at),
+        open_errors={
+            row["state"]: row["n"]
+            for row in select(
+                connection,
+                "select state, count(*) as n from sync_errors where state <> 'resolved' group by state order by state",
+            )
+        },
+        parked_fields=select(connection, "from parked_fields order by record_type, field"),
+    )
+
+
+_BACKLOG = """
+with agreed as (
+    select person_id_marketo, field, value
+    from (
+        unpivot (
+            select * exclude (fields_without_base) from base
+            where person_id_marketo in (select person_id_marketo from unsettled)
+        ) on columns(* exclude (person_id_marketo)) into name field value value
+    )
+),
+sides as (
+    select
+        u.*,
+        list_contains(b.fields_without_base, u.field) as has_no_base,
+        -- null and false are one value for booleans, as Marketo reads a null back as false
+        case when f.type = 'boolean' then coalesce(a.value, 'false') else a.value end as agreed
+    from unsettled u
+    left join field_map f on f.record_type = u.record_type and f.field = u.field
+    left join base b on b.person_id_marketo = u.person_id_marketo
+    left join agreed a on a.person_id_marketo = u.person_id_marketo and a.field = u.field
+),
+counted as (
+    select record_type as object, 'insert' as kind, record_id_dynamics as key, since
+    from sides where person_id_marketo is null and record_type <> 'account'
+    union all
+    select record_type, 'update', record_id_dynamics, since
+    from sides
+    where record_type = 'account'  -- a company is written by its key, new or not
+       or (person_id_marketo is not null and (has_no_base or dynamics_value is distinct from agreed))
+    union all
+    select 'person', 'update', person_id_marketo::varchar, since
+    from sides where person_id_marketo is not null and (has_no_base or marketo_value is distinct from agreed)
+)
+select
+    o.object,
+    count(distinct key) filter (where kind = 'insert') as n_inserts,
+    min(since) filter (where kind = 'insert') as oldest_insert_at,
+    count(distinct key) filter (where kind = 'update') as n_updates,
+    min(since) filter (where kind = 'update') as oldest_update_at
+from (values (1, 'account'), (2, 'contact'), (3, 'lead'), (4, 'person')) as o(place, object)
+left join counted using (object)
+group by o.place, o.object
+order by o.place
+"""
+
+_LAST_HOUR = """
+with synced as (
+    select record_type, direction, count(distinct record_id_dynamics) as n
+    from changes where changed_at >= $1 and changed_at < $2 group by all
+)
+select
+    o.object,
+    coalesce(max(n) filter (where direction = 'to_marketo'), 0) as n_to_marketo,
+    coalesce(max(n) filter (where direction = 'to_dynamics'), 0) as n_to_dynamics
+from (values (1, 'contact'), (2, 'lead')) as o(place, object)
+left join synced on synced.record_type = o.object
+group by o.place, o.object
+order by o.place
+"""
+
+
+def _cycle(connection: duckdb.DuckDBPyConnection, chosen: str) -> Row | None:
+    found = select(
+        connection,
+        "select cycle_id, started_at, ended_at, status, message, extract(epoch from ended_at - started_at) as duration_s "
+        f"from cycles where {chosen} order by cycle_id desc limit 1",
+    )
+    return found[0] if found else None
+
+
+def _calls(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
+    row = select(
+        connection,
+        "select coalesce(sum(n_calls_dynamics), 0)::bigint as dynamics, coalesce(sum(n_calls_marketo), 0)::bigint as marketo "
+        "from cycles where started_at > ?",
+        [at - timedelta(hours=24)],
+    )[0]
+    return {system: int(n_calls) for system, n_calls in row.items()}
+
+
+def _cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
+    moved = {row["stream"]: row for row in select(connection, "from cursors")}
+    return [
+        {
+            "what": what,
+            "last_read_at": moved[stream]["moved_at"],
+            "dies_at": (dies_at := moved[stream]["moved_at"] + timedelta(days=days)),
+            "days_left": round((dies_at - at) / timedelta(days=1), 1),
+            "is_loaded": moved[stream]["is_loaded"],
+        }
+        for what, stream, days in CURSOR_LIVES
+        if stream in moved
+    ]

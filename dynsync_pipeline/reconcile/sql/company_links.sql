@@ -1,0 +1,39 @@
+-- company_links. Grain: one row per person, linked or to be created, with the company record it must stand behind:
+-- a contact behind its account's (R22, R59), a lead behind one of its own (R131). A contact whose parent was cleared, or
+-- is no account, gets an empty company of its own once it has had another (R23, R60); before that it needs none.
+create or replace temp table company_links as
+with people as (
+    select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
+    from state.links l
+    join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
+    where l.person_id in (select person_id from inbox.touched)
+       or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
+       or l.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at)
+    union all
+    select null, record_type, dynamics_id, null, null from new_people
+),
+lead_texts as (
+    select distinct dynamics_id
+    from (
+        unpivot (from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people))
+        on columns(* exclude (record_type, dynamics_id)) into name field value value
+    )
+    where field in (select field from reconcile.fields where record_type = 'lead' and is_on_company)
+)
+select
+    p.person_id, p.record_type, p.dynamics_id, p.held_key, p.is_deleted_in_dynamics,
+    case
+        when p.record_type = 'lead' and (t.dynamics_id is not null or k.external_company_id is not null)
+            then 'lead:' || p.dynamics_id
+        when p.record_type = 'lead' then p.held_key
+        when a.accountid is not null then a.accountid
+        when p.held_key is not null then 'contact:' || p.dynamics_id
+    end as wanted_key
+from people p
+left join lead_texts t on p.record_type = 'lead' and t.dynamics_id = p.dynamics_id
+left join mirror.marketo_companies k on p.record_type = 'lead' and k.external_company_id = 'lead:' || p.dynamics_id
+left join mirror.dynamics_contacts c on p.record_type = 'contact' and c.contactid = p.dynamics_id
+left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
+    -- An account that is gone keeps its company, but nobody joins a company that was never made (R61).
+    and ((not a.is_deleted and coalesce(a.statecode, '0') = '0')
+         or a.accountid in (select external_company_id from mirror.marketo_companies));

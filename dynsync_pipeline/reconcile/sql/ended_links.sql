@@ -1,0 +1,42 @@
+-- ended_links. Grain: one row per link whose record is gone on one side: it becomes a tombstone.
+-- Gone in Dynamics: the person stays and is flagged (R79). Gone in Marketo: Dynamics is untouched, and the record's values
+-- of now are kept, so that only a later edit brings a person back (R80, R81).
+create or replace temp table ended_links as
+with gone as (
+    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where is_deleted
+    union all
+    select 'lead', leadid from mirror.dynamics_leads where is_deleted
+)
+select l.person_id, l.record_type, l.dynamics_id, case when gone.dynamics_id is not null then 'dynamics' else 'marketo' end as side
+from state.links l
+left join gone using (record_type, dynamics_id)
+left join mirror.marketo_people m on m.person_id = l.person_id
+where (
+    l.person_id in (select person_id from inbox.touched)
+    or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
+)
+and (gone.dynamics_id is not null or m.is_deleted);
+
+insert into state.tombstones
+select person_id, record_type, dynamics_id, side, planned_at from ended_links, this_cycle;
+
+insert into state.tombstone_values
+select record_type, dynamics_id, field, value
+from (
+    unpivot (
+        from state.dynamics_records
+        where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended_links where side = 'marketo')
+    ) on columns(* exclude (record_type, dynamics_id)) into name field value value
+);
+
+delete from state.links using ended_links e where e.person_id = state.links.person_id;
+delete from state.base using ended_links e where e.person_id = state.base.person_id;
+delete from state.base_missing using ended_links e where e.person_id = state.base_missing.person_id;
+delete from state.standing_differences using ended_links e where e.person_id = state.standing_differences.person_id;
+delete from state.unsettled using ended_links e where e.person_id = state.unsettled.person_id;
+
+insert into inbox.touched
+select null, null, person_id, true from ended_links where side = 'dynamics';
+
+insert into state.unpublished
+select 'people', null, person_id from ended_links;
