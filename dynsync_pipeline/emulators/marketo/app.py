@@ -158,6 +158,8 @@ class _Server:
 
     async def answer(self, request: Request) -> Response:
         path = unquote(request.url.path)
+        if not self._store.behaviour.refuse_double_slash:
+            path = re.sub("/+", "/", path)  # refusing them is announced, without a date (§11)
         uri_bytes = len(request.scope.get("raw_path", b"")) + len(request.scope["query_string"])
         if uri_bytes > URI_LIMIT_BYTES:
             return PlainTextResponse("Request-URI Too Long", 414)
@@ -224,12 +226,9 @@ class _Server:
         finally:
             await run_in_threadpool(self._counter.record, api_user, code)
 
-    def _route(self, call: Call) -> tuple[Handler, dict[str, str]]:
+    @staticmethod
+    def _route(call: Call) -> tuple[Handler, dict[str, str]]:
         path = call.path
-        if "//" in path:
-            if self._store.behaviour.refuse_double_slash:
-                raise Refused("610", f"Requested resource '{path}' not found")
-            path = re.sub("/+", "/", path)
         if path != IMPORT and call.content_type == MULTIPART:
             raise Refused("612", "Invalid Content Type")
         known = False

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -19,6 +19,21 @@ from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.marketo.values import parse_moment, utc_text
 
 DELIMITERS = {"CSV": ",", "TSV": "\t", "SSV": ";"}
+
+
+class _LineFeeds:
+    """Ends rows with a line feed. Python's writer quotes a lone carriage return only when its row end holds one."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, row: str) -> int:
+        return self._out.write(row[:-2] + "\n")
+
+
+def line_writer(out: IO[str], delimiter: str) -> Any:
+    """A `csv.writer` whose rows end with a line feed and any reader gives back as they were."""
+    return csv.writer(_LineFeeds(out), delimiter=delimiter, lineterminator="\r\n")
 
 
 def export_path(store: Store, export_id: str) -> Path:
@@ -41,7 +56,7 @@ def write_file(store: Store, db: sqlite3.Connection, export_id: str) -> tuple[in
 
     path = export_path(store, export_id)
     with path.open("w", encoding="utf-8", newline="") as out:
-        lines = csv.writer(out, delimiter=DELIMITERS[request["format"]], lineterminator="\n")
+        lines = line_writer(out, DELIMITERS[request["format"]])
         lines.writerow(request["header"])
         lines.writerows(counted())
     with path.open("rb") as written:

@@ -36,11 +36,9 @@ class BulkWorker:
         try:
             while not self._stop.is_set():
                 exports_wait, imports_wait = self._step_exports(db), self._step_imports()
-                if exports_wait or imports_wait:
-                    self._stop.wait(min(1.0, 2.0 / self._store.time_scale))
-                else:
-                    self._store.jobs_waiting.wait()
-                    self._store.jobs_waiting.clear()
+                pause_s = min(1.0, 2.0 / self._store.time_scale) if exports_wait or imports_wait else None
+                self._store.jobs_waiting.wait(pause_s)
+                self._store.jobs_waiting.clear()
         finally:
             db.close()
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dynsync_pipeline.emulators.marketo.activities import Entry
 from dynsync_pipeline.emulators.marketo.activity_types import ADD_TO_LIST
+from dynsync_pipeline.emulators.marketo.bulk_files import line_writer
 from dynsync_pipeline.emulators.marketo.fields import Field
 from dynsync_pipeline.emulators.marketo.lead_sync import Matches, sync_one
 from dynsync_pipeline.emulators.marketo.people_writes import PeopleWrites, RecordRefused
@@ -145,7 +146,7 @@ def _import_row(
 
 def _file_of(header: list[str], rows: list[list[str]], delimiter: str) -> str:
     out = io.StringIO(newline="")
-    lines = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    lines = line_writer(out, delimiter)
     lines.writerow(header)
     lines.writerows(rows)
     return out.getvalue()

@@ -154,6 +154,7 @@ class Store:
         """Let this much time pass: tokens expire, activities age, export files go."""
         self._clock_ahead_s += ahead_s
         self.keep("clock_ahead_s", str(self._clock_ahead_s))
+        self.jobs_waiting.set()
 
     def kept(self, name: str) -> str:
         """A value kept in the file by name."""

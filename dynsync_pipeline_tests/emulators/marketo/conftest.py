@@ -133,6 +133,16 @@ class Marketo:
         """Use a control endpoint."""
         return self.answer("POST", f"/emulator/marketo/{name}", json=values)
 
+    def wait_for(self, condition: str) -> None:
+        """Wait until a query on the emulator's state says 1; the worker of bulk jobs has a thread of its own."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with self.store.lock:
+                if self.store.db.execute(condition).fetchone()[0] == 1:
+                    return
+            time.sleep(0.005)
+        raise AssertionError(condition)
+
     def export(self, kind: str, **request: object) -> tuple[dict[str, Any], str]:
         """A finished bulk extract: its last status and its file."""
         created = self.answer("POST", f"/bulk/v1/{kind}/export/create.json", json=request)

@@ -201,8 +201,8 @@ def test_a_feed_from_a_recent_moment_costs_the_same_over_a_long_log(marketo: Mar
     at = datetime(2025, 1, 1, tzinfo=UTC)
     with marketo.store.transaction() as db:
         log(db, (Entry(n, 12, at, None, None, {}) for n in range(150_000)))
-    started = time.perf_counter()
+    started = time.process_time()
     token = marketo.cursor(datetime.now(UTC).isoformat())
     marketo.create(email="a@example.com")
     assert len(marketo.feed("/leadchanges", token, fields="email")) == 1
-    assert time.perf_counter() - started < 0.15  # some 10 ms; walking a log of a million would take seconds
+    assert time.process_time() - started < 0.15  # some 10 ms; walking a log of a million would take seconds

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynsync_pipeline.emulators.marketo.import_rows import FileUnusable, parse_file
@@ -34,7 +34,7 @@ def finished(marketo: Marketo, answer: dict) -> dict:
 
 def file_of(marketo: Marketo, status: dict, name: str) -> list[list[str]]:
     text = marketo.http.get(f"/bulk/v1/leads/batch/{status['batchId']}/{name}.json").text
-    return list(csv.reader(io.StringIO(text)))
+    return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def people(marketo: Marketo, *emails: str, fields: str = "email,firstName,leadScore") -> list[dict]:
@@ -213,6 +213,7 @@ def test_the_parser_gives_back_what_a_csv_writer_wrote(rows: list[list[str]], de
 
 
 @settings(max_examples=25, deadline=None)
+@example([["\r"], ["a@example.com", "\r\n", '"']])
 @given(st.lists(st.lists(CELLS, max_size=3), max_size=4))
 def test_hostile_cells_never_break_the_server_and_every_row_is_accounted_for(
     shared: Marketo, rows: list[list[str]]
