@@ -1,4 +1,4 @@
-"""What failed (R120, R121): `sync_errors` of the snapshot, chosen by filters. Not here: how it is shown (`cli/errors.py`)."""
+"""What failed (R120, R121): `sync_errors` of the snapshot, by filters. Not here: how it is shown (`cli/errors.py`)."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ class Explanation:
 
     person: `linked_at`, `account_id_dynamics`, `is_in_marketo`, `is_in_dynamics`, `is_deleted_in_dynamics`.
     waiting: the unsettled row of a record that could not be created in Marketo yet, or None.
-    fields: one row per synced field with `field`, `dynamics_column`, `direction`, `base`, `dynamics`, `marketo`, `state`
-    (`agree`, `unsettled`, `standing difference`, `no base`, `not compared yet`, `not linked`), `reason`, `next_look_at`,
-    and `last_rule`, the rule of the last write.
+    fields: one row per synced field with `field`, `dynamics_column`, `direction`, `base`, `dynamics`, `marketo`,
+    `state` (`agree`, `unsettled`, `standing difference`, `no base`, `not compared yet`, `not linked`), `reason`,
+    `next_look_at`, and `last_rule`, the rule of the last write.
     history: changes, collisions and errors of the person and the record, oldest first.
     """
 
@@ -103,7 +103,8 @@ def _by_email(connection: duckdb.DuckDBPyConnection, email: str) -> list[Row]:
     )
     return select(
         connection,
-        f"{_SUBJECTS} where person_id_marketo in (select person_id_marketo from people where lower({quoted(EMAIL)}) = $1) "
+        f"{_SUBJECTS} where person_id_marketo in "
+        f"(select person_id_marketo from people where lower({quoted(EMAIL)}) = $1) "
         f"or record_id_dynamics in ({ids}) order by person_id_marketo nulls last, record_id_dynamics",
         [email],
     )
@@ -194,7 +195,7 @@ def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]
 
 
 def _text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
-    """The canonical text (R45) of a value that the snapshot holds typed; options as labels, a blank boolean as false."""
+    """The canonical text (R45) of a value of the snapshot; options as labels, a blank boolean as false."""
     if kind == "boolean":
         return value or "false"
     if value is None:
@@ -211,7 +212,8 @@ def _text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
 _HISTORY = """
 from (
     select
-        changed_at as happened_at, cycle_id, 'change' as what, direction, field, old_value, new_value, null as winner, rule as reason
+        changed_at as happened_at, cycle_id, 'change' as what, direction, field, old_value, new_value,
+        null as winner, rule as reason
     from changes where person_id_marketo = $1 or record_id_dynamics = $2
     union all
     select settled_at, cycle_id, 'collision', null, field, dynamics_value, marketo_value, winner, rule

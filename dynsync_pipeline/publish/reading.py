@@ -1,4 +1,4 @@
-"""Reading the snapshot as anyone may, at any moment. Not here: what is asked of it (`status.py`, `errors.py`, `explain.py`)."""
+"""Reading the snapshot as anyone may, at any moment. Not here: what is asked of it (`status`, `errors`, `explain`)."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import duckdb
 
 from dynsync_pipeline.publish.reading import Row, select
 
-# What a system keeps, counted from the last read: Dataverse its change tracking (organization.expirechangetrackingindays,
-# 7 unless changed), Marketo its change feed and its list of deleted people. A reader away for longer must read everything.
+# Days that a system keeps what a reader has not seen yet: Dataverse its change tracking
+# (organization.expirechangetrackingindays, 7 unless changed), Marketo its change feed and its list of deleted people.
 CURSOR_LIVES = (
     ("Dynamics accounts", "dynamics_accounts", 7),
     ("Dynamics contacts", "dynamics_contacts", 7),
@@ -24,8 +24,8 @@ CURSOR_LIVES = (
 class Status:
     """Everything `dynsync status` tells; rows are by column name, times UTC without zone.
 
-    backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`, `oldest_insert_at`,
-    `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an update is a linked
+    backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`,
+    `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an update is a linked
     record or person with an edit on its own side that is not settled.
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
@@ -127,7 +127,8 @@ order by o.place
 def _cycle(connection: duckdb.DuckDBPyConnection, chosen: str) -> Row | None:
     found = select(
         connection,
-        "select cycle_id, started_at, ended_at, status, message, extract(epoch from ended_at - started_at) as duration_s "
+        "select cycle_id, started_at, ended_at, status, message, "
+        "extract(epoch from ended_at - started_at) as duration_s "
         f"from cycles where {chosen} order by cycle_id desc limit 1",
     )
     return found[0] if found else None
@@ -136,7 +137,8 @@ def _cycle(connection: duckdb.DuckDBPyConnection, chosen: str) -> Row | None:
 def _calls(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
     row = select(
         connection,
-        "select coalesce(sum(n_calls_dynamics), 0)::bigint as dynamics, coalesce(sum(n_calls_marketo), 0)::bigint as marketo "
+        "select coalesce(sum(n_calls_dynamics), 0)::bigint as dynamics, "
+        "coalesce(sum(n_calls_marketo), 0)::bigint as marketo "
         "from cycles where started_at > ?",
         [at - timedelta(hours=24)],
     )[0]

@@ -1,0 +1,149 @@
+"""`dynsync errors`: browse, filter and export what failed (R120, R121). Only looks."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.table import Table
+
+from dynsync_pipeline.cli.looking import EXIT_CODES, cell, now, open_snapshot, print_json, rough, span
+from dynsync_pipeline.cli.output import app, errors_to, prints_to
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.publish.errors import ErrorFilter, read_errors
+from dynsync_pipeline.settings import load_settings
+
+MOST_SHOWN = 50
+COLUMNS = (
+    "error_id", "cycle_id", "happened_at", "last_seen_at", "object", "person_id_marketo", "record_id_dynamics", "field",
+    "operation", "direction", "code", "message", "attempts", "state",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
+
+
+class State(StrEnum):
+    """What becomes of an error."""
+
+    WAITING = "waiting"
+    QUARANTINED = "quarantined"
+    RESOLVED = "resolved"
+
+
+class Direction(StrEnum):
+    """Where the refused write went."""
+
+    TO_MARKETO = "to_marketo"
+    TO_DYNAMICS = "to_dynamics"
+
+
+class Object(StrEnum):
+    """What was to be written."""
+
+    ACCOUNT = "account"
+    CONTACT = "contact"
+    LEAD = "lead"
+
+
+@app.command(
+    help="Show what a system refused: the newest 50, or all of them as JSON or CSV. Works while a cycle runs.\n\n"
+    + EXIT_CODES
+)
+def errors(
+    state: Annotated[State | None, typer.Option(help="Only errors in this state.")] = None,
+    direction: Annotated[Direction | None, typer.Option(help="Only writes in this direction.")] = None,
+    object_: Annotated[Object | None, typer.Option("--object", help="Only this kind of record.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only this error code, such as 1003 or 0x80044331.")] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only errors with this text in code, field, message or Dynamics id."),
+    ] = None,
+    person: Annotated[int | None, typer.Option(metavar="ID", help="Only errors of this Marketo person.")] = None,
+    since: Annotated[
+        timedelta, typer.Option(parser=span, metavar="SPAN", help="Only errors last seen in this span: 12h, 5d.")
+    ] = "5d",  # type: ignore[assignment] # the parser reads it
+    of_all_times: Annotated[bool, typer.Option("--all", help="Errors of all times, whatever --since says.")] = False,
+    csv_file: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write a CSV for spreadsheets; - is the standard output."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the errors as JSON.")] = False,
+) -> None:
+    """Print the chosen errors. Raises: DynSyncError."""
+    settings = load_settings()
+    at = now()
+    wanted = ErrorFilter(
+        state=state,
+        direction=direction,
+        object=object_,
+        code=code,
+        search=search,
+        person_id=person,
+        seen_after=None if of_all_times else at - since,
+    )
+    with open_snapshot(settings) as connection:
+        found = read_errors(connection, wanted)
+    if csv_file is not None:
+        _export(found, csv_file)
+    elif as_json:
+        print_json(found)
+    elif not found:
+        limit = "" if of_all_times else f" in the last {rough(since)}; --all looks further back"
+        prints_to.print(f"No such errors{limit}.", highlight=False)
+    else:
+        prints_to.print(_table(found))
+        if len(found) > MOST_SHOWN:
+            prints_to.print(
+                f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False
+            )
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    """Several lines a row, so that ids stay whole and messages readable on 80 columns."""
+    table = Table(title=f"Sync errors: {len(found):,} (times are UTC)", title_justify="left", show_lines=True)
+    table.add_column("Error")
+    table.add_column("Record", min_width=36)  # a Dynamics id in one piece, to copy
+    table.add_column("What the system said", overflow="fold")
+    for row in found[:MOST_SHOWN]:
+        times = f"{row['attempts']} time" + ("s" if row["attempts"] != 1 else "")
+        person = f"person {row['person_id_marketo']}" if row["person_id_marketo"] else "no person yet"
+        error = (
+            f"{row['error_id']}\n{row['state']}\n{times}\n{row['last_seen_at']:%Y-%m-%d}\n{row['last_seen_at']:%H:%M}"
+        )
+        record = f"{row['operation']} {row['object']} {row['direction']}\n{person}\n{row['record_id_dynamics'] or ''}"
+        said = f"{row['code']}" + (f", field {row['field']}" if row["field"] else "") + f"\n{row['message']}"
+        table.add_row(cell(error), cell(record.strip()), cell(said))
+    return table
+
+
+def _export(found: list[dict[str, Any]], target: str) -> None:
+    if target == "-":
+        write_csv(found, sys.stdout)
+        return
+    path = Path(target)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_csv(found, file)
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be written: {error.strerror}.", next_step="Name another file, or - for the standard output."
+        ) from None
+    errors_to.print(f"{len(found):,} errors written to {path}.", highlight=False)
+
+
+def write_csv(found: Iterable[dict[str, Any]], file: TextIO) -> None:
+    """Write the errors with a header line; no cell can begin a formula, because an apostrophe stands before it."""
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in found:
+        writer.writerow([_harmless(row[name]) for name in COLUMNS])
+
+
+def _harmless(value: object) -> str:
+    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text

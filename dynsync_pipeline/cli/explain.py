@@ -1,0 +1,170 @@
+"""`dynsync explain KEY`: one person, and why every value is what it is. Only looks.
+
+Shows names and addresses, because whoever asks for one record wants to see it; nothing of it is logged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json
+from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.publish.explain import Explanation, Subject, explain, find_subjects, is_account
+from dynsync_pipeline.publish.reading import Row
+from dynsync_pipeline.settings import load_settings
+
+MOST_SHOWN = 40
+MOST_NAMED = 10
+ALIKE = 4  # so many values written at one moment for one reason are told together
+
+
+@app.command(
+    name="explain",
+    help="Show one person: link, every field on both sides and in the base, why they differ, what happened to them.\n\n"
+    "Works while a cycle runs. Exit codes: 0 shown, 1 nobody bears the key, or several do, or there is no snapshot "
+    "yet, 2 settings or key wrong.",
+)
+def explain_command(
+    key: Annotated[str, typer.Argument(help="Marketo person id, Dynamics id of a contact or lead, or e-mail address.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Print one explanation. Raises: DynSyncError."""
+    settings = load_settings()
+    with open_snapshot(settings) as connection:
+        try:
+            subjects = find_subjects(connection, key)
+        except ValueError as error:
+            raise typer.BadParameter(f"This is {error}.", param_hint="KEY") from None
+        if len(subjects) != 1:
+            errors_to.print(_not_one(subjects, is_account(connection, key)), highlight=False, markup=False)
+            raise typer.Exit(Exit.FAILED)
+        found = explain(connection, subjects[0])
+    if as_json:
+        print_json(asdict(found))
+    else:
+        _show(found)
+
+
+def _not_one(subjects: list[Subject], is_an_account: bool) -> str:
+    if is_an_account:
+        return (
+            "This is an account. Explain one of its people instead: "
+            "select person_id_marketo from people where account_id_dynamics = its id."
+        )
+    if not subjects:
+        return (
+            "Nobody in the snapshot bears this key. People arrive with the cycle after they were entered; "
+            "`dynsync status` tells when the last one ended."
+        )
+    keys = ", ".join(str(subject.person_id_marketo or subject.record_id_dynamics) for subject in subjects[:MOST_NAMED])
+    more = f" and {len(subjects) - MOST_NAMED:,} more" if len(subjects) > MOST_NAMED else ""
+    return f"{len(subjects):,} people or records bear this key: {keys}{more}. Run `dynsync explain` with one of these."
+
+
+def _show(found: Explanation) -> None:
+    for line in _link_lines(found):
+        prints_to.print(line)
+    shown = [row for row in found.fields if row["state"] not in ("agree", "not linked") or _has_value(row)]
+    if shown:
+        prints_to.print(_fields_table(shown))
+    if hidden := len(found.fields) - len(shown):
+        prints_to.print(f"{hidden} more fields are empty on both sides.", style="dim", highlight=False)
+    if found.history:
+        prints_to.print(_history_table(found.history[-MOST_SHOWN:]))
+    if (n_older := len(found.history) - MOST_SHOWN) > 0:
+        prints_to.print(f"{n_older:,} older entries are not shown: --json has all.", style="dim", highlight=False)
+
+
+def _link_lines(found: Explanation) -> list[Text]:
+    subject, person = found.subject, found.person
+    lines = []
+    if subject.person_id_marketo is None:
+        lines.append(f"Dynamics {subject.record_type} {subject.record_id_dynamics}, not in Marketo.")
+    elif subject.record_id_dynamics is None:
+        lines.append(f"Marketo person {subject.person_id_marketo}, in Marketo only: such people stay there (R19).")
+    elif subject.is_linked:
+        lines.append(f"Marketo person {subject.person_id_marketo} ↔ Dynamics {subject.record_type} ")
+        lines[0] += f"{subject.record_id_dynamics}, linked {moment(person['linked_at'])} UTC."
+    else:
+        lines.append(f"Marketo person {subject.person_id_marketo} bears the key of Dynamics {subject.record_type} ")
+        lines[0] += f"{subject.record_id_dynamics}, but is not linked to it."
+    if person["account_id_dynamics"]:
+        lines.append(f"Account {person['account_id_dynamics']}.")
+    if person["is_deleted_in_dynamics"]:
+        lines.append("The record was deleted in Dynamics; its values are those last seen (R79).")
+    if subject.person_id_marketo is not None and not person["is_in_marketo"]:
+        lines.append("The person was deleted in Marketo, or merged into another.")
+    if found.waiting:
+        row = found.waiting
+        lines.append(
+            f"Waits to be created in Marketo: {row['reason']}; tried in vain: {row['attempts']}; "
+            f"next look after {moment(row['next_look_at'])} UTC."
+        )
+    return [cell(line) for line in lines]
+
+
+def _has_value(row: Row) -> bool:
+    return any(row[side] not in (None, "false") for side in ("base", "dynamics", "marketo"))
+
+
+def _fields_table(rows: list[Row]) -> Table:
+    table = Table(title="\nFields (=: as in Dynamics, –: empty)", title_justify="left")
+    for name in ("Field", "Base", "Dynamics", "Marketo", "State", "Last write"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        state = row["state"]
+        if row["reason"]:
+            state += f": {row['reason']}"
+        if row["next_look_at"]:
+            state += f"; next look after {moment(row['next_look_at'])}"
+        table.add_row(
+            cell(row["field"]),
+            _side(row, "base"),
+            _side(row, "dynamics"),
+            _side(row, "marketo"),
+            cell(state, style="" if row["state"] in ("agree", "not linked") else "yellow"),
+            cell(row["last_rule"]),
+        )
+    return table
+
+
+def _side(row: Row, side: str) -> Text:
+    value = row[side]
+    if value is None:
+        return Text("–", "dim")
+    return Text("=", "dim") if side != "dynamics" and value == row["dynamics"] else cell(value)
+
+
+def _history_table(rows: list[Row]) -> Table:
+    table = Table(title="\nWhat happened, oldest first (times are UTC)", title_justify="left")
+    for name in ("When", "Cycle", "What", "Values", "Why"):
+        table.add_column(name, overflow="fold", min_width=10 if name == "When" else None)
+    for (at, cycle_id, what, direction, reason), alike in groupby(rows, key=_occasion):
+        group = list(alike)
+        first = (f"{at:%Y-%m-%d %H:%M:%S}", str(cycle_id))
+        if len(group) >= ALIKE:  # a new person: one line, not one per field
+            fields = ", ".join(row["field"] for row in group)
+            table.add_row(*first, cell(f"{len(group)} fields {direction}"), cell(fields), cell(reason))
+            continue
+        for row in group:
+            told = " ".join(filter(None, (what if what != "change" else "", row["field"], direction)))
+            table.add_row(*first, cell(told), cell(_values(row)), cell(reason))
+    return table
+
+
+def _occasion(row: Row) -> tuple[datetime, int, str, str | None, str]:
+    return row["happened_at"], row["cycle_id"], row["what"], row["direction"], row["reason"]
+
+
+def _values(row: Row) -> str:
+    old, new = (row[name] if row[name] is not None else "–" for name in ("old_value", "new_value"))
+    if row["what"] == "collision":
+        return f"Dynamics: {old}\nMarketo: {new}\nwinner: {row['winner']}"
+    return f"{old} → {new}" if row["what"] == "change" else ""

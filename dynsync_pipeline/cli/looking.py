@@ -1,0 +1,87 @@
+"""What the commands that only look share: opening the snapshot, spans of time, safe cells, JSON. Not here: a command."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import typer
+from rich.text import Text
+
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.publish.reading import reading_snapshot
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong."
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@contextmanager
+def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The snapshot, read-only, also while a cycle runs. Raises: StorageFailed, with what to do, when there is none."""
+    running = running_cycle(settings)
+    if running and not settings.snapshot_file.exists():
+        raise StorageFailed(
+            f"There is no snapshot at {settings.snapshot_file} yet: the first cycle has been running since "
+            f"{running.started_at:%H:%M:%S} UTC.",
+            next_step="It is there when that cycle ends.",
+        )
+    with reading_snapshot(settings.snapshot_file) as connection:
+        yield connection
+
+
+def running_cycle(settings: Settings) -> LastCycle | None:
+    """The cycle that runs now, if any."""
+    last = read_cycle_lock(settings.lock_file)
+    return last if last and last.is_running else None
+
+
+def now() -> datetime:
+    """UTC without zone, as the snapshot keeps its times."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def span(text: str) -> timedelta:
+    """A span of time as people write it: 90s, 30m, 12h, 5d."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no span of time; write 90s, 30m, 12h or 5d.")
+    return timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
+
+
+def rough(length: timedelta) -> str:
+    """A span of time in its largest fitting unit: 12 s, 5 min, 3 h, 4 d."""
+    seconds = max(length.total_seconds(), 0)
+    for unit, size_s, up_to_s in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
+        if seconds < up_to_s:
+            return f"{seconds / size_s:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def moment(at: datetime | None) -> str:
+    """A time to the second; the table's title says that it is UTC."""
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def cell(value: object, *, style: str = "") -> Text:
+    """A value as it stands: no markup, and no control character of it reaches the terminal."""
+    text = "" if value is None else str(value)
+    return Text("".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text), style=style)
+
+
+def print_json(value: object) -> None:
+    """Print for programs: times as YYYY-MM-DDThh:mm:ssZ, spans and counts as numbers."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False))  # noqa: T201 (programs read this, not people)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    return str(value)

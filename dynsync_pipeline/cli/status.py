@@ -1,0 +1,188 @@
+"""`dynsync status`: backlog, last full hour, last cycle, budgets, cursors, open errors (R118, R119). Only looks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from dynsync_pipeline.cli.looking import (
+    cell,
+    moment,
+    now,
+    open_snapshot,
+    print_json,
+    rough,
+    running_cycle,
+    span,
+)
+from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.publish.status import Status, read_status
+from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+
+SOON_D = 2.0  # a cursor with fewer days left is shown in red
+SHORT = 0.8  # so is a budget of which more than this share is used
+TOLD = (
+    "Inserts: contacts and leads that have no person in Marketo yet. Updates: linked records with an edit that is not "
+    "settled; accounts, contacts and leads count edits made in Dynamics, person those made in Marketo."
+)
+
+
+@app.command(
+    help="Show backlog, last full hour, last cycle, call budgets, cursors, errors. Works while a cycle runs.\n\n"
+    "Exit codes: 0 shown, 1 the last success is older than --fail-if-older-than, or there is no snapshot yet, "
+    "2 settings or options wrong."
+)
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    fail_if_older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=span, metavar="SPAN", help="End with 1 if the last successful cycle ended longer ago: 90s, 30m, 1d."
+        ),
+    ] = None,
+) -> None:
+    """Print the status. Raises: DynSyncError."""
+    settings = load_settings()
+    at = now()
+    with open_snapshot(settings) as connection:
+        found = read_status(connection, at)
+    calls = _calls(found, settings)
+    running = running_cycle(settings)
+    if as_json:
+        print_json(_as_json(found, calls, running, at))
+    else:
+        _show(found, calls, running, settings, at)
+    if fail_if_older_than is not None and (sentence := _too_old(found, fail_if_older_than, at)):
+        errors_to.print(sentence, highlight=False)
+        raise typer.Exit(Exit.FAILED)
+
+
+def _too_old(found: Status, limit: timedelta, at: datetime) -> str | None:
+    if found.last_success is None:
+        return "No cycle has succeeded yet. Run `dynsync sync` to see why."
+    ended_at = found.last_success["ended_at"]
+    if at - ended_at <= limit:
+        return None
+    return (
+        f"The last successful cycle ended {rough(at - ended_at)} ago, at {moment(ended_at)} UTC; "
+        f"no more than {rough(limit)} is allowed. Run `dynsync sync` to see why."
+    )
+
+
+def _calls(found: Status, settings: Settings) -> list[dict[str, Any]]:
+    limits = {"dynamics": settings.dynamics_calls_per_day, "marketo": settings.marketo_calls_per_day}
+    return [{"system": name, "n_used": found.calls[name], "n_allowed": limit} for name, limit in limits.items()]
+
+
+def _as_json(found: Status, calls: list[dict[str, Any]], running: LastCycle | None, at: datetime) -> dict[str, Any]:
+    figures = asdict(found)
+    hour_at = figures.pop("hour_at")
+    return {
+        "at": at,
+        "is_running": running is not None,
+        "running_since": running.started_at if running else None,
+        **figures,
+        "last_hour": {
+            "from": hour_at,
+            "to": hour_at + timedelta(hours=1),
+            "synced": [row | {"n_inserts": None, "n_updates": None} for row in found.last_hour],  # N/A, R119
+        },
+        "calls": calls,
+    }
+
+
+def _show(
+    found: Status, calls: list[dict[str, Any]], running: LastCycle | None, settings: Settings, at: datetime
+) -> None:
+    prints_to.print(f"[bold]Status at {moment(at)} UTC[/]", highlight=False)
+    for line in _cycle_lines(found, running, settings, at):
+        prints_to.print(line, highlight=False)
+
+    backlog = _table("\nBacklog: not synced yet", "Object", "Inserts", "Oldest", "Updates", "Oldest")
+    for row in found.backlog:
+        oldest = [
+            f"{rough(at - since)} ago" if (since := row[name]) else ""
+            for name in ("oldest_insert_at", "oldest_update_at")
+        ]
+        backlog.add_row(row["object"], f"{row['n_inserts']:,}", oldest[0], f"{row['n_updates']:,}", oldest[1])
+    prints_to.print(backlog)
+    prints_to.print(TOLD, style="dim", highlight=False)
+
+    title = f"\nLast full hour, {found.hour_at:%H:%M}–{found.hour_at + timedelta(hours=1):%H:%M} UTC: records synced"
+    hour = _table(title, "Object", "To Marketo", "To Dynamics", "Inserts", "Updates")
+    for row in found.last_hour:
+        hour.add_row(row["object"], f"{row['n_to_marketo']:,}", f"{row['n_to_dynamics']:,}", "N/A", "N/A")
+    prints_to.print(hour)
+
+    budget = _table("\nCalls in the last 24 hours", "System", "Used", "Allowed", "Share")
+    for row in calls:
+        share = row["n_used"] / row["n_allowed"]
+        style = "red" if share > SHORT else ""
+        budget.add_row(row["system"], f"{row['n_used']:,}", f"{row['n_allowed']:,}", cell(f"{share:.1%}", style=style))
+    prints_to.print(budget)
+
+    cursors = _table("\nCursors: dead ones mean a full read", "Cursor", "Last read", "Dies in")
+    for row in found.cursors:
+        left = f"{row['days_left']} d" + ("" if row["is_loaded"] else ", first load under way")
+        read = f"{rough(at - row['last_read_at'])} ago"
+        cursors.add_row(row["what"], read, cell(left, style="red" if row["days_left"] < SOON_D else ""))
+    prints_to.print(cursors)
+
+    told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
+    prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
+    if found.parked_fields:
+        parked = _table("\nParked fields: left out until a system offers them again (R107)", "Field", "Why")
+        for row in found.parked_fields:
+            parked.add_row(cell(f"{row['record_type']}.{row['field']}"), cell(row["reason"]))
+        prints_to.print(parked)
+
+
+def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
+    lines = []
+    last, success = found.last_cycle, found.last_success
+    if last is None:
+        lines.append("No cycle has ended yet.")
+    else:
+        colour = "green" if last["status"] == "succeeded" else "red"
+        lines.append(
+            f"Last cycle: {last['cycle_id']} [{colour}]{last['status']}[/], ended {rough(at - last['ended_at'])} ago, "
+            f"took {last['duration_s']:.1f} s."
+        )
+        if last["message"]:
+            lines.append(cell(last["message"]).markup)
+        if last["status"] != "succeeded":
+            ago = f"{rough(at - success['ended_at'])} ago" if success else "never"
+            lines.append(f"Last success: {ago}.")
+    if running:
+        lines.append(f"Running now: since {running.started_at:%H:%M:%S} UTC, process {running.process_id}.")
+    else:
+        lines.append("Running now: no.")
+        lines += _unpublished_line(found, settings, at)
+    return lines
+
+
+def _unpublished_line(found: Status, settings: Settings, at: datetime) -> list[str]:
+    """A cycle that fails before it knows the fields publishes nothing; only the lock file tells of it."""
+    lock = read_cycle_lock(settings.lock_file)
+    if lock is None or found.last_cycle is None:
+        return []
+    started_at = lock.started_at.replace(tzinfo=None)
+    if started_at <= found.last_cycle["ended_at"]:
+        return []
+    return [
+        f"[red]Since then a run began {rough(at - started_at)} ago that this snapshot does not know.[/] "
+        "If it was no `dynsync plan`, `dynsync sync` says why it failed."
+    ]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        is_number = name in ("Inserts", "Updates", "Used", "Allowed", "Share", "To Marketo", "To Dynamics")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=number == 0)
+    return table
