@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 
 from dynsync_pipeline.emulators.dataverse.schema import Table
 from dynsync_pipeline.emulators.dataverse.store import Store
 from dynsync_pipeline.emulators.dataverse.values import money
 from dynsync_pipeline.emulators.dataverse.writes import derived
 
-CHUNK = 10_000
+CHUNK = 1_000
+"""Rows that are looked at to learn which columns are given."""
 Row = Mapping[str, object]
 
 
 def seed(store: Store, accounts: Iterable[Row], contacts: Iterable[Row], leads: Iterable[Row]) -> None:
-    """Insert rows given by logical column names, with their ids, values as in JSON; one transaction per 10,000.
+    """Insert rows given by logical column names, with their ids, values as in JSON; one transaction per table.
 
     `parentcustomerid_account` on a contact is an account's id or None. Values are trusted to fit their columns.
     Raises: sqlite3.IntegrityError for an id that exists already, KeyError for an unknown column.
     """
     for name, rows in (("account", accounts), ("contact", contacts), ("lead", leads)):
-        table = store.schema.tables[name]
         waiting = iter(rows)
-        while chunk := list(islice(waiting, CHUNK)):
-            _insert(store, table, chunk)
+        first = list(islice(waiting, CHUNK))
+        if first:
+            _insert(store, store.schema.tables[name], first, waiting)
 
 
-def _insert(store: Store, table: Table, chunk: list[Row]) -> None:
+def _insert(store: Store, table: Table, first: list[Row], rest: Iterator[Row]) -> None:
+    """Insert by way of an unordered copy on disk: tables are clustered by key, and ids come in random order.
+
+    Inserting a million rows in that order would rewrite every page a hundred times.
+    """
+    names = ["versionnumber", *_common(store, table)]
+    names += [name for row in first for name in _columns(table, row)]
+    names = list(dict.fromkeys([*names, *derived(table, {})]))
+    columns = ", ".join(f'"{name}"' for name in names)
+    common = _common(store, table)
+    with store.scratch() as scratch, store.write() as connection:
+        connection.execute(f"create table {scratch}.rows ({columns})")
+        connection.executemany(
+            f"insert into {scratch}.rows values ({', '.join('?' * len(names))})",
+            (_values(store, table, common, row, names) for row in chain(first, rest)),
+        )
+        connection.execute(
+            f'insert into "{table.name}" ({columns}) select * from {scratch}.rows order by "{table.primary_id}"'
+        )
+
+
+def _common(store: Store, table: Table) -> dict[str, object]:
+    """What every new row holds."""
     at = store.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    common: dict[str, object] = {
+    return {
         "createdon": at, "modifiedon": at, "createdby": store.sales_user_id, "modifiedby": store.sales_user_id,
         "ownerid": store.sales_user_id, "owninguser": store.sales_user_id,
         "owningbusinessunit": store.business_unit_id, "transactioncurrencyid": store.currency_id, "exchangerate": 1.0,
         "statecode": 0, "statuscode": 1,
         **{column.name: 0 for column in table.columns.values() if column.kind == "boolean"},
     }  # fmt: skip
-    # One column list for the whole chunk, so that one prepared statement takes it.
-    names = list(dict.fromkeys(["versionnumber", *common, *(name for row in chunk for name in _columns(table, row))]))
-    names += [name for name in derived(table, {}) if name not in names]
-    # In key order: the table is clustered by its key.
-    ordered = sorted(chunk, key=lambda row: str(row[table.primary_id]))
-    with store.write() as connection:
-        connection.executemany(
-            f'insert into "{table.name}" ({", ".join(f"{chr(34)}{name}{chr(34)}" for name in names)}) '
-            f"values ({', '.join('?' * len(names))})",
-            (_values(store, table, common, row, names) for row in ordered),
-        )
 
 
 def _columns(table: Table, row: Row) -> Iterable[str]:
@@ -74,4 +86,6 @@ def _values(store: Store, table: Table, common: dict[str, object], row: Row, nam
         else:
             values[name] = value
     values.update(derived(table, values))
+    if not values.keys() <= set(names):
+        raise KeyError(f"A column that the first {CHUNK} rows lack: {sorted(values.keys() - set(names))}.")
     return [values.get(name) for name in names]

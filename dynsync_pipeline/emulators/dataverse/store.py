@@ -90,7 +90,6 @@ class Store:
         connection.execute("pragma page_size=16384")
         connection.execute("pragma cache_size=-65536")
         connection.execute("pragma mmap_size=8000000000")
-        connection.execute("pragma temp_store=memory")
         text_match.register(connection)
         return connection
 
@@ -137,6 +136,16 @@ class Store:
                 connection.execute("release step")
                 raise
             connection.execute("release step")
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """The schema name of an empty database on disk, for the writing connection, outside of any transaction."""
+        with self._lock:
+            self._writer.execute("attach '' as scratch")
+            try:
+                yield "scratch"
+            finally:
+                self._writer.execute("detach scratch")
 
     # ---- clock, versions, settings ----------------------------------------------------------------------------------
 

@@ -184,6 +184,7 @@ def payload_values(call: Call, table: Table, body: dict[str, Any], *, creating: 
                 continue
             linked = _linked(call, table, column, target.table, name, value)
             if _may_write(call, table, column, creating=creating):
+                _refuse_empty(table, column, linked[column.name])
                 values.update(linked)
             continue
         if "@" in name:
@@ -209,8 +210,7 @@ def payload_values(call: Call, table: Table, body: dict[str, Any], *, creating: 
             )
         stored = to_sql(table, column, value) if column.valid_for_create or column.valid_for_update else None
         if _may_write(call, table, column, creating=creating):
-            if stored is None and column.required == "SystemRequired":
-                raise bad_request(f"The column '{column.name}' of '{table.name}' cannot be empty.", "0x80040203")
+            _refuse_empty(table, column, stored)
             values[column.name] = stored
     return values
 
@@ -241,6 +241,11 @@ def _may_write(call: Call, table: Table, column: Column, *, creating: bool) -> b
             f"field on entity {table.name}.",
         )
     return column.valid_for_create if creating else column.valid_for_update
+
+
+def _refuse_empty(table: Table, column: Column, stored: object) -> None:
+    if stored is None and column.required == "SystemRequired":
+        raise bad_request(f"The column '{column.name}' of '{table.name}' cannot be empty.", "0x80040203")
 
 
 def _linked(call: Call, table: Table, column: Column, target: str, name: str, value: Any) -> Values:
