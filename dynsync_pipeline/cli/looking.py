@@ -1,4 +1,4 @@
-"""What the commands that only look share: opening the snapshot, spans of time, safe cells, JSON. Not here: a command."""
+"""What the commands that only look share: the snapshot, spans of time, safe cells, JSON. Not here: commands."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class Status:
     """Everything `dynsync status` tells; rows are by column name, times UTC without zone.
 
     backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`,
-    `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an update is a linked
-    record or person with an edit on its own side that is not settled.
+    `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an
+    update is a linked record or person with an edit on its own side that is not settled.
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
 

@@ -1,0 +1,78 @@
+"""The committed plan of a working file as people read it: operations with their values, and collisions.
+
+Not here: how a plan is made (`reconcile/`), on which file (`cli/plan.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import duckdb
+
+from dynsync_pipeline.publish.reading import Row, select
+
+
+@dataclass(frozen=True)
+class PlannedOperations:
+    """What a cycle would send.
+
+    groups: `system`, `action`, `record_type` and how many operations, `n`.
+    operations: one row per write with `operation_id`, these three, both ids, `body` (what would be sent), and `changes`
+    (`field`, `old_value`, `new_value`, `rule`; options as labels).
+    collisions: both ids, `record_type`, `field`, three values, `winner`, `rule`; `n_collisions` counts all of them.
+    """
+
+    groups: list[Row]
+    operations: list[Row]
+    n_collisions: int
+    collisions: list[Row]
+
+
+def read_plan(connection: duckdb.DuckDBPyConnection, most: int | None = None) -> PlannedOperations:
+    """The plan in the working file; at most `most` operations of each group and as many collisions, or all of them."""
+    limit = 2**62 if most is None else most
+    changes: dict[int, list[Row]] = {}
+    for row in select(connection, _CHANGES, [limit]):
+        changes.setdefault(row.pop("operation_id"), []).append(row)
+    operations = select(connection, _OPERATIONS, [limit])
+    for operation in operations:
+        operation["body"] = json.loads(operation["body"])
+        operation["changes"] = changes.get(operation["operation_id"], [])
+    collisions = select(connection, _COLLISIONS, [limit])
+    return PlannedOperations(
+        groups=select(connection, _GROUPS),
+        operations=operations,
+        n_collisions=select(connection, "select count(*) as n from reconcile.planned_collisions")[0]["n"],
+        collisions=collisions,
+    )
+
+
+_GROUPS = """
+select system, action, record_type, count(*) as n from reconcile.operations group by all order by all
+"""
+
+_OPERATIONS = """
+select
+    operation_id, system, action, record_type, dynamics_id as record_id_dynamics, person_id as person_id_marketo, body
+from reconcile.operations
+qualify row_number() over (partition by system, action, record_type order by operation_id) <= $1
+order by system, action, record_type, operation_id
+"""
+
+_CHANGES = f"""
+select operation_id, field, old_value, new_value, rule
+from reconcile.planned_changes
+where operation_id in (select operation_id from ({_OPERATIONS}))
+order by operation_id, field
+"""
+
+_COLLISIONS = """
+select
+    o.person_id as person_id_marketo, o.dynamics_id as record_id_dynamics, o.record_type, c.field, c.base_value,
+    c.dynamics_value, c.marketo_value, c.winner, c.rule
+from reconcile.planned_collisions c
+join reconcile.operations o using (operation_id)
+order by o.operation_id, c.field
+limit $1
+"""
