@@ -161,7 +161,7 @@ def marketo_guid(store: Store, position: int) -> str:
 
 def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
     """One page: always a token, `moreResult` always, `result` only when something is in it (§9.8)."""
-    since_ms, position = (int(part) for part in unpack_token(call.required("nextPageToken"), 2))
+    since_ms, position = unpack_token(call.required("nextPageToken"), 2)
     size = call.batch_size()
     lead_ids = call.integers("leadIds")
     if len(lead_ids) > LEADS_LIMIT:

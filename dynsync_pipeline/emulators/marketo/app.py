@@ -26,7 +26,8 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from dynsync_pipeline.emulators.marketo import (
     activities,
@@ -55,7 +56,6 @@ Handler = Callable[[Call], dict[str, Any] | Response]
 JSON = "application/json;charset=UTF-8"
 IDENTITY = "/identity/oauth/token"
 IMPORT = "/bulk/v1/leads.json"
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 URI_LIMIT_BYTES = 8192
 BODY_LIMIT_BYTES = 1_048_576
 IMPORT_LIMIT_BYTES = 10_485_760
@@ -144,7 +144,8 @@ _PATTERNS = [(method, _pattern(path), handler) for method, path, handler in ROUT
 def build_app(store: Store) -> Starlette:
     """The ASGI application over `store`, which the caller closes."""
     server = _Server(store)
-    app = Starlette(routes=[Route("/{path:path}", server.answer, methods=METHODS)])
+    app = Starlette()
+    app.router.default = server  # every path and verb, also paths that Starlette's own patterns cannot match
     app.state.store = store
     store.before_close.append(BulkWorker(store).close)
     return app
@@ -155,6 +156,13 @@ class _Server:
         self._store = store
         self._counter = limits.CallCounter(store)
         self._numbers = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            response = await self.answer(Request(scope, receive))
+            await response(scope, receive, send)
+        else:
+            await WebSocketClose()(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
         path = unquote(request.url.path)

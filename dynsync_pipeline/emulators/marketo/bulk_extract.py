@@ -86,7 +86,7 @@ def jobs(call: Call) -> dict[str, Any]:
     _object(call)
     wanted = {"Cancelled" if name == "Canceled" else name for name in call.texts("status")}
     token = call.text("nextPageToken")
-    n_skip = int(unpack_token(token, 1)[0]) if token else 0
+    n_skip = max(0, unpack_token(token, 1)[0]) if token else 0
     size = call.batch_size()
     since = (call.store.now() - timedelta(days=JOB_DAYS)).timestamp()
     with call.store.transaction() as db:

@@ -83,7 +83,7 @@ def companies_by_filter(call: Call) -> dict[str, Any]:
             raise Refused("1006", f"Field '{name}' not found")
     size = call.batch_size()
     token = call.text("nextPageToken")
-    after = whole_number(unpack_token(token, 1)[0], "nextPageToken") if token else 0
+    after = unpack_token(token, 1)[0] if token else 0
     columns = ", ".join(f'"{name}"' for name in names)
     with call.store.lock:
         rows = call.store.db.execute(

@@ -82,7 +82,7 @@ def page_of_people(call: Call, fields: list[Field], condition: str, parameters: 
     """One page of the people under a condition; a token is given only while there is more (§2.2)."""
     size = call.batch_size()
     token = call.text("nextPageToken")
-    after = int(unpack_token(token, 1)[0]) if token else 0
+    after = unpack_token(token, 1)[0] if token else 0
     people = read_people(
         call, fields, f"({condition}) and p.id > ? order by p.id limit {size + 1}", [*parameters, after]
     )

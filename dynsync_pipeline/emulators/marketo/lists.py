@@ -26,11 +26,9 @@ _COLUMNS = ("id", "name", "createdAt", "updatedAt")
 
 def lists(call: Call) -> dict[str, Any]:
     """Static lists, all or those of some ids or names, in pages."""
-    conditions, parameters = ["id > ?"], [0]
     token = call.text("nextPageToken")
-    if token:
-        parameters = [whole_number(unpack_token(token, 1)[0], "nextPageToken")]
-    values: list[Any] = [*parameters]
+    conditions = ["id > ?"]
+    values: list[Any] = [unpack_token(token, 1)[0] if token else 0]
     for column, wanted in (("id", call.integers("id")), ("name", call.texts("name"))):
         if wanted:
             conditions.append(f"{column} in ({', '.join('?' * len(wanted))})")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +19,7 @@ from dynsync_pipeline.emulators.marketo.store import Store
 BATCH_LIMIT = 300
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+_TOKEN_PART = re.compile("-?[0-9]{1,17}")
 
 
 class Refused(Exception):
@@ -128,20 +130,20 @@ def form_params(body: bytes) -> dict[str, list[str]]:
         raise Refused("1001", "Too many parameters") from None
 
 
-def pack_token(*parts: object) -> str:
+def pack_token(*parts: int) -> str:
     """An opaque paging token: upper-case base32 with `=` padding, as the vendor's look (§4)."""
     return base64.b32encode(",".join(str(part) for part in parts).encode()).decode()
 
 
-def unpack_token(token: str, n_parts: int) -> list[str]:
-    """The parts of a paging token. Raises: Refused 1003."""
+def unpack_token(token: str, n_parts: int) -> list[int]:
+    """The numbers in a paging token. Raises: Refused 1003."""
     try:
-        parts = base64.b32decode(token.encode()).decode().split(",")
+        parts = base64.b32decode(token.encode()).decode("ascii").split(",")
     except (binascii.Error, ValueError):
         parts = []
-    if len(parts) != n_parts:
+    if len(parts) != n_parts or not all(_TOKEN_PART.fullmatch(part) for part in parts):
         raise Refused("1003", "Invalid value for 'nextPageToken'")
-    return parts
+    return [int(part) for part in parts]
 
 
 def envelope(request_id: str, answer: dict[str, Any]) -> bytes:

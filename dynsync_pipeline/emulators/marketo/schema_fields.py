@@ -9,7 +9,7 @@ import msgspec
 
 from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, FIRST_CUSTOM_ID, Field
 from dynsync_pipeline.emulators.marketo.people_writes import RecordRefused
-from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, pack_token, skipped, unpack_token, whole_number
+from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, pack_token, skipped, unpack_token
 
 CREATABLE_TYPES = (
     *("boolean", "currency", "date", "datetime", "email", "float", "integer", "percent", "phone", "score", "string"),
@@ -111,7 +111,7 @@ def _flags(record: dict[str, Any]) -> dict[str, Any]:
 
 def _page(call: Call, fields: list[Field]) -> dict[str, Any]:
     size, token = call.batch_size(), call.text("nextPageToken")
-    start = max(0, whole_number(unpack_token(token, 1)[0], "nextPageToken")) if token else 0
+    start = max(0, unpack_token(token, 1)[0]) if token else 0
     page: dict[str, Any] = {"result": [_shown(field) for field in fields[start : start + size]]}
     if len(fields) > start + size:
         page.update(nextPageToken=pack_token(start + size), moreResult=True)
