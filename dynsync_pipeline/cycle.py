@@ -184,7 +184,7 @@ class Cycle:
             settings.marketo_field_created_on,
             COMPANY_KEY,
         )
-        limits = Limits(settings.max_creates, may_create_at_first=settings.first_load == "create")
+        limits = Limits(settings.max_creates, settings.largest_share, may_create_at_first=settings.first_load == "create")
         with self.warehouse.transaction() as connection:
             at = datetime.now(UTC).replace(tzinfo=None)
             plan = make_plan(connection, cycle_id=self.cycle_id, at=at, keys=keys, limits=limits)

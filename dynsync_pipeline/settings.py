@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     max_creates: int = Field(
         1_000, ge=0, description="More new people than this in a later cycle stop it before any write."
     )
+    largest_share: float = Field(
+        0.2, gt=0, le=1, description="Part of all linked people that one cycle may delete, clear or collide; 1: any."
+    )
     pause_s: float = Field(300.0, ge=0, description="Seconds from the end of a cycle to the start of the next (R2).")
     cycle_limit_s: float = Field(21_600.0, gt=0, description="A cycle longer than this is ended as hung.")
 

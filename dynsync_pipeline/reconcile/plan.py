@@ -43,9 +43,13 @@ class KeyNames:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plan may not exceed; `may_create_at_first` says that an operator allowed a first load."""
+    """What a plan may not exceed; `may_create_at_first` says that an operator allowed a first load.
+
+    `largest_share` is the part of all links that one plan may delete, clear or collide; small numbers always pass.
+    """
 
     max_creates: int
+    largest_share: float
     may_create_at_first: bool
 
 
@@ -82,6 +86,7 @@ def make_plan(
     )
     connection.execute("insert into key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
     is_first = _count(connection, "select count(*) from ledger.cycles where status = 'succeeded'") == 0
+    n_links = _count(connection, "select count(*) from state.links")
     for step in STEPS:
         connection.execute(sql(step))
     plan = Plan(
@@ -93,6 +98,7 @@ def make_plan(
         n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
     )
     _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
+    _stop_on_mass_change(connection, limits, n_links)
     return plan
 
 
@@ -122,6 +128,31 @@ def _stop_on_mass_creation(
             "Nothing was written.",
             next_step="If that is what you want, raise DYNSYNC_MAX_CREATES and start the next cycle.",
         )
+
+
+def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, n_links: int) -> None:
+    """A side that comes back empty, or that a careless import went over, must not empty the other (design, section 6)."""
+    most = max(SMALL_NUMBER, limits.largest_share * n_links)
+    for what, query in MASS_CHANGES.items():
+        n_found = _count(connection, query)
+        if n_found > most:
+            raise GuardStopped(
+                f"This cycle saw {n_found:,} {what}, of {n_links:,} linked people. Nothing was written.",
+                next_step="If that is what happened, set DYNSYNC_LARGEST_SHARE=1 for one cycle; else look at the "
+                "system it came from, repair it, and start the next cycle.",
+            )
+
+
+SMALL_NUMBER = 50
+MASS_CHANGES = {
+    "people or records deleted": "select count(*) from ended_links",
+    "people or records with a field emptied": """
+        select count(distinct (record_type, dynamics_id)) from planned_writes
+        where action = 'update' and value is null and dynamics_column is not null""",
+    "people with a collision": """
+        select count(distinct person_id) from field_outcomes
+        where has_base and outcome in ('collision_dynamics_wins', 'collision_marketo_wins')""",
+}
 
 
 def _operations(connection: duckdb.DuckDBPyConnection, system: str, action: str) -> int:

@@ -10,17 +10,12 @@ with settled as (
         -- Marketo reads a boolean that nobody ever set as false, so at a first meeting false is no evidence either.
         f.dynamics_value is null or (f.type = 'boolean' and f.dynamics_value = 'false') as is_dynamics_blank,
         f.marketo_value is null or (f.type = 'boolean' and f.marketo_value = 'false') as is_marketo_blank,
-        coalesce(
-            w.next_look_at > this_cycle.planned_at
+        -- Decided before and not done yet: a write that was cut or refused.
+        w.person_id is not null
             and w.dynamics_value is not distinct from f.dynamics_value
-            and w.marketo_value is not distinct from f.marketo_value,
-            false
-        ) as is_waiting,  -- refused before, and nobody has edited it since (R116)
-        case
-            when w.dynamics_value is not distinct from f.dynamics_value
-                and w.marketo_value is not distinct from f.marketo_value then coalesce(w.attempts, 0)
-            else 0
-        end as attempts,
+            and w.marketo_value is not distinct from f.marketo_value as is_pending,
+        case when is_pending then w.attempts else 0 end as attempts,
+        is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
         coalesce(starts_with(s.reason, 'kept differently'), false) as is_kept_differently
     from differing_fields f
     cross join this_cycle
@@ -48,10 +43,10 @@ decided as (
             when dynamics_value is not distinct from marketo_value then 'agree'                                    -- R38
             when is_waiting then 'wait'                                                                            -- R116
             when is_kept_differently and not is_dynamics_update and not is_marketo_update then 'stand'
-            when direction = 'to_marketo' and has_base and is_record_updated_in_dynamics then 'take_dynamics'      -- R43
+            when direction = 'to_marketo' and has_base and (is_pending or is_record_updated_in_dynamics) then 'take_dynamics'  -- R43
             when direction = 'to_marketo' and not has_base and not is_dynamics_blank then 'take_dynamics'          -- R43
             when direction = 'to_marketo' then 'stand'
-            when direction = 'to_dynamics' and has_base and is_record_updated_in_marketo then 'take_marketo'       -- R44
+            when direction = 'to_dynamics' and has_base and (is_pending or is_record_updated_in_marketo) then 'take_marketo'  -- R44
             when direction = 'to_dynamics' and not has_base and not is_marketo_blank then 'take_marketo'           -- R44
             when direction = 'to_dynamics' then 'stand'
             when not has_base and is_dynamics_blank then 'take_marketo'                                            -- R42
