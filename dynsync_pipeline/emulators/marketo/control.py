@@ -6,6 +6,8 @@
 | `POST /emulator/marketo/behaviour` | sets the members given, keeps the others; `{}` changes nothing |
 | `POST /emulator/marketo/tokens/expire` | ends the life of every access token now |
 | `POST /emulator/marketo/clock` | `{"ahead_s": 3600}` lets time pass: tokens, quotas, retention, file lifetimes |
+| `POST /emulator/marketo/reset` | forgets every record, the log, jobs, counters, switches; users and fields stay |
+| `POST /emulator/marketo/retype` | `{"field": "dynamicsType", "type": "integer"}` gives a custom field another type |
 | `POST /emulator/marketo/partitions` | `{"name": "EMEA"}` creates a lead partition |
 | `POST /emulator/marketo/withdrawn` | `{"fields": ["rating"]}`: the API no longer knows exactly these fields |
 | `POST /emulator/marketo/score` | `{"leadId": 1, "field": "leadScore", "change": 5, "reason": "…"}`: a flow step |
@@ -19,6 +21,7 @@ import msgspec
 from starlette.responses import Response
 
 from dynsync_pipeline.emulators.marketo.access import expire_tokens
+from dynsync_pipeline.emulators.marketo.fields import CREATABLE_TYPES
 from dynsync_pipeline.emulators.marketo.partitions import add_partition
 from dynsync_pipeline.emulators.marketo.people_writes import score_change
 from dynsync_pipeline.emulators.marketo.store import Behaviour, Store
@@ -32,6 +35,11 @@ class _Clock(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Partition(msgspec.Struct, forbid_unknown_fields=True):
     name: str
+
+
+class _Retype(msgspec.Struct, forbid_unknown_fields=True):
+    field: str
+    type: str
 
 
 class _Withdrawn(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +68,13 @@ def answer(store: Store, method: str, path: str, body: bytes) -> Response:
             store.advance_clock(msgspec.json.decode(body, type=_Clock).ahead_s)
         elif (method, name) == ("POST", "partitions"):
             add_partition(store, msgspec.json.decode(body, type=_Partition).name)
+        elif (method, name) == ("POST", "reset"):
+            store.reset()
+        elif (method, name) == ("POST", "retype"):
+            wanted = msgspec.json.decode(body, type=_Retype)
+            if wanted.type not in CREATABLE_TYPES:
+                raise ValueError("No field can have this type.")
+            store.retype_field(wanted.field, wanted.type)
         elif (method, name) == ("POST", "withdrawn"):
             store.withdraw_fields(msgspec.json.decode(body, type=_Withdrawn).fields)
         elif (method, name) == ("POST", "score"):

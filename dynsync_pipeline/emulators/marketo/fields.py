@@ -15,6 +15,11 @@ REAL_TYPES = frozenset({"float", "currency"})
 SEARCHABLE_TYPES = frozenset({"string", "email", "integer"})
 TEXT_LIMIT_BYTES = 30_000
 FIRST_CUSTOM_ID = 1001
+CREATABLE_TYPES = (
+    *("boolean", "currency", "date", "datetime", "email", "float", "integer", "percent", "phone", "score", "string"),
+    *("text", "url"),
+)
+LENGTHS = {"string": 255, "email": 255, "phone": 255, "url": 255}
 
 
 class Field(msgspec.Struct, frozen=True):

@@ -7,16 +7,11 @@ from typing import Any
 
 import msgspec
 
-from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, FIRST_CUSTOM_ID, Field
+from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, CREATABLE_TYPES, FIRST_CUSTOM_ID, LENGTHS, Field
 from dynsync_pipeline.emulators.marketo.people_writes import RecordRefused
 from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, pack_token, skipped, unpack_token
 
-CREATABLE_TYPES = (
-    *("boolean", "currency", "date", "datetime", "email", "float", "integer", "percent", "phone", "score", "string"),
-    *("text", "url"),
-)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_LENGTHS = {"string": 255, "email": 255, "phone": 255, "url": 255}
 
 
 def lead_fields(call: Call) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def _new_field(call: Call, record: dict[str, Any]) -> Field:
         raise RecordRefused("1005", f"Field '{name}' already exists")
     with call.store.lock:
         highest = call.store.db.execute("select max(id) from fields").fetchone()[0] or FIRST_CUSTOM_ID
-    field = Field(highest + 1, name, "", kind, _LENGTHS.get(kind), is_custom=True, is_api_created=True)
+    field = Field(highest + 1, name, "", kind, LENGTHS.get(kind), is_custom=True, is_api_created=True)
     return msgspec.structs.replace(field, **_flags(record))
 
 

@@ -16,7 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from dynsync_pipeline.emulators.marketo.fields import COMPANY_FIELDS, STANDARD_FIELDS, SYNC_FIELDS, Catalogue, Field
+from dynsync_pipeline.emulators.marketo.fields import (
+    COMPANY_FIELDS,
+    LENGTHS,
+    STANDARD_FIELDS,
+    SYNC_FIELDS,
+    Catalogue,
+    Field,
+)
 from dynsync_pipeline.errors import StorageFailed
 
 _COMPANY_COLUMNS = ", ".join(field.column for field in COMPANY_FIELDS)
@@ -64,6 +71,10 @@ create table import_jobs (batch_id integer primary key autoincrement, api_user t
 
 
 _SCHEMA_VERSION = 1
+_RECORD_TABLES = (
+    *("people", "companies", "activities", "lists", "list_members", "custom_types", "export_jobs", "import_jobs"),
+    *("calls", "call_errors"),
+)
 
 
 class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
@@ -196,6 +207,35 @@ class Store:
         )
         self.fields.add(field)
 
+    def retype_field(self, name: str, kind: str) -> None:
+        """Give a custom field another type, as an administrator can; values become what SQLite makes of them.
+
+        Raises: ValueError when there is no custom field of this name.
+        """
+        field = self.fields.by_name.get(name)
+        if field is None or not field.is_custom:
+            raise ValueError("There is no custom field of this name.")
+        changed = msgspec.structs.replace(field, type=kind, length=LENGTHS.get(kind))
+        with self.transaction() as db:
+            db.execute(f'drop index if exists "people_by_{name}"')
+            db.execute(f'alter table people rename column "{name}" to "_retyped"')
+            db.execute(f"alter table people add column {changed.column}")
+            empty = "0" if kind == "boolean" else "null"
+            db.execute(f'update people set "{name}" = coalesce("_retyped", {empty})')
+            db.execute('alter table people drop column "_retyped"')
+            _add_index(db, changed)
+            self.replace_field(changed)
+
+    def reset(self) -> None:
+        """Forget every record, the log, jobs, counters, the clock's advance and the switches; users and fields stay."""
+        with self.transaction() as db:
+            for table in _RECORD_TABLES:
+                db.execute(f"delete from {table}")
+                db.execute("delete from sqlite_sequence where name = ?", (table,))
+            self.set_behaviour(Behaviour())
+            self.advance_clock(-self._clock_ahead_s)
+            self.withdraw_fields(frozenset())
+
     def withdraw_fields(self, names: frozenset[str]) -> None:
         """Let the API no longer know exactly these fields; their values stay."""
         self.fields.withdrawn = names
@@ -226,6 +266,10 @@ def _add_field(db: sqlite3.Connection, field: Field, *, column_exists: bool = Fa
     db.execute("insert into fields values (?, ?, ?)", (field.id, field.name, msgspec.json.encode(field).decode()))
     if not column_exists:
         db.execute(f"alter table people add column {field.column}")
+    _add_index(db, field)
+
+
+def _add_index(db: sqlite3.Connection, field: Field) -> None:
     if field.type in ("string", "email", "integer"):
         db.execute(f'create index "people_by_{field.name}" on people ("{field.name}") where "{field.name}" is not null')
 

@@ -226,3 +226,28 @@ def test_exported_people_can_be_narrowed_to_a_window_in_the_future(marketo: Mark
     window = {"startAt": start.isoformat(), "endAt": (start + timedelta(days=31)).isoformat()}
     status, _ = marketo.export("leads", fields=["id"], filter={"createdAt": window})
     assert (status["status"], status["numberOfRecords"]) == ("Completed", 0)
+
+
+def test_a_custom_field_can_be_retyped_and_a_standard_one_not(marketo: Marketo) -> None:
+    person_id = marketo.create(email="a@example.com", dynamicsType="7")
+    marketo.control("retype", field="dynamicsType", type="integer")
+    assert marketo.person(person_id, "dynamicsType")["dynamicsType"] == 7
+    (result,) = marketo.sync({"email": "a@example.com", "dynamicsType": "Lead"})
+    assert reasons(result) == ["1003"]
+    found = marketo.get("leads.json", filterType="dynamicsType", filterValues="7")["result"]
+    assert [person["id"] for person in found] == [person_id]
+    for body in ({"field": "email", "type": "text"}, {"field": "dynamicsType", "type": "colour"}):
+        assert marketo.http.post("/emulator/marketo/retype", json=body).status_code == 400
+
+
+def test_a_reset_forgets_records_log_and_switches_and_keeps_users_and_fields(marketo: Marketo) -> None:
+    marketo.create(email="a@example.com")
+    new_list(marketo)
+    marketo.post("leads/schema/fields.json", {"input": [SHOE]})
+    marketo.control("behaviour", native_crm=True)
+    marketo.control("withdrawn", fields=["title"])
+    behaviour = marketo.control("reset")
+    assert (behaviour["native_crm"], behaviour["calls_per_window"]) == (False, 100)
+    assert marketo.feed("", marketo.cursor(), activityTypeIds="12") == []
+    assert marketo.get("lists.json")["result"] == []
+    assert marketo.create(email="a@example.com", shoeSize=4, title="T") == 1
