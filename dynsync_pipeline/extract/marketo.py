@@ -8,17 +8,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
-
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.extract.bulk_load import STREAM, load_people
+from dynsync_pipeline.extract.feed import Feed, UnseenEdit, note_unseen_edits
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import (
-    COMPANY_KEY,
     PersonColumns,
     land_deleted_people,
     land_people,
@@ -46,12 +43,14 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     since = datetime.fromisoformat(cursor.value or "") - OVERLAP
     start = client.start_of_feed(since)
     gone, winners = _gone_people(client, start.token)
-    person_ids = sorted({*_changed_people(warehouse, client, columns, start.token), *winners} - gone)
+    changed, unseen = _changed_people(warehouse, client, columns, start.token)
+    person_ids = sorted({*changed, *winners} - gone)
     people = client.people("id", [str(person_id) for person_id in person_ids], columns.names) if person_ids else None
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
         land_deleted_people(connection, sorted(gone))
+        note_unseen_edits(connection, unseen)
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         return take_in_people(connection)
@@ -68,95 +67,21 @@ def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]
     return gone, winners
 
 
-def _changed_people(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str) -> list[int]:
-    """Ids of people the mirror does not hold, or holds with another value than the feed told last."""
-    ids: list[int] = []
-    fields: list[str | None] = []
-    values: list[str | None] = []
-    times: list[datetime] = []
-    for page in client.changes(token, columns.names):
-        for change in page.items:
-            ids.append(change.person_id)
-            fields.append(change.field)
-            values.append(change.new_value)
-            times.append(change.at.astimezone(UTC).replace(tzinfo=None))
+def _changed_people(
+    warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str
+) -> tuple[list[int], list[UnseenEdit]]:
+    """Ids of people the mirror does not hold, or holds with another value than the feed told last; and unseen edits."""
     with warehouse.reading() as connection:
         labels = dict(connection.execute("select label, name from state.columns where system = 'marketo'").fetchall())
+    feed = Feed(columns)
+    for page in client.changes(token, columns.names):
+        for change in page.items:
+            feed.add(change.person_id, change.at, change.field, change.old_value, change.new_value)
     for scores in client.activities(token, [CHANGE_SCORE]):
-        for activity in scores.items:
-            field = labels.get(activity.primary_value or "")
+        for score in scores.items:
+            field = labels.get(score.primary_value or "")
             if field in columns.fields.person_fields:
-                ids.append(activity.person_id)
-                fields.append(field)
-                values.append(activity.attributes.get("New Value"))
-                times.append(activity.at.astimezone(UTC).replace(tzinfo=None))
-    if not ids:
-        return []
-    feed = pa.table(
-        {
-            "person_id": pa.array(ids, pa.int64()),
-            "field": pa.array(fields, pa.string()),
-            "new_value": pa.array(values, pa.string()),
-            "changed_at": pa.array(times, pa.timestamp("us")),
-            "place": pa.array(range(len(ids)), pa.int64()),
-        }
-    )
+                values = score.attributes
+                feed.add(score.person_id, score.at, field, values.get("Old Value"), values.get("New Value"))
     with warehouse.reading() as connection:
-        connection.register("feed", feed)
-        try:
-            return [row[0] for row in connection.execute(_news_of(columns)).fetchall()]
-        finally:
-            connection.unregister("feed")
-
-
-def _news_of(columns: PersonColumns) -> str:
-    keys = f"['{columns.lead_id}', '{columns.contact_id}', '{COMPANY_KEY}']"
-    return _NEWS.format(mirror=_mirror_of(columns), keys=keys, flag=f"'{columns.is_deleted}'")
-
-
-def _mirror_of(columns: PersonColumns) -> str:
-    own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in columns.own.items())
-    names = "".join(f", {quoted(name)}" for name in columns.fields.person_fields)
-    return f"select person_id, {own}{names} from mirror.marketo_people"
-
-
-_NEWS = """
-with types as (
-    select distinct field, type from reconcile.fields where record_type in ('contact', 'lead')
-    union all
-    select unnest({keys}), 'guid'
-    union all
-    select {flag}, 'boolean'
-),
-told as (
-    select
-        feed.person_id,
-        feed.field,
-        case any_value(types.type)
-            when 'integer' then canonical_integer(arg_max(new_value, (changed_at, place)))
-            when 'decimal' then canonical_decimal(arg_max(new_value, (changed_at, place)))
-            when 'boolean' then canonical_boolean(arg_max(new_value, (changed_at, place)))
-            when 'date' then canonical_date(arg_max(new_value, (changed_at, place)))
-            when 'guid' then canonical_guid(arg_max(new_value, (changed_at, place)))
-            when 'datetime' then canonical_datetime(arg_max(new_value, (changed_at, place)))
-            else canonical_text(arg_max(new_value, (changed_at, place)))
-        end as value
-    from (select * replace (coalesce(new_value, '') as new_value) from feed where field is not null) feed
-    left join types on types.field = feed.field
-    group by feed.person_id, feed.field
-),
-held as (
-    select person_id, field, value
-    from (unpivot (select * from ({mirror}) where person_id in (select person_id from feed))
-          on columns(* exclude (person_id)) into name field value value)
-)
-select distinct feed.person_id
-from feed
-where feed.person_id not in (select person_id from mirror.marketo_people)
-   or feed.person_id in (
-       select told.person_id
-       from told left join held on held.person_id = told.person_id and held.field = told.field
-       where told.value is distinct from held.value
-   )
-order by 1
-"""
+        return feed.changed_people(connection), feed.unseen_edits(connection)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
+
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -20,6 +23,8 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_people,
 )
 
+OVERLAP = timedelta(minutes=10)
+CLOCKS_APART = timedelta(seconds=2)  # ours and Marketo's; Marketo tells whole seconds
 VERSION_MISMATCH = "0x80060882"
 
 
@@ -56,6 +61,8 @@ def reread_uncertain(
         companies = marketo.companies(company_keys, [COMPANY_KEY, *fields.company_fields])
         with warehouse.transaction() as connection:
             land_companies(connection, fields, companies)
+    if person_ids or any(row[1] == "create" for row in uncertain):
+        _land_feed(warehouse, marketo, columns)
     if uncertain:
         with warehouse.transaction() as connection:
             for record_type in PERSON_TYPES:
@@ -63,6 +70,24 @@ def reread_uncertain(
             take_in_companies(connection, is_receipt=True)
             take_in_people(connection)
     return len(uncertain)
+
+
+def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns) -> None:
+    """What the feed tells since the first uncertain write: whether our values stood there before somebody's edit."""
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "select min(sent_at) from reconcile.operations "
+            "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
+        ).fetchall()
+    since = rows[0][0].replace(tzinfo=UTC) - OVERLAP
+    feed = Feed(columns)
+    for page in marketo.changes(marketo.start_of_feed(since).token, columns.names):
+        for change in page.items:
+            if change.at >= since + OVERLAP - CLOCKS_APART:
+                feed.add(change.person_id, change.at, change.field, change.old_value, change.new_value)
+    with warehouse.transaction() as connection:
+        connection.execute("delete from inbox.feed_after_cut")
+        feed.land_after_cut(connection)
 
 
 def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap) -> None:

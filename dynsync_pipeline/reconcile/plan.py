@@ -24,6 +24,7 @@ STEPS = (
     "company_links",
     "planned_writes",
     "operations",
+    "unseen_edits",
     "fan_out",
     "settled_without_write",
 )

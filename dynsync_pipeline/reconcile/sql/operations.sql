@@ -7,6 +7,7 @@ delete from reconcile.planned_activities;
 delete from reconcile.planned_account_changes;
 delete from reconcile.receipts;
 delete from reconcile.refused_fields;
+delete from reconcile.edited_meanwhile;
 
 create or replace temp table company_writes as
 -- An account's whole row, where it is new or anything differs (R52).
@@ -101,6 +102,7 @@ select
     w.field,
     case when w.system = 'marketo' then w.marketo_shown else w.dynamics_shown end,
     case when w.system = 'marketo' then w.dynamics_shown else w.marketo_shown end,
+    w.value,
     w.value,
     w.rule
 from planned_writes w

@@ -42,11 +42,17 @@ create table inbox.marketo_people (
     is_deleted_in_dynamics varchar, is_deleted boolean
 );
 create table inbox.marketo_companies (landing bigint, external_company_id varchar);
+-- Edits in Marketo that our own write overwrote before anybody saw them, as the feed tells; `change_id` is that write.
+create table inbox.unseen_edits (person_id bigint, field varchar, value varchar, change_id bigint);
+-- What the feed told of people with an operation of unknown outcome, in time order.
+create table inbox.feed_after_cut (person_id bigint, field varchar, value varchar, place bigint);
 -- Keys seen since the last plan, a record's or a person's. `is_receipt`: seen as the answer to our own write.
 -- Emptied by the plan's transaction.
 create table inbox.touched (record_type varchar, dynamics_id varchar, person_id bigint, is_receipt boolean);
 
 -- One row per stream: where the next read starts. `columns` is the column list it was made for.
+-- `last_change_id`: the newest of our writes that the feed was already compared with.
+create table state.feed_marks (last_change_id bigint);
 create table state.cursors (stream varchar, cursor varchar, columns varchar, is_loaded boolean, moved_at timestamp);
 -- One row per bulk-export window of a first load (R5).
 create table state.export_windows (starts_at timestamp, ends_at timestamp, export_id varchar, is_landed boolean);
@@ -102,8 +108,10 @@ create table reconcile.operations (
     operation_id bigint, cycle_id bigint, system varchar, action varchar, record_type varchar,
     dynamics_id varchar, person_id bigint, company_key varchar, etag varchar, body varchar, sent_at timestamp
 );
+-- old and new as people read them; sent_value and base_after as values are compared.
 create table reconcile.planned_changes (
-    operation_id bigint, field varchar, old_value varchar, new_value varchar, base_after varchar, rule varchar
+    operation_id bigint, field varchar, old_value varchar, new_value varchar, sent_value varchar, base_after varchar,
+    rule varchar
 );
 create table reconcile.planned_collisions (
     operation_id bigint, field varchar, base_value varchar, dynamics_value varchar, marketo_value varchar,
@@ -120,6 +128,8 @@ create table reconcile.receipts (
     operation_id bigint, outcome varchar, code varchar, message varchar, field varchar, person_id bigint,
     received_at timestamp, next_look_at timestamp, is_settled boolean
 );
+-- After a cut: values of our own writes that a person edited again before they were found to be ours.
+create table reconcile.edited_meanwhile (operation_id bigint, field varchar);
 -- Fields that a system refused while it took the rest of the record.
 create table reconcile.refused_fields (operation_id bigint, field varchar, code varchar, message varchar);
 

@@ -31,7 +31,12 @@ updates as (
       and c.field in (select field from reconcile.fields)
       and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
     group by u.operation_id, u.person_id
-    having bool_and(h.value is not distinct from c.base_after)
+    having bool_and(
+        h.value is not distinct from c.sent_value
+        or (u.system = 'marketo' and (u.person_id, c.field, coalesce(c.new_value, '')) in (
+            select (person_id, field, coalesce(value, '')) from inbox.feed_after_cut
+        ))
+    )
 ),
 creates as (
     select u.operation_id, min(m.person_id) as person_id
@@ -61,3 +66,15 @@ companies as (
 )
 select operation_id, 'applied', null, null, null, person_id, now() at time zone 'UTC', null, false
 from (select * from updates union all select * from creates union all select * from companies);
+
+-- What the feed tells of a value after ours is an edit by somebody, not what Marketo made of our value.
+insert into reconcile.edited_meanwhile
+select distinct r.operation_id, f.field
+from reconcile.receipts r
+join reconcile.operations o using (operation_id)
+join inbox.feed_after_cut f on f.person_id = r.person_id
+left join reconcile.planned_changes c on c.operation_id = r.operation_id and c.field = f.field
+where not r.is_settled and o.system = 'marketo' and o.action in ('create', 'update')
+  and f.value is distinct from c.new_value;
+
+delete from inbox.feed_after_cut;

@@ -29,7 +29,7 @@ where not r.is_settled;
 
 -- What was applied, value by value: the plan less the fields that were refused while the rest was taken.
 create or replace temp table applied_changes as
-select r.*, c.field as changed_field, c.old_value, c.new_value, c.base_after, c.rule, f.field is not null as is_mapped
+select r.*, c.field as changed_field, c.old_value, c.new_value, c.sent_value, c.base_after, c.rule, f.field is not null as is_mapped
 from fresh_receipts r
 join reconcile.planned_changes c using (operation_id)
 left join reconcile.fields f on f.record_type = r.record_type and f.field = c.field
@@ -71,12 +71,18 @@ select person_id, changed_field, base_after from applied_changes where is_mapped
 
 -- What a system made of our value was read back: where it keeps another one, that is settled, and no edit by a person.
 create or replace temp table written_fields as
-select person_id, system, changed_field as field from applied_changes where is_mapped and not is_new_person
+select person_id, system, changed_field as field, sent_value is distinct from base_after as is_put_back
+from applied_changes
+where is_mapped and not is_new_person
+  and (operation_id, changed_field) not in (select (operation_id, field) from reconcile.edited_meanwhile)
 union all
-select n.person_id, 'marketo', f.field
+select n.person_id, 'marketo', f.field, false
 from new_links n
 join reconcile.fields f using (record_type)
-where (n.person_id, f.field) not in (select (person_id, field) from refused_on_create);
+where (n.person_id, f.field) not in (select (person_id, field) from refused_on_create)
+  and (n.person_id, f.field) not in (
+      select (r.person_id, e.field) from reconcile.edited_meanwhile e join fresh_receipts r using (operation_id)
+  );
 
 delete from state.standing_differences s
 using written_fields w
@@ -93,7 +99,7 @@ join state.links l on l.person_id = w.person_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = w.field
 left join dynamics_long d on d.person_id = w.person_id and d.field = w.field
 left join marketo_long m on m.person_id = w.person_id and m.field = w.field
-where d.value is distinct from m.value;
+where d.value is distinct from m.value and not w.is_put_back;
 
 -- The ledger.
 insert into ledger.changes

@@ -1,0 +1,179 @@
+"""Marketo's change feed as a table: whom to read again, and which edits our own writes overwrote unseen.
+
+Not here: fetching the feed (`marketo.py`), what an edit means (`reconcile/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from dynsync_pipeline.warehouse.columns import quoted
+from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns
+
+
+class UnseenEdit(NamedTuple):
+    """A value in Marketo that our write `change_id` (of `ledger.changes`) overwrote before anybody had seen it."""
+
+    person_id: int
+    field: str
+    value: str | None
+    change_id: int
+
+
+class Feed:
+    """Entries of the feed, one per person and field; a new person has one without field. Values as text, as sent."""
+
+    def __init__(self, columns: PersonColumns) -> None:
+        self._columns = columns
+        self._rows: list[tuple[int, datetime, str | None, str | None, str | None]] = []
+
+    def add(
+        self, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None
+    ) -> None:
+        """Add an entry; `at` has a zone."""
+        self._rows.append((person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
+
+    def changed_people(self, connection: duckdb.DuckDBPyConnection) -> list[int]:
+        """Ids of people the mirror does not hold, or holds with another value than the feed told last, in order."""
+        if not self._rows:
+            return []
+        with self._told(connection):
+            rows = connection.execute(_CHANGED.format(mirror=self._mirror())).fetchall()
+        return [row[0] for row in rows]
+
+    def unseen_edits(self, connection: duckdb.DuckDBPyConnection) -> list[UnseenEdit]:
+        """Values that our writes since the last feed overwrote, where these differ from what we believed to overwrite."""
+        if not self._rows:
+            return []
+        with self._told(connection):
+            return [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
+
+    def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
+        if self._rows:
+            with self._told(connection):
+                connection.execute(
+                    "insert into inbox.feed_after_cut select person_id, field, new_value, place from told where field is not null"
+                )
+
+    @contextmanager
+    def _told(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Make the entries a temporary table `told`, with values as they are compared (R45)."""
+        ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
+        connection.register(
+            "feed",
+            pa.table(
+                {
+                    "person_id": pa.array(ids, pa.int64()),
+                    "changed_at": pa.array(times, pa.timestamp("us")),
+                    "field": pa.array(fields, pa.string()),
+                    "old_value": pa.array(old_values, pa.string()),
+                    "new_value": pa.array(new_values, pa.string()),
+                    "place": pa.array(range(len(ids)), pa.int64()),
+                }
+            ),
+        )
+        columns = self._columns
+        keys = f"['{columns.lead_id}', '{columns.contact_id}', '{COMPANY_KEY}']"
+        connection.execute(_TOLD.format(keys=keys, flag=columns.is_deleted))
+        connection.unregister("feed")
+        try:
+            yield
+        finally:
+            connection.execute("drop table told")
+
+    def _mirror(self) -> str:
+        own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.own.items())
+        names = "".join(f", {quoted(name)}" for name in self._columns.fields.person_fields)
+        return f"select person_id, {own}{names} from mirror.marketo_people"
+
+
+def note_unseen_edits(connection: duckdb.DuckDBPyConnection, edits: Sequence[UnseenEdit]) -> None:
+    """Store unseen edits for the next plan; call it where the feed's cursor moves, so that none is stored twice."""
+    for edit in edits:
+        connection.execute("insert into inbox.unseen_edits values (?, ?, ?, ?)", list(edit))
+        connection.execute("insert into inbox.touched values (null, null, ?, false)", [edit.person_id])
+    connection.execute("delete from state.feed_marks")
+    connection.execute("insert into state.feed_marks select coalesce(max(entry_id), 0) from ledger.changes")
+
+
+_TOLD = """
+create or replace temp table told as
+with types as (
+    select distinct field, type from reconcile.fields where record_type in ('contact', 'lead')
+    union all
+    select unnest({keys}), 'guid'
+    union all
+    select '{flag}', 'boolean'
+),
+sides as (
+    select person_id, changed_at, place, feed.field, type, unnest(['old', 'new']) as side, unnest([old_value, new_value]) as value
+    from feed left join types using (field)
+)
+select
+    person_id, changed_at, place, field,
+    max(canonical) filter (where side = 'old') as old_value,
+    max(canonical) filter (where side = 'new') as new_value
+from (
+    select
+        *,
+        case type
+            when 'integer' then canonical_integer(value)
+            when 'decimal' then canonical_decimal(value)
+            when 'boolean' then coalesce(canonical_boolean(value), 'false')
+            when 'date' then canonical_date(value)
+            when 'datetime' then canonical_datetime(value)
+            when 'guid' then canonical_guid(value)
+            else canonical_text(value)
+        end as canonical
+    from sides
+)
+group by all
+"""
+
+_CHANGED = """
+with latest as (
+    select person_id, field, new_value from told where field is not null
+    qualify row_number() over (partition by person_id, field order by changed_at desc, place desc) = 1
+),
+held as (
+    select person_id, field, value
+    from (unpivot (select * from ({mirror}) where person_id in (select person_id from told))
+          on columns(* exclude (person_id)) into name field value value)
+)
+select distinct person_id from told where person_id not in (select person_id from mirror.marketo_people)
+union
+select latest.person_id
+from latest
+left join held on held.person_id = latest.person_id and held.field = latest.field
+where latest.new_value is distinct from coalesce(held.value, case when latest.new_value = 'false' then 'false' end)
+order by 1
+"""
+
+# Our own entry is the first that tells our value; its old value is what our write really replaced.
+_UNSEEN = """
+select t.person_id, t.field, t.old_value, c.entry_id
+from (
+    select * from ledger.changes
+    where direction = 'to_marketo' and entry_id > (select coalesce(max(last_change_id), 0) from state.feed_marks)
+    qualify row_number() over (partition by person_id, field order by entry_id) = 1
+) c
+join (
+    select told.*
+    from told
+    join ledger.changes w
+        on w.direction = 'to_marketo' and w.person_id = told.person_id and w.field = told.field
+        and w.new_value is not distinct from told.new_value
+        and w.entry_id > (select coalesce(max(last_change_id), 0) from state.feed_marks)
+    qualify row_number() over (partition by told.person_id, told.field order by told.changed_at, told.place) = 1
+) t on t.person_id = c.person_id and t.field = c.field and t.new_value is not distinct from c.new_value
+where c.old_value is distinct from t.old_value
+  and not (coalesce(c.old_value, 'false') = 'false' and coalesce(t.old_value, 'false') = 'false')
+  and c.rule not like 'R15%'
+"""
