@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     marketo_field_is_deleted: str = Field("dynamicsIsDeleted", description="Marketo field: deleted in Dynamics.")
     marketo_field_created_on: str = Field("dynamicsCreatedOn", description="Marketo field: created in Dynamics at.")
 
-    first_load: Literal["refuse", "create"] = Field(
+    first_load: Literal["refuse", "create", "adopt"] = Field(
         "refuse", description="What a first cycle does when Marketo already holds people that DynSync does not know."
     )
     max_creates: int = Field(
