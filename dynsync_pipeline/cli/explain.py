@@ -22,6 +22,7 @@ from dynsync_pipeline.settings import load_settings
 
 MOST_SHOWN = 40
 MOST_NAMED = 10
+NEVER_YEAR = 9999
 ALIKE = 4  # so many values written at one moment for one reason are told together
 
 
@@ -74,6 +75,9 @@ def _show(found: Explanation) -> None:
     shown = [row for row in found.fields if row["state"] not in ("agree", "not linked") or _has_value(row)]
     if shown:
         prints_to.print(_fields_table(shown))
+    elsewhere = [row for row in found.account_fields if row["dynamics"] is not None or row["marketo"] is not None]
+    if elsewhere:
+        prints_to.print(_account_table(elsewhere))
     if hidden := len(found.fields) - len(shown):
         prints_to.print(f"{hidden} more fields are empty on both sides.", style="dim", highlight=False)
     if found.history:
@@ -101,13 +105,25 @@ def _link_lines(found: Explanation) -> list[Text]:
         lines.append("The record was deleted in Dynamics; its values are those last seen (R79).")
     if subject.person_id_marketo is not None and not person["is_in_marketo"]:
         lines.append("The person was deleted in Marketo, or merged into another.")
+    lines += [
+        f"A link of person {row['person_id_marketo']} and {row['record_type']} {row['record_id_dynamics']} ended "
+        f"{moment(row['ended_at'])} UTC: deleted in {row['side'].capitalize()} (R79, R81)."
+        for row in found.ended_links
+    ]
     if found.waiting:
         row = found.waiting
         lines.append(
             f"Waits to be created in Marketo: {row['reason']}; tried in vain: {row['attempts']}; "
-            f"next look after {moment(row['next_look_at'])} UTC."
+            f"{_next_look(row['next_look_at'])}."
         )
     return [cell(line) for line in lines]
+
+
+def _next_look(at: datetime) -> str:
+    """Quarantine is a next look that never comes by itself."""
+    if at.year == NEVER_YEAR:
+        return "quarantined until somebody edits it, the field map changes, or it is released"
+    return f"next look after {moment(at)} UTC"
 
 
 def _has_value(row: Row) -> bool:
@@ -123,7 +139,7 @@ def _fields_table(rows: list[Row]) -> Table:
         if row["reason"]:
             state += f": {row['reason']}"
         if row["next_look_at"]:
-            state += f"; next look after {moment(row['next_look_at'])}"
+            state += f"; {_next_look(row['next_look_at'])}"
         table.add_row(
             cell(row["field"]),
             _side(row, "base"),
@@ -132,6 +148,18 @@ def _fields_table(rows: list[Row]) -> Table:
             cell(state, style="" if row["state"] in ("agree", "not linked") else "yellow"),
             cell(row["last_rule"]),
         )
+    return table
+
+
+def _account_table(rows: list[Row]) -> Table:
+    title = "\nFields of the account, from Dynamics only (R51; a local edit stays until the account's next update, R52)"
+    table = Table(title=title, title_justify="left")
+    for name in ("Field", "Dynamics", "Marketo", "State"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        style = "" if row["state"] == "agree" else "yellow"
+        sides = (_side(row, "dynamics"), _side(row, "marketo"))
+        table.add_row(cell(row["field"]), *sides, cell(row["state"], style=style))
     return table
 
 
@@ -167,4 +195,4 @@ def _values(row: Row) -> str:
     old, new = (row[name] if row[name] is not None else "–" for name in ("old_value", "new_value"))
     if row["what"] == "collision":
         return f"Dynamics: {old}\nMarketo: {new}\nwinner: {row['winner']}"
-    return f"{old} → {new}" if row["what"] == "change" else ""
+    return f"{old} → {new}" if row["what"] != "error" else ""

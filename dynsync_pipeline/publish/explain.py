@@ -32,16 +32,20 @@ class Explanation:
 
     person: `linked_at`, `account_id_dynamics`, `is_in_marketo`, `is_in_dynamics`, `is_deleted_in_dynamics`.
     waiting: the unsettled row of a record that could not be created in Marketo yet, or None.
+    ended_links: tombstones of the person and the record, oldest first.
     fields: one row per synced field with `field`, `dynamics_column`, `direction`, `base`, `dynamics`, `marketo`,
     `state` (`agree`, `unsettled`, `standing difference`, `no base`, `not compared yet`, `not linked`), `reason`,
     `next_look_at`, and `last_rule`, the rule of the last write.
-    history: changes, collisions and errors of the person and the record, oldest first.
+    account_fields: the same for the fields of the account, which have no base; `local edit` is a state of these alone.
+    history: changes, collisions and errors of the person and the record, changes of its account, oldest first.
     """
 
     subject: Subject
     person: Row
     waiting: Row | None
+    ended_links: list[Row]
     fields: list[Row]
+    account_fields: list[Row]
     history: list[Row]
 
 
@@ -132,8 +136,14 @@ def explain(connection: duckdb.DuckDBPyConnection, subject: Subject) -> Explanat
             "is_deleted_in_dynamics": bool(record) and record["is_deleted"] == "true",
         },
         waiting=waiting[0] if waiting else None,
+        ended_links=select(
+            connection,
+            "from tombstones where person_id_marketo = ? or record_id_dynamics = ? order by ended_at",
+            [person_id, record_id],
+        ),
         fields=_fields(connection, subject, record, person),
-        history=select(connection, _HISTORY, [person_id, record_id]),
+        account_fields=_account_fields(connection, person),
+        history=select(connection, _HISTORY, [person_id, record_id, person.get("account_id_dynamics")]),
     )
 
 
@@ -181,6 +191,20 @@ def _fields(connection: duckdb.DuckDBPyConnection, subject: Subject, record: Val
     return rows
 
 
+def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> list[Row]:
+    account = _values(connection, "accounts", "accountid", person.get("account_id_dynamics"))
+    rows: list[Row] = []
+    for field in select(connection, "from field_map where record_type = 'account' order by field") if account else []:
+        kind = field["type"]
+        labels = _labels(connection, field) if kind == "choice" else {}
+        row: Row = {key: field[key] for key in ("field", "dynamics_column", "direction")}
+        row["dynamics"] = _text(account.get(field["dynamics_column"]), kind, labels)
+        row["marketo"] = _text(person.get(field["field"]), kind, labels)
+        row["state"] = "agree" if row["dynamics"] == row["marketo"] else "local edit"
+        rows.append(row)
+    return rows
+
+
 _WITHOUT_BASE = "select unnest(fields_without_base) as field from base where person_id_marketo = ?"
 _LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where person_id_marketo = ? group by field"
 
@@ -223,6 +247,9 @@ from (
         last_seen_at, cycle_id, 'error', direction, field, null, null, null,
         concat(operation, ' refused, ', state, ', tried ', attempts, 'x. ', code, ': ', message)
     from sync_errors where person_id_marketo = $1 or record_id_dynamics = $2
+    union all
+    select changed_at, cycle_id, 'account change', 'to_marketo', field, old_value, new_value, null, reason
+    from account_changes where account_id_dynamics = $3
 )
 order by happened_at, what, direction, reason, field
 """

@@ -10,7 +10,14 @@ from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plai
 from dynsync_pipeline.warehouse.columns import quoted
 
 PER_PERSON = ("links", "base", "standing_differences")  # rewritten for the people whose published row is out of date
-REWRITTEN = ("unsettled", "parked_fields", "cursors", "field_map", "options")  # small: written again every time
+REWRITTEN = (
+    "unsettled",
+    "tombstones",
+    "parked_fields",
+    "cursors",
+    "field_map",
+    "options",
+)  # small: written again every time
 
 
 def state_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
@@ -40,7 +47,7 @@ def _base(fields: FieldMap) -> PublishedTable:
                     f"b.{quoted(name)}",
                     f"Last agreed value of the Marketo field {name}; an option's number for a choice.",
                 )
-                for name in fields.person_fields
+                for name in fields.linked_fields
             ),
         ),
     )
@@ -95,6 +102,19 @@ _STATE = (
             ("attempts", "integer", "attempts", "How often it was tried in vain."),
             ("since", "timestamp", "since", "Unsettled since, UTC."),
             ("next_look_at", "timestamp", "next_look_at", "The first cycle after this looks at it again, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="tombstones",
+        grain="One row per link that ended because its record was deleted on one side.",
+        source="state.tombstones",
+        key="dynamics_id",
+        columns=plain(
+            ("record_type", "varchar", "record_type", "lead or contact."),
+            ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
+            _PERSON,
+            ("side", "varchar", "side", "dynamics or marketo: where it was deleted (R79, R81)."),
+            ("ended_at", "timestamp", "ended_at", "Seen at, UTC."),
         ),
     ),
     PublishedTable(

@@ -112,12 +112,15 @@ _LAST_HOUR = """
 with synced as (
     select record_type, direction, count(distinct record_id_dynamics) as n
     from changes where changed_at >= $1 and changed_at < $2 group by all
+    union all
+    select 'account', 'to_marketo', count(distinct account_id_dynamics)
+    from account_changes where changed_at >= $1 and changed_at < $2
 )
 select
     o.object,
     coalesce(max(n) filter (where direction = 'to_marketo'), 0) as n_to_marketo,
     coalesce(max(n) filter (where direction = 'to_dynamics'), 0) as n_to_dynamics
-from (values (1, 'contact'), (2, 'lead')) as o(place, object)
+from (values (1, 'account'), (2, 'contact'), (3, 'lead')) as o(place, object)
 left join synced on synced.record_type = o.object
 group by o.place, o.object
 order by o.place
