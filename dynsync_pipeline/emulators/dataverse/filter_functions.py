@@ -5,6 +5,7 @@ Built are those a sync or a report uses; any other name gets an error that names
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_requ
 from dynsync_pipeline.emulators.dataverse.schema import Column
 from dynsync_pipeline.emulators.dataverse.values import money, stored_date, stored_guid, stored_time
 
+_ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*+"|'(?:[^']|'')*+'|[^\s"',][^"',]*+)\s*(?:,|$)""")
 UNITS = {"Minutes": timedelta(minutes=1), "Hours": timedelta(hours=1), "Days": timedelta(days=1), "Weeks": timedelta(7)}
 
 
@@ -52,15 +54,23 @@ def _in(name: str, column: Column, sql: str, values: list[object]) -> tuple[str,
 
 
 def _values(name: str, column: Column, given: dict[str, Any]) -> list[object]:
-    """The parameter PropertyValues: a JSON list of texts, whatever the column's type."""
+    """The parameter PropertyValues: a list of texts in either kind of quotes, whatever the column's type."""
     node = given.get("PropertyValues")
-    try:
-        raw = msgspec.json.decode(node.val) if isinstance(node, ast.String) else None
-    except msgspec.DecodeError:
-        raw = None
-    if not isinstance(raw, list):
+    text = node.val.strip() if isinstance(node, ast.String) else ""
+    inside = text[1:-1]
+    items = list(_ITEM.finditer(inside))
+    if text[:1] != "[" or text[-1:] != "]" or "".join(item[0] for item in items) != inside:
         raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValues, a list.")
-    return [stored_text(name, column, value) for value in raw]
+    return [stored_text(name, column, _unquoted(item[1])) for item in items]
+
+
+def _unquoted(item: str) -> str:
+    if item[0] == "'":
+        return item[1:-1].replace("''", "'")
+    try:
+        return str(msgspec.json.decode(item)) if item[0] == '"' else item.strip()
+    except msgspec.DecodeError:
+        raise bad_request(f"The text {item[:100]} is malformed.") from None
 
 
 def stored_text(name: str, column: Column, value: object) -> object:

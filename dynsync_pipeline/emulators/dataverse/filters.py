@@ -29,7 +29,9 @@ OPERATOR_NAMES = {
     ast.Lt: "LessThan", ast.LtE: "LessThanOrEqual",
 }  # fmt: skip
 MAX_DEPTH = 60
-_PIECES = re.compile(r"('(?:[^']|'')*')|(\[[^\]\[]*\])|Microsoft\.Dynamics\.CRM\.\w+(?=')|(@\w+)")
+_PIECES = re.compile(
+    r"""('(?:[^']|'')*+')|(\[(?:"(?:[^"\\]|\\.)*+"|'(?:[^']|'')*+'|[^\[\]"'])*+\])|Microsoft\.Dynamics\.CRM\.\w+(?=')|(@\w+)"""
+)
 
 
 @dataclass

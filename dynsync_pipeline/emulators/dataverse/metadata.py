@@ -1,4 +1,4 @@
-"""`EntityDefinitions`: tables, columns with casts, keys, relationships. Source: protocol sheet, 6, 9.29.
+"""Definitions: tables, columns with casts, keys, relationships. Source: protocol sheet, 6, 9.29.
 
 Definitions are made as JSON objects and then selected, filtered and expanded like any data; there is no paging.
 """
@@ -23,7 +23,7 @@ from dynsync_pipeline.emulators.dataverse.metadata_filter import matches
 from dynsync_pipeline.emulators.dataverse.schema import ATTRIBUTE_TYPES, Column, Option, Schema, Table
 from dynsync_pipeline.emulators.dataverse.values import stored_guid
 
-SEGMENTS = ("EntityDefinitions",)
+SEGMENTS = ("EntityDefinitions", "RelationshipDefinitions", "GlobalOptionSetDefinitions")
 PREFIX = "Microsoft.Dynamics.CRM."
 TYPE_NAMES = {
     "text": "StringType", "memo": "MemoType", "integer": "IntegerType", "bigint": "BigIntType", "decimal":
@@ -48,9 +48,15 @@ RELATED = ("Attributes", "Keys", "ManyToOneRelationships", "OneToManyRelationshi
 
 
 def answer(call: Call) -> Answer:
-    """Answer `GET EntityDefinitions…`. Raises DataverseError 400 or 404."""
-    _, key = split_segment(call.segments[0])
+    """Answer a read of definitions. Raises DataverseError 400 or 404."""
+    name, key = split_segment(call.segments[0])
     rest = call.segments[1:]
+    if name == "RelationshipDefinitions":
+        return _relationships(call, key, rest)
+    if name == "GlobalOptionSetDefinitions":
+        if key is not None or rest:
+            raise DataverseError(404, "0x80060888", "Could not find a global option set with that key.")
+        return _list(call, name, [])
     if key is None:
         if rest:
             raise no_such_segment(rest[0][:100])
@@ -211,6 +217,22 @@ def _related(schema: Schema, table: Table, name: str) -> list[dict[str, Any]]:
             if target.table == table.name
         ]
     return []
+
+
+def _relationships(call: Call, key: str | None, rest: list[str]) -> Answer:
+    casts = ("OneToManyRelationshipMetadata", "ManyToManyRelationshipMetadata")
+    cast = rest[0].removeprefix(PREFIX) if rest else None
+    if len(rest) > 1 or (cast and cast not in casts):
+        raise no_such_segment(rest[-1][:100])
+    tables = call.schema.tables.values()
+    found = [] if cast == casts[1] else [one for t in tables for one in _related(call.schema, t, RELATED[2])]
+    if key is None:
+        return _list(call, "RelationshipDefinitions", found)
+    wanted = re.fullmatch(r"(?:SchemaName='(\w+)'|([0-9a-fA-F-]{36}))", key.strip())
+    for one in found:
+        if wanted and (one["SchemaName"] == wanted[1] or one["MetadataId"] == (wanted[2] or "").lower()):
+            return _one(call, "RelationshipDefinitions", one)
+    raise DataverseError(404, "0x80060888", f"Could not find a relationship with '{key[:100]}'.")
 
 
 def _targets(column: Column) -> range:
