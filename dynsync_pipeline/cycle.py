@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
-from dynsync_pipeline.errors import ColumnUnknown, DynSyncError, GuardStopped
+from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
@@ -43,6 +43,7 @@ from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, 
 log = logging.getLogger(__name__)
 
 ROUNDS = 3
+SOME_STEPS = "Only some of the steps ran."
 Answer = TypeVar("Answer")
 
 
@@ -92,7 +93,7 @@ class Cycle:
                 self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        status, message = "succeeded", None
+        status, message = "succeeded", SOME_STEPS
         if error is not None:
             status = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
             message = str(error) if isinstance(error, DynSyncError) else f"{type(error).__name__}; see the log."
@@ -184,7 +185,7 @@ class Cycle:
             settings.marketo_field_created_on,
             COMPANY_KEY,
         )
-        limits = Limits(settings.max_creates, settings.largest_share, may_create_at_first=settings.first_load == "create")
+        limits = Limits(settings.max_creates, settings.largest_share, settings.first_load)
         with self.warehouse.transaction() as connection:
             at = datetime.now(UTC).replace(tzinfo=None)
             plan = make_plan(connection, cycle_id=self.cycle_id, at=at, keys=keys, limits=limits)
@@ -243,11 +244,11 @@ class Cycle:
         )
 
     def _with_schema(self, step: Callable[[FieldMap], Answer]) -> Answer:
-        """Run a step; where a column is gone, learn the schema again, park the column (R107) and run it once more."""
+        """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again."""
         fields = self.prepare()
         try:
             return step(fields)
-        except ColumnUnknown:
+        except (ColumnUnknown, CursorExpired):
             with self._turn:
                 if self._fields is fields:  # not yet learned again by another thread
                     self._fields = self._learn(is_forced=True)

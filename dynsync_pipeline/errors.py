@@ -53,6 +53,10 @@ class FieldMapWrong(DynSyncError):
     """A line of the field map cannot be used; the message names file, line and column."""
 
 
+class AdoptionWrong(DynSyncError):
+    """A line of the reviewed adoption file cannot be applied; nothing was written."""
+
+
 class CycleRunning(DynSyncError):
     """Another process holds the cycle lock; nothing was read or written."""
 

@@ -7,7 +7,14 @@ from enum import IntEnum
 import typer
 from rich.console import Console
 
-from dynsync_pipeline.errors import CycleRunning, DynSyncError, FieldMapWrong, GuardStopped, SettingsWrong
+from dynsync_pipeline.errors import (
+    AdoptionWrong,
+    CycleRunning,
+    DynSyncError,
+    FieldMapWrong,
+    GuardStopped,
+    SettingsWrong,
+)
 
 app = typer.Typer(
     name="dynsync",
@@ -38,7 +45,7 @@ EXIT_CODES = (
 
 def exit_code_of(error: DynSyncError) -> int:
     """The exit code that `error` ends a command with."""
-    if isinstance(error, SettingsWrong | FieldMapWrong):
+    if isinstance(error, SettingsWrong | FieldMapWrong | AdoptionWrong):
         return Exit.SETTINGS
     if isinstance(error, CycleRunning):
         return Exit.RUNNING

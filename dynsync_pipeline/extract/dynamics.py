@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, record_type: RecordType) -> int:
     """Bring one Dynamics table's mirror up to date; returns the number of records that were read or found deleted.
 
-    A page and its cursor commit together (R13), so a cut read goes on where it stopped. An expired cursor, or another
-    column list, leads to a full read, in which absence is no deletion (R86).
-    Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone.
+    A page and its cursor commit together (R13), so a cut read goes on where it stopped. Another column list leads to a
+    full read, in which absence is no deletion (R86).
+    Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone, and CursorExpired, after
+    which the next call is a full read. Both may mean that the table's definition changed: learn the schema again first,
+    because a column that was secured reads null, and that is no clear (R49).
     """
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
@@ -37,11 +39,10 @@ def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldM
     try:
         _land_pages(warehouse, client, fields, record_type, columns, start, is_loaded=not is_full)
     except CursorExpired:
-        if start is None:
-            raise
         log.warning("The change-tracking cursor of %s expired: reading the whole table again.", table.entity_set)
-        is_full = True
-        _land_pages(warehouse, client, fields, record_type, columns, None, is_loaded=False)
+        with warehouse.transaction() as connection:
+            move_cursor(connection, f"dynamics_{table.entity_set}", None, names, is_loaded=False)
+        raise
     if is_full:
         _land_confirmed_deletions(warehouse, client, fields, record_type, columns)
     with warehouse.transaction() as connection:

@@ -127,12 +127,12 @@ def _require_key_fields(warehouse: Warehouse, settings: Settings) -> None:
 
 def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
     with warehouse.reading() as connection:
-        offered = dict(
-            ((row[0], row[1]), (row[2], row[3]))
+        offered = {
+            (row[0], row[1]): (row[2], row[3])
             for row in connection.execute(
                 "select coalesce(record_type, 'person'), name, is_readable, is_writable from state.columns"
             ).fetchall()
-        )
+        }
     reasons: dict[Field, str] = {}
     for field in wanted.fields:
         column = offered.get((field.record_type, field.dynamics_column))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from importlib.resources import files
+from typing import Literal
 
 import duckdb
 
@@ -44,14 +45,14 @@ class KeyNames:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plan may not exceed; `may_create_at_first` says that an operator allowed a first load.
+    """What a plan may not exceed; `first_load` is what an operator allowed for the first one.
 
     `largest_share` is the part of all links that one plan may delete, clear or collide; small numbers always pass.
     """
 
     max_creates: int
     largest_share: float
-    may_create_at_first: bool
+    first_load: Literal["refuse", "create", "adopt"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def make_plan(
         "(lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar, company varchar)"
     )
     connection.execute("insert into key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
-    is_first = _count(connection, "select count(*) from ledger.cycles where status = 'succeeded'") == 0
+    is_first = (
+        _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
+    )
     n_links = _count(connection, "select count(*) from state.links")
     for step in STEPS:
         connection.execute(sql(step))
@@ -117,11 +120,21 @@ def _stop_on_mass_creation(
             "select count(*) from mirror.marketo_people "
             "where dynamics_contact_id is null and dynamics_lead_id is null and not is_deleted",
         )
-        if plan.n_creates and strangers and not limits.may_create_at_first:
+        if not plan.n_creates or not strangers or limits.first_load == "create":
+            return
+        if limits.first_load == "refuse":
             raise GuardStopped(
                 f"Marketo already holds {strangers:,} people without a Dynamics id, and this first cycle would create "
                 f"{plan.n_creates:,} more: people in both systems would stand twice (R5). Nothing was written.",
-                next_step="If that is what you want, set DYNSYNC_FIRST_LOAD=create and start the next cycle.",
+                next_step="Run `dynsync adopt` and set DYNSYNC_FIRST_LOAD=adopt to link those who are in both, or set "
+                "DYNSYNC_FIRST_LOAD=create to create them all; then start the next cycle.",
+            )
+        undecided = _count(connection, UNDECIDED)
+        if undecided:
+            raise GuardStopped(
+                f"Nobody has decided yet what becomes of {undecided:,} contacts and leads in a Marketo that already holds "
+                f"{strangers:,} people without a Dynamics id. Nothing was written.",
+                next_step="Run `dynsync adopt`, review the file it writes, then run `dynsync adopt --apply FILE`.",
             )
     elif plan.n_creates > limits.max_creates:
         raise GuardStopped(
@@ -144,6 +157,12 @@ def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, 
             )
 
 
+# What existed when the last adoption was applied must have been decided on; later records are new business.
+UNDECIDED = """
+select count(*) from new_people n
+anti join state.adoption a on a.record_type = n.record_type and a.dynamics_id = n.dynamics_id
+where coalesce(n.createdon <= (select strftime(max(decided_at), '%Y-%m-%dT%H:%M:%SZ') from state.adoption), true)
+"""
 SMALL_NUMBER = 50
 MASS_CHANGES = {
     "people or records deleted": "select count(*) from ended_links",

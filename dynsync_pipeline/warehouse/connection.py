@@ -111,5 +111,6 @@ def storage_errors(path: Path) -> Iterator[None]:
                 next_step="Free space and start the next cycle; what was committed is kept.",
             ) from None
         raise StorageFailed(
-            f"{path} cannot be read or written: {text.splitlines()[0]}", next_step="Check the data folder and the disk."
+            f"{path} cannot be read or written: {text.splitlines()[0].rstrip('.')}.",
+            next_step="Check the data folder and the disk.",
         ) from None

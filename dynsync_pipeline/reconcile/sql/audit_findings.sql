@@ -37,6 +37,10 @@ missed_records as (
     anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
     anti join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id
     anti join due_records t on t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
+    -- Its person was deleted in Marketo (R81), or an adoption keeps it back: nobody has to look.
+    anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side = 'marketo'
+    anti join state.adoption a
+        on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
 )
 select 'difference that no cycle looks at' as finding, true as is_missed, record_type, dynamics_id, person_id, field
 from missed_differences
@@ -60,13 +64,14 @@ from state.links group by record_type, dynamics_id having count(*) > 1
 union all
 select 'unsettled field without a link', false, u.record_type, u.dynamics_id, u.person_id, u.field
 from state.unsettled u anti join state.links l on l.person_id = u.person_id
+anti join state.tombstones b on b.person_id = u.person_id  -- a deletion's flag that Marketo has not taken yet
 where u.person_id is not null
 union all
 select 'unsettled without a reason or a next time to look', false, record_type, dynamics_id, person_id, field
 from state.unsettled where nullif(trim(reason), '') is null or next_look_at is null;
 
 insert into inbox.touched by name
-select distinct null as record_type, null as dynamics_id, person_id
+select distinct null as record_type, null as dynamics_id, person_id, false as is_receipt
 from audit_findings where is_missed and person_id is not null
 union all
-select record_type, dynamics_id, null from audit_findings where is_missed and person_id is null;
+select record_type, dynamics_id, null, false from audit_findings where is_missed and person_id is null;

@@ -30,6 +30,11 @@ qualify row_number() over (partition by bearers.record_type, bearers.dynamics_id
 insert into state.links
 select person_id, record_type, dynamics_id, planned_at from found_links, this_cycle;
 
+update state.adoption a
+set decision = 'linked'
+from found_links f
+where f.record_type = a.record_type and f.dynamics_id = a.dynamics_id;
+
 insert into state.base by name
 select person_id from found_links;
 

@@ -44,4 +44,8 @@ join records using (record_type, dynamics_id)
 left join state.unsettled u
     on u.record_type = records.record_type and u.dynamics_id = records.dynamics_id and u.person_id is null
 where (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
-  and (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from at_rest);
+  and (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from at_rest)
+  -- Kept back by an adoption: to be linked with somebody, or left alone on purpose.
+  and (records.record_type, records.dynamics_id) not in (
+      select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')
+  );

@@ -79,6 +79,9 @@ create table state.links (person_id bigint, record_type varchar, dynamics_id var
 -- so that only a later edit there counts.
 create table state.tombstones (person_id bigint, record_type varchar, dynamics_id varchar, side varchar, ended_at timestamp);
 create table state.tombstone_values (record_type varchar, dynamics_id varchar, field varchar, value varchar);
+-- One row per contact or lead that somebody decided on in an adoption: `link` it with person_id, `create` a person, `skip`
+-- it until somebody decides otherwise. A link that was found makes it `linked`.
+create table state.adoption (record_type varchar, dynamics_id varchar, person_id bigint, decision varchar, decided_at timestamp);
 -- One row per link: what both sides last agreed on. A null is an agreed null; no agreement yet stands in base_missing.
 create table state.base (person_id bigint);
 create table state.base_missing (person_id bigint, field varchar);
