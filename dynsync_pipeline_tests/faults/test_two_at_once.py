@@ -1,0 +1,73 @@
+"""Two cycles at once: there is one lock, whoever holds it, and it dies with its holder."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+
+from dynsync_pipeline_tests.end_to_end.world import World
+
+RUNNING = 3
+LIMIT_S = 60.0
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    record_id = world.create_record("contact", lastname="Once")
+    first = world.start("sync")
+    wait_until(lambda: bool(world.dynamics.paths))
+    os.kill(first.pid, signal.SIGSTOP)  # so that it is running for as long as the second one needs
+    n_requests = len(world.dynamics.paths), len(world.marketo.paths)
+    second = world.dynsync("sync")
+    assert second.returncode == RUNNING, second.stderr
+    assert re.fullmatch(
+        r"CycleRunning: Another cycle is running, process (\d+), since [\d:]+ UTC\. .*\n", second.stderr
+    ), second.stderr
+    assert f"process {first.pid}," in second.stderr
+    os.kill(first.pid, signal.SIGCONT)
+    assert (len(world.dynamics.paths), len(world.marketo.paths)) >= n_requests
+    _, errors = first.communicate(timeout=LIMIT_S)
+    assert first.returncode == 0, errors
+    assert world.person_of("contact", record_id)
+    assert world.query("select cycle_id, status from cycles") == [(1, "succeeded")]
+
+
+def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.create_record("contact", lastname="Once")
+    first = world.start("sync")
+    wait_until(lambda: bool(world.dynamics.paths))
+    first.kill()
+    first.communicate(timeout=LIMIT_S)
+    second = world.dynsync("sync")
+    assert second.returncode == 0, second.stderr
+    assert world.query("select status from cycles order by cycle_id") == [("failed",), ("succeeded",)]
+
+
+def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.create_record("contact", lastname="Once")
+    world.sync()
+    world.dynamics.forget()
+    running = world.start("sync")
+    wait_until(lambda: bool(world.dynamics.paths))
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        assert world.query("select count(*) from people") == [(1,)]
+        assert world.dynsync("check").returncode == 0
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+        running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 0
