@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json
+from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.publish.explain import Explanation, Subject, explain, find_subjects, is_account
 from dynsync_pipeline.publish.reading import Row
@@ -133,7 +133,7 @@ def _has_value(row: Row) -> bool:
 def _fields_table(rows: list[Row]) -> Table:
     table = Table(title="\nFields (=: as in Dynamics, –: empty)", title_justify="left")
     for name in ("Field", "Base", "Dynamics", "Marketo", "State", "Last write"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "Field")
     for row in rows:
         state = row["state"]
         if row["reason"]:
@@ -152,8 +152,7 @@ def _fields_table(rows: list[Row]) -> Table:
 
 
 def _account_table(rows: list[Row]) -> Table:
-    title = "\nFields of the account, from Dynamics only (R51; a local edit stays until the account's next update, R52)"
-    table = Table(title=title, title_justify="left")
+    table = Table(title="\nFields of the account (R51, R52)", title_justify="left")
     for name in ("Field", "Dynamics", "Marketo", "State"):
         table.add_column(name, overflow="fold")
     for row in rows:
@@ -164,10 +163,8 @@ def _account_table(rows: list[Row]) -> Table:
 
 
 def _side(row: Row, side: str) -> Text:
-    value = row[side]
-    if value is None:
-        return Text("–", "dim")
-    return Text("=", "dim") if side != "dynamics" and value == row["dynamics"] else cell(value)
+    is_as_in_dynamics = side != "dynamics" and row[side] is not None and row[side] == row["dynamics"]
+    return Text("=", "dim") if is_as_in_dynamics else value_cell(row[side])
 
 
 def _history_table(rows: list[Row]) -> Table:
@@ -183,7 +180,7 @@ def _history_table(rows: list[Row]) -> Table:
             continue
         for row in group:
             told = " ".join(filter(None, (what if what != "change" else "", row["field"], direction)))
-            table.add_row(*first, cell(told), cell(_values(row)), cell(reason))
+            table.add_row(*first, cell(told), _values(row), cell(reason))
     return table
 
 
@@ -191,8 +188,10 @@ def _occasion(row: Row) -> tuple[datetime, int, str, str | None, str]:
     return row["happened_at"], row["cycle_id"], row["what"], row["direction"], row["reason"]
 
 
-def _values(row: Row) -> str:
-    old, new = (row[name] if row[name] is not None else "–" for name in ("old_value", "new_value"))
+def _values(row: Row) -> Text:
+    if row["what"] == "error":
+        return Text()
+    old, new = value_cell(row["old_value"]), value_cell(row["new_value"])
     if row["what"] == "collision":
-        return f"Dynamics: {old}\nMarketo: {new}\nwinner: {row['winner']}"
-    return f"{old} → {new}" if row["what"] != "error" else ""
+        return Text.assemble("Dynamics: ", old, "\nMarketo: ", new, f"\nwinner: {row['winner']}")
+    return Text.assemble(old, " → ", new)

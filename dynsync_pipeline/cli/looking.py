@@ -20,6 +20,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong."
+LONGEST = 100  # characters of one value in a table; --json shows all
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -74,6 +75,13 @@ def cell(value: object, *, style: str = "") -> Text:
     """A value as it stands: no markup, and no control character of it reaches the terminal."""
     text = "" if value is None else str(value)
     return Text("".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text), style=style)
+
+
+def value_cell(value: str | None) -> Text:
+    """The value of a field: a dash for none, the beginning of a long one."""
+    if value is None:
+        return Text("–", "dim")
+    return cell(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
 
 
 def print_json(value: object) -> None:

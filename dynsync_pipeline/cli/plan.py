@@ -14,9 +14,8 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from dynsync_pipeline.cli.looking import cell, print_json
+from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.errors import DynSyncError
@@ -122,40 +121,40 @@ def _operations_table(group: Row, operations: list[Row]) -> Table:
         f"\n{group['action'].capitalize()} in {group['system'].capitalize()}: {group['n']:,} × {group['record_type']}"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("Person" if group["action"] != "create" else "Dynamics id", no_wrap=True)
+    is_new = group["action"] in ("create", "company")
+    table.add_column("Dynamics id" if is_new else "Person", no_wrap=True)
+    if group["action"] == "create":
+        table.add_column("Fields")
+        for operation in operations:
+            table.add_row(cell(operation["record_id_dynamics"]), cell(_filled(operation)))
+        return table
     for name in ("Field", "Old", "New", "Rule"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "Field")
     for operation in operations:
-        who = operation["person_id_marketo"] or operation["record_id_dynamics"]
-        if group["action"] == "create":
-            fields = ", ".join(change["field"] for change in operation["changes"])
-            table.add_row(cell(who), cell(fields), "", "", cell(_rules(operation)))
-            continue
+        who = operation["record_id_dynamics"] if is_new else operation["person_id_marketo"]
+        if not operation["changes"]:  # a company that Marketo does not hold yet
+            table.add_row(cell(who), cell(_filled(operation)))
         for place, change in enumerate(operation["changes"]):
             table.add_row(
                 cell(who if place == 0 else ""),
                 cell(change["field"]),
-                _value(change["old_value"]),
-                _value(change["new_value"]),
+                value_cell(change["old_value"]),
+                value_cell(change["new_value"]),
                 cell(change["rule"]),
             )
     return table
 
 
-def _rules(operation: Row) -> str:
-    return ", ".join(sorted({change["rule"] for change in operation["changes"]}))
-
-
-def _value(value: str | None) -> Text:
-    return Text("–", "dim") if value is None else cell(value)
+def _filled(operation: Row) -> str:
+    return ", ".join(name for name, value in operation["body"].items() if value is not None)
 
 
 def _collisions_table(found: PlannedOperations) -> Table:
     table = Table(title=f"\nCollisions: {found.n_collisions:,}", title_justify="left")
     table.add_column("Person", no_wrap=True)
     for name in ("Field", "Base", "Dynamics", "Marketo", "Rule"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "Field")
     for row in found.collisions:
-        sides = [_value(row[f"{side}_value"]) for side in ("base", "dynamics", "marketo")]
+        sides = [value_cell(row[f"{side}_value"]) for side in ("base", "dynamics", "marketo")]
         table.add_row(cell(row["person_id_marketo"]), cell(row["field"]), *sides, cell(row["rule"]))
     return table

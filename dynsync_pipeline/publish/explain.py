@@ -161,8 +161,9 @@ def _fields(connection: duckdb.DuckDBPyConnection, subject: Subject, record: Val
     standing = {row["field"]: row for row in select(connection, by_field.format("standing_differences"), [person_id])}
     without_base = {row["field"] for row in select(connection, _WITHOUT_BASE, [person_id])}
     rules = {row["field"]: row["rule"] for row in select(connection, _LAST_RULES, [person_id])}
+    mapped = select(connection, _MAPPED, [subject.record_type])
     rows = []
-    for field in select(connection, "from field_map where record_type = ? order by field", [subject.record_type]):
+    for field in mapped:
         name, kind = field["field"], field["type"]
         labels = _labels(connection, field) if kind == "choice" else {}
         row: Row = {key: field[key] for key in ("field", "dynamics_column", "direction")}
@@ -205,6 +206,12 @@ def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> li
     return rows
 
 
+# Somebody whom only Marketo knows is neither contact nor lead: the fields of both, each once.
+_MAPPED = """
+select distinct on (field) * from field_map
+where record_type = $1 or ($1 is null and record_type <> 'account')
+order by field, record_type
+"""
 _WITHOUT_BASE = "select unnest(fields_without_base) as field from base where person_id_marketo = ?"
 _LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where person_id_marketo = ? group by field"
 

@@ -61,8 +61,11 @@ order by system, action, record_type, operation_id
 """
 
 _CHANGES = f"""
-select operation_id, field, old_value, new_value, rule
-from reconcile.planned_changes
+from (
+    select operation_id, field, old_value, new_value, rule from reconcile.planned_changes
+    union all
+    select operation_id, field, old_value, new_value, reason from reconcile.planned_account_changes
+)
 where operation_id in (select operation_id from ({_OPERATIONS}))
 order by operation_id, field
 """
