@@ -23,6 +23,7 @@ from dynsync_pipeline.emulators.dataverse.tables import default_schema
 
 IDS = uuid.UUID("6a1b3c5e-7d40-4c7e-9a61-0d5a4f1c2b3e")
 TOKEN_LIFE_S = 3_599
+BULK_MESSAGES = ("CreateMultiple", "UpdateMultiple", "UpsertMultiple")
 LONG_LIFE_S = 10 * 365 * 86_400
 
 
@@ -66,7 +67,9 @@ class Store:
             self.sales_password = self.setting("sales_password", lambda: secrets.token_urlsafe(12))
             self.client_pem = self.setting("client_pem", certificate.new_client_pem)
             text = self.setting("schema", lambda: msgspec.json.encode(default_schema()).decode())
-            self.schema = msgspec.json.decode(text, type=Schema)
+            # A state folder of an earlier version lacks the tables that came since.
+            stored = msgspec.json.decode(text, type=Schema)
+            self.schema = Schema({**default_schema().tables, **stored.tables})
             self.version = int(self.setting("version", lambda: "1000000"))
             self.tracking_floor = int(self.setting("tracking_floor", lambda: "0"))
             for table in self.schema.tables.values():
@@ -335,6 +338,14 @@ class Store:
                 "basecurrencyid": self.currency_id,
             },
         )  # fmt: skip
+        for message in BULK_MESSAGES:
+            message_id = self.named_id(f"message {message}")
+            self._stand("sdkmessage", {"sdkmessageid": message_id, "name": message})
+            for table in self.schema.tables.values():
+                filter_id = self.named_id(f"message {message} of {table.name}")
+                values = {"sdkmessagefilterid": filter_id, "sdkmessageid": message_id, "name": table.name}
+                if table.writable:
+                    self._stand("sdkmessagefilter", {**values, "primaryobjecttypecode": table.name})
         for user_id, first, last, login, app in (
             (self.sync_user_id, "DynSync", "Application", "dynsync@emulator.example", self.client_id),
             (self.password_user_id, "Sync", "User", self.sync_username, None),

@@ -242,6 +242,17 @@ def _businessunit() -> Iterator[Column]:
     yield from _texts(name=160)
 
 
+def _sdkmessage() -> Iterator[Column]:
+    yield from _system("sdkmessageid")
+    yield from _texts(name=256)
+
+
+def _sdkmessagefilter() -> Iterator[Column]:
+    yield from _system("sdkmessagefilterid")
+    yield from _texts(name=256, primaryobjecttypecode=64)
+    yield _lookup("sdkmessageid", Target("sdkmessage", "sdkmessageid", "sdkmessageid_sdkmessagefilter"))
+
+
 def _table(
     name: str, entity_set: str, code: int, primary_name: str, columns: Iterator[Column], **more: object
 ) -> Table:
@@ -275,6 +286,8 @@ def default_schema() -> Schema:
         _table("systemuser", "systemusers", 8, "fullname", _systemuser()),
         _table("businessunit", "businessunits", 10, "name", _businessunit()),
         _table("organization", "organizations", 1019, "name", _organization()),
+        _table("sdkmessage", "sdkmessages", 4606, "name", _sdkmessage()),
+        _table("sdkmessagefilter", "sdkmessagefilters", 4607, "name", _sdkmessagefilter()),
         _table("transactioncurrency", "transactioncurrencies", 9105, "currencyname", _transactioncurrency()),
     ]
     return Schema({table.name: table for table in tables})

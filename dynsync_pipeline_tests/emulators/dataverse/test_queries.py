@@ -161,3 +161,12 @@ def test_fetchxml_nests_filters_limits_and_orders(people: Dataverse) -> None:
 )
 def test_fetchxml_that_cannot_be_served_is_refused(dataverse: Dataverse, xml: str) -> None:
     assert error(dataverse.http.get("contacts", params={"fetchXml": xml}))[0] == 400
+
+
+def test_which_tables_take_bulk_messages_can_be_asked(dataverse: Dataverse) -> None:
+    condition = "sdkmessageid/name eq 'UpsertMultiple' and primaryobjecttypecode eq 'contact'"
+    params = {"$select": "sdkmessagefilterid", "$expand": "sdkmessageid($select=name)", "$filter": condition}
+    rows = dataverse.http.get("sdkmessagefilters", params=params).json()["value"]
+    assert [row["sdkmessageid"]["name"] for row in rows] == ["UpsertMultiple"]
+    none = dataverse.rows("sdkmessagefilters?$filter=primaryobjecttypecode eq 'systemuser'")
+    assert none == []
