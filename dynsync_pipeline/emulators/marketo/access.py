@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from dynsync_pipeline.emulators.marketo.protocol import Refused
+from dynsync_pipeline.emulators.marketo.protocol import Params, Refused
 from dynsync_pipeline.emulators.marketo.store import Store
 
 LIFETIME_S = 3600
@@ -13,7 +13,7 @@ _NOT_FOUND = {"error": "invalid_client", "error_description": "No client with re
 _NO_GRANT = {"error": "unsupported_grant_type", "error_description": "Unsupported grant type."}
 
 
-def issue_token(store: Store, params: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
+def issue_token(store: Store, params: Params) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of the identity endpoint: until it expires, the same token with the seconds it has left."""
     given = {name: values[0] for name, values in params.items() if values}
     if given.get("grant_type") != "client_credentials":
