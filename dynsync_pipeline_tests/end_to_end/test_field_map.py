@@ -1,0 +1,109 @@
+"""The field map as an operator changes it: a field that joins is back-filled, one that leaves keeps its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dynsync_pipeline_tests.end_to_end.world import World
+
+HEAD = "record_type,marketo_field,dynamics_column,type,direction,enabled"
+SMALL = (
+    "account,company,name,text,to_marketo,true",
+    "contact,lastName,lastname,text,both,true",
+    "contact,title,jobtitle,text,both,true",
+    "lead,lastName,lastname,text,both,true",
+)
+CITY = "contact,city,address1_city,text,both,true"
+CITY_DOWN = "contact,city,address1_city,text,to_marketo,true"
+
+
+def use_map(world: World, *lines: str) -> None:
+    """From now on the world syncs these fields."""
+    file = Path(world.folder) / "fields.csv"
+    file.write_text("\n".join((HEAD, *lines, "")), "utf-8")
+    world.environment["DYNSYNC_FIELD_MAP"] = str(file)
+
+
+def test_only_mapped_fields_cross(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    use_map(world, *SMALL)
+    record_id = world.create_record("contact", lastname="A", jobtitle="T", address1_city="Not mapped")
+    world.sync()
+    person_id = world.person_of("contact", record_id)
+    assert world.person(person_id, "title", "city") == {"id": person_id, "title": "T", "city": None}
+    world.edit_person(person_id, city="Elsewhere")
+    with world.writes_nothing():
+        world.sync()
+
+
+def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    use_map(world, *SMALL)
+    cities = {
+        "blank here": (None, "M"),
+        "blank there": ("D", None),
+        "both": ("D", "M"),
+        "same": ("S", "S"),
+        "none": (None, None),
+    }
+    ids = {
+        name: world.create_record("contact", lastname=name, address1_city=there) for name, (there, _) in cities.items()
+    }
+    world.sync()
+    persons = {name: world.person_of("contact", record_id) for name, record_id in ids.items()}
+    for name, (_, here) in cities.items():
+        if here:
+            world.edit_person(persons[name], city=here)
+    world.sync()
+    use_map(world, *SMALL, CITY)
+    world.sync()
+    # A blank is no evidence of an edit at a first meeting (R42); two values are a collision of a contact (R35).
+    for name, expected in {"blank here": "M", "blank there": "D", "both": "D", "same": "S", "none": None}.items():
+        in_dynamics = world.record("contact", ids[name])["address1_city"]
+        in_marketo = world.person(persons[name], "city")["city"]
+        assert (name, in_dynamics, in_marketo) == (name, expected, expected)
+    rules = dict(world.query("select record_id_dynamics, rule from changes where field = 'city'"))
+    assert {name: rules.get(ids[name], "")[:3] for name in cities} == {
+        "blank here": "R42", "blank there": "R42", "both": "R42", "same": "", "none": "",
+    }  # fmt: skip
+    assert world.query("select count(*) from people where city is not null") == [(4,)]
+    with world.writes_nothing():
+        world.sync()
+    world.edit_person(persons["none"], city="Later")
+    world.sync()
+    assert world.record("contact", ids["none"])["address1_city"] == "Later"
+
+
+def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    use_map(world, *SMALL, CITY)
+    record_id = world.create_record("contact", lastname="A", address1_city="One")
+    world.sync()
+    person_id = world.person_of("contact", record_id)
+    use_map(world, *SMALL)
+    world.edit_record("contact", record_id, address1_city="Two", jobtitle="T")
+    world.sync()
+    assert world.person(person_id, "city", "title") == {"id": person_id, "city": "One", "title": "T"}
+    use_map(world, *SMALL, CITY)
+    world.sync()
+    assert world.person(person_id, "city")["city"] == "Two"
+    assert world.record("contact", record_id)["address1_city"] == "Two"
+    with world.writes_nothing():
+        world.sync()
+
+
+def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    use_map(world, *SMALL, CITY)
+    record_id = world.create_record("contact", lastname="A", address1_city="One")
+    world.sync()
+    person_id = world.person_of("contact", record_id)
+    use_map(world, *SMALL, CITY_DOWN)
+    world.edit_person(person_id, city="Mine")
+    with world.writes_nothing():
+        world.sync()
+    world.edit_record("contact", record_id, address1_city="Two")
+    world.sync()
+    assert world.person(person_id, "city")["city"] == "Two"
+    assert world.query("select count(*) from collisions") == [(0,)]
