@@ -141,9 +141,10 @@ def write_csv(found: Iterable[dict[str, Any]], file: TextIO) -> None:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     for row in found:
-        writer.writerow([_harmless(row[name]) for name in COLUMNS])
+        writer.writerow([harmless(row[name]) for name in COLUMNS])
 
 
-def _harmless(value: object) -> str:
+def harmless(value: object) -> str:
+    """A value as a cell that no spreadsheet takes for a formula."""
     text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
