@@ -18,7 +18,7 @@ from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_requ
 
 MAX_REQUESTS = 1_000
 _BOUNDARY = re.compile(r'boundary=(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
-_REQUEST_LINE = re.compile(r"(GET|POST|PATCH|PUT|DELETE) (\S+) HTTP/1\.1")
+_REQUEST_LINE = re.compile(r"(GET|POST|PATCH|PUT|DELETE) (\S.*) HTTP/1\.1")
 
 
 @dataclass

@@ -147,6 +147,9 @@ class _Builder:
     def compared(self, column: Column, sql: str, operator: str, value: object) -> str:
         """SQL comparing a column with a value, text without regard to case."""
         self.values.append(value)
+        if operator == "is" and value is not None:
+            # Partial indexes on lookups serve `=` alone.
+            operator = "="
         if not isinstance(value, str) or column.kind not in ("text", "memo", "choices"):
             return f"{sql} {operator} ?"
         if value.isascii():

@@ -141,11 +141,13 @@ def read_property(call: Call, table: Table, row_id: str, name: str) -> Answer:
     return Answer.json(f'{{"@odata.context":"{context}","value":{value}}}'.encode())
 
 
-def count_rows(call: Call, table: Table) -> Answer:
+def count_rows(call: Call, table: Table, within: Condition | None = None) -> Answer:
     """Answer `GET contacts/$count`: plain text that starts with a byte order mark."""
     call.require("Read", table)
-    text = call.options.get("$filter")
-    n = _count(call, table, [filter_sql(call, table, text)] if text is not None else [])
+    conditions = [within] if within else []
+    if call.options.get("$filter") is not None:
+        conditions.append(filter_sql(call, table, call.options["$filter"]))
+    n = _count(call, table, conditions)
     return Answer(200, BOM + str(min(n, MAX_COUNT)).encode(), {"Content-Type": "text/plain"})
 
 

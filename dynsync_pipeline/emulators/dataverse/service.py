@@ -12,6 +12,7 @@ from dynsync_pipeline.emulators.dataverse.call import MAX_BATCH_URL_BYTES, Answe
 from dynsync_pipeline.emulators.dataverse.errors import (
     DataverseError,
     bad_payload,
+    bad_request,
     no_such_property,
     no_such_row,
     no_such_segment,
@@ -33,6 +34,7 @@ from dynsync_pipeline.emulators.dataverse.writes import (
     written,
 )
 
+ON_COLLECTIONS = {"$filter", "$orderby", "$count", "$top", "$skiptoken", "$deltatoken"}
 PREFIX = "Microsoft.Dynamics.CRM."
 
 
@@ -89,6 +91,11 @@ def _collection(call: Call, table: Table) -> Answer:
 def _row(call: Call, table: Table, address: Address) -> Answer:
     if len(call.segments) == 1:
         if call.method == "GET":
+            if not ON_COLLECTIONS.isdisjoint(call.options):
+                raise bad_request(
+                    "The query specified in the URI is not valid. The requested resource is not a collection. Query "
+                    "options $filter, $orderby, $count, $skip, and $top can be applied only on collections."
+                )
             return read_single(call, table, address.existing())
         _writable(call, table)
         if call.method == "PATCH":
@@ -169,10 +176,11 @@ def _collection_navigation(call: Call, table: Table, row_id: str, name: str, key
     if stored_row(call, table, row_id) is None:
         raise no_such_row(table.name, row_id)
     far, lookup, target = call.schema.collections(table.name)[name]
-    if len(call.segments) == 2 and key is None:
+    if key is None and call.segments[2:] in ([], ["$count"]):
         _only(call, "GET")
         sql = f"t.{lookup.sql} = ?" + (f" and t.{lookup.type_sql} = '{table.name}'" if lookup.polymorphic else "")
-        return read_collection(call, far, Condition(f"({sql})", [row_id]))
+        within = Condition(f"({sql})", [row_id])
+        return count_rows(call, far, within) if call.segments[2:] else read_collection(call, far, within)
     _ref(call)
     _writable(call, far)
     if call.method == "DELETE":

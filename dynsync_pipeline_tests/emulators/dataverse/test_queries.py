@@ -170,3 +170,44 @@ def test_which_tables_take_bulk_messages_can_be_asked(dataverse: Dataverse) -> N
     assert [row["sdkmessageid"]["name"] for row in rows] == ["UpsertMultiple"]
     none = dataverse.rows("sdkmessagefilters?$filter=primaryobjecttypecode eq 'systemuser'")
     assert none == []
+
+
+def test_related_rows_can_be_counted(people: Dataverse) -> None:
+    (alpha,) = people.rows("accounts?$select=name&$filter=name eq 'Alpha'")
+    url = f"accounts({alpha['accountid']})/contact_customer_accounts/$count"
+    assert people.http.get(url).content == b"\xef\xbb\xbf2"
+    assert people.http.get(f"{url}?$filter=firstname eq 'Bob'").content == b"\xef\xbb\xbf1"
+
+
+def test_options_of_collections_are_refused_on_a_single_row(people: Dataverse) -> None:
+    (row,) = people.rows("contacts?$top=1")
+    for option in ("$filter=firstname eq 'Ann'", "$top=1", "$orderby=firstname", "$count=true"):
+        assert error(people.http.get(f"contacts({row['contactid']})?{option}")) == (400, "0x80060888")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("EntityDefinitions?$filter=ChangeTrackingEnabled eq true", "account contact lead"),
+        ("EntityDefinitions?$filter=CanChangeTrackingBeEnabled/Value eq true and ObjectTypeCode ne 4", "account contact"),
+        ("EntityDefinitions(LogicalName='account')/Attributes?$filter=RequiredLevel/Value eq "
+         "Microsoft.Dynamics.CRM.AttributeRequiredLevel'ApplicationRequired'", "name"),
+        ("EntityDefinitions(LogicalName='lead')/Attributes?$filter=AttributeType eq "
+         "Microsoft.Dynamics.CRM.AttributeTypeCode'State'", "statecode"),
+        ("EntityDefinitions(LogicalName='lead')/Attributes?$filter=AttributeTypeName/Value eq 'StatusType'", "statuscode"),
+        ("EntityDefinitions(LogicalName='contact')/Attributes?$filter=startswith(LogicalName,'birth')", "birthdate"),
+    ],
+)  # fmt: skip
+def test_definitions_are_filtered_also_by_complex_and_enumerated_members(
+    dataverse: Dataverse, path: str, names: str
+) -> None:
+    assert sorted(row["LogicalName"] for row in dataverse.rows(f"{path}&$select=LogicalName")) == names.split()
+
+
+def test_a_table_definition_expands_its_columns_and_keys(dataverse: Dataverse) -> None:
+    query = "$select=LogicalName&$expand=Attributes($select=LogicalName;$filter=LogicalName eq 'fax'),Keys"
+    row = dataverse.row(f"EntityDefinitions(LogicalName='lead')?{query}")
+    assert [one["LogicalName"] for one in row["Attributes"]] == ["fax"]
+    assert row["Keys"][0]["KeyAttributes"] == ["new_extid"]
+    by_id = dataverse.row(f"EntityDefinitions({row['MetadataId']})?$select=EntitySetName")
+    assert by_id["EntitySetName"] == "leads"

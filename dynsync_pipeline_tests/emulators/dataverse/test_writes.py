@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse, error
+from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse, batch, error, part
 
 
 def test_an_impersonated_write_names_both_users(dataverse: Dataverse) -> None:
@@ -103,3 +103,10 @@ def test_bulk_delete_takes_what_its_query_finds(dataverse: Dataverse) -> None:
     bad = {**query, "Criteria": {"Conditions": [{**condition, "Operator": "Resembles"}]}}
     assert error(dataverse.http.post("BulkDelete", json={"QuerySet": [bad]}))[0] == 400
     assert len(dataverse.rows("contacts")) == 1
+
+
+def test_a_query_in_a_batch_may_hold_plain_spaces(dataverse: Dataverse) -> None:
+    dataverse.create("contacts", lastname="van den Berg")
+    body, headers = batch(part("GET", "contacts?$select=lastname&$filter=lastname eq 'van den Berg'"))
+    answer = dataverse.http.post("$batch", content=body, headers=headers)
+    assert '"lastname":"van den Berg"' in answer.text
