@@ -13,7 +13,7 @@ import msgspec
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from dynsync_pipeline.emulators.marketo.activities import from_ms
-from dynsync_pipeline.emulators.marketo.bulk_files import export_path
+from dynsync_pipeline.emulators.marketo.bulk_files import FILE_DAYS, export_path
 from dynsync_pipeline.emulators.marketo.bulk_requests import OBJECTS, checked_request
 from dynsync_pipeline.emulators.marketo.limits import vendor_day
 from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, pack_token, unpack_token
@@ -22,7 +22,6 @@ from dynsync_pipeline.emulators.marketo.values import utc_text
 
 QUEUE_LIMIT = 10
 STATUS_FRESH_S = 60.0  # the shown status is at most this old, in the vendor's minutes
-FILE_DAYS = 7
 JOB_DAYS = 7
 _MEDIA_TYPES = {"CSV": "text/csv", "TSV": "text/tab-separated-values", "SSV": "text/ssv"}
 

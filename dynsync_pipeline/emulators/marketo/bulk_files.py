@@ -18,6 +18,7 @@ from dynsync_pipeline.emulators.marketo.leads import FROM_PEOPLE
 from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.marketo.values import parse_moment, utc_text
 
+FILE_DAYS = 7
 DELIMITERS = {"CSV": ",", "TSV": "\t", "SSV": ";"}
 
 
@@ -39,6 +40,13 @@ def line_writer(out: IO[str], delimiter: str) -> Any:
 def export_path(store: Store, export_id: str) -> Path:
     """Where the file of a job lies."""
     return store.exports_dir / export_id
+
+
+def remove_old_files(store: Store, db: sqlite3.Connection) -> None:
+    """Remove the files that are no longer served."""
+    before = (store.now() - timedelta(days=FILE_DAYS)).timestamp()
+    for (export_id,) in db.execute("select export_id from export_jobs where finished_at < ?", (before,)).fetchall():
+        export_path(store, export_id).unlink(missing_ok=True)
 
 
 def write_file(store: Store, db: sqlite3.Connection, export_id: str) -> tuple[int, int, str]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dynsync_pipeline.emulators.marketo.activity_types import DELETE_LEAD
-from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, string_option
+from dynsync_pipeline.emulators.marketo.protocol import Call, Refused, json_number, string_option
 from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.marketo.values import BadValue, parse_moment, utc_text
 
@@ -91,10 +91,11 @@ def _activity_filter(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(wanted: dict[str, Any], name: str) -> list[int]:
-    numbers = wanted.get(name, [])
-    if not isinstance(numbers, list) or not all(isinstance(n, int) and abs(n) < 2**62 for n in numbers):
+    given = wanted.get(name, [])
+    numbers = [json_number(value) for value in given] if isinstance(given, list) else [None]
+    if None in numbers:
         raise Refused("1003", f"Invalid value for '{name}'")
-    return numbers
+    return [number for number in numbers if number is not None]
 
 
 def _range(given: object, kind: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 
-from dynsync_pipeline.emulators.marketo.bulk_files import write_file
+from dynsync_pipeline.emulators.marketo.bulk_files import remove_old_files, write_file
 from dynsync_pipeline.emulators.marketo.import_rows import FileUnusable, import_rows
 from dynsync_pipeline.emulators.marketo.store import Store
 
@@ -64,6 +64,7 @@ class BulkWorker:
                 "select count(*) from export_jobs where status in ('Queued', 'Processing')"
             ).fetchone()
         for (export_id,) in unwritten:
+            remove_old_files(self._store, db)
             self._write(db, export_id)
         return bool(n_waiting)
 

@@ -10,7 +10,7 @@ from dynsync_pipeline.emulators.marketo.activities import FIRST_ACTIVITY_ID, Ent
 from dynsync_pipeline.emulators.marketo.custom_types import Definition, approved_types
 from dynsync_pipeline.emulators.marketo.fields import Field
 from dynsync_pipeline.emulators.marketo.people_writes import RecordRefused
-from dynsync_pipeline.emulators.marketo.protocol import Call
+from dynsync_pipeline.emulators.marketo.protocol import Call, json_number
 from dynsync_pipeline.emulators.marketo.values import BadValue, parse_moment, stored_value, text_value
 
 ATTRIBUTES_LIMIT_BYTES = 65_536
@@ -39,10 +39,10 @@ def _entry(call: Call, types: dict[int, Definition], record: dict[str, Any]) -> 
     for name in ("leadId", "activityDate", "activityTypeId", "primaryAttributeValue"):
         if record.get(name) in (None, ""):
             raise RecordRefused("1002", f"Missing value for the required parameter '{name}'")
-    number, lead_id = record["activityTypeId"], record["leadId"]
-    if not isinstance(number, int) or number not in types:
+    number, lead_id = json_number(record["activityTypeId"]), json_number(record["leadId"])
+    if number is None or number not in types:
         raise RecordRefused("1003", "Invalid value for field 'activityTypeId'")
-    if not isinstance(lead_id, int) or isinstance(lead_id, bool) or abs(lead_id) >= 2**62:
+    if lead_id is None:
         raise RecordRefused("1003", "Invalid value for field 'leadId'")
     try:
         at = parse_moment(record["activityDate"] if isinstance(record["activityDate"], str) else "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dynsync_pipeline.emulators.marketo.fields import Field
 from dynsync_pipeline.emulators.marketo.people_writes import DEFAULT_PARTITION, PeopleWrites, RecordRefused
-from dynsync_pipeline.emulators.marketo.protocol import BATCH_LIMIT, Call, Refused, skipped, string_option
+from dynsync_pipeline.emulators.marketo.protocol import BATCH_LIMIT, Call, Refused, json_number, skipped, string_option
 from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.marketo.values import BadValue, Stored, stored_value
 
@@ -53,7 +53,7 @@ def delete_leads(call: Call) -> dict[str, Any]:
         ids = [record.get("id") for record in call.records(call.json())]
     if len(ids) > BATCH_LIMIT:
         raise Refused("1003", f"The number of records exceeds the maximum of {BATCH_LIMIT}")
-    numbers = [_id_number(value) for value in ids]
+    numbers = [json_number(value) for value in ids]
     results = []
     with call.store.transaction():
         writes = PeopleWrites(call.store, reason="", source=f"Web service API: {call.api_user}")
@@ -159,9 +159,3 @@ def _partition(store: Store, name: str | None, action: str) -> int:
     if row is None:
         raise RecordRefused("1008", f"Access to partition '{name}' denied")
     return int(row[0])
-
-
-def _id_number(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 18:
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 else None

@@ -15,10 +15,10 @@ from dynsync_pipeline.emulators.marketo.protocol import (
     BATCH_LIMIT,
     Call,
     Refused,
+    json_number,
     pack_token,
     skipped,
     unpack_token,
-    whole_number,
 )
 
 _COLUMNS = ("id", "name", "createdAt", "updatedAt")
@@ -105,10 +105,8 @@ def _asked_ids(call: Call) -> list[int]:
     ids = call.integers("id")
     if not ids:
         for record in call.records(call.json()):
-            person_id = record.get("id")
-            if isinstance(person_id, str):
-                person_id = whole_number(person_id, "id")
-            if not isinstance(person_id, int) or isinstance(person_id, bool) or abs(person_id) >= 2**62:
+            person_id = json_number(record.get("id"))
+            if person_id is None:
                 raise Refused("1001", "Invalid value for 'id'. Required of type 'integer'")
             ids.append(person_id)
     if len(ids) > BATCH_LIMIT:

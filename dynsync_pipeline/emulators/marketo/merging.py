@@ -36,7 +36,7 @@ def merge_leads(call: Call) -> dict[str, Any]:
         filled: dict[str, Any] = {}
         for person_id in losers:
             loser = writes.person(person_id) or {}
-            gaps = {name: value for name, value in loser.items() if name not in filled and value not in (None, 0)}
+            gaps = {name: value for name, value in loser.items() if name not in filled and value is not None}
             filled.update(gaps)
             db.execute(
                 "insert or ignore into list_members select list_id, ? from list_members where lead_id = ?",
@@ -48,7 +48,7 @@ def merge_leads(call: Call) -> dict[str, Any]:
         taken = {
             name: value
             for name, value in filled.items()
-            if name not in _KEPT and not fields[name].on_company and kept[name] in (None, 0)
+            if name not in _KEPT and not fields[name].on_company and kept[name] is None
         }
         changed = writes.update(winner, taken)
         attributes = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynsync_pipeline.emulators.marketo.protocol import Call, skipped
+from dynsync_pipeline.emulators.marketo.protocol import Call, json_number, skipped
 from dynsync_pipeline.emulators.marketo.store import Store
 
 
@@ -22,8 +22,8 @@ def move_people(call: Call) -> dict[str, Any]:
     with call.store.transaction() as db:
         known = dict(db.execute("select name, id from partitions").fetchall())
         for record in records:
-            person_id, name = record.get("id"), record.get("partitionName")
-            if not isinstance(person_id, int) or isinstance(person_id, bool) or abs(person_id) >= 2**62:
+            person_id, name = json_number(record.get("id")), record.get("partitionName")
+            if person_id is None:
                 results.append(skipped("1003", "Invalid value for field 'id'"))
             elif not isinstance(name, str) or name not in known:
                 results.append(skipped("1008", "Access to partition denied"))

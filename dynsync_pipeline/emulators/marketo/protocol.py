@@ -108,6 +108,13 @@ def whole_number(text: str, name: str) -> int:
     return int(text)
 
 
+def json_number(value: object) -> int | None:
+    """A whole number in a JSON body, also one written as text as the vendor takes it; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 18:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 else None
+
+
 def string_option(body: dict[str, Any], name: str, default: str | None = None) -> str | None:
     """A string member of a JSON body; null means the default. Raises: Refused 1001."""
     value = body.get(name)

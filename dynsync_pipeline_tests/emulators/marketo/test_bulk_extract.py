@@ -192,6 +192,9 @@ def test_a_file_that_is_not_ready_unknown_or_a_week_old_is_a_plain_404(marketo: 
     marketo.control("clock", ahead_s=7 * 86_400 + 60)
     marketo.sign_in(marketo.http)
     assert marketo.http.get(url).status_code == 404
+    assert (marketo.store.exports_dir / status["exportId"]).exists()
+    marketo.export("leads", fields=["id"], filter={"createdAt": TODAY})
+    assert not (marketo.store.exports_dir / status["exportId"]).exists()
 
 
 def test_two_jobs_run_ten_wait_in_all_and_the_next_is_told_1029(start: Callable[..., Marketo]) -> None:

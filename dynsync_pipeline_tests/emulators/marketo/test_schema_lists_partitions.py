@@ -127,7 +127,7 @@ def test_people_are_put_on_a_list_once_found_there_and_taken_off(marketo: Market
     ids = [marketo.create(email=f"p{n}@example.com") for n in range(3)]
     before = marketo.person(ids[0])["updatedAt"]
     token = marketo.end_of_log()
-    added = marketo.post(f"lists/{list_id}/leads.json", {"input": [{"id": ids[0]}, {"id": ids[1]}, {"id": 999}]})[
+    added = marketo.post(f"lists/{list_id}/leads.json", {"input": [{"id": ids[0]}, {"id": str(ids[1])}, {"id": 999}]})[
         "result"
     ]
     assert added[:2] == [{"id": person_id, "status": "added"} for person_id in ids[:2]]
