@@ -57,7 +57,10 @@ class Settings(BaseSettings):
         "2010-01-01", description="Date before which no person was created; the first load starts there."
     )
     marketo_poll_s: float = Field(
-        60.0, gt=0, description="Seconds between looks at a bulk export; Marketo refreshes once a minute."
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds between looks at a bulk export; Marketo refreshes once a minute.",
     )
 
     marketo_field_lead_id: str = Field("dynamicsLeadId", description="Marketo field with the id of the Dynamics lead.")
@@ -75,20 +78,34 @@ class Settings(BaseSettings):
     largest_share: float = Field(
         0.2, gt=0, le=1, description="Part of all linked people that one cycle may delete, clear or collide; 1: any."
     )
-    pause_s: float = Field(300.0, ge=0, description="Seconds from the end of a cycle to the start of the next (R2).")
-    cycle_limit_s: float = Field(21_600.0, gt=0, description="A cycle longer than this is ended as hung.")
+    pause_s: float = Field(
+        300.0, ge=0, allow_inf_nan=False, description="Seconds from the end of a cycle to the start of the next (R2)."
+    )
+    cycle_limit_s: float = Field(
+        21_600.0, gt=0, allow_inf_nan=False, description="A cycle longer than this is ended as hung."
+    )
 
     ca_file: Path | None = Field(
         None, description="PEM file of extra certificate authorities, for emulators or a proxy."
     )
-    request_timeout_s: float = Field(120.0, gt=0, description="Total time limit of one request, answer included.")
-    retry_limit_s: float = Field(300.0, ge=0, description="Longest time spent on retrying one request.")
+    request_timeout_s: float = Field(
+        120.0, gt=0, allow_inf_nan=False, description="Total time limit of one request, answer included."
+    )
+    retry_limit_s: float = Field(
+        300.0, ge=0, allow_inf_nan=False, description="Longest time spent on retrying one request."
+    )
 
     @field_validator("dynamics_url", "dynamics_authority", "marketo_url")
     @classmethod
     def _origin_only(cls, value: str) -> str:
         value = value.strip().rstrip("/").removesuffix("/rest")
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            raise ValueError("must be an address such as https://example.com, with a number as its port") from None
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user name or password; there are settings of their own for these")
         if value and (parts.scheme not in ("https", "http") or not parts.hostname):
             raise ValueError("must be an address such as https://example.com")
         if value and (parts.path or parts.query):
@@ -100,15 +117,17 @@ class Settings(BaseSettings):
     @field_validator("marketo_oldest_person")
     @classmethod
     def _a_date(cls, value: str) -> str:
-        return date.fromisoformat(value).isoformat()
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise ValueError("must be a date such as 2015-01-31") from None
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> Self:
         ways = [bool(self.dynamics_client_secret), bool(self.dynamics_certificate_file), bool(self.dynamics_username)]
         if sum(ways) > 1:
-            raise ValueError(
-                "give one of dynamics_client_secret, dynamics_certificate_file, dynamics_username, not several"
-            )
+            names = ", ".join(f"{PREFIX}DYNAMICS_{name}" for name in ("CLIENT_SECRET", "CERTIFICATE_FILE", "USERNAME"))
+            raise ValueError(f"give one of {names}, not several")
         return self
 
     @property
@@ -159,6 +178,8 @@ def load_settings(env_file: Path | None = None) -> Settings:
     """
     try:
         return Settings(_env_file=env_file) if env_file else Settings()
+    except UnicodeDecodeError:
+        raise SettingsWrong(".env is not UTF-8 text.", next_step="Save it as UTF-8.") from None
     except ValidationError as error:
         faults = "; ".join(
             "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"])

@@ -5,9 +5,12 @@ Company fields are read on companies and never asked of the change feed, which t
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, land_companies, take_in_companies
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
@@ -25,8 +28,23 @@ where l.record_type = 'lead'
       or l.dynamics_id in (select dynamics_id from inbox.touched where record_type = 'lead')
       or l.person_id in (select person_id from state.unsettled)
   )
+union
+select lower(c._parentcustomerid_value)
+from mirror.dynamics_contacts c
+join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contactid
+join state.links l on l.record_type = 'contact' and l.dynamics_id = c.contactid
+join mirror.marketo_people m on m.person_id = l.person_id
+where lower(c._parentcustomerid_value) is distinct from m.external_company_id
+  and lower(c._parentcustomerid_value) in (select accountid from mirror.dynamics_accounts)
 order by 1
 """
+
+# No feed tells of an edit that was made on a lead's company record alone, so all of these are read once a day.
+_LEADS_COMPANIES = (
+    "select external_company_id from mirror.marketo_companies where starts_with(external_company_id, 'lead:')"
+)
+STREAM = "marketo_companies"
+DAY = timedelta(hours=24)
 
 
 def extract_companies(warehouse: Warehouse, client: MarketoClient, fields: FieldMap) -> int:
@@ -34,10 +52,16 @@ def extract_companies(warehouse: Warehouse, client: MarketoClient, fields: Field
     if not fields.company_fields:
         return 0
     with warehouse.reading() as connection:
-        keys = [row[0] for row in connection.execute(_KEYS).fetchall()]
-    if not keys:
-        return 0
-    companies = client.companies(keys, [COMPANY_KEY, *fields.company_fields])
+        keys = {row[0] for row in connection.execute(_KEYS).fetchall()}
+        read_at = read_cursor(connection, STREAM).value
+        is_daily = read_at is None or datetime.now(UTC) - datetime.fromisoformat(read_at) > DAY
+        if is_daily:
+            keys.update(row[0] for row in connection.execute(_LEADS_COMPANIES).fetchall())
+    companies = client.companies(sorted(keys), [COMPANY_KEY, *fields.company_fields]) if keys else None
     with warehouse.transaction() as connection:
+        if is_daily:
+            move_cursor(connection, STREAM, datetime.now(UTC).isoformat(), [], is_loaded=False)
+        if companies is None:
+            return 0
         land_companies(connection, fields, companies)
         return take_in_companies(connection)

@@ -19,6 +19,12 @@ from dynsync_pipeline.errors import FieldMapWrong
 from dynsync_pipeline.model.records import TABLES, RecordType
 
 COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
+# Columns that the tables need for themselves.
+_TAKEN_IN_MARKETO = frozenset(
+    {"id", "person_id", "record_type", "dynamics_id", "account_id", "landing", "is_deleted", "is_deleted_in_dynamics"}
+    | {"dynamics_lead_id", "dynamics_contact_id", "external_company_id", "externalcompanyid"}
+)
+_TAKEN_IN_DYNAMICS = frozenset(("landing", "etag", "is_deleted", "record_type", "dynamics_id"))
 _MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _DYNAMICS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -142,7 +148,15 @@ def parse_field_map(text: str, name: str) -> FieldMap:
 
 
 def _field(values: dict[str, str], where: str) -> Field:
-    for column, pattern in (("marketo_field", _MARKETO_NAME), ("dynamics_column", _DYNAMICS_NAME)):
+    for column, pattern, taken in (
+        ("marketo_field", _MARKETO_NAME, _TAKEN_IN_MARKETO),
+        ("dynamics_column", _DYNAMICS_NAME, _TAKEN_IN_DYNAMICS),
+    ):
+        if values[column].lower() in taken:
+            raise FieldMapWrong(
+                f"{where}, {column}: {values[column]} is a name that DynSync needs for itself.",
+                next_step="Remove the line; what the sync needs it reads anyway.",
+            )
         if not pattern.fullmatch(values[column]):
             raise FieldMapWrong(
                 f"{where}, {column}: {values[column]!r} is not a name.",
@@ -178,7 +192,13 @@ def _refuse_repetition(field: Field, found: list[Field], where: str) -> None:
     for other in found:
         if other.marketo_field == field.marketo_field and other.record_type == field.record_type:
             raise FieldMapWrong(
-                f"{where}: {field.marketo_field} is mapped twice for {field.record_type}s.", next_step="Keep one."
+                f"{where}, marketo_field: {field.marketo_field} is mapped twice for {field.record_type}s.",
+                next_step="Keep one.",
+            )
+        if other.marketo_field != field.marketo_field and other.marketo_field.lower() == field.marketo_field.lower():
+            raise FieldMapWrong(
+                f"{where}, marketo_field: {field.marketo_field} and {other.marketo_field} differ only in case.",
+                next_step="Spell a field alike on every line.",
             )
         if (
             other.dynamics_column == field.dynamics_column
@@ -186,7 +206,7 @@ def _refuse_repetition(field: Field, found: list[Field], where: str) -> None:
             and Direction.TO_MARKETO not in (other.direction, field.direction)
         ):
             raise FieldMapWrong(
-                f"{where}: two Marketo fields would write {field.dynamics_column} of {field.record_type}s (R129).",
+                f"{where}, dynamics_column: two fields of {field.record_type}s would write {field.dynamics_column} (R129).",
                 next_step="Give one of them the direction to_marketo.",
             )
         if other.marketo_field == field.marketo_field and other.type != field.type:

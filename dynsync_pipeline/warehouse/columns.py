@@ -11,6 +11,9 @@ import duckdb
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType, Table
 
+# A map without a field of some kind leaves a view without a value to turn long; a null has no row.
+_NOTHING = 'null::varchar as "(nothing)"'
+
 
 def quoted(name: str) -> str:
     """`name` as an SQL identifier; field names are checked when the field map is read."""
@@ -61,7 +64,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> No
         ("marketo_values", _marketo_select),
     ):
         halves = "\nunion all by name\n".join(select(fields, TABLES[record_type]) for record_type in PERSON_TYPES)
-        connection.execute(f"create or replace view state.{name} as\n{halves}")
+        connection.execute(f"create or replace view state.{name} as\nselect *, {_NOTHING} from ({halves})")
     connection.execute(
         "create or replace view state.dynamics_values as "
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
@@ -193,14 +196,14 @@ def _account_select(fields: FieldMap) -> str:
             )
             value = f"coalesce(o{number}.label, {value})"
         values += f", {value} as {quoted(field.marketo_field)}"
-    return f"select d.{table.id_column} as account_id{values} from {table.mirror} d{joins}"
+    return f"select d.{table.id_column} as account_id{values}, {_NOTHING} from {table.mirror} d{joins}"
 
 
 def _company_select(fields: FieldMap) -> str:
     values = "".join(
         f", {_compared('k.' + quoted(name), kind)} as {quoted(name)}" for name, kind in fields.company_fields.items()
     )
-    return f"select k.external_company_id{values} from mirror.marketo_companies k"
+    return f"select k.external_company_id{values}, {_NOTHING} from mirror.marketo_companies k"
 
 
 def _marketo_value(fields: FieldMap, field: Field, number: int) -> str:

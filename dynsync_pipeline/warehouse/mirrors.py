@@ -194,6 +194,11 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
         connection.execute(f"delete from state.local_company_edits where {key} in (select id from newest_ids)")
     else:
         connection.execute(_LOCAL_EDITS)
+        connection.execute(
+            "insert into inbox.touched select distinct 'lead', substr(external_company_id, 6), null, false "
+            "from state.local_company_edits where starts_with(external_company_id, 'lead:') "
+            "and external_company_id in (select id from newest_ids)"
+        )
     connection.execute(
         "insert into state.unpublished select 'people', null, person_id from mirror.marketo_people "
         "where external_company_id in (select id from newest_ids)"

@@ -182,6 +182,8 @@ def recognise_own_writes(warehouse: Warehouse) -> int:
     Returns the number of operations found to be ours. The rest of the old plan is forgotten.
     """
     with warehouse.transaction() as connection:
+        if not scalar(connection, "select count(*) from reconcile.operations"):
+            return 0
         before = scalar(connection, "select count(*) from reconcile.receipts")
         connection.execute(_sql("recognise"))
         n_found = scalar(connection, "select count(*) from reconcile.receipts") - before

@@ -9,6 +9,11 @@ with people as (
     where l.person_id in (select person_id from inbox.touched)
        or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
        or l.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at)
+       -- An account that Marketo gets only now, because it was inactive until now, has contacts already.
+       or (l.record_type = 'contact' and l.dynamics_id in (
+           select c.contactid from mirror.dynamics_contacts c
+           join updated_accounts u on u.is_new and u.account_id = lower(c._parentcustomerid_value)
+       ))
     union all
     select null, record_type, dynamics_id, null, null from new_people
 ),

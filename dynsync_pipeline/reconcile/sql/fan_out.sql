@@ -41,8 +41,12 @@ held as (
 ),
 wanted as (
     select account_id as company_key, field, value
-    from (unpivot (from state.account_values where account_id in (select company_key from keys))
+    from (unpivot (from state.account_values where account_id in (select company_key from keys)
+                   and account_id in (select account_id from updated_accounts))
           on columns(* exclude (account_id)) into name field value value)
+    union all
+    -- An account that is not applied in this cycle: what its company holds, local edits included.
+    select company_key, field, value from held where company_key not in (select account_id from updated_accounts)
 )
 select m.operation_id, m.person_id, f.field, h.value, w.value, 'moved to another account'
 from moves m

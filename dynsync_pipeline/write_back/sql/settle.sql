@@ -202,7 +202,16 @@ from fresh_receipts r
 left join applied_changes c using (operation_id)
 where r.outcome = 'applied' and e.state <> 'resolved'
   and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type and e.direction = 'to_' || r.system
-  and (e.field is null or e.field = c.changed_field)
+  and (
+      e.field = c.changed_field
+      or (e.field is null and not exists (
+          from state.unsettled u
+          where u.record_type = e.record_type and u.dynamics_id = e.dynamics_id and u.reason = 'refused: ' || e.code
+            and (r.operation_id, coalesce(u.field, '')) not in (
+                select (operation_id, changed_field) from applied_changes union all select (r.operation_id, '')
+            )
+      ))
+  )
   and (r.operation_id, coalesce(e.field, '')) not in (select (operation_id, field) from reconcile.refused_fields);
 
 -- What is done is settled; what was refused is looked at again later, at last only when somebody edits or releases it.
