@@ -10,13 +10,13 @@ import sys
 
 from rich.logging import RichHandler
 
-from dynsync_pipeline.cli import check, demo, develop, emulate, errors, explain, plan, status, sync
+from dynsync_pipeline.cli import adopt, check, demo, develop, emulate, errors, explain, plan, status, sync
 from dynsync_pipeline.cli.output import app, errors_to
 from dynsync_pipeline.errors import DynSyncError
 
 __all__ = ["app", "main"]
 
-COMMANDS = (check, demo, develop, emulate, errors, explain, plan, status, sync)
+COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, plan, status, sync)
 
 
 def main() -> None:

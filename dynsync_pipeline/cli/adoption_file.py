@@ -1,0 +1,140 @@
+"""The CSV that an adoption is reviewed in: written for spreadsheets, read back as spreadsheets leave it.
+
+Not here: what is proposed, and what contradicts the mirrors (`reconcile/adoption.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from dynsync_pipeline.cli.errors import harmless
+from dynsync_pipeline.errors import AdoptionWrong, StorageFailed
+from dynsync_pipeline.model.records import PERSON_TYPES
+from dynsync_pipeline.reconcile.adoption import Decision, Fault, Pair, Reviewed
+
+COLUMNS = Pair._fields
+READ = ("record_type", "dynamics_id", "decision", "person_id")  # the others are for people and are not read
+MOST_FAULTS = 20
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PERSON_ID = re.compile(r"[1-9][0-9]{0,17}")
+
+
+def require_new(path: Path) -> None:
+    """Refuse to go over a file that somebody may have reviewed. Raises: AdoptionWrong."""
+    if path.exists():
+        raise AdoptionWrong(
+            f"{path} exists already, and somebody may have reviewed it.",
+            next_step="Apply it, move it away, or name another file with --out.",
+        )
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> Counter[str]:
+    """Write the proposal, readable to its owner alone; returns how many lines have each decision and each `match`.
+
+    A file that could not be written to its end is removed. Raises: AdoptionWrong if the file exists, StorageFailed.
+    """
+    require_new(path)
+    counts: Counter[str] = Counter()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        # With a byte order mark, because spreadsheets else take names in other scripts for garbage.
+        with os.fdopen(descriptor, "w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for pair in pairs:
+                writer.writerow([harmless(value) for value in pair])
+                counts.update((pair.decision, pair.match))
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from None
+        raise
+    return counts
+
+
+def _unwritable(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(f"{path} cannot be written: {error.strerror}.", next_step="Name another file with --out.")
+
+
+def read_reviewed(path: Path) -> list[Reviewed]:
+    """The decisions of a reviewed file, whatever separator, line ends and further columns a spreadsheet gave it.
+
+    Raises: AdoptionWrong with the lines at fault; no cell is quoted, for it may hold anything.
+    """
+    try:
+        text = path.read_bytes().decode(
+            "utf-8-sig", errors="replace"
+        )  # what is read is ASCII; names may be in any code
+    except OSError as error:
+        raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
+    first = text.split("\n", 1)[0]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    reviewed, faults = [], []
+    try:
+        header = [name.strip().lower() for name in next(rows, [])]
+        lacking = [name for name in READ if header.count(name) != 1]
+        if lacking:
+            raise refused(path, [Fault(1, f"no column, or several, of the name {', '.join(lacking)}")])
+        places = {name: header.index(name) for name in READ}
+        line = rows.line_num + 1
+        for row in rows:
+            cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
+            if any(cell.strip() for cell in row):
+                texts = _faults(cells)
+                faults += [Fault(line, fault) for fault in texts]
+                if not texts:
+                    reviewed.append(_reviewed(line, cells))
+            line = rows.line_num + 1
+    except csv.Error:
+        raise refused(path, [Fault(rows.line_num, "it cannot be read as CSV")]) from None
+    if faults:
+        raise refused(path, faults)
+    if not reviewed:
+        raise refused(path, [Fault(1, "no decision follows the header")])
+    return reviewed
+
+
+def refused(path: Path, faults: list[Fault]) -> AdoptionWrong:
+    """The error that tells the first of these faults with their lines."""
+    told = "".join(f"\n  line {fault.line}: {fault.text}" for fault in faults[:MOST_FAULTS])
+    more = f"\n  and {len(faults) - MOST_FAULTS:,} more" if len(faults) > MOST_FAULTS else ""
+    return AdoptionWrong(
+        f"{path} cannot be applied, and nothing was written:{told}{more}\n",
+        next_step="Correct the file and apply it again.",
+    )
+
+
+def _faults(cells: dict[str, str]) -> list[str]:
+    found = []
+    if cells["record_type"].lower() not in PERSON_TYPES:
+        found.append("record_type is neither contact nor lead")
+    if not _GUID.fullmatch(_guid(cells)):
+        found.append("dynamics_id is not the id of a Dynamics record")
+    decision = cells["decision"].lower()
+    if decision not in tuple(Decision):
+        found.append(f"decision is none of {', '.join(Decision)}")
+    elif decision == Decision.LINK and not cells["person_id"]:
+        found.append("link needs a person_id")
+    elif decision == Decision.LINK and not _PERSON_ID.fullmatch(cells["person_id"]):
+        found.append("person_id is not the id of a Marketo person")
+    return found
+
+
+def _reviewed(line: int, cells: dict[str, str]) -> Reviewed:
+    decision = Decision(cells["decision"].lower())
+    person_id = int(cells["person_id"]) if decision is Decision.LINK else None
+    return Reviewed(line, cells["record_type"].lower(), _guid(cells), person_id, decision)
+
+
+def _guid(cells: dict[str, str]) -> str:
+    return cells["dynamics_id"].strip("{}").lower()
