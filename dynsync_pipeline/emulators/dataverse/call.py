@@ -155,7 +155,7 @@ def parse_query(query: str) -> tuple[dict[str, str], dict[str, str], dict[str, s
             aliases[name] = value
         elif name == "$skip":
             raise bad_request("Skip Clause is not supported in CRM")
-        elif name in ("sql", "savedQuery", "userQuery"):
+        elif name in ("savedQuery", "userQuery"):
             raise bad_request(f"The query parameter '{name}' is not supported by this emulator.")
         elif not name.startswith("$"):
             custom[name] = value

@@ -74,7 +74,7 @@ def read_collection(call: Call, table: Table, within: Condition | None = None) -
     if more:
         next_cookie = Cookie((cookie.page if cookie else 1) + 1, list(page[-1][1:]))
         links["@odata.nextLink"] = (
-            f"{call.url}?{_query_without(call.query, '$skiptoken')}$skiptoken={next_cookie.encode()}"
+            f"{call.url}?{query_without(call.query, '$skiptoken')}$skiptoken={next_cookie.encode()}"
         )
     body = page_body(call, table, [row[0] for row in page], links, n_all, context_suffix(options))
     return Answer.json(body, headers=applied(call, "odata.maxpagesize", "odata.include-annotations"))
@@ -207,7 +207,7 @@ def _whole_number(option: str, text: str) -> int:
     return int(text)
 
 
-def _query_without(query: str, option: str) -> str:
+def query_without(query: str, option: str) -> str:
     """The query as it was sent, without one option, ready for another to follow."""
     encoded = option.replace("$", "%24")
     kept = [part for part in query.split("&") if part and not part.startswith((f"{option}=", f"{encoded}="))]

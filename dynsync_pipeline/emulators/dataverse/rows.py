@@ -60,10 +60,10 @@ def row_sql(
         if patterns and readable:
             suffix = _annotations_sql(call.schema, column, alias, patterns)
             members.append(
-                (column.wire_name, f"{_json_sql(column, value)} || {suffix}" if suffix else _json_sql(column, value))
+                (column.wire_name, f"{json_sql(column, value)} || {suffix}" if suffix else json_sql(column, value))
             )
         else:
-            members.append((column.wire_name, _json_sql(column, value) if readable else "'null'"))
+            members.append((column.wire_name, json_sql(column, value) if readable else "'null'"))
     members.extend(extra)
     pieces = []
     for start in range(0, len(members), MAX_SQL_ARGUMENTS):
@@ -74,8 +74,8 @@ def row_sql(
     return f"{etag} || {' || char(44) || '.join(pieces)} || '}}'"
 
 
-def _json_sql(column: Column, value: str) -> str:
-    """SQL of a column's JSON text."""
+def json_sql(column: Column, value: str) -> str:
+    """SQL of a column's value (given as SQL) as JSON text."""
     if column.kind in ("text", "memo", "choices"):
         return f"json_quote({value})"
     if column.kind == "boolean":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from dynsync_pipeline.emulators.dataverse import actions, csdl, fetchxml, functions, metadata, tracking
+from dynsync_pipeline.emulators.dataverse import actions, csdl, fetchxml, functions, metadata, sql_query, tracking
 from dynsync_pipeline.emulators.dataverse.call import MAX_BATCH_URL_BYTES, Answer, Call
 from dynsync_pipeline.emulators.dataverse.errors import (
     DataverseError,
@@ -73,6 +73,8 @@ def _collection(call: Call, table: Table) -> Answer:
         _only(call, "GET")
         if "fetchXml" in call.custom:
             return fetchxml.read(call, table, call.custom["fetchXml"])
+        if "sql" in call.custom:
+            return sql_query.read(call, call.custom["sql"])
         return tracking.read_tracked(call, table) if tracking.is_tracked(call) else read_collection(call, table)
     if len(call.segments) > 2:
         raise no_such_segment(call.segments[2][:100])

@@ -8,9 +8,11 @@ from functools import lru_cache
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Give a connection the SQL functions `fold(text)` and `dv_like(text, pattern)`."""
+    """Give a connection the SQL functions `fold(text)` and `dv_like(text, pattern)`, and LIKE's meaning."""
     connection.create_function("fold", 1, _fold, deterministic=True)
     connection.create_function("dv_like", 2, _like, deterministic=True)
+    # SQLite asks this function for its LIKE operator, pattern first.
+    connection.create_function("like", 2, lambda pattern, text: _like(text, str(pattern)), deterministic=True)
 
 
 def _fold(text: str | bytes | int | float | None) -> str | bytes | int | float | None:

@@ -97,6 +97,43 @@ def test_forged_cursors_are_answered_or_refused(fuzzed: Dataverse, state: list[A
             refused_or_answered(fuzzed.http.get("contacts", params={**more, "$skiptoken": token}))
 
 
+SQL = [
+    "select", "from", "where", "group by", "order by", "offset", "top 5", "lastname", "contact", "account", "c", "c.", "on",
+    "join", "left", "*", "count(", "count(*)", ")", ",", "=", "'x'", "'", "5", "and", "not", "in", "like", "is null", "as",
+    "sqlite_master", "--", ";", "/*", "union", "pragma", "fold(", "load_extension(", "[", "]", "randomblob(", "\x00", "é",
+]  # fmt: skip
+
+
+@FUZZ
+@given(words=st.lists(st.sampled_from(SQL), max_size=10), start=st.sampled_from(["", "select lastname from contact "]))
+def test_any_sql_is_answered_or_refused(fuzzed: Dataverse, words: list[str], start: str) -> None:
+    refused_or_answered(fuzzed.http.get("contacts", params={"sql": start + " ".join(words)}))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select name from sqlite_master",
+        "select value from setting",
+        "select token from token",
+        "select load_extension('x') from contact",
+        "select lastname from contact where lastname = (select 'x')",
+        "select lastname from contact union select 'x'",
+        "delete from contact",
+        "select * from contact",
+        "select lastname from contact; drop table contact",
+        "select lastname from contact, account",
+        "select modifiedon from contact c join account a on a.accountid = c.parentcustomerid",
+    ],
+)
+def test_sql_reaches_nothing_but_columns_of_tables(dataverse: Dataverse, sql: str) -> None:
+    answer = dataverse.http.get("contacts", params={"sql": sql})
+    if ", account" in sql:
+        assert answer.json()["value"] == []
+    else:
+        assert error(answer)[0] == 400
+
+
 @FUZZ
 @given(
     pieces=st.lists(

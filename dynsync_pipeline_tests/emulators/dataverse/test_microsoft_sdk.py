@@ -1,6 +1,6 @@
 """Contract: Microsoft's own Python SDK, unchanged, against the emulator over TLS. Values are asserted, not only calls.
 
-Out of scope here: its operations on custom tables, columns and files, which write metadata, and its SQL endpoint.
+Out of scope here: its operations on custom tables, columns and files, which write metadata.
 """
 
 from __future__ import annotations
@@ -183,9 +183,37 @@ def test_errors_reach_the_caller_with_status_and_code(client: DataverseClient) -
     assert caught.value.status_code == 404
 
 
-def test_an_unsupported_sql_query_is_refused_and_not_ignored(client: DataverseClient) -> None:
-    with pytest.raises(HttpError, match="not supported by this emulator"):
-        client.query.sql("SELECT TOP 5 lastname FROM contact")
+def test_sql_filters_orders_joins_and_groups(client: DataverseClient) -> None:
+    alpha, beta = client.records.create("account", [{"name": "Alpha", "revenue": 10.5}, {"name": "Beta"}])
+    for name, account in (("Ann", alpha), ("Bob", alpha), ("Cid", beta), ("Dan", None)):
+        bind = {"parentcustomerid_account@odata.bind": f"/accounts({account})"} if account else {}
+        client.records.create("contact", {"lastname": name, "donotphone": name == "Ann", **bind})
+
+    def rows(sql: str) -> list[list[Any]]:
+        return [[value for key, value in dict(row).items() if "@" not in key] for row in client.query.sql(sql)]
+
+    order = "ORDER BY lastname"
+    assert rows(f"SELECT TOP 2 lastname, donotphone FROM contact {order}") == [["Ann", True], ["Bob", False]]
+    assert rows(f"SELECT lastname FROM contact WHERE lastname IN ('ANN','cid') {order}") == [["Ann"], ["Cid"]]
+    assert rows("SELECT lastname FROM contact WHERE lastname LIKE '[ab]%' AND NOT donotphone = 1") == [["Bob"]]
+    assert rows("SELECT [lastname] FROM contact c WHERE c.parentcustomerid IS NULL") == [["Dan"]]
+    assert rows(f"SELECT lastname FROM contact {order} OFFSET 1 ROWS FETCH NEXT 2 ROWS ONLY") == [["Bob"], ["Cid"]]
+    assert rows("SELECT name, revenue FROM account WHERE revenue > 10.4") == [["Alpha", 10.5]]
+    joined = (
+        "SELECT a.name, COUNT(c.contactid) AS cnt FROM account a LEFT JOIN contact c ON a.accountid = c.parentcustomerid "
+        "GROUP BY a.name ORDER BY cnt DESC, a.name"
+    )
+    assert rows(joined) == [["Alpha", 2], ["Beta", 1]]
+    assert rows("SELECT COUNT(*) AS n FROM contact WHERE lastname = 'O''Neil'") == [[0]]
+    frame = client.dataframe.sql(f"SELECT lastname FROM contact {order}")
+    assert frame["lastname"].tolist() == ["Ann", "Bob", "Cid", "Dan"]
+    for refused in (
+        "SELECT nothing FROM contact",
+        "SELECT lastname FROM contact WHERE",
+    ):
+        with pytest.raises(HttpError) as caught:
+            client.query.sql(refused)
+        assert caught.value.status_code == 400
 
 
 def _plain(items: Any) -> list[dict[str, Any]]:
