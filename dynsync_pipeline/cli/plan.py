@@ -103,10 +103,14 @@ def _show(found: PlannedOperations) -> None:
             _say_more(found.n_collisions - len(found.collisions))
     total = sum(group["n"] for group in found.groups)
     prints_to.print(
-        f"\n{total:,} writes, {found.n_collisions:,} collisions. Nothing was changed; `dynsync sync` reads again and "
-        "then writes.",
+        f"\n{_number(total, 'write')}, {_number(found.n_collisions, 'collision')}. "
+        "Nothing was changed; `dynsync sync` reads again and then writes.",
         highlight=False,
     )
+
+
+def _number(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 GROUP = ("system", "action", "record_type")

@@ -1,0 +1,100 @@
+"""The published state is the working file's state after every cycle, and publishing it costs what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+from dynsync_pipeline.cycle import run_cycle
+from dynsync_pipeline_tests.end_to_end.world import World, settings_from
+
+PAIRS = {
+    "links": "select person_id, record_type, dynamics_id, linked_at from state.links",
+    "standing_differences": "from state.standing_differences",
+    "unsettled": "select record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason, attempts, "
+    "since, next_look_at from state.unsettled",
+    "tombstones": "select record_type, dynamics_id, person_id, side, ended_at from state.tombstones",
+    "parked_fields": "from state.parked_fields",
+    "cursors": "select stream, moved_at, is_loaded from state.cursors",
+    "options": "from state.options",
+    "field_map": "select record_type, field, dynamics_column, type, direction from reconcile.fields",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("published")) as world:
+        yield world
+
+
+def assert_published_as_stored(world: World) -> None:
+    with duckdb.connect(world.data_dir / "dynsync.duckdb", read_only=True) as working:
+        for table, stored in PAIRS.items():
+            assert sorted(map(str, world.query(f"from {table}"))) == sorted(
+                map(str, working.execute(stored).fetchall())
+            ), table
+        columns = [row[0] for row in world.query("select column_name from (describe base)")][2:]
+        names = ", ".join(f'"{name}"' for name in columns)
+        base = working.execute(f"select person_id, {names} from state.base order by person_id").fetchall()
+        missing = working.execute("select person_id, field from state.base_missing order by all").fetchall()
+    assert world.query(f"select person_id_marketo, {names} from base order by person_id_marketo") == base
+    assert (
+        world.query("select person_id_marketo, unnest(fields_without_base) as field from base order by all") == missing
+    )
+
+
+def test_after_every_cycle_the_published_state_is_the_stored_one(world: World) -> None:
+    contact_id = world.create_record("contact", lastname="Contact", jobtitle="A")
+    lead_id = world.create_record("lead", lastname="Lead", subject="Fair")
+    world.create_record("contact", lastname="Refused", emailaddress1="grüße@example.com")
+    world.sync()
+    assert_published_as_stored(world)
+    contact, lead = world.person_of("contact", contact_id), world.person_of("lead", lead_id)
+
+    world.edit_record("contact", contact_id, jobtitle="B")
+    world.edit_person(lead, title="C" * 200, city="Bern")  # the title is refused
+    world.sync()
+    assert_published_as_stored(world)
+
+    world.edit_person(contact, leadStatus="Inactive")  # stands: only Dynamics may say so
+    world.sync()
+    assert world.query("select field from standing_differences") == [("leadStatus",)]
+    assert_published_as_stored(world)
+
+    world.edit_person(contact, leadStatus="Active")
+    world.edit_person(lead, title=None)  # taken back
+    world.sync()
+    assert world.query("select field from standing_differences") == []
+    assert_published_as_stored(world)
+
+    assert world.sales.delete(f"/api/data/v9.2/leads({lead_id})").status_code == 204
+    world.sync()
+    assert world.query("select person_id_marketo from tombstones") == [(lead,)]
+    assert world.query("select person_id_marketo from links where record_type = 'lead'") == []
+    assert_published_as_stored(world)
+
+
+def test_an_idle_cycle_rewrites_no_link_and_no_base(world: World) -> None:
+    for _ in range(3):
+        n_rows = run_cycle(settings_from(world.environment)).published.n_rows
+    assert (n_rows["links"], n_rows["base"], n_rows["standing_differences"]) == (0, 0, 0)
+
+
+def test_one_edit_rewrites_one_link(world: World) -> None:
+    world.create_record("contact", lastname="Other")
+    for _ in range(3):
+        world.sync()
+    (record_id,) = world.query("select contactid from contacts where lastname = 'Other'")[0]
+    world.edit_record("contact", str(record_id), jobtitle="Once")
+    n_rows = run_cycle(settings_from(world.environment)).published.n_rows
+    assert (n_rows["links"], n_rows["base"]) == (1, 1)
+
+
+def test_every_published_table_and_column_says_what_it_is(world: World) -> None:
+    silent = world.query(
+        "select table_name, null from duckdb_tables() where coalesce(comment, '') = '' and not internal "
+        "union all select table_name, column_name from duckdb_columns() where coalesce(comment, '') = '' and not internal"
+    )
+    assert silent == []
