@@ -65,7 +65,8 @@ def import_leads(call: Call) -> dict[str, Any]:
 def import_status(call: Call) -> dict[str, Any]:
     """How far a batch is; the last state is "Complete", without a d (§9.25)."""
     status, n_rows, n_failed, n_warned, n_members, error = _batch(
-        call, "status, n_rows, n_failed, n_warned, n_members, error"
+        call,
+        "status, coalesce(n_rows, 0), coalesce(n_failed, 0), coalesce(n_warned, 0), n_members, error",
     )
     job: dict[str, Any] = {"batchId": call.id(), "importId": str(call.id()), "status": status}
     if status in ("Importing", "Complete"):

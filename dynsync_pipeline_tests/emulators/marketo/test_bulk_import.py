@@ -127,6 +127,15 @@ def test_ten_imports_wait_and_the_next_answers_1016(start: Callable[..., Marketo
     assert codes(marketo.answer("GET", "/bulk/v1/leads/batch/1/failures.json")) == ["1003"]
 
 
+def test_a_batch_at_work_has_counts_already(start: Callable[..., Marketo]) -> None:
+    marketo = start(time_scale=1.0)
+    send(marketo, "email\na@example.com\n")
+    with marketo.store.transaction() as db:
+        db.execute("update import_jobs set status = 'Importing', started_at = queued_at, content = x''")
+    (status,) = marketo.answer("GET", "/bulk/v1/leads/batch/1.json")["result"]
+    assert (status["status"], status["numOfLeadsProcessed"]) == ("Importing", 0)
+
+
 @pytest.mark.parametrize(
     "content",
     [

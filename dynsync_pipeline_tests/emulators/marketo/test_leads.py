@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from dynsync_pipeline.emulators.marketo.seeding import seed
+from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.sample_data import sample_people
+from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
 
 
@@ -181,6 +184,26 @@ def test_seeded_people_read_like_others_share_a_company_by_key_and_survive_a_res
         for n in range(3)
     ]
     assert [entry["activityTypeId"] for entry in marketo.feed("", marketo.cursor(), activityTypeIds=12)] == [12, 12, 12]
+
+
+def test_what_was_answered_is_kept_when_the_server_is_killed(marketo: Marketo) -> None:
+    person_id = marketo.create(email="a@example.com")
+    files = [marketo.store.path.with_name(marketo.store.path.name + end) for end in ("", "-wal")]
+    copies = [path.with_name(path.name.replace("marketo", "killed")) for path in files]  # as they lie on the disk now
+    for path, copy in zip(files, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    store = Store(copies[0])
+    assert store.db.execute("select id, email from people").fetchall() == [(person_id, "a@example.com")]
+    store.close()
+
+
+def test_a_state_file_of_another_version_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    store = Store(path)
+    store.db.execute("pragma user_version = 99")
+    store.close()
+    with pytest.raises(StorageFailed, match="another version"):
+        Store(path)
 
 
 def test_twenty_thousand_people_are_seeded_in_seconds_and_read_by_the_hundred_in_milliseconds(

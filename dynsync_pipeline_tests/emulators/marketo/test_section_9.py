@@ -214,6 +214,10 @@ def test_item_13_a_no_op_says_updated_and_moves_nothing_and_creation_may_be_afte
     again = marketo.get("leads.json", filterType="email", filterValues=[person["email"] for person in people])["result"]
     assert again == found
     assert marketo.feed("", token, activityTypeIds="12,13") == []
+    now = datetime.now(UTC)
+    later = {"startAt": (now + timedelta(seconds=30)).isoformat(), "endAt": (now + timedelta(hours=1)).isoformat()}
+    status, _ = marketo.export("leads", fields=["id"], filter={"updatedAt": later})
+    assert status["numberOfRecords"] == 0
 
 
 def test_item_14_the_updated_filter_has_a_clock_of_its_own(marketo: Marketo) -> None:
