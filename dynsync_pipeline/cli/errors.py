@@ -1,8 +1,12 @@
-"""`dynsync errors`: browse, filter and export what failed (R120, R121). Only looks."""
+"""`dynsync errors`: browse, filter and export what failed (R120, R121), and release it to be tried again (R116).
+
+All but the release only looks.
+"""
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,17 +17,21 @@ from typing import Annotated, Any, TextIO
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.looking import EXIT_CODES, cell, now, open_snapshot, print_json, rough, span
+from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, rough, span
 from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.publish.errors import ErrorFilter, read_errors
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.releases import open_errors, release_errors
 
 MOST_SHOWN = 50
 COLUMNS = (
     "error_id", "cycle_id", "happened_at", "last_seen_at", "object", "person_id_marketo", "record_id_dynamics", "field",
     "operation", "direction", "code", "message", "attempts", "state",
 )  # fmt: skip
+_ERROR_ID = re.compile(r"[0-9]{1,18}")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
 
@@ -51,8 +59,9 @@ class Object(StrEnum):
 
 
 @app.command(
-    help="Show what a system refused: the newest 50, or all of them as JSON or CSV. Works while a cycle runs.\n\n"
-    + EXIT_CODES
+    help="Show what a system refused: the newest 50, or all of them as JSON or CSV. Works while a cycle runs, but for "
+    "--release.\n\nExit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong, 3 nothing was "
+    "released because a cycle is running."
 )
 def errors(
     state: Annotated[State | None, typer.Option(help="Only errors in this state.")] = None,
@@ -72,11 +81,27 @@ def errors(
         str | None,
         typer.Option("--csv", metavar="FILE", help="Write a CSV for spreadsheets; - is the standard output."),
     ] = None,
+    release: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID[,ID...]|all",
+            help="Let the next cycle try these errors again, or all of them, quarantined or not.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the errors as JSON.")] = False,
 ) -> None:
-    """Print the chosen errors. Raises: DynSyncError."""
+    """Print the chosen errors, or release some. Raises: DynSyncError."""
     settings = load_settings()
     at = now()
+    if release is not None:
+        if any(option is not None for option in (state, direction, object_, code, search, person, csv_file)):
+            raise typer.BadParameter("--release takes the ids of errors, or all; it goes with no filter.")
+        n_released = _release(settings, release)
+        if as_json:
+            print_json({"n_released": n_released})
+        else:
+            prints_to.print(f"Errors released: {n_released:,}. The next cycle tries them again.", highlight=False)
+        return
     wanted = ErrorFilter(
         state=state,
         direction=direction,
@@ -101,6 +126,26 @@ def errors(
             prints_to.print(
                 f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False
             )
+
+
+def _release(settings: Settings, wanted: str) -> int:
+    is_all = wanted.strip().lower() == "all"
+    ids = [] if is_all else [text.strip() for text in wanted.split(",")]
+    if not all(_ERROR_ID.fullmatch(text) for text in ids):
+        raise typer.BadParameter("--release takes ids as the first column of `dynsync errors` shows them, or all.")
+    with CycleLock(settings.lock_file):
+        if not settings.working_file.exists():
+            raise StorageFailed(
+                f"{settings.working_file} does not exist yet.", next_step="Run `dynsync sync`, which makes it."
+            )
+        with Warehouse(settings.working_file) as warehouse, warehouse.transaction() as connection:
+            known = open_errors(connection)
+            chosen = known if is_all else {int(text) for text in ids}
+            if unknown := sorted(chosen - known):
+                raise typer.BadParameter(
+                    f"No open error has the id {', '.join(map(str, unknown))}; nothing was released. `dynsync errors` shows them."
+                )
+            return release_errors(connection, chosen, now())
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
