@@ -24,7 +24,8 @@ class Seen:
     """One field of one link as seen by a cycle; values are spelt as the systems sent them, choices as numbers.
 
     `has_base` is False when both sides never agreed on this field. `standing` holds the two unequal values
-    (Dynamics, Marketo) that were accepted as settled.
+    (Dynamics, Marketo) that were accepted as settled; `is_foreign` tells that they stand because the side that does not
+    own a one-way field edited it, not because a system kept our value differently.
     """
 
     base: str | None
@@ -32,6 +33,7 @@ class Seen:
     marketo: str | None
     has_base: bool = True
     standing: tuple[str | None, str | None] | None = None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def outcomes(record_type: str, rules: dict[str, Rule], seen: dict[str, Seen]) ->
 def _has_moved(seen: Seen, rule: Rule, side: str) -> bool:
     """Whether a side's value is not the one it had when the field was last settled (R37: no clock, only values)."""
     if not seen.has_base:
-        return True
+        return False  # without a base nothing is evidence of an edit (R42)
     now = seen.dynamics if side == "dynamics" else seen.marketo
     before = seen.base
     if seen.standing is not None:  # an accepted inequality: each side is measured against its own half of it
@@ -110,7 +112,7 @@ def _both_ways(record_type: str, rule: Rule, seen: Seen) -> Outcome:
     if dynamics == marketo:
         return NOTHING  # R12, R38
     if not seen.has_base:
-        return _no_base(record_type, dynamics, marketo)
+        return _no_base(record_type, rule, dynamics, marketo)
     dynamics_moved = _has_moved(seen, rule, "dynamics")
     marketo_moved = _has_moved(seen, rule, "marketo")
     if not dynamics_moved and not marketo_moved:
@@ -122,11 +124,16 @@ def _both_ways(record_type: str, rule: Rule, seen: Seen) -> Outcome:
     return _collision(record_type, dynamics, marketo)
 
 
-def _no_base(record_type: str, dynamics: str | None, marketo: str | None) -> Outcome:
+def _is_blank(value: str | None, rule: Rule) -> bool:
+    """Null is blank; so is false, which for booleans is the same value."""
+    return value is None or (rule.type == "boolean" and value == "false")
+
+
+def _no_base(record_type: str, rule: Rule, dynamics: str | None, marketo: str | None) -> Outcome:
     """R42: a blank is no evidence of an edit, so it is filled; two filled values collide."""
-    if marketo is None:
+    if _is_blank(marketo, rule):
         return Outcome(write_marketo=True, value=dynamics, is_no_base=True)
-    if dynamics is None:
+    if _is_blank(dynamics, rule):
         return Outcome(write_dynamics=True, value=marketo, is_no_base=True)
     settled = _collision(record_type, dynamics, marketo)
     return Outcome(settled.write_dynamics, settled.write_marketo, settled.value, settled.winner, is_no_base=True)
@@ -145,12 +152,16 @@ def _one_way(rule: Rule, seen: Seen, dynamics_changed: bool, marketo_changed: bo
     marketo = compared(seen.marketo, rule.type)
     if dynamics == marketo:
         return NOTHING
-    owner = "dynamics" if rule.direction == "to_marketo" else "marketo"
-    if seen.standing is not None and not _has_moved(seen, rule, owner):
+    owner, other = ("dynamics", "marketo") if rule.direction == "to_marketo" else ("marketo", "dynamics")
+    value = dynamics if owner == "dynamics" else marketo
+    write = _to_marketo(value) if owner == "dynamics" else _to_dynamics(value)
+    if not seen.has_base:
+        # A first meeting: the owner's value counts, but its blank is no evidence that somebody cleared it (R42).
+        return NOTHING if _is_blank(value, rule) else write
+    still_stands = seen.standing is not None and not (_has_moved(seen, rule, owner) or _has_moved(seen, rule, other))
+    if still_stands and not seen.is_foreign:
         return NOTHING
-    if rule.direction == "to_marketo":
-        return _to_marketo(dynamics) if dynamics_changed else NOTHING
-    return _to_dynamics(marketo) if marketo_changed else NOTHING
+    return write if (dynamics_changed if owner == "dynamics" else marketo_changed) else NOTHING
 
 
 def _to_marketo(value: str | None) -> Outcome:

@@ -1,0 +1,130 @@
+"""The field map: what a good file gives, and one sentence with file, line and column for every kind of broken line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.field_map import COLUMNS, Direction, FieldType, load_field_map, parse_field_map
+from dynsync_pipeline.model.records import TABLES, RecordType
+
+HEADER = ",".join(COLUMNS)
+GOOD = "lead,title,jobtitle,text,both,true"
+
+
+def parsed(*lines: str, header: str = HEADER) -> object:
+    return parse_field_map("\n".join([header, *lines, ""]), "map.csv")
+
+
+BROKEN = {
+    "an unknown record type": ("leed,title,jobtitle,text,both,true", "record_type", "'leed'"),
+    "an unknown type": ("lead,title,jobtitle,string,both,true", "type", "'string'"),
+    "an unknown direction": ("lead,title,jobtitle,text,up,true", "direction", "'up'"),
+    "an unknown truth": ("lead,fax,fax,text,both,yes", "enabled", "'yes'"),
+    "an empty Marketo name": ("lead,,jobtitle,text,both,true", "marketo_field", "''"),
+    "a Marketo label": ("lead,Job Title,jobtitle,text,both,true", "marketo_field", "'Job Title'"),
+    "an empty Dynamics name": ("lead,title,,text,both,true", "dynamics_column", "''"),
+    "a Dynamics display name": ("lead,title,JobTitle,text,both,true", "dynamics_column", "'JobTitle'"),
+    "an account upwards": ("account,company,name,text,both,true", "direction", "account"),
+    "a state upwards": ("lead,leadStatus,statecode,choice,both,true", "direction", "statecode"),
+    "the key": ("lead,leadKey,leadid,text,to_marketo,true", "dynamics_column", "key"),
+    "a repeated Marketo field": ("lead,phone,telephone2,text,both,true", "marketo_field", "phone"),
+    "two writers of one column": ("lead,phone2,telephone1,text,both,true", "dynamics_column", "telephone1"),
+    "another type elsewhere": ("contact,phone,telephone1,integer,both,true", "type", "phone"),
+}
+
+
+@pytest.mark.parametrize(("line", "column", "word"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_line_is_told_by_file_line_and_column(line: str, column: str, word: str) -> None:
+    with pytest.raises(FieldMapWrong) as caught:
+        parsed(GOOD, "lead,phone,telephone1,text,both,true", line)
+    text = str(caught.value)
+    assert text.startswith("map.csv, line 4"), text
+    assert f"{column}:" in text
+    assert word in text
+    assert "\n" not in text
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("line", ["lead,title,jobtitle,text,both", "lead,title,jobtitle,text,both,true,more", "lead"])
+def test_a_line_with_another_number_of_values_is_told(line: str) -> None:
+    with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 3: .*columns"):
+        parsed(GOOD, line)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "record_type,marketo_field", HEADER.replace("type", "kind", 1), f"{HEADER},note"]
+)
+def test_another_header_is_told_with_the_right_one(header: str) -> None:
+    with pytest.raises(FieldMapWrong, match="record_type, marketo_field, dynamics_column, type, direction, enabled"):
+        parsed(GOOD, header=header)
+
+
+@pytest.mark.parametrize("lines", [[], ["lead,title,jobtitle,text,both,false"]])
+def test_a_map_that_syncs_nothing_is_refused(lines: list[str]) -> None:
+    with pytest.raises(FieldMapWrong, match=r"map\.csv.*enabled"):
+        parsed(*lines)
+
+
+@pytest.mark.parametrize("name", ["id", "person_id", "is_deleted", "landing", "dynamics_lead_id", "record_type"])
+def test_a_marketo_name_that_the_tables_need_for_themselves_is_refused(name: str) -> None:
+    with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 2, marketo_field:"):
+        parsed(f"lead,{name},jobtitle,text,both,true")
+
+
+@pytest.mark.parametrize("name", ["etag", "is_deleted", "landing"])
+def test_a_dynamics_name_that_the_tables_need_for_themselves_is_refused(name: str) -> None:
+    with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 2, dynamics_column:"):
+        parsed(f"lead,title,{name},text,both,true")
+
+
+def test_two_marketo_names_that_differ_only_in_case_are_refused() -> None:
+    """They would be one column in the warehouse."""
+    with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 3, marketo_field:"):
+        parsed(GOOD, "contact,Title,jobtitle,text,both,true")
+
+
+def test_a_good_map_keeps_order_and_leaves_disabled_lines_out() -> None:
+    fields = parse_field_map(
+        f"{HEADER}\n{GOOD}\nlead,x,y,text,both,false\n contact , title , jobtitle ,text,both,true\n", "m"
+    )
+    assert [(f.record_type, f.marketo_field) for f in fields.fields] == [("lead", "title"), ("contact", "title")]
+    assert [f.record_type for f in fields.of(RecordType.CONTACT)] == [RecordType.CONTACT]
+    assert fields.person_fields == {"title": FieldType.TEXT}
+
+
+def test_two_marketo_fields_may_show_one_column() -> None:
+    """R129: one of them only downwards."""
+    fields = parse_field_map(f"{HEADER}\n{GOOD}\nlead,title2,jobtitle,text,to_marketo,true\n", "m")
+    assert len(fields.fields) == 2
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FieldMapWrong, match=r"gone\.csv"):
+        load_field_map(tmp_path / "gone.csv")
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(b"record_type,\xfc\n")
+    with pytest.raises(FieldMapWrong, match=r"latin\.csv"):
+        load_field_map(latin)
+
+
+def test_a_file_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With a byte-order mark and carriage returns."""
+    file = tmp_path / "map.csv"
+    file.write_bytes(("\ufeff" + HEADER + "\r\n" + GOOD + "\r\n").encode())
+    assert load_field_map(file).fields[0].dynamics_column == "jobtitle"
+
+
+def test_the_default_map_follows_the_specification() -> None:
+    """Accounts only downwards (R51); state never upwards (R130); scores only upwards (R44); both types bidirectional."""
+    fields = load_field_map().fields
+    assert {f.record_type for f in fields} == set(TABLES)
+    for field in fields:
+        if field.record_type is RecordType.ACCOUNT or field.dynamics_column in ("statecode", "createdon"):
+            assert field.direction is Direction.TO_MARKETO
+        elif field.dynamics_column.startswith("mkt_"):
+            assert field.direction is Direction.TO_DYNAMICS
+        else:
+            assert field.direction is Direction.BOTH

@@ -1,0 +1,108 @@
+"""R45, stated once in SQL: values are equal exactly when their canonical texts are, and normalising twice equals once."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline_tests.oracles.three_way_merge import normalised
+
+many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.text(
+    "\r\n x", max_size=6
+)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+# The calendar of Dynamics begins in 1753.
+moments = st.tuples(st.dates(date(1753, 1, 2), date(9999, 12, 30)), st.times(), zones).map(
+    lambda drawn: datetime.combine(*drawn).isoformat().replace("+00:00", "Z")
+)
+VALUES = {
+    "text": texts,
+    "guid": st.uuids().map(str) | st.uuids().map(lambda guid: str(guid).upper()),
+    "integer": st.integers(-(2**31), 2**31).map(str),
+    "decimal": st.decimals(-(10**12), 10**12, places=4).map(str)
+    | st.integers(-(10**9), 10**9).map(lambda n: f"{n}.50"),
+    "boolean": st.sampled_from(["true", "false", "True", "FALSE", "0", "1", ""]),
+    "date": st.dates(date(1753, 1, 1)).map(str) | moments,
+    "datetime": moments,
+    "choice": st.integers(0, 10**9).map(str) | texts,
+}
+
+
+@pytest.fixture(scope="module")
+def warehouse() -> Warehouse:
+    return Warehouse(Path(":memory:"))
+
+
+def canonical(warehouse: Warehouse, kind: str, values: list[str | None]) -> list[str | None]:
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            f"select canonical_{kind}(value) from (select unnest(?::varchar[]) as value, "
+            "unnest(range(?)) as place) order by place",
+            [values, len(values)],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_normalising_twice_equals_once(warehouse: Warehouse, kind: str) -> None:
+    @many
+    @given(values=st.lists(VALUES[kind] | st.none(), min_size=1, max_size=20))
+    @example(values=["\r\r\n", "\r\n", "\r", "\n\r", ""])
+    def holds(values: list[str | None]) -> None:
+        once = canonical(warehouse, kind, values)
+        assert canonical(warehouse, kind, once) == once
+
+    holds()
+
+
+@pytest.mark.parametrize("kind", ["text", "guid", "integer", "decimal", "boolean", "date", "datetime"])
+def test_sql_and_oracle_normalise_alike(warehouse: Warehouse, kind: str) -> None:
+    @many
+    @given(values=st.lists(VALUES[kind] | st.none(), min_size=1, max_size=20))
+    def holds(values: list[str | None]) -> None:
+        assert canonical(warehouse, kind, values) == [normalised(value, kind) for value in values]
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spellings"),
+    [
+        ("text", ["two\r\nlines", "two\nlines"]),
+        ("text", ["", None]),
+        ("guid", ["A0000000-0000-4000-8000-00000000000B", "a0000000-0000-4000-8000-00000000000b"]),
+        ("integer", ["7", "7.0", "+7", "007"]),
+        ("decimal", ["12.5", "12.50", "12.5000", "1.25e1"]),
+        ("decimal", ["0", "0.0", "-0", "0.00001"]),
+        ("decimal", ["100", "100.0000"]),
+        ("boolean", ["true", "1", "TRUE"]),
+        ("date", ["2026-02-01", "2026-02-01T23:59:59Z"]),
+        ("datetime", ["2026-02-01T00:00:00Z", "2026-02-01T00:00:00.999Z", "2026-02-01T02:00:00+02:00", "2026-02-01"]),
+        ("datetime", ["2026-01-31T19:00:00-0500", "2026-02-01T00:00:00+0000"]),
+    ],
+)
+def test_spellings_of_one_value_are_equal(warehouse: Warehouse, kind: str, spellings: list[str | None]) -> None:
+    assert len(set(canonical(warehouse, kind, spellings))) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("text", ["a", "A", "a ", " a", "a\u0301", "\u00e1", "0", "00"]),
+        ("integer", ["7", "-7", "70"]),
+        ("decimal", ["10", "1", "0.1", "0.0001", "99999999999999.9999", "99999999999999.9998"]),
+        ("boolean", ["true", "false", None]),
+        ("date", ["2026-02-01", "2026-02-02"]),
+        ("datetime", ["2026-02-01T00:00:00Z", "2026-02-01T00:00:01Z"]),
+    ],
+)
+def test_different_values_stay_different(warehouse: Warehouse, kind: str, values: list[str | None]) -> None:
+    """Case, blanks and Unicode forms of text matter; no digit is lost."""
+    assert len(set(canonical(warehouse, kind, values))) == len(values)

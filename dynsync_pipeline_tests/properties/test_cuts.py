@@ -1,0 +1,86 @@
+"""A cycle may be cut after any step; the next one must end as if it had not been, and the ledger tells each write once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.reconcile.world import World, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
+
+
+def busy_world() -> World:
+    """Work of every kind is waiting: creations, edits both ways on one record, collisions of both types."""
+    world = World(FIELDS)
+    for place, record_type in enumerate((LEAD, CONTACT, LEAD, CONTACT)):
+        world.link(record_type, f"r{place}", title="A", phone="1")
+    world.settled()
+    world.dynamics.put(LEAD, "new lead", jobtitle="N")
+    world.dynamics.put(CONTACT, "new contact", jobtitle="N")
+    world.dynamics.put(LEAD, "r0", jobtitle="B")
+    world.marketo.put(1001, phone="2")
+    world.dynamics.put(CONTACT, "r1", jobtitle=None)
+    world.marketo.put(1002, title="M")
+    world.dynamics.put(LEAD, "r2", jobtitle="B")
+    world.marketo.put(1003, title="M")
+    world.marketo.put(1004, title=None, phone="2")
+    return world
+
+
+def end(world: World) -> dict[str, Any]:
+    """What must not depend on cuts; people are called by their record, because their ids depend on the order of creation."""
+    names = dict(world.rows("select person_id, dynamics_id from state.links"))
+    ledger = {
+        table: sorted(
+            (tuple(names.get(v, v) if k == "person_id" else v for k, v in row.items()) for row in rows), key=repr
+        )
+        for table, rows in {
+            table: [
+                dict(zip(columns, row, strict=True))
+                for row in world.rows(f"select {', '.join(columns)} from ledger.{table}")
+            ]
+            for table, columns in {
+                "changes": ("direction", "person_id", "dynamics_id", "field", "old_value", "new_value", "rule"),
+                "collisions": ("person_id", "field", "base_value", "dynamics_value", "marketo_value", "winner"),
+                "activities": ("person_id", "activity_type", "field", "old_value", "new_value", "reason"),
+            }.items()
+        }.items()
+    }
+    return ledger | {
+        "held": {(name, f): world.both(person_id, f) for person_id, name in names.items() for f in ("title", "phone")},
+        "n_people": len(world.marketo.rows),
+        "standing": world.standing(),
+        "unsettled": world.rows("select * from state.unsettled"),
+        "errors": world.errors(),
+    }
+
+
+@pytest.fixture(scope="module")
+def uncut() -> tuple[int, dict[str, Any]]:
+    """The number of steps of a cycle that is not cut, and where it ends."""
+    world = busy_world()
+    before = world.steps.taken
+    world.cycle()
+    n_steps = world.steps.taken - before
+    assert world.settled() == 0
+    assert len(end(world)["changes"]) == 8
+    return n_steps, end(world)
+
+
+@pytest.mark.parametrize("part", range(12))
+def test_a_cycle_cut_after_any_step_and_repeated_ends_like_an_uncut_one(
+    uncut: tuple[int, dict[str, Any]], part: int
+) -> None:
+    """Every step is tried, three or four to a part; the repetition is cut two steps later as well."""
+    n_steps, expected = uncut
+    first = 8  # what comes before is reading
+    for cut_after in range(first + part, n_steps, 12):
+        world = busy_world()
+        assert world.cycle(cut_after=cut_after) is None
+        world.cycle(cut_after=max(2, cut_after - 4))
+        world.settled()
+        assert end(world) == expected, f"cut after step {cut_after} of {n_steps}"

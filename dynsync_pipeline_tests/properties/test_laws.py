@@ -1,0 +1,241 @@
+"""Laws of a two-way sync, on random edits of a handful of links from small pools of values, through whole cycles.
+
+Each example brings links of its own into a world that all examples of a test share: opening one costs more than a cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.oracles.three_way_merge import compared
+from dynsync_pipeline_tests.reconcile.world import World, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+KINDS = {"title": "text", "flag": "boolean", "source": "text", "score": "text"}
+FIELDS = field_map(
+    "title,jobtitle,text,both,true",
+    "flag,donotphone,boolean,both,true",
+    "source,new_source,text,to_marketo,true",
+    "score,new_score,text,to_dynamics,true",
+)
+MIRRORED = field_map(
+    "title,jobtitle,text,both,true",
+    "flag,donotphone,boolean,both,true",
+    "source,new_source,text,to_dynamics,true",
+    "score,new_score,text,to_marketo,true",
+)
+COLUMNS = {"title": "jobtitle", "flag": "donotphone", "source": "new_source", "score": "new_score"}
+VALUES = {"text": ["A", "B", "x ", "Ω≠ω", "", None], "boolean": ["true", "false", None]}
+
+
+class Edit(NamedTuple):
+    """Somebody sets one field of one link on one side."""
+
+    place: int
+    side: str
+    field: str
+    value: str | None
+
+
+class Start(NamedTuple):
+    """A link and the values both sides agree on at first."""
+
+    record_type: RecordType
+    values: tuple[str | None, ...]
+
+
+N_LINKS = 3
+starts = st.lists(
+    st.tuples(st.sampled_from([LEAD, CONTACT]), *(st.sampled_from(VALUES[kind]) for kind in KINDS.values())).map(
+        lambda drawn: Start(drawn[0], drawn[1:])
+    ),
+    min_size=N_LINKS,
+    max_size=N_LINKS,
+)
+
+
+@st.composite
+def edit(draw: st.DrawFn, fields: tuple[str, ...] = tuple(KINDS)) -> Edit:
+    name = draw(st.sampled_from(fields))
+    return Edit(
+        draw(st.integers(0, N_LINKS - 1)),
+        draw(st.sampled_from(["dynamics", "marketo"])),
+        name,
+        draw(st.sampled_from(VALUES[KINDS[name]])),
+    )
+
+
+edits = st.lists(edit(), min_size=1, max_size=8)
+
+
+@dataclass
+class Stage:
+    """A world used by many examples, each with records of its own."""
+
+    world: World
+    n_used: int = 0
+    people: list[int] = field(default_factory=list)
+
+    def set_up(self, drawn: list[Start]) -> None:
+        self.n_used += 1
+        self.types = [start.record_type for start in drawn]
+        self.people = [
+            self.world.link(start.record_type, self.record_id(place), **dict(zip(KINDS, start.values, strict=True)))
+            for place, start in enumerate(drawn)
+        ]
+        self.world.cycle()
+        self.mark = self.world.rows("select coalesce(max(entry_id), 0) from ledger.changes")[0][0]
+
+    def record_id(self, place: int) -> str:
+        return f"x{self.n_used}-{place}"
+
+    def make(self, change: Edit) -> None:
+        if change.side == "dynamics":
+            record_id = self.record_id(change.place)
+            self.world.dynamics.put(self.types[change.place], record_id, **{COLUMNS[change.field]: change.value})
+        else:
+            self.world.marketo.put(self.people[change.place], **{change.field: change.value})
+
+    def held(self, place: int, name: str) -> tuple[str | None, str | None]:
+        """Both sides' values of now, as they compare."""
+        dynamics, marketo = self.world.both(self.people[place], name)
+        return compared(dynamics, KINDS[name]), compared(marketo, KINDS[name])
+
+    def all_held(self) -> list[tuple[str | None, str | None]]:
+        return [self.held(place, name) for place in range(N_LINKS) for name in KINDS]
+
+    def written(self) -> list[tuple[Any, ...]]:
+        """The ledger of the example at hand: link, field, direction, old and new value."""
+        rows = self.world.rows(
+            "select person_id, field, direction, old_value, new_value from ledger.changes where entry_id > ?", self.mark
+        )
+        return sorted(((self.people.index(row[0]), *row[1:]) for row in rows), key=repr)
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage(World(FIELDS))
+
+
+@pytest.fixture(scope="module")
+def other_stage() -> Stage:
+    return Stage(World(FIELDS))
+
+
+@pytest.fixture(scope="module")
+def mirrored_stage() -> Stage:
+    return Stage(World(MIRRORED))
+
+
+modest = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@modest
+@given(starts=starts, edits=edits)
+def test_it_comes_to_rest_and_writes_nothing_but_what_a_side_held(
+    stage: Stage, starts: list[Start], edits: list[Edit]
+) -> None:
+    """One cycle settles everything, the next is quiet; two-way fields end equal; each written value was on the other side."""
+    stage.set_up(starts)
+    for change in edits:
+        stage.make(change)
+    before = {(place, name): stage.held(place, name) for place in range(N_LINKS) for name in KINDS}
+    stage.world.cycle()
+    for place in range(N_LINKS):
+        for name in ("title", "flag"):
+            dynamics, marketo = stage.held(place, name)
+            assert dynamics == marketo
+    for place, name, direction, old, new in stage.written():
+        source, target = before[place, name] if direction == "to_marketo" else before[place, name][::-1]
+        assert compared(new, KINDS[name]) == source
+        assert compared(old, KINDS[name]) == target
+    n_written = len(stage.written())
+    quiet = stage.world.cycle()
+    assert quiet is not None
+    assert quiet.n_operations == 0
+    assert len(stage.written()) == n_written
+
+
+@modest
+@given(starts=starts, edits=edits)
+def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start], edits: list[Edit]) -> None:
+    """Whatever else happens to the record: a two-way field edited on one side alone ends there and on the other side."""
+    stage.set_up(starts)
+    for change in edits:
+        stage.make(change)
+    sides: dict[tuple[int, str], set[str]] = {}
+    last: dict[tuple[int, str], str | None] = {}
+    for change in edits:
+        sides.setdefault((change.place, change.field), set()).add(change.side)
+        last[change.place, change.field] = compared(change.value, KINDS[change.field])
+    stage.world.cycle()
+    for (place, name), editors in sides.items():
+        if len(editors) == 1 and name in ("title", "flag"):
+            assert stage.held(place, name) == (last[place, name], last[place, name])
+
+
+@modest
+@given(starts=starts, edits=edits)
+def test_swapping_systems_and_types_swaps_the_outcome(
+    stage: Stage, mirrored_stage: Stage, starts: list[Start], edits: list[Edit]
+) -> None:
+    """Nothing in the rules favours a system, but that Marketo has leads and Dynamics has contacts."""
+    stage.set_up(starts)
+    other = {LEAD: CONTACT, CONTACT: LEAD}
+    mirrored_stage.set_up([Start(other[start.record_type], start.values) for start in starts])
+    for change in edits:
+        stage.make(change)
+        mirrored_stage.make(change._replace(side="marketo" if change.side == "dynamics" else "dynamics"))
+    stage.world.cycle()
+    mirrored_stage.world.cycle()
+    assert stage.all_held() == [held[::-1] for held in mirrored_stage.all_held()]
+    turned = {"to_marketo": "to_dynamics", "to_dynamics": "to_marketo"}
+    canonical = [(p, f, turned[d], *(compared(v, KINDS[f]) for v in values)) for p, f, d, *values in stage.written()]
+    mirrored = [(p, f, d, *(compared(v, KINDS[f]) for v in values)) for p, f, d, *values in mirrored_stage.written()]
+    assert sorted(canonical, key=repr) == sorted(mirrored, key=repr)
+
+
+@modest
+@given(starts=starts, edits=edits)
+def test_the_order_of_rows_changes_nothing(
+    stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit]
+) -> None:
+    """R41 and no ties: the feeds may tell the same changes in any order."""
+    stage.set_up(starts)
+    other_stage.set_up(starts)
+    for change in edits:
+        stage.make(change)
+        other_stage.make(change)
+    stage.world.cycle()
+    other_stage.world.cycle(is_shuffled=True)
+    assert stage.all_held() == other_stage.all_held()
+    assert stage.written() == other_stage.written()
+
+
+@modest
+@given(starts=starts, edits=edits, cuts=st.sets(st.integers(0, 7)))
+def test_how_changes_fall_into_cycles_does_not_matter_where_nobody_contests(
+    stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit], cuts: set[int]
+) -> None:
+    """With one editing side for each field, many small cycles end like a big one."""
+    side_of = {(change.place, change.field): change.side for change in edits}
+    side_of |= {(place, "source"): "dynamics" for place in range(N_LINKS)}
+    side_of |= {(place, "score"): "marketo" for place in range(N_LINKS)}
+    edits = [change._replace(side=side_of[change.place, change.field]) for change in edits]
+    stage.set_up(starts)
+    other_stage.set_up(starts)
+    for number, change in enumerate(edits):
+        stage.make(change)
+        other_stage.make(change)
+        if number in cuts:
+            other_stage.world.cycle()
+    stage.world.cycle()
+    other_stage.world.cycle()
+    assert stage.all_held() == other_stage.all_held()
+    assert all(dynamics == marketo for dynamics, marketo in stage.all_held())

@@ -1,0 +1,212 @@
+"""First meetings: links found by id (R16, R17), people created (R15, R19), and fields without a base (R42)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.reconcile.world import KEYS, World, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+FIELDS = field_map(
+    "email,emailaddress1,text,both,true",
+    "title,jobtitle,text,both,true",
+    "doNotCall,donotphone,boolean,both,true",
+    "source,new_source,text,to_marketo,true",
+    "leadScore,mkt_leadscore,integer,to_dynamics,true",
+)
+BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
+
+
+def key_of(record_type: RecordType) -> str:
+    return KEYS.contact_id if record_type is CONTACT else KEYS.lead_id
+
+
+@BOTH_TYPES
+def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: RecordType) -> None:
+    """R15. One-way fields go down if Dynamics owns them, and stay if Marketo does (R43, R44)."""
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "r", jobtitle="A", donotphone="true", new_source="web", mkt_leadscore="5")
+    assert world.settled() == 1
+    assert world.marketo.writes == [
+        (
+            1001,
+            {
+                key_of(record_type): "r",
+                KEYS.person_type: "Contact" if record_type is CONTACT else "Lead",
+                KEYS.is_deleted: "false",
+                KEYS.created_on: "2020-01-01T00:00:00Z",
+                "title": "A",
+                "doNotCall": "true",
+                "source": "web",
+            },
+        )
+    ]
+    assert world.dynamics.writes == [], "a score that Marketo has not computed yet clears nothing"
+    assert world.rows("select person_id, record_type, dynamics_id from state.links") == [(1001, record_type, "r")]
+    assert world.base(1001, "title") == "A"
+
+
+@BOTH_TYPES
+def test_after_a_creation_each_side_s_edits_are_one_sided(record_type: RecordType) -> None:
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "r", jobtitle="A", emailaddress1="a@x.example")
+    world.settled()
+    world.marketo.put(1001, title="M", leadScore="7")
+    world.dynamics.put(record_type, "r", emailaddress1="b@x.example")
+    world.settled()
+    assert [world.both(1001, f) for f in ("title", "email", "leadScore")] == [
+        ("M", "M"),
+        ("b@x.example", "b@x.example"),
+        ("7", "7"),
+    ]
+    assert world.ledger()["collisions"] == []
+
+
+def test_a_person_that_only_marketo_knows_is_never_pushed() -> None:
+    """R19."""
+    world = World(FIELDS)
+    world.marketo.put(1001, title="A", email="a@x.example")
+    plan = world.cycle()
+    assert plan is not None
+    assert (plan.n_operations, world.rows("select count(*) from state.links")) == (0, [(0,)])
+
+
+def test_equal_e_mail_never_links() -> None:
+    """R16, R17: one address in a lead, a contact and a Marketo person are three people."""
+    world = World(FIELDS)
+    world.marketo.put(1001, email="a@x.example")
+    world.dynamics.put(LEAD, "l", emailaddress1="a@x.example")
+    world.dynamics.put(CONTACT, "c", emailaddress1="a@x.example")
+    world.settled()
+    assert sorted(world.marketo.rows) == [1001, 1002, 1003]
+    assert world.rows("select count(*) from state.links") == [(2,)]
+
+
+@BOTH_TYPES
+def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created(record_type: RecordType) -> None:
+    """R16: ids compare without case."""
+    world = World(FIELDS)
+    record_id = "a0000000-0000-4000-8000-00000000000b"
+    world.dynamics.put(record_type, record_id, jobtitle="A")
+    world.marketo.put(1001, **{key_of(record_type): record_id.upper(), "title": "A"})
+    assert world.settled() == 0
+    assert world.rows("select person_id, dynamics_id from state.links") == [(1001, record_id)]
+
+
+def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
+    world = World(FIELDS)
+    world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
+    world.settled()
+    world.dynamics.put(LEAD, "l", jobtitle="A")
+    assert world.settled() == 0
+    assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "l")]
+
+
+def test_of_several_people_with_one_id_the_oldest_is_linked_once_and_for_all() -> None:
+    """The answer must not depend on the order of rows, and a link is never taken over (R18)."""
+    world = World(FIELDS)
+    world.dynamics.put(CONTACT, "c", jobtitle="A")
+    for person_id in (1003, 1001, 1002):
+        world.marketo.put(person_id, **{KEYS.contact_id: "c", "title": "A"})
+    world.settled()
+    world.marketo.put(1000, **{KEYS.contact_id: "c", "title": "A"})
+    world.settled()
+    assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "c")]
+
+
+def test_a_person_with_both_ids_is_its_contact() -> None:
+    """R25, R18: at most one record per person, the contact before the lead."""
+    world = World(FIELDS)
+    world.dynamics.put(CONTACT, "c", jobtitle="C")
+    world.dynamics.put(LEAD, "l", jobtitle="L")
+    world.marketo.put(1001, **{KEYS.contact_id: "c", KEYS.lead_id: "l", "title": "C"})
+    world.cycle()
+    assert (1001, "contact", "c") in world.rows("select person_id, record_type, dynamics_id from state.links")
+    assert world.rows("select count(*) from state.links where person_id = 1001") == [(1,)]
+
+
+def test_a_link_found_for_a_refused_creation_leaves_no_backlog() -> None:
+    """The record that waited to be created has its person now."""
+    from dynsync_pipeline.errors import RequestRefused
+
+    world = World(FIELDS)
+    world.dynamics.put(CONTACT, "c", jobtitle="A")
+    world.marketo.refuses = lambda key, values: RequestRefused("no", system="marketo", request="POST", code="1006")
+    world.cycle()
+    assert world.rows("select count(*) from state.unsettled") == [(1,)]
+    world.marketo.put(1001, **{KEYS.contact_id: "c", "title": "A"})
+    world.cycle()
+    assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "c")]
+    assert world.rows("select count(*) from state.unsettled") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("record_type", "dynamics", "marketo", "result", "winner"),
+    [
+        (LEAD, "D", None, "D", None),
+        (LEAD, None, "M", "M", None),
+        (CONTACT, "D", None, "D", None),
+        (CONTACT, None, "M", "M", None),
+        (LEAD, "D", "M", "M", "marketo"),
+        (CONTACT, "D", "M", "D", "dynamics"),
+        (CONTACT, "E", "E", "E", None),
+        (CONTACT, None, None, None, None),
+    ],
+)
+def test_without_a_base_a_blank_is_filled_and_two_values_collide(
+    record_type: RecordType, dynamics: str | None, marketo: str | None, result: str | None, winner: str | None
+) -> None:
+    """R42; the decision says that it had no base."""
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "r", jobtitle=dynamics)
+    world.marketo.put(1001, **{key_of(record_type): "r", "title": marketo})
+    world.settled()
+    assert world.both(1001, "title") == (result, result)
+    assert world.base(1001, "title") == result
+    assert all("no base" in row[-1] for row in world.ledger()["changes"])
+    assert [row[4:] for row in world.ledger()["collisions"]] == (
+        [(None, dynamics, marketo, winner, world.ledger()["changes"][0][-1])] if winner else []
+    )
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("true_side", ["dynamics", "marketo"])
+def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, true_side: str) -> None:
+    """For booleans null and false are one value, so neither is evidence that somebody said no."""
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "r", donotphone="true" if true_side == "dynamics" else "false")
+    world.marketo.put(1001, **{key_of(record_type): "r", "doNotCall": "true" if true_side == "marketo" else "false"})
+    world.settled()
+    assert world.both(1001, "doNotCall") == ("true", "true")
+    assert world.ledger()["collisions"] == []
+
+
+@BOTH_TYPES
+def test_without_a_base_one_way_fields_take_the_owner_s_value(record_type: RecordType) -> None:
+    """R43 and R44 never collide, also at a first meeting; a blank owner clears nothing (R42)."""
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "full", new_source="web", mkt_leadscore="1")
+    world.marketo.put(1001, **{key_of(record_type): "full", "source": "typed", "leadScore": "9"})
+    world.dynamics.put(record_type, "blank", mkt_leadscore="1")
+    world.marketo.put(1002, **{key_of(record_type): "blank", "source": "typed"})
+    world.settled()
+    assert world.both(1001, "source") == ("web", "web")
+    assert world.both(1001, "leadScore") == ("9", "9")
+    assert world.both(1002, "source") == (None, "typed")
+    assert world.both(1002, "leadScore") == ("1", None)
+    assert world.ledger()["collisions"] == []
+
+
+def test_a_record_deleted_before_its_person_was_created_leaves_no_backlog() -> None:
+    """Nothing is left to create."""
+    from dynsync_pipeline.errors import RequestRefused
+
+    world = World(FIELDS)
+    world.dynamics.put(CONTACT, "c", jobtitle="A")
+    world.marketo.refuses = lambda key, values: RequestRefused("no", system="marketo", request="POST", code="1006")
+    world.cycle()
+    world.dynamics.delete(CONTACT, "c")
+    world.cycle()
+    assert world.marketo.rows == {}
+    assert world.rows("select count(*) from state.unsettled") == [(0,)]

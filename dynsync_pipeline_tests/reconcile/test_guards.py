@@ -1,0 +1,153 @@
+"""Guards: what is too unlikely to act on stops the cycle before any write (design, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.reconcile.plan import Limits
+from dynsync_pipeline_tests.reconcile.world import KEYS, World, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+
+
+def limits(max_creates: int, *, is_allowed: bool = True, largest_share: float = 1.0) -> Limits:
+    return Limits(max_creates, largest_share, "create" if is_allowed else "refuse")
+
+
+FIELDS = field_map("title,jobtitle,text,both,true")
+
+
+def test_a_first_load_next_to_strangers_waits_for_a_word() -> None:
+    """R5: people in both systems would stand twice. Nothing is written, and nothing is forgotten."""
+    world = World(FIELDS)
+    world.limits = limits(1000, is_allowed=False)
+    world.marketo.put(1001, title="somebody")
+    world.dynamics.put(LEAD, "l", jobtitle="A")
+    for _ in range(2):
+        with pytest.raises(GuardStopped, match="DYNSYNC_FIRST_LOAD=create"):
+            world.cycle()
+    assert world.marketo.writes == []
+    assert world.rows("select count(*) from state.links") == [(0,)]
+    world.limits = limits(1000, is_allowed=True)
+    world.settled()
+    assert sorted(world.marketo.rows) == [1001, 1002]
+
+
+def test_a_first_load_into_an_empty_marketo_needs_no_word() -> None:
+    world = World(FIELDS)
+    world.limits = limits(0, is_allowed=False)
+    world.dynamics.put(LEAD, "l", jobtitle="A")
+    world.settled()
+    assert sorted(world.marketo.rows) == [1001]
+
+
+def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
+    world = World(FIELDS)
+    world.limits = limits(1000, is_allowed=False)
+    world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
+    world.dynamics.put(LEAD, "l", jobtitle="A")
+    world.dynamics.put(LEAD, "new", jobtitle="A")
+    world.settled()
+    assert sorted(world.marketo.rows) == [1001, 1002]
+
+
+def test_mass_creation_later_stops_with_the_number_and_goes_on_when_allowed() -> None:
+    world = World(FIELDS)
+    world.link(LEAD, "first", title="A")
+    world.settled()
+    world.limits = limits(2, is_allowed=True)
+    for place in range(3):
+        world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
+    with pytest.raises(GuardStopped, match=r"create 3 people .* more than 2\..*DYNSYNC_MAX_CREATES"):
+        world.cycle()
+    assert world.marketo.writes == []
+    world.limits = limits(3, is_allowed=True)
+    world.settled()
+    assert len(world.marketo.rows) == 4
+
+
+def test_as_many_as_allowed_are_created() -> None:
+    world = World(FIELDS)
+    world.link(LEAD, "first", title="A")
+    world.settled()
+    world.limits = limits(2, is_allowed=True)
+    for place in range(2):
+        world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
+    world.settled()
+    assert len(world.marketo.rows) == 3
+
+
+@pytest.mark.parametrize("cut_after", range(8, 20, 2))
+def test_a_first_load_that_was_cut_goes_on_as_a_first_load(cut_after: int) -> None:
+    """The next cycle must end as if there had been no cut, however many people are still to be created."""
+    world = World(FIELDS)
+    world.limits = limits(2, is_allowed=True)
+    for place in range(3):
+        world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
+        world.dynamics.put(LEAD, f"l{place}", jobtitle="A")
+    world.cycle(cut_after=cut_after)
+    world.settled()
+    assert len(world.marketo.rows) == 6
+    assert world.rows("select count(*), count(distinct person_id) from state.links") == [(6, 6)]
+    assert len(world.ledger()["changes"]) == 6
+
+
+N_LINKS, SHARE = 120, 0.5  # a share of 60 links
+
+
+def many_links() -> World:
+    world = World(FIELDS)
+    for place in range(N_LINKS):
+        world.link(LEAD, f"r{place}", title="A")
+    world.settled()
+    world.limits = limits(1000, largest_share=SHARE)
+    return world
+
+
+def clear_titles(world: World, place: int) -> None:
+    world.dynamics.put(LEAD, f"r{place}", jobtitle=None)
+
+
+def clear_in_marketo(world: World, place: int) -> None:
+    world.marketo.put(1001 + place, title=None)
+
+
+def delete_records(world: World, place: int) -> None:
+    world.dynamics.delete(LEAD, f"r{place}")
+
+
+def delete_people(world: World, place: int) -> None:
+    world.marketo.delete(1001 + place)
+
+
+def collide(world: World, place: int) -> None:
+    world.dynamics.put(LEAD, f"r{place}", jobtitle="D")
+    world.marketo.put(1001 + place, title="M")
+
+
+@pytest.mark.parametrize("strike", [clear_titles, clear_in_marketo, delete_records, delete_people, collide])
+def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Callable[[World, int], None]) -> None:
+    """A side that comes back empty, a careless import: the cycle says what it saw, and an operator may go on."""
+    world = many_links()
+    for place in range(61):
+        strike(world, place)
+    for _ in range(2):
+        with pytest.raises(GuardStopped, match=r"saw 61 .* of 120 .*DYNSYNC_LARGEST_SHARE"):
+            world.cycle()
+    assert world.marketo.writes == []
+    assert world.dynamics.writes == []
+    assert world.rows("select count(*) from state.links") == [(N_LINKS,)]
+    world.limits = limits(1000, largest_share=1.0)
+    assert world.settled() <= 1
+
+
+@pytest.mark.parametrize("strike", [clear_titles, delete_people, collide])
+def test_a_change_of_fewer_people_passes(strike: Callable[[World, int], None]) -> None:
+    world = many_links()
+    for place in range(60):
+        strike(world, place)
+    assert world.settled() <= 1

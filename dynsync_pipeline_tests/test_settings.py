@@ -1,0 +1,189 @@
+"""Settings: secrets never print, a wrong setting is named and its value is not, and `.env.example` tells them all.
+
+`.env.example` holds every field of `Settings` in order: a comment with its description, `DYNSYNC_<NAME>=<default>`
+(nothing after the sign where there is no default), and an empty line. After a change of settings.py, write it anew:
+`python -m dynsync_pipeline_tests.test_settings > .env.example`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.settings import PREFIX, Settings, load_settings
+
+ENV_EXAMPLE = Path(__file__).parent.parent / ".env.example"
+SECRET = "s3cr3t-Value"
+SECRETS = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting and no .env but what the test gives."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def env_example() -> str:
+    """What `.env.example` must be."""
+    lines = [
+        "# Every setting of DynSync with its default. Copy this file to .env and fill in what is empty and needed."
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else field.default
+        lines += ["", f"# {field.description}", f"{PREFIX}{name.upper()}={default}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_env_example_tells_every_setting_with_its_default() -> None:
+    assert ENV_EXAMPLE.read_text("utf-8") == env_example()
+
+
+def test_env_example_changes_nothing_when_copied() -> None:
+    assert load_settings(ENV_EXAMPLE) == Settings()
+
+
+def test_every_setting_is_described_in_one_line() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert "\n" not in field.description
+        assert field.description.endswith("."), name
+
+
+def test_secrets_are_found() -> None:
+    """The tests below would prove nothing about an empty list."""
+    assert {"dynamics_client_secret", "dynamics_password", "marketo_client_secret"} <= set(SECRETS)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_never_prints(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), SECRET)
+    settings = load_settings()
+    value = getattr(settings, name)
+    assert isinstance(value, SecretStr)
+    assert value.get_secret_value() == SECRET
+    for text in (
+        repr(settings),
+        str(settings),
+        f"{settings!s}",
+        settings.model_dump_json(),
+        str(settings.model_dump()),
+    ):
+        assert SECRET not in text
+
+
+WRONG = {
+    "dynamics_url": [
+        "ftp://wrong.example",
+        "https://",
+        "https://org.example/api/data",
+        "http://org.example",
+        "org.example",
+    ],
+    "dynamics_authority": ["http://login.example", "https://login.example/tenant"],
+    "marketo_url": ["https://m.example/identity", "https://user:wrong@m.example", "https://m.example:port"],
+    "dynamics_calls_per_day": ["0", "-1", "many", "1.5"],
+    "marketo_calls_per_day": ["0", "wrong"],
+    "marketo_calls_per_20_s": ["0", "-3"],
+    "marketo_oldest_person": ["yesterday", "2026-13-01"],
+    "marketo_poll_s": ["0", "wrong"],
+    "first_load": ["adopted", "CREATE!"],
+    "max_creates": ["-1", "wrong"],
+    "pause_s": ["-1", "wrong", "nan", "inf"],
+    "cycle_limit_s": ["0", "nan"],
+    "request_timeout_s": ["0", "inf"],
+    "retry_limit_s": ["-0.5", "wrong"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_setting_is_one_sentence_with_its_name_and_without_its_value(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PREFIX + name.upper(), value)
+    with pytest.raises(SettingsWrong) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert PREFIX + name.upper() in text
+    assert "\n" not in text
+    told = text.replace(PREFIX + name.upper(), "").replace("http://", "").replace("https://example.com", "")
+    # Digits such as 0 stand in limits ("greater than 0"); whatever else was given must not be repeated.
+    assert value.lstrip("-").replace(".", "").isdigit() or value.removeprefix("https://") == "" or value not in told
+    assert "wrong@" not in text
+    assert caught.value.next_step
+    assert not caught.value.retry_helps
+
+
+def test_several_wrong_settings_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_PAUSE_S", "wrong")
+    monkeypatch.setenv("DYNSYNC_MARKETO_URL", "wrong")
+    with pytest.raises(SettingsWrong, match=r"DYNSYNC_MARKETO_URL.*DYNSYNC_PAUSE_S"):
+        load_settings()
+
+
+def test_two_ways_to_sign_in_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_DYNAMICS_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("DYNSYNC_DYNAMICS_USERNAME", "sync@example.com")
+    with pytest.raises(SettingsWrong) as caught:
+        load_settings()
+    assert "DYNSYNC_DYNAMICS_CLIENT_SECRET" in str(caught.value)
+    assert "DYNSYNC_DYNAMICS_USERNAME" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert "sync@example.com" not in str(caught.value)
+
+
+def test_a_cycle_names_every_setting_it_misses() -> None:
+    with pytest.raises(SettingsWrong) as caught:
+        load_settings().require_systems()
+    for name in ("DYNAMICS_URL", "DYNAMICS_TENANT_ID", "DYNAMICS_CLIENT_ID", "DYNAMICS_CLIENT_SECRET", "MARKETO_URL"):
+        assert PREFIX + name in str(caught.value)
+
+
+def test_an_env_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"DYNSYNC_DYNAMICS_USERNAME=M\xfcller\n")
+    with pytest.raises(SettingsWrong, match=r"\.env"):
+        load_settings()
+
+
+def test_the_environment_beats_the_file_and_empty_means_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("DYNSYNC_PAUSE_S=7\nDYNSYNC_MAX_CREATES=5\nDYNSYNC_DATA_DIR=\n", "utf-8")
+    monkeypatch.setenv("DYNSYNC_PAUSE_S", "8")
+    settings = load_settings()
+    assert (settings.pause_s, settings.max_creates, settings.data_dir) == (8, 5, Path("data"))
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("https://1-ab.mktorest.example/rest", "https://1-ab.mktorest.example"),
+        ("https://1-ab.mktorest.example/", "https://1-ab.mktorest.example"),
+        (" https://1-ab.mktorest.example ", "https://1-ab.mktorest.example"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_understood_as_people_copy_it(
+    given: str, understood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNSYNC_MARKETO_URL", given)
+    assert load_settings().marketo_url == understood
+
+
+def test_all_files_move_with_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_DATA_DIR", "/somewhere")
+    settings = load_settings()
+    assert {settings.working_file.parent, settings.snapshot_file.parent, settings.lock_file.parent} == {
+        Path("/somewhere")
+    }
+
+
+if __name__ == "__main__":
+    print(env_example(), end="")
