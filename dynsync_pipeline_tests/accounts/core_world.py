@@ -6,11 +6,14 @@ What every world has is in `end_to_end/world.py`. Not here: what any rule says (
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
 from dynsync_pipeline_tests.end_to_end.world import World, Write
@@ -18,6 +21,9 @@ from dynsync_pipeline_tests.end_to_end.world import World, Write
 LEDGERS = ("changes", "collisions", "activities", "account_changes", "sync_errors")
 MUCH_LATER = "timestamp '9999-01-01'"  # what is looked at only after an edit or a release waits beyond this
 Entry = tuple[Any, ...]
+ACCOUNT = {"name": "Contoso", "address1_city": "Bern", "industrycode": 1, "revenue": 10, "telephone1": "+41 1"}
+CONTACT = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer"}
+LEAD = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer", "companyname": "Lead & Co", "revenue": 5}
 
 
 class CoreWorld(World):
@@ -25,10 +31,6 @@ class CoreWorld(World):
 
     It begins with synced accounts of two contacts each, and synced contacts and leads without an account, all alike.
     """
-
-    ACCOUNT = {"name": "Contoso", "address1_city": "Bern", "industrycode": 1, "revenue": 10, "telephone1": "+41 1"}
-    CONTACT = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer"}
-    LEAD = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer", "companyname": "Lead & Co", "revenue": 5}
 
     def __init__(self, folder: Path, *, n_accounts: int = 0, n_contacts: int = 0, n_leads: int = 0) -> None:
         super().__init__(folder)
@@ -44,9 +46,9 @@ class CoreWorld(World):
         people += [(person, None) for person in self._waiting["contact"]]
         seed(
             self.emulators.dataverse,
-            [{**self.ACCOUNT, "accountid": account} for account in accounts],
-            [{**self.CONTACT, "contactid": p, "parentcustomerid_account": account} for p, account in people],
-            [{**self.LEAD, "leadid": lead} for lead in self._waiting["lead"]],
+            [{**ACCOUNT, "accountid": account} for account in accounts],
+            [{**CONTACT, "contactid": p, "parentcustomerid_account": account} for p, account in people],
+            [{**LEAD, "leadid": lead} for lead in self._waiting["lead"]],
         )
         self.sync()
 
@@ -204,3 +206,19 @@ class CoreWorld(World):
                 f"where dynamics_id = ? and next_look_at < {MUCH_LATER}",
                 [time, record_id],
             )
+
+
+@contextmanager
+def just_before(client: type, method: str, *acts: Callable[[], None]) -> Iterator[list[Callable[[], None]]]:
+    """Let somebody act right before each of the sync's first calls of a client's method; yields the acts still to come."""
+    original = getattr(client, method)
+    waiting = list(acts)
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        if waiting:
+            waiting.pop(0)()
+        return original(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, method, called)
+        yield waiting

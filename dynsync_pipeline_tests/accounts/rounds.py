@@ -59,4 +59,4 @@ class Rounds:
 
     def check_quiet(self) -> None:
         """Assert that every second cycle wrote nothing and logged nothing."""
-        assert self._noise == []
+        assert not self._noise, "\n".join(self._noise)
