@@ -89,6 +89,7 @@ def reconcile(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
                 "calls": 0,
                 "seconds": _since(started_s),
                 "links compared": plan.n_compared,
+                "companies to write in Marketo": plan.n_companies,
                 "people to create in Marketo": plan.n_creates,
                 "people to update in Marketo": plan.n_updates_to_marketo,
                 "records to update in Dynamics": plan.n_updates_to_dynamics,
@@ -147,7 +148,7 @@ def _writes_shown(
 ) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(
         metadata={
-            "rows": written.n_created + written.n_updated,
+            "rows": written.n_companies + written.n_created + written.n_updated,
             "calls": n_calls - before.n_calls,
             "seconds": _since(before.at_s),
             "created": written.n_created,

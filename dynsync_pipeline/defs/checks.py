@@ -72,7 +72,7 @@ CHECKS = [
 
 
 def _result(offences: Offences) -> dg.AssetCheckResult:
-    shown = "\n".join(f"- {offence}" for offence in offences.shown) or "Nothing."
-    return dg.AssetCheckResult(
-        passed=not offences.n_rows, metadata={"rows": offences.n_rows, "first rows": dg.MetadataValue.md(shown)}
-    )
+    metadata: dict[str, int | dg.MarkdownMetadataValue] = {"rows": offences.n_rows}
+    if offences.shown:
+        metadata["first rows"] = dg.MetadataValue.md("\n".join(f"- {offence}" for offence in offences.shown))
+    return dg.AssetCheckResult(passed=not offences.n_rows, metadata=metadata)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 
@@ -25,8 +26,8 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 
 # Each extract asset and the step behind it; they run side by side.
 READS: dict[str, Callable[[Cycle], int]] = {
-    **{f"dynamics_{TABLES[kind].entity_set}": partial(Cycle.extract_records, record_type=kind) for kind in RecordType},
-    "marketo_people": Cycle.extract_people,
+    **{f"dynamics_{TABLES[kind].entity_set}": methodcaller("extract_records", kind) for kind in RecordType},
+    "marketo_people": methodcaller("extract_people"),
 }
 
 

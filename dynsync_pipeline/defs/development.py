@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from types import FrameType
 
 from dynsync_pipeline.settings import Settings
 
@@ -49,22 +48,22 @@ def run_dagster(settings: Settings, environment: Mapping[str, str], *, port: int
         "-p",
         str(port),
     ]
+    # Whoever started this process in the background may have made it ignore Ctrl-C, which its children would inherit.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A session of its own, so that one signal reaches the services and the run in progress, and nothing else.
     services = subprocess.Popen(  # noqa: S603
         command, env={**os.environ, **environment, "DAGSTER_HOME": str(home)}, start_new_session=True
     )
-    before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         return services.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         _stop(services)
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _stop(services: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,8 @@ union all
 select 'update of a pair that is not linked', o.record_type || ' ' || o.dynamics_id || ', person ' || o.person_id
 from reconcile.operations o
 anti join near n on n.person_id = o.person_id and n.record_type = o.record_type and n.dynamics_id = o.dynamics_id
+anti join state.tombstones b  -- a deletion is flagged on the person whose link it ended (R79)
+    on b.person_id = o.person_id and b.record_type = o.record_type and b.dynamics_id = o.dynamics_id
 where o.action = 'update'
 union all
 select 'creation of a person whose record is linked', o.record_type || ' ' || o.dynamics_id

@@ -40,10 +40,13 @@ select 'receipt that was not settled', record_type || ' ' || dynamics_id from an
 union all
 select 'confirmed write without a link', record_type || ' ' || dynamics_id
 from answered a
-where outcome = 'applied' and not exists (
-    from state.links l
+where outcome = 'applied' and action <> 'company'
+  and not exists (
+    from (select person_id, record_type, dynamics_id from state.links
+          union all
+          select person_id, record_type, dynamics_id from state.tombstones) l
     where l.person_id = a.linked_person_id and l.record_type = a.record_type and l.dynamics_id = a.dynamics_id
-)
+  )
 union all
 select n_rows || ' rows instead of one in ' || side, 'person ' || person_id from counted where n_rows <> 1
 order by all

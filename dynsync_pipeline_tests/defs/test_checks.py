@@ -1,0 +1,184 @@
+"""Each check can fail, and tells which rows are at fault by id and never by value. The one before the writes stops them."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from dynsync_pipeline.publish.offences import find_offences
+from dynsync_pipeline.reconcile.plan import Plan
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.write_back.receipts import Written
+from dynsync_pipeline_tests.defs.conftest import QuietCycle, checks, cycles_told, failures, materialized, run_job
+
+EMAIL = "ada@example.com"
+
+
+@pytest.fixture
+def warehouse(settings: Settings) -> Iterator[Warehouse]:
+    """A working file in which one contact is linked to one person, and the last plan wrote to both."""
+    cycle = QuietCycle(settings)
+    with cycle:
+        cycle.prepare()
+    with Warehouse(settings.working_file) as warehouse:
+        _run(
+            warehouse,
+            "insert into mirror.dynamics_contacts (contactid, is_deleted) values ('c1', false)",
+            "insert into mirror.marketo_people (person_id, dynamics_contact_id, is_deleted) values (1, 'c1', false)",
+            "insert into state.links values (1, 'contact', 'c1', timestamp '2026-01-01')",
+            "insert into state.base (person_id) values (1)",
+            f"""insert into reconcile.operations by name
+                select 1 as operation_id, 1 as cycle_id, 'marketo' as system, 'update' as action,
+                    'contact' as record_type, 'c1' as dynamics_id, 1 as person_id, '{EMAIL}' as body""",
+            """insert into reconcile.receipts by name
+               select 1 as operation_id, 'applied' as outcome, 1 as person_id, true as is_settled""",
+        )
+        yield warehouse
+
+
+def _run(warehouse: Warehouse, *statements: str) -> None:
+    with warehouse.transaction() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("name", ["doubled_links", "unsettled_without_reason", "lost_writes"])
+def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> None:
+    assert find_offences(warehouse, name).shown == []
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "offence"),
+    [
+        (
+            "doubled_links",
+            "insert into state.links values (1, 'lead', 'l1', timestamp '2026-01-01')",
+            "person with several links: person 1",
+        ),
+        (
+            "doubled_links",
+            "insert into state.links values (2, 'contact', 'c1', timestamp '2026-01-01')",
+            "record with several links: contact c1",
+        ),
+        (
+            "doubled_links",
+            "update state.links set dynamics_id = 'c2'",
+            "update of a pair that is not linked: contact c1, person 1",
+        ),
+        (
+            "doubled_links",
+            "update reconcile.operations set action = 'create', person_id = null",
+            "creation of a person whose record is linked: contact c1",
+        ),
+        (
+            "unsettled_without_reason",
+            """insert into state.unsettled by name select 'contact' as record_type, 'c1' as dynamics_id, 1 as person_id,
+               'title' as field, 'refused' as reason""",
+            "no next time to look: contact c1, person 1, title",
+        ),
+        (
+            "unsettled_without_reason",
+            """insert into state.unsettled by name select 'lead' as record_type, 'l1' as dynamics_id, ' ' as reason,
+               timestamp '2026-01-01' as next_look_at""",
+            "no reason: lead l1",
+        ),
+        (
+            "lost_writes",
+            "delete from reconcile.receipts",
+            "write without receipt that is not in the backlog: contact c1",
+        ),
+        ("lost_writes", "update reconcile.receipts set is_settled = false", "receipt that was not settled: contact c1"),
+        ("lost_writes", "delete from state.links", "confirmed write without a link: contact c1"),
+        ("lost_writes", "delete from state.base", "0 rows instead of one in base: person 1"),
+        (
+            "lost_writes",
+            "insert into mirror.marketo_people (person_id, is_deleted) values (1, false)",
+            "2 rows instead of one in Marketo: person 1",
+        ),
+        ("lost_writes", "delete from mirror.dynamics_contacts", "0 rows instead of one in Dynamics: person 1"),
+    ],
+)
+def test_every_rule_that_is_broken_is_found(warehouse: Warehouse, name: str, damage: str, offence: str) -> None:
+    _run(warehouse, damage)
+    assert find_offences(warehouse, name).shown == [offence]
+
+
+def test_the_flag_of_a_deletion_is_no_write_past_a_link(warehouse: Warehouse) -> None:
+    """The person stays in Marketo when the record is gone (R79); the tombstone says whose it was."""
+    _run(
+        warehouse,
+        "delete from state.links",
+        """insert into state.tombstones by name select 1 as person_id, 'contact' as record_type, 'c1' as dynamics_id,
+           'dynamics' as side""",
+    )
+    assert find_offences(warehouse, "doubled_links").shown == []
+    assert find_offences(warehouse, "lost_writes").shown == []
+
+
+def test_only_the_keys_that_the_cycle_touched_are_looked_at(warehouse: Warehouse) -> None:
+    """Damage elsewhere is the audit's to find; a check must not grow with the database."""
+    _run(
+        warehouse,
+        "insert into state.links values (8, 'contact', 'c8', timestamp '2026-01-01')",
+        "insert into state.links values (8, 'lead', 'l8', timestamp '2026-01-01')",
+    )
+    assert find_offences(warehouse, "doubled_links").n_rows == 0
+    assert find_offences(warehouse, "lost_writes").n_rows == 0
+
+
+def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    class Astray(QuietCycle):
+        """Plans an update of a pair that is not linked."""
+
+        def reconcile(self) -> Plan:
+            plan = super().reconcile()
+            _run(
+                self.warehouse,
+                f"""insert into reconcile.operations by name
+                    select 1 as operation_id, {self.cycle_id} as cycle_id, 'dynamics' as system, 'update' as action,
+                        'contact' as record_type, 'c1' as dynamics_id, 1 as person_id, '{EMAIL}' as body""",
+            )
+            return plan
+
+        def write_dynamics(self) -> Written:
+            raise AssertionError("the check must have stopped this")
+
+    result = run_job(settings, instance, cycles=Astray)
+    assert checks(result) == {"one_link_per_person_and_record": False}
+    assert "dynamics_writes" not in materialized(result)
+    assert "dynamics_writes" not in failures(result)
+    [(status, message)] = cycles_told(settings)
+    assert (status, (message or "")[:42]) == ("stopped_by_guard", "The plan touches 1 links that are not one ")
+    events = "".join(str(entry) for entry in instance.all_logs(result.run_id))
+    assert "contact c1, person 1" in events
+    assert EMAIL not in events
+
+
+def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance: dg.DagsterInstance) -> None:
+    class Forgetful(QuietCycle):
+        """Takes in a person without telling the publisher."""
+
+        def write_marketo(self) -> Written:
+            written = super().write_marketo()
+            if self.cycle_id > 1:
+                _run(self.warehouse, "insert into mirror.marketo_people (person_id, is_deleted) values (5, false)")
+            return written
+
+    assert checks(run_job(settings, instance, cycles=Forgetful))["snapshot_holds_everybody"]
+    assert not checks(run_job(settings, instance, cycles=Forgetful))["snapshot_holds_everybody"]
+
+
+def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job(settings, instance)
+    assert checks(result) == dict.fromkeys(
+        [
+            "nothing_lost",
+            "one_link_per_person_and_record",
+            "snapshot_holds_everybody",
+            "unsettled_has_reason_and_next_look",
+        ],
+        True,
+    )

@@ -1,0 +1,73 @@
+"""How the code location is put together. Not here: what a run does (`test_runs.py`)."""
+
+import dagster as dg
+import pytest
+
+from dynsync_pipeline.definitions import build_definitions, defs
+from dynsync_pipeline_tests.defs.conftest import failures, materialized, run_job
+
+GRAPH = """
+audit            audit       < marketo_writes
+extract          dynamics_accounts <
+extract          dynamics_contacts <
+extract          dynamics_leads <
+extract          marketo_people <
+publish          snapshot    < marketo_writes
+reconcile        reconcile   < dynamics_accounts dynamics_contacts dynamics_leads marketo_people
+write_back       dynamics_writes < reconcile
+write_back       marketo_writes < dynamics_writes
+"""
+
+
+def test_the_graph_is_the_four_steps_of_a_cycle_and_the_audit() -> None:
+    """An accidental change of the graph shows here."""
+    graph = defs.resolve_asset_graph()
+    lines = sorted(
+        " ".join(
+            [
+                graph.get(key).group_name,
+                key.to_user_string(),
+                "<",
+                *sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            ]
+        )
+        for key in graph.get_all_asset_keys()
+    )
+    assert lines == [" ".join(line.split()) for line in GRAPH.strip().splitlines()]
+
+
+def test_every_asset_says_what_it_is_whose_it_is_and_what_it_runs_on() -> None:
+    for definition in defs.resolve_asset_graph().assets_defs:
+        for spec in definition.specs:
+            assert len(spec.description or "") > 40, spec.key
+            assert spec.owners == ["team:dynsync"], spec.key
+            assert spec.kinds, spec.key
+
+
+def test_jobs_sensor_schedule_and_executor_are_there() -> None:
+    repository = defs.get_repository_def()
+    sync = repository.get_job("sync_cycle")
+    assert sync.executor_def is dg.in_process_executor
+    assert "audit" not in {node.name for node in sync.nodes}
+    assert {node.name for node in repository.get_job("daily_audit").nodes} == {"audit"}
+    sensor = repository.get_sensor_def("cycle_sensor")
+    assert (sensor.default_status, sensor.minimum_interval_seconds) == (dg.DefaultSensorStatus.RUNNING, 30)
+    schedule = repository.get_schedule_def("audit_schedule")
+    assert (schedule.default_status, schedule.cron_schedule) == (dg.DefaultScheduleStatus.RUNNING, "30 3 * * *")
+
+
+def test_the_check_before_the_first_write_blocks_and_the_others_do_not() -> None:
+    graph = defs.resolve_asset_graph()
+    blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
+    assert blocking == {"one_link_per_person_and_record"}
+
+
+def test_without_settings_everything_loads_and_a_run_says_what_is_missing(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("no settings"))
+    dg.Definitions.validate_loadable(build_definitions())
+    result = run_job(None, instance)
+    assert materialized(result) == []
+    assert set(failures(result)) == {"dynamics_accounts", "dynamics_contacts", "dynamics_leads", "marketo_people"}
+    assert all(sentence.startswith("Not set: DYNSYNC_DYNAMICS_URL") for sentence in failures(result).values())

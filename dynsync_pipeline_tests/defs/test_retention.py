@@ -1,0 +1,75 @@
+"""Old runs go, with everything that Dagster wrote for them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from sqlalchemy import text
+
+from dynsync_pipeline.defs.retention import prune
+
+MOST_RUNS = 10
+
+
+@dg.asset
+def small() -> None:
+    """Writes what any asset writes: events, and a line in the log of its process."""
+    print("a line that the compute log keeps")
+
+
+@dg.asset_check(asset=small)
+def small_check() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+# One asset and one check write every kind of thing that a run writes; eight more would only write more of it.
+JOB = (
+    dg.Definitions(assets=[small], asset_checks=[small_check], jobs=[dg.define_asset_job("small_job")])
+    .get_repository_def()
+    .get_job("small_job")
+)
+
+
+def footprint(root: Path) -> tuple[int, int]:
+    """Bytes and files under the instance's folder; SQLite's own log of changes comes and goes and does not count."""
+    sizes = [
+        path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.name.endswith(("wal", "shm"))
+    ]
+    return sum(sizes), len(sizes)
+
+
+def rows_left(instance: dg.DagsterInstance) -> dict[str, int]:
+    """Rows of every table that grows with runs."""
+    counts = {}
+    with instance.event_log_storage.index_connection() as connection:
+        for table in ("event_logs", "asset_event_tags", "asset_check_executions"):
+            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar()
+    with instance.run_storage.connect() as connection:
+        for table in ("runs", "run_tags"):
+            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar()
+    return counts
+
+
+def test_disk_use_levels_off_over_50_runs(instance: dg.DagsterInstance) -> None:
+    """The last 30 runs leave no more behind than the first 20 did."""
+    seen = {}
+    for number in range(1, 51):
+        assert JOB.execute_in_process(instance=instance, tags={"number": str(number)}).success
+        prune(instance, datetime.now(UTC), most_runs=MOST_RUNS)
+        if number in (20, 50):
+            seen[number] = (*footprint(Path(instance.root_directory)), rows_left(instance))
+    assert seen[50][1] == seen[20][1]
+    assert seen[50][2] == seen[20][2]
+    assert seen[50][0] <= seen[20][0] * 1.02
+    assert instance.get_runs_count() == MOST_RUNS
+    newest = instance.get_runs(limit=MOST_RUNS)
+    assert [run.tags["number"] for run in newest] == [str(number) for number in range(50, 40, -1)]
+
+
+def test_runs_go_when_they_are_old_and_stay_when_they_are_not_finished(instance: dg.DagsterInstance) -> None:
+    JOB.execute_in_process(instance=instance)
+    waiting = instance.create_run_for_job(JOB)
+    now = datetime.now(UTC)
+    assert prune(instance, now) == 0
+    assert prune(instance, now + timedelta(days=8)) == 1
+    assert [run.run_id for run in instance.get_runs()] == [waiting.run_id]

@@ -1,0 +1,107 @@
+"""Whole runs over real HTTP against both emulators. Not here: what the rules decide (`reconcile`, `end_to_end`)."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from pydantic import SecretStr
+
+from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.defs.development import prepare_home
+from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline_tests.defs.conftest import checks, cycles_told, failures, materialized, run_job
+
+
+@pytest.fixture(scope="module")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    folder = tmp_path_factory.mktemp("emulators")
+    with Emulators(folder, n_accounts=3, n_contacts=12, n_leads=6, n_people=5, time_scale=6000) as emulators:
+        yield emulators
+
+
+@pytest.fixture(scope="module")
+def live(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings that reach the emulators; the data folder is shared by the tests of this module, in their order."""
+    values = {name: value for name, value in emulators.environment.items() if name.startswith(PREFIX)}
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patched.delenv(name)
+        for name, value in values.items():
+            patched.setenv(name, value)
+        return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"))  # type: ignore[call-arg]
+
+
+def people(settings: Settings) -> int:
+    with duckdb.connect(settings.snapshot_file, read_only=True) as connection:
+        return int(connection.execute("select count(*) from people").fetchall()[0][0])
+
+
+def test_a_first_run_syncs_everything_and_every_check_passes(live: Settings, instance: dg.DagsterInstance) -> None:
+    result = run_job(live, instance, cycles=Cycle)
+    assert result.success, failures(result)
+    assert all(checks(result).values())
+    assert len(checks(result)) == 4
+    assert people(live) > 5
+    for event in result.get_asset_materialization_events():
+        metadata = event.step_materialization_data.materialization.metadata
+        assert {"rows", "calls", "seconds", "preview"} <= metadata.keys(), event.asset_key
+
+
+def test_nothing_that_dagster_keeps_holds_a_value_of_a_record(
+    live: Settings, emulators: Emulators, instance: dg.DagsterInstance
+) -> None:
+    result = run_job(live, instance, cycles=Cycle)
+    with duckdb.connect(live.snapshot_file, read_only=True) as connection:
+        emails = [row[0] for row in connection.execute("select email from people where email is not null").fetchall()]
+    events = "".join(str(entry) for entry in instance.all_logs(result.run_id))
+    assert emails
+    assert not [email for email in emails if email in events]
+    assert emulators.environment["DYNSYNC_DYNAMICS_CLIENT_SECRET"] not in events
+
+
+def test_a_second_run_writes_nothing(live: Settings, instance: dg.DagsterInstance) -> None:
+    run_job(live, instance, cycles=Cycle)
+    result = run_job(live, instance, cycles=Cycle)
+    for name in ("reconcile", "dynamics_writes", "marketo_writes"):
+        [materialization] = result.asset_materializations_for_node(name)
+        assert materialization.metadata["rows"].value == 0
+
+
+def test_one_asset_alone_does_something_sensible_or_refuses(live: Settings, instance: dg.DagsterInstance) -> None:
+    """Extract, reconcile and publish are safe alone. Write back sends only what the same cycle planned."""
+    assert materialized(run_job(live, instance, "dynamics_leads", cycles=Cycle)) == ["dynamics_leads"]
+    assert materialized(run_job(live, instance, "reconcile", cycles=Cycle)) == ["reconcile"]
+    live.snapshot_file.unlink()
+    assert materialized(run_job(live, instance, "snapshot", cycles=Cycle)) == ["snapshot"]
+    assert people(live) > 5
+    alone = run_job(live, instance, "dynamics_writes", cycles=Cycle)
+    assert alone.success or "sync_cycle" in failures(alone)["dynamics_writes"]
+
+
+def test_a_wrong_secret_is_one_sentence_and_fails_the_cycle(live: Settings, instance: dg.DagsterInstance) -> None:
+    wrong = live.model_copy(update={"dynamics_client_secret": SecretStr("not the secret")})
+    result = run_job(wrong, instance, cycles=Cycle)
+    assert "reconcile" not in materialized(result)
+    [sentence] = set(failures(result).values())
+    assert "\n" not in sentence
+    assert "not the secret" not in sentence
+    assert cycles_told(live)[-1] == ("failed", sentence)
+    assert run_job(live, instance, cycles=Cycle).success
+
+
+def test_the_home_of_make_dev_has_limits_and_one_run_at_a_time(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = prepare_home(live)
+    assert home == Path(live.data_dir / "dagster").resolve()
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_max_runtime_seconds == round(live.cycle_limit_s)
+        assert not instance.telemetry_enabled
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 1
+        assert instance.storage_directory().startswith(str(home))
