@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 from threading import Lock
-from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,8 +39,8 @@ class CallCounter:
         behaviour = self._store.behaviour
         window_s = behaviour.window_s / self._store.time_scale
         with self._lock:
-            now = monotonic()
-            while self._recent and self._recent[0] <= now - window_s:
+            now = self._store.now().timestamp()
+            while self._recent and not now - window_s < self._recent[0] <= now:  # the clock may have been set back
                 self._recent.popleft()
             if self._n_running >= behaviour.concurrent_calls:
                 raise Refused("615", f"Concurrent access limit '{behaviour.concurrent_calls}' reached")

@@ -207,7 +207,7 @@ def test_unknown_members_and_parameters_are_tolerated(marketo: Marketo) -> None:
 
 
 def test_overlapping_upserts_of_one_key_create_two_people(marketo: Marketo) -> None:
-    marketo.control("behaviour", race_window_s=0.2)
+    marketo.control("behaviour", race_window_s=0.5)
     threads = [threading.Thread(target=marketo.sync, args=(AMY,)) for _ in range(2)]
     for thread in threads:
         thread.start()

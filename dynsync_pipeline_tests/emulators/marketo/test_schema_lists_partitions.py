@@ -246,8 +246,15 @@ def test_a_reset_forgets_records_log_and_switches_and_keeps_users_and_fields(mar
     marketo.post("leads/schema/fields.json", {"input": [SHOE]})
     marketo.control("behaviour", native_crm=True)
     marketo.control("withdrawn", fields=["title"])
+    marketo.control("clock", ahead_s=3000)
+    marketo.control("behaviour", calls_per_window=2)
+    for _ in range(2):
+        marketo.get("lists.json")
     behaviour = marketo.control("reset")
     assert (behaviour["native_crm"], behaviour["calls_per_window"]) == (False, 100)
+    marketo.control("behaviour", calls_per_window=2)
+    assert marketo.get("lists.json")["success"]
+    marketo.control("behaviour", calls_per_window=100)
     assert marketo.feed("", marketo.cursor(), activityTypeIds="12") == []
     assert marketo.get("lists.json")["result"] == []
     assert marketo.create(email="a@example.com", shoeSize=4, title="T") == 1
