@@ -24,12 +24,16 @@ class Change:
 
 
 class Rounds:
-    """Ten linked people who are edited round after round, each time to other values."""
+    """Eight linked people and a company, edited round after round, each time to other values."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.n = 0
-        self.contacts = [world.create_record("contact", lastname=f"Contact {i}", jobtitle="none") for i in range(5)]
+        self.account = world.create_record("account", name="Company 0")
+        parent = {"parentcustomerid_account@odata.bind": f"/accounts({self.account})"}
+        self.contacts = [
+            world.create_record("contact", lastname=f"Contact {i}", jobtitle="none", **parent) for i in range(5)
+        ]
         self.leads = [world.create_record("lead", lastname=f"Lead {i}") for i in range(3)]
         world.sync()
         self.persons = {
@@ -68,6 +72,7 @@ class Rounds:
         world.edit_record("contact", e, address1_city=f"Brno {n}")
         world.edit_person(self.persons[e], city=f"Brno {n}")
         self.same.append((e, "city", "address1_city", f"Brno {n}"))
+        world.edit_record("account", self.account, name=f"Company {n}")
         self.new = {
             world.create_record("contact", lastname=f"New {n}", firstname="Ngozi"): "contact",
             world.create_record("lead", lastname=f"New {n}", leadsourcecode=8): "lead",
@@ -125,6 +130,7 @@ class Rounds:
                 "select count(*) from changes where record_id_dynamics = ? and field = 'lastName'", record_id
             )
             assert names == [(1,)]
+        self._check_company()
         n_updates = world.query(
             "select count(*) from changes where cycle_id >= ? and rule not like 'R15%'", self.first_cycle
         )
@@ -133,6 +139,35 @@ class Rounds:
         assert world.query("select count(*) from sync_errors") == [(0,)]
         with world.writes_nothing():
             world.sync()
+
+    def _check_company(self) -> None:
+        """The account's name reached all its people by one write, logged once per person and once for the account."""
+        name, old = f"Company {self.n}", f"Company {self.n - 1}"
+        for record_id in self.contacts:
+            assert self.world.person(self.persons[record_id], "company")["company"] == name
+        sent = [w.value for w in self._written if w.record == self.account and w.field == "company"]
+        assert sent == [name], f"the company was written {len(sent)} times"
+        logged = self.world.query(
+            "select person_id_marketo, old_value, new_value from activities "
+            "where cycle_id >= ? and field = 'company' order by 1",
+            self.first_cycle,
+        )
+        assert logged == sorted((self.persons[record_id], old, name) for record_id in self.contacts)
+        told = self.world.query(
+            "select old_value, new_value, n_contacts, activities_suppressed from account_changes "
+            "where account_id_dynamics = ? and field = 'company' and cycle_id >= ?",
+            self.account, self.first_cycle,
+        )  # fmt: skip
+        assert told == [(old, name, len(self.contacts), False)]
+        for change in self.expected:
+            if change.direction == "to_marketo":
+                person_id = self.persons[change.record]
+                entries = self.world.query(
+                    "select activity_type, old_value, new_value from activities "
+                    "where cycle_id >= ? and person_id_marketo = ? and field = ?",
+                    self.first_cycle, person_id, change.field,
+                )  # fmt: skip
+                assert entries == [("Change Data Value", change.old, change.shown)], change
 
     @property
     def first_cycle(self) -> int:
