@@ -187,10 +187,10 @@ def _sync_one(
         return {"id": cursor.lastrowid, "status": "created"}
     if action == "createOnly":
         raise RecordRefused("1005", "Company already exists")
-    new_key = values.get(KEY)
-    if by == "id" and new_key is not None:
-        taken = db.execute(f"select 1 from companies where {KEY} = ? and id <> ?", (new_key, row[0])).fetchone()
-        if taken:
+    if by == "id" and KEY in values:
+        if values[KEY] is None:
+            raise RecordRefused("1003", f"Invalid value for field '{KEY}'")  # a key can be changed, not taken away
+        if db.execute(f"select 1 from companies where {KEY} = ? and id <> ?", (values[KEY], row[0])).fetchone():
             raise RecordRefused("1005", "Company already exists")
     _update(call, db, int(row[0]), values)
     return {"id": row[0], "status": "updated"}
@@ -215,12 +215,12 @@ def _accepted(record: Mapping[str, object], by: str) -> dict[str, Stored]:
 
 def _update(call: Call, db: sqlite3.Connection, company_id: int, values: dict[str, Stored]) -> None:
     """Write what differs, and log it for each person of a company that is not too large."""
-    names = list(values)
+    names = ["id", *values]
     columns = ", ".join(f'"{name}"' for name in names)
     before = dict(
         zip(names, db.execute(f"select {columns} from companies where id = ?", (company_id,)).fetchone(), strict=True)
     )
-    changed = [_FIELDS[name] for name in names if values[name] != before[name]]
+    changed = [_FIELDS[name] for name in values if values[name] != before[name]]
     if not changed:
         return
     at = call.store.now()

@@ -120,27 +120,9 @@ class PeopleWrites:
         if not changed:
             return False
         self._save(person_id, before, after, changed)
-        self.entries += self.changes(person_id, before, after, changed)
+        self.entries += self._changes(person_id, before, after, changed)
         self._rows[person_id] = after
         return True
-
-    def changes(
-        self, person_id: int, before: Mapping[str, Any], after: Mapping[str, Any], changed: Iterable[Field]
-    ) -> list[Entry]:
-        """Change Data Value entries for these fields of one person."""
-        return [
-            value_change(
-                person_id,
-                self._at,
-                field,
-                text_value(field, before[field.name]),
-                text_value(field, after[field.name]),
-                reason=self._reason,
-                source=self._source,
-            )
-            for field in changed
-            if field.name not in ("contactCompany", "updatedAt", "createdAt")
-        ]
 
     def delete(self, person_id: int, *, is_logged: bool = True) -> None:
         """Remove a loaded person at once, also from lists; the log keeps the name (§9.17)."""
@@ -165,6 +147,23 @@ class PeopleWrites:
             (company if self._fields[name].on_company else own)[name] = value
         key = company.pop("externalCompanyId", None)
         return own, company, key
+
+    def _changes(
+        self, person_id: int, before: Mapping[str, Any], after: Mapping[str, Any], changed: Iterable[Field]
+    ) -> list[Entry]:
+        return [
+            value_change(
+                person_id,
+                self._at,
+                field,
+                text_value(field, before[field.name]),
+                text_value(field, after[field.name]),
+                reason=self._reason,
+                source=self._source,
+            )
+            for field in changed
+            if field.name != "contactCompany"
+        ]
 
     def _save(
         self, person_id: int, before: Mapping[str, Any], after: Mapping[str, Any], changed: Sequence[Field]

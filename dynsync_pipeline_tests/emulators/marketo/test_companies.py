@@ -93,6 +93,7 @@ def test_a_wrong_question_is_refused(marketo: Marketo, params: dict[str, str], c
         ({"externalCompanyId": "A"}, {"action": "createOnly"}, "1005"),
         ({"id": 999, "company": "x"}, {"dedupeBy": "idField"}, "1013"),
         ({"id": 1, "externalCompanyId": "B"}, {"dedupeBy": "idField"}, "1005"),
+        ({"id": 1, "externalCompanyId": None}, {"dedupeBy": "idField"}, "1003"),
     ],
 )
 def test_a_refused_company_is_skipped_whole_with_reasons_and_no_id(
@@ -115,6 +116,8 @@ def test_by_id_a_company_is_updated_but_never_created(marketo: Marketo) -> None:
     (created,) = sync(marketo, {"externalCompanyId": "A"})
     (updated,) = sync(marketo, {"id": created["id"], "company": "New"}, dedupeBy="idField", action="updateOnly")
     assert updated["status"] == "updated"
+    (untouched,) = sync(marketo, {"id": created["id"]}, dedupeBy="idField", action="updateOnly")
+    assert untouched["status"] == "updated"
     answer = marketo.post("companies.json", {"input": [{"id": 1}], "dedupeBy": "idField", "action": "createOnly"})
     assert codes(answer) == ["1003"]
 
