@@ -69,7 +69,7 @@ def resolve_reference(call: Call, text: str) -> Address:
     if path.startswith("api/data/"):
         path = path.split("/", 3)[-1]
     name, key = split_segment(path)
-    table = call.schema.by_set(name)
+    table = call.schema.by_set.get(name)
     if table is None or key is None:
         raise no_such_segment(name[:100])
     return resolve(call, table, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -89,7 +90,7 @@ class Column(msgspec.Struct, frozen=True):
         return next((option.label for option in self.options if option.value == value), None)
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True, dict=True):
     """One table. `changed_at_version` is the row version at its last metadata change: older delta tokens are dead."""
 
     name: str
@@ -113,12 +114,12 @@ class Table(msgspec.Struct, frozen=True):
         """The OData key: `ownerid` for users, who inherit from principal."""
         return "ownerid" if self.name == "systemuser" else self.primary_id
 
-    @property
+    @cached_property
     def by_wire_name(self) -> dict[str, Column]:
         """Columns by the name rows show."""
         return {column.wire_name: column for column in self.columns.values()}
 
-    @property
+    @cached_property
     def navigations(self) -> dict[str, tuple[Column, Target]]:
         """Single-valued navigation properties: name -> the lookup column and the table it leads to."""
         return {
@@ -128,7 +129,7 @@ class Table(msgspec.Struct, frozen=True):
             for target in column.targets
         }
 
-    @property
+    @cached_property
     def composites(self) -> dict[str, tuple[str, ...]]:
         """Read-only texts put together from parts: composite column -> its parts."""
         parts: dict[str, tuple[str, ...]] = {}
@@ -143,14 +144,15 @@ class Table(msgspec.Struct, frozen=True):
         return parts
 
 
-class Schema(msgspec.Struct, frozen=True):
+class Schema(msgspec.Struct, frozen=True, dict=True):
     """All tables, by logical name."""
 
     tables: dict[str, Table]
 
-    def by_set(self, entity_set: str) -> Table | None:
-        """The table behind an entity set name, None if there is none; names are case-sensitive."""
-        return next((table for table in self.tables.values() if table.entity_set == entity_set), None)
+    @cached_property
+    def by_set(self) -> dict[str, Table]:
+        """Tables by entity set name; names are case-sensitive."""
+        return {table.entity_set: table for table in self.tables.values()}
 
     def collections(self, table: str) -> dict[str, tuple[Table, Column, Target]]:
         """Collection-valued navigation properties of a table: name -> the table, lookup and target at the far end."""

@@ -27,6 +27,7 @@ def seed(store: Store, accounts: Iterable[Row], contacts: Iterable[Row], leads: 
         first = list(islice(waiting, CHUNK))
         if first:
             _insert(store, store.schema.tables[name], first, waiting)
+    store.checkpoint()
 
 
 def _insert(store: Store, table: Table, first: list[Row], rest: Iterator[Row]) -> None:
@@ -86,6 +87,7 @@ def _values(store: Store, table: Table, common: dict[str, object], row: Row, nam
         else:
             values[name] = value
     values.update(derived(table, values))
-    if not values.keys() <= set(names):
-        raise KeyError(f"A column that the first {CHUNK} rows lack: {sorted(values.keys() - set(names))}.")
-    return [values.get(name) for name in names]
+    found = [values.pop(name, None) for name in names]
+    if values:
+        raise KeyError(f"Columns that the first {CHUNK} rows lack: {', '.join(values)}.")
+    return found

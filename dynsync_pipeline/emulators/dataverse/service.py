@@ -53,7 +53,7 @@ def answer(call: Call) -> Answer:
     if name in metadata.SEGMENTS:
         _only(call, "GET")
         return metadata.answer(call)
-    table = call.schema.by_set(name)
+    table = call.schema.by_set.get(name)
     if table is not None:
         return _collection(call, table) if key is None else _row(call, table, resolve(call, table, key))
     if len(call.segments) == 1 and name in functions.UNBOUND:

@@ -150,6 +150,11 @@ class Store:
             finally:
                 self._writer.execute("detach scratch")
 
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, and cut the log: after a large write it is as large."""
+        with self._lock:
+            self._writer.execute("pragma wal_checkpoint(truncate)")
+
     # ---- clock, versions, settings ----------------------------------------------------------------------------------
 
     def now(self) -> datetime:

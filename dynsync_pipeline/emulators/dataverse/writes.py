@@ -222,11 +222,14 @@ def derived(table: Table, row: Values) -> Values:
         parts = (row.get("firstname"), row.get("middlename") if table.writable else None, row.get("lastname"))
         found["fullname"] = " ".join(str(part) for part in parts if part) or None
     for composite, parts_of in table.composites.items():
-        value = {name.split("_", 1)[1]: row.get(name) for name in parts_of}
-        town = ", ".join(str(v) for v in (value.get("city"), value.get("stateorprovince")) if v)
-        town = " ".join(str(v) for v in (town, value.get("postalcode")) if v)
+        value = {name.split("_", 1)[1]: row[name] for name in parts_of if row.get(name)}
+        if not value:
+            found[composite] = None
+            continue
+        town = ", ".join(str(value[part]) for part in ("city", "stateorprovince") if part in value)
+        town = f"{town} {value.get('postalcode', '')}".strip()
         lines = (value.get("line1"), value.get("line2"), value.get("line3"), town, value.get("country"))
-        found[composite] = "\r\n".join(str(line) for line in lines if line) or None
+        found[composite] = "\r\n".join(str(line) for line in lines if line)
     return found
 
 
