@@ -6,7 +6,6 @@ Also here: what fails for a while, for one record or all of a type, and what is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import RecordWrite, WriteResult
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.errors import RateLimited
 from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
 from dynsync_pipeline_tests.refusals.test_refusals import LONG
@@ -100,7 +100,9 @@ def test_an_edit_in_marketo_in_the_meantime_is_settled_as_a_collision(world: Cor
     with just_before(MarketoClient, "sync_people", edit) as waiting:
         world.sync_once()
     assert waiting == []
-    world.sync_once()
+    # The feed tells of the unseen edit in the next cycle; what won in Marketo needs one more to reach Dynamics.
+    world.sync()
+    world.sync()
     assert world.values(first, "title") == world.columns("contact", contact, "jobtitle") == ("D",)
     assert collisions_of(world, contact) == [("title", "D", "M", "dynamics")]
     assert world.columns("contact", contact, "telephone1") == ("+1 meanwhile",)
@@ -126,15 +128,13 @@ def test_a_transient_failure_of_one_record_waits_as_long_as_told_and_blocks_nobo
     def write_but_one(client: Any, table: Any, columns: Any, writes: Sequence[RecordWrite]) -> list[WriteResult]:
         sent = [w for w in writes if w.id != slow]
         answers = iter(write(client, table, columns, sent) if sent else ())
-        return [WriteResult(None, busy) if w.id == slow else next(answers) for w in writes]
+        return [WriteResult(w.id, None, busy) if w.id == slow else next(answers) for w in writes]
 
-    def sync_but_one(client: Any, action: str, lookup_field: str, bodies: Sequence[str]) -> Any:
-        sent = [body for body in bodies if f'"id": {third}' not in body]
-        answers = list(sync_people(client, action, lookup_field, sent)) if sent else []
-        if len(sent) == len(bodies):
-            return answers
-        answers.insert(len(bodies) - len(sent) - 1 + _place(bodies, third), replace(answers[0], id=None, error=busy))
-        return answers
+    def sync_but_one(client: Any, action: str, lookup_field: str, bodies: Sequence[str]) -> list[PersonResult]:
+        is_slow = [f'"id": {third},' in body for body in bodies]
+        sent = [body for body, slow in zip(bodies, is_slow, strict=True) if not slow]
+        answers = iter(sync_people(client, action, lookup_field, sent) if sent else ())
+        return [PersonResult(None, "skipped", busy) if slow else next(answers) for slow in is_slow]
 
     with monkeypatch.context() as patch:
         patch.setattr(DynamicsClient, "write", write_but_one)
@@ -153,10 +153,6 @@ def test_a_transient_failure_of_one_record_waits_as_long_as_told_and_blocks_nobo
     assert world.values(third, "title") == ("To Marketo",)
     for record_id in (slow, slow_lead):
         assert {error[-1] for error in world.errors_of(record_id)} <= {"resolved"}
-
-
-def _place(bodies: Sequence[str], person: int) -> int:
-    return next(n for n, body in enumerate(bodies) if f'"id": {person}' in body)
 
 
 def test_r116_a_record_refused_whole_is_told_once_and_others_go_on(world: CoreWorld) -> None:

@@ -1,0 +1,139 @@
+"""An account with exactly 5,000 contacts, with one more, and a fan-out that is killed (R53, R54, R57; design, section 6)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from dynsync_pipeline.emulators.dataverse.seeding import seed
+from dynsync_pipeline_tests.accounts.core_world import ACCOUNT, CONTACT, CoreWorld
+from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
+
+LIMIT = 5_000
+COMPANIES = "POST /rest/v1/companies.json"
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CoreWorld, str, list[str]]]:
+    """An account with exactly as many contacts as get entries, synced; its contacts."""
+    with CoreWorld(tmp_path_factory.mktemp("world"), n_contacts=1, n_leads=1) as world:
+        account = str(uuid.uuid4())
+        contacts = [str(uuid.uuid4()) for _ in range(LIMIT)]
+        seed(
+            world.emulators.dataverse,
+            [{**ACCOUNT, "accountid": account}],
+            ({**CONTACT, "contactid": contact, "parentcustomerid_account": account} for contact in contacts),
+            [],
+        )
+        world.environment["DYNSYNC_MAX_CREATES"] = "10000"
+        world.sync()
+        yield world, account, contacts
+
+
+def n_entries(world: CoreWorld, field: str, old: str | None, new: str | None) -> tuple[int, int]:
+    """How many entries of this change there are, and of how many people."""
+    return world.query(
+        "select count(*), count(distinct person_id_marketo) from activities "
+        "where field = ? and old_value is not distinct from ? and new_value is not distinct from ?",
+        field, old, new,
+    )[0]  # fmt: skip
+
+
+def account_changes(world: CoreWorld, new: str) -> list[tuple[object, ...]]:
+    return world.query(
+        "select field, n_contacts, activities_suppressed from account_changes where new_value = ? order by field", new
+    )
+
+
+def test_r54_the_limit_of_5000_contacts_from_below_and_above(large: tuple[CoreWorld, str, list[str]]) -> None:
+    world, account, contacts = large
+    newcomer, person = world.take("contact")
+
+    world.edit_record("account", account, name="At the limit", address1_city="Basel")
+    world.settle()
+    assert n_entries(world, "company", "Contoso", "At the limit") == (LIMIT, LIMIT)
+    assert n_entries(world, "billingCity", "Bern", "Basel") == (LIMIT, LIMIT)
+    assert account_changes(world, "At the limit") == [("company", LIMIT, False)]
+    assert world.sent_to(account, "company") == ["At the limit"]
+    assert world.n_company_calls == 1
+
+    # One more contact, in the very cycle of the change: nobody gets an entry but the one who moved (R55, R59).
+    world.move_contact(newcomer, account)
+    world.edit_record("account", account, name="Over it", address1_city="Over it")
+    world.settle()
+    assert account_changes(world, "Over it") == [("billingCity", LIMIT + 1, True), ("company", LIMIT + 1, True)]
+    assert n_entries(world, "company", "At the limit", "Over it") == (0, 0)
+    assert n_entries(world, "billingCity", "Basel", "Over it") == (0, 0)
+    assert ("company", None, "Over it") in world.activities_of(person)
+    assert world.query("select count(*) from people where company = 'Over it'") == [(LIMIT + 1,)]
+    last = world.person_of("contact", contacts[-1])
+    assert world.values(last, "company", "billingCity") == ("Over it", "Over it")
+
+    # A local edit put right above the limit gives its row and no entries either.
+    world.edit_company(account, company="Local")
+    world.edit_record("account", account, tickersymbol="ABC")
+    world.settle()
+    assert account_changes(world, "Over it")[-1] == ("company", LIMIT + 1, True)
+    assert n_entries(world, "company", "Local", "Over it") == (0, 0)
+
+    # One contact deleted in Dynamics: at the limit again, and the deleted one does not count. The cycle is killed.
+    world.delete_record("contact", newcomer)
+    world.edit_record("account", account, name="Back at the limit")
+    assert cut_at_request(world, "marketo", COMPANIES, 1, is_applied=True)
+    world.settle()
+    assert account_changes(world, "Back at the limit") == [("company", LIMIT, False)]
+    assert n_entries(world, "company", "Over it", "Back at the limit") == (LIMIT, LIMIT)
+    assert world.activities_of(person) == []
+
+
+def check_one_fan_out(world: CoreWorld, account: str, contacts: list[str], change: tuple[str, str], city: str) -> None:
+    """The account's and the contact's change both happened, once each."""
+    old, new = change
+    for contact in contacts:
+        assert world.values(world.person_of("contact", contact), "company") == (new,)
+    entries = world.query(
+        "select person_id_marketo from activities where field = 'company' and old_value = ? and new_value = ? "
+        "order by all", old, new,
+    )  # fmt: skip
+    assert entries == sorted((world.person_of("contact", contact),) for contact in contacts)
+    assert account_changes(world, new) == [("company", 2, False)]
+    person = world.person_of("contact", contacts[0])
+    assert world.values(person, "city") == (city,)
+    assert world.query("select person_id_marketo from activities where field = 'city' and new_value = ?", city) == [
+        (person,)
+    ]
+    assert world.query("select count(*) from sync_errors") == [(0,)]
+
+
+def test_a_fan_out_that_is_killed_at_any_moment_is_logged_exactly_once(world: CoreWorld) -> None:
+    account, contacts = world.take_account()
+    names = iter(f"Name {n}" for n in range(1_000))
+    old = "Contoso"
+
+    def edit() -> str:
+        new = next(names)
+        world.edit_record("account", account, name=new)
+        world.edit_record("contact", contacts[0], address1_city=f"City of {new}")
+        return new
+
+    for path in (COMPANIES, "POST /rest/v1/leads.json"):
+        for is_applied in (False, True):
+            new = edit()
+            assert cut_at_request(world, "marketo", path, 1, is_applied=is_applied)
+            world.sync()
+            check_one_fan_out(world, account, contacts, (old, new), f"City of {new}")
+            old = new
+    has_died = True
+    for n_steps in range(7, 60, 5):
+        new = edit()
+        has_died = cut_after_step(world, n_steps)
+        world.sync()
+        check_one_fan_out(world, account, contacts, (old, new), f"City of {new}")
+        old = new
+        if not has_died:
+            break
+    assert not has_died, "no kill came late enough to see the end of a cycle"
+    world.settle()
+    assert world.sent == []
