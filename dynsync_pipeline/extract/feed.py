@@ -5,7 +5,7 @@ Not here: fetching the feed (`marketo.py`), what an edit means (`reconcile/`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -27,17 +27,35 @@ class UnseenEdit(NamedTuple):
 
 
 class Feed:
-    """Entries of the feed, one per person and field; a new person has one without field. Values as text, as sent."""
+    """Entries of the feed, one per person and field; a new person has one without field. Values as text, as sent.
 
-    def __init__(self, columns: PersonColumns) -> None:
+    Reads of the feed overlap; entries whose `marketoGUID` is in `seen` are repeats and left out.
+    """
+
+    def __init__(self, columns: PersonColumns, seen: Collection[str] = ()) -> None:
         self._columns = columns
-        self._rows: list[tuple[int, datetime, str | None, str | None, str | None]] = []
+        self._seen = seen
+        self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None]] = []
 
     def add(
-        self, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None
+        self, guid: str, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None
     ) -> None:
         """Add an entry; `at` has a zone."""
-        self._rows.append((person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
+        if guid not in self._seen:
+            self._rows.append((guid, person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
+
+    def note_seen(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Remember the entries, for as long as they may be shown again; call it where the feed's cursor moves."""
+        entries = {guid: at for guid, _, at, *_ in self._rows}
+        if entries:
+            guids, times = list(entries), pa.array(list(entries.values()), pa.timestamp("us"))
+            connection.register("entries", pa.table({"guid": guids, "changed_at": times}))
+            connection.execute("insert into state.feed_seen by name from entries")
+            connection.unregister("entries")
+        connection.execute(
+            "delete from state.feed_seen "
+            "where changed_at < (select max(changed_at) from state.feed_seen) - interval 1 hour"
+        )
 
     def changed_people(self, connection: duckdb.DuckDBPyConnection) -> list[int]:
         """Ids of people the mirror does not hold, or holds with another value than the feed told last, in order."""
@@ -65,7 +83,7 @@ class Feed:
     @contextmanager
     def _told(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Make the entries a temporary table `told`, with values as they are compared (R45)."""
-        ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
+        _, ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
         connection.register(
             "feed",
             pa.table(
@@ -156,7 +174,7 @@ where latest.new_value is distinct from coalesce(held.value, case when latest.ne
 order by 1
 """
 
-# Our own entry is the first that tells our value; its old value is what our write really replaced.
+# Of the entries that are new, our own is the first that tells our value; its old value is what our write really replaced.
 _UNSEEN = """
 select t.person_id, t.field, t.old_value, c.entry_id
 from (

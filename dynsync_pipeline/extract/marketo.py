@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.extract.bulk_load import STREAM, load_people
-from dynsync_pipeline.extract.feed import Feed, UnseenEdit, note_unseen_edits
+from dynsync_pipeline.extract.feed import Feed, note_unseen_edits
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -43,7 +43,9 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     since = datetime.fromisoformat(cursor.value or "") - OVERLAP
     start = client.start_of_feed(since)
     gone, winners = _gone_people(client, start.token)
-    changed, unseen = _changed_people(warehouse, client, columns, start.token)
+    feed = _read_feed(warehouse, client, columns, start.token)
+    with warehouse.reading() as connection:
+        changed, unseen = feed.changed_people(connection), feed.unseen_edits(connection)
     person_ids = sorted({*changed, *winners} - gone)
     people = client.people("id", [str(person_id) for person_id in person_ids], columns.names) if person_ids else None
     with warehouse.transaction() as connection:
@@ -51,6 +53,7 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
             land_people(connection, columns, people)
         land_deleted_people(connection, sorted(gone))
         note_unseen_edits(connection, unseen)
+        feed.note_seen(connection)
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         return take_in_people(connection)
@@ -67,21 +70,19 @@ def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]
     return gone, winners
 
 
-def _changed_people(
-    warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str
-) -> tuple[list[int], list[UnseenEdit]]:
-    """Ids of people the mirror does not hold, or holds with another value than the feed told last; and unseen edits."""
+def _read_feed(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str) -> Feed:
+    """The entries since `token` that were not taken in before: changed values, and scores, which have a type of their own."""
     with warehouse.reading() as connection:
         labels = dict(connection.execute("select label, name from state.columns where system = 'marketo'").fetchall())
-    feed = Feed(columns)
+        seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
+    feed = Feed(columns, seen)
     for page in client.changes(token, columns.names):
         for change in page.items:
-            feed.add(change.person_id, change.at, change.field, change.old_value, change.new_value)
+            feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     for scores in client.activities(token, [CHANGE_SCORE]):
         for score in scores.items:
             field = labels.get(score.primary_value or "")
             if field in columns.fields.person_fields:
                 values = score.attributes
-                feed.add(score.person_id, score.at, field, values.get("Old Value"), values.get("New Value"))
-    with warehouse.reading() as connection:
-        return feed.changed_people(connection), feed.unseen_edits(connection)
+                feed.add(score.guid, score.person_id, score.at, field, values.get("Old Value"), values.get("New Value"))
+    return feed

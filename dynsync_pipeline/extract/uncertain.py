@@ -84,7 +84,7 @@ def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColu
     for page in marketo.changes(marketo.start_of_feed(since).token, columns.names):
         for change in page.items:
             if change.at >= since + OVERLAP - CLOCKS_APART:
-                feed.add(change.person_id, change.at, change.field, change.old_value, change.new_value)
+                feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     with warehouse.transaction() as connection:
         connection.execute("delete from inbox.feed_after_cut")
         feed.land_after_cut(connection)

@@ -53,6 +53,8 @@ create table inbox.touched (record_type varchar, dynamics_id varchar, person_id 
 -- One row per stream: where the next read starts. `columns` is the column list it was made for.
 -- `last_change_id`: the newest of our writes that the feed was already compared with.
 create table state.feed_marks (last_change_id bigint);
+-- Entries of the feed that were taken in, as long as overlapping reads may show them again.
+create table state.feed_seen (guid varchar, changed_at timestamp);
 create table state.cursors (stream varchar, cursor varchar, columns varchar, is_loaded boolean, moved_at timestamp);
 -- One row per bulk-export window of a first load (R5).
 create table state.export_windows (starts_at timestamp, ends_at timestamp, export_id varchar, is_landed boolean);

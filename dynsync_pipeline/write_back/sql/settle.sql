@@ -198,21 +198,9 @@ where person_id is not null;
 
 update ledger.sync_errors e
 set state = 'resolved'
-from fresh_receipts r
-left join applied_changes c using (operation_id)
-where r.outcome = 'applied' and e.state <> 'resolved'
-  and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type and e.direction = 'to_' || r.system
-  and (
-      e.field = c.changed_field
-      or (e.field is null and not exists (
-          from state.unsettled u
-          where u.record_type = e.record_type and u.dynamics_id = e.dynamics_id and u.reason = 'refused: ' || e.code
-            and (r.operation_id, coalesce(u.field, '')) not in (
-                select (operation_id, changed_field) from applied_changes union all select (r.operation_id, '')
-            )
-      ))
-  )
-  and (r.operation_id, coalesce(e.field, '')) not in (select (operation_id, field) from reconcile.refused_fields);
+from applied_changes c
+where e.state <> 'resolved' and e.field = c.changed_field
+  and e.dynamics_id = c.dynamics_id and e.record_type = c.record_type and e.direction = 'to_' || c.system;
 
 -- What is done is settled; what was refused is looked at again later, at last only when somebody edits or releases it.
 delete from state.unsettled u
@@ -252,5 +240,16 @@ set reason = r.outcome || ': ' || r.code,
     end
 from refused_keys r
 where u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.field is not distinct from r.field;
+
+-- An error that names no field is over when nothing of its record waits for it any more.
+update ledger.sync_errors e
+set state = 'resolved'
+from fresh_receipts r
+where r.outcome = 'applied' and e.state <> 'resolved' and e.field is null
+  and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type and e.direction = 'to_' || r.system
+  and not exists (
+      from state.unsettled u
+      where u.record_type = e.record_type and u.dynamics_id = e.dynamics_id and u.reason = 'refused: ' || e.code
+  );
 
 update reconcile.receipts set is_settled = true where not is_settled;
