@@ -72,12 +72,11 @@ def read_reviewed(path: Path) -> list[Reviewed]:
     Raises: AdoptionWrong with the lines at fault; no cell is quoted, for it may hold anything.
     """
     try:
-        text = path.read_bytes().decode(
-            "utf-8-sig", errors="replace"
-        )  # what is read is ASCII; names may be in any code
+        # What is read is ASCII; names may be in any code.
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
-    first = text.split("\n", 1)[0]
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     reviewed, faults = [], []
     try:
