@@ -133,7 +133,7 @@ def mirrored_stage() -> Stage:
     return Stage(World(MIRRORED))
 
 
-modest = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+modest = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @modest

@@ -161,5 +161,5 @@ class SyncMachine(RuleBasedStateMachine):
 
 TestMachine = SyncMachine.TestCase
 TestMachine.settings = settings(
-    max_examples=10, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -120,7 +120,7 @@ def reused() -> Reused:
     return Reused(World(FIELDS, is_optimised=True))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base."""
@@ -134,7 +134,7 @@ def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordTyp
             assert told == slow[name], f"{name} of a {record_type}: {fields[name]}"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """R38: equal values move the base in the plan's own transaction, and nothing that differs does."""

@@ -220,14 +220,17 @@ class Marketo:
         """Somebody creates or edits a person; the feed tells each field that changed."""
         self.version += 1
         row = self.rows.setdefault(person_id, Row({}, 0))
-        for name, value in values.items():
-            if row.values.get(name) != value:
-                change = FieldChange(
-                    str(len(self.feed)), person_id, datetime.now(UTC), name, row.values.get(name), value
-                )
-                self.feed.append(change)
+        if row.version == 0:  # a new person is told in one line, without its values
+            self._tell(person_id, None, None, None)
+        else:
+            for name, value in values.items():
+                if row.values.get(name) != value:
+                    self._tell(person_id, name, row.values.get(name), value)
         row.values.update(values)
         row.version = self.version
+
+    def _tell(self, person_id: int, name: str | None, old: str | None, new: str | None) -> None:
+        self.feed.append(FieldChange(str(len(self.feed)), person_id, datetime.now(UTC), name, old, new))
 
     def delete(self, person_id: int) -> None:
         self.version += 1
@@ -262,7 +265,8 @@ class Marketo:
     def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
         """As `MarketoClient.changes`."""
         since = datetime.fromisoformat(token)
-        yield FeedPage([change for change in self.feed if change.at >= since and change.field in fields], token, True)
+        told = [change for change in self.feed if change.at >= since and change.field in (None, *fields)]
+        yield FeedPage(told, token, is_last=True)
 
     def companies(self, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         """As `MarketoClient.companies`; there are none here."""

@@ -1,0 +1,99 @@
+"""What was applied before a cut is ours, and what people did to it before the next cycle is theirs (design, section 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.reconcile.world import Steps, World, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
+BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
+
+
+def cut_when_marketo_was_written(world: World) -> None:
+    """Find the step after Marketo's answer and before the receipt, by looking at what Marketo holds."""
+    n_written = len(world.marketo.writes)
+    step = Steps.step
+
+    def cut(steps: Steps) -> None:
+        if len(world.marketo.writes) > n_written:
+            steps.left = 0
+        step(steps)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Steps, "step", cut)
+        assert world.cycle() is None
+    assert len(world.marketo.writes) == n_written + 1
+    assert world.rows("select count(*) from reconcile.receipts") == [(0,)]
+
+
+@BOTH_TYPES
+def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType) -> None:
+    """The feed shows that our value stood there first, so nobody collided."""
+    world = World(FIELDS)
+    person_id = world.link(record_type, "r", title="A")
+    world.settled()
+    world.dynamics.put(record_type, "r", jobtitle="B")
+    cut_when_marketo_was_written(world)
+    world.marketo.put(person_id, title="C")
+    world.settled()
+    assert world.both(person_id, "title") == ("C", "C")
+    assert world.ledger()["collisions"] == []
+    assert [row[5:7] for row in world.ledger()["changes"]] == [("A", "B"), ("B", "C")]
+
+
+@BOTH_TYPES
+def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record_type: RecordType) -> None:
+    world = World(FIELDS)
+    world.dynamics.put(record_type, "r", jobtitle="A", telephone1="1")
+    cut_when_marketo_was_written(world)
+    (person_id,) = world.marketo.rows
+    world.marketo.put(person_id, phone="2")
+    world.settled()
+    assert list(world.marketo.rows) == [person_id], "created once"
+    assert world.both(person_id, "phone") == ("2", "2")
+    assert world.both(person_id, "title") == ("A", "A")
+    assert world.ledger()["collisions"] == []
+
+
+@BOTH_TYPES
+def test_an_uncertain_update_that_marketo_kept_shorter_is_no_collision(record_type: RecordType) -> None:
+    world = World(FIELDS)
+    person_id = world.link(record_type, "r", title="A")
+    world.settled()
+    world.marketo.keeps = lambda name, value: value[:3] if value and name == "title" else value
+    world.dynamics.put(record_type, "r", jobtitle="long value")
+    cut_when_marketo_was_written(world)
+    world.settled()
+    assert world.both(person_id, "title") == ("long value", "lon")
+    assert world.ledger()["collisions"] == []
+    assert world.standing() == [(person_id, "title", "long value", "lon")]
+
+
+@BOTH_TYPES
+def test_a_created_person_that_marketo_keeps_shorter_survives_a_cut(record_type: RecordType) -> None:
+    world = World(FIELDS)
+    world.marketo.keeps = lambda name, value: value[:3] if value and name == "title" else value
+    world.dynamics.put(record_type, "r", jobtitle="long value")
+    cut_when_marketo_was_written(world)
+    world.settled()
+    (person_id,) = world.marketo.rows
+    assert world.both(person_id, "title") == ("long value", "lon")
+
+
+@BOTH_TYPES
+def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type: RecordType) -> None:
+    world = World(FIELDS)
+    person_id = world.link(record_type, "r", title="A", phone="1")
+    world.settled()
+    world.dynamics.put(record_type, "r", jobtitle="B")
+    cut_when_marketo_was_written(world)
+    world.marketo.put(person_id, phone="2")
+    world.dynamics.put(record_type, "r", jobtitle="C")
+    world.settled()
+    assert world.both(person_id, "title") == ("C", "C")
+    assert world.both(person_id, "phone") == ("2", "2")
+    assert world.ledger()["collisions"] == []
+    assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "B"), ("B", "C")]

@@ -1,0 +1,193 @@
+"""The working file: storage errors are sentences, transactions are whole, columns follow the field map."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
+from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse, scalar
+
+HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
+
+
+def fields(*names: str) -> FieldMap:
+    lines = "".join(f"contact,{name},{name},text,both,true\n" for name in names)
+    return parse_field_map(f"{HEADER}account,company,name,text,to_marketo,true\n{lines}", "map.csv")
+
+
+def columns_of(warehouse: Warehouse, table: str) -> set[str]:
+    with warehouse.reading() as connection:
+        return {row[0] for row in connection.execute(f"describe {table}").fetchall()}
+
+
+def test_a_file_open_in_another_program_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(StorageFailed, match=r"open in another program.*snapshot\.duckdb"):
+            Warehouse(path)
+    finally:
+        process.communicate("")
+    Warehouse(path).close()
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    with Warehouse(path) as warehouse, warehouse.transaction() as connection:
+        connection.execute("insert into schema_version values (?)", [SCHEMA_VERSION + 1])
+    before = path.read_bytes()
+    with pytest.raises(StorageFailed, match=rf"newer DynSync \(schema {SCHEMA_VERSION + 1}"):
+        Warehouse(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(StorageFailed, match=r"dynsync\.duckdb"):
+        Warehouse(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A file stands where the folder should be: that fails for every user, also for root."""
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StorageFailed):
+        Warehouse(tmp_path / "data" / "dynsync.duckdb")
+
+
+def test_a_full_disk_is_told_and_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    """A process that may write no more than 8 MB stands for a full disk; afterwards the file opens as it was."""
+    path = tmp_path / "dynsync.duckdb"
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.warehouse.connection import Warehouse
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+warehouse = Warehouse(Path(sys.argv[1]))
+with warehouse.transaction() as connection:
+    connection.execute("create table kept as select 42 as answer")
+warehouse.checkpoint()
+resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
+try:
+    with warehouse.transaction() as connection:
+        connection.execute("create table big as select md5(range::varchar) as text from range(2000000)")
+    warehouse.checkpoint()
+except StorageFailed as error:
+    print(error, flush=True)
+import os
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "\n" not in done.stdout.strip()
+    assert str(path) in done.stdout or str(tmp_path) in done.stdout, done.stdout + done.stderr
+    with Warehouse(path) as warehouse, warehouse.reading() as connection:
+        assert scalar(connection, "select answer from kept") == 42
+
+
+@pytest.mark.parametrize("text", ["No space left on device", "Disk quota exceeded"])
+def test_what_the_system_says_of_a_full_disk_is_translated(tmp_path: Path, text: str) -> None:
+    with (
+        Warehouse(tmp_path / "dynsync.duckdb") as warehouse,
+        pytest.raises(StorageFailed, match=r"disk .* is full"),
+        warehouse.transaction(),
+    ):
+        raise duckdb.IOException(f'IO Error: Could not write file "x": {text}')
+
+
+@pytest.mark.xfail(strict=True, reason="storage errors are told apart by words that may stand in the path")
+def test_a_path_that_speaks_of_locks_is_not_taken_for_one(tmp_path: Path) -> None:
+    """The message quotes the path, and the path is the user's."""
+    folder = tmp_path / "padlock space"
+    folder.write_text("")
+    with pytest.raises(StorageFailed) as caught:
+        Warehouse(folder / "dynsync.duckdb")
+    assert "another program" not in str(caught.value)
+    assert "is full" not in str(caught.value)
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with Warehouse(tmp_path / "dynsync.duckdb") as warehouse:
+        with pytest.raises(ZeroDivisionError), warehouse.transaction() as connection:
+            connection.execute("insert into state.links values (1, 'lead', 'l', now()::timestamp)")
+            raise ZeroDivisionError
+        with warehouse.reading() as connection:
+            assert scalar(connection, "select count(*) from state.links") == 0
+
+
+def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    code = (
+        "import os, sys; from pathlib import Path; from dynsync_pipeline.warehouse.connection import Warehouse\n"
+        "warehouse = Warehouse(Path(sys.argv[1]))\n"
+        "with warehouse.transaction() as c: c.execute(\"insert into state.links values (1, 'lead', 'l', now()::timestamp)\")\n"
+        "with warehouse.transaction() as c:\n"
+        "    c.execute(\"insert into state.links values (2, 'lead', 'm', now()::timestamp)\")\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    with Warehouse(path) as warehouse, warehouse.reading() as connection:
+        assert connection.execute("select person_id from state.links").fetchall() == [(1,)]
+
+
+def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    for _ in range(2):
+        with Warehouse(path) as warehouse, warehouse.reading() as connection:
+            assert connection.execute("select version from schema_version").fetchall() == [(SCHEMA_VERSION,)]
+    assert [file.name for file in tmp_path.iterdir()] == ["dynsync.duckdb"], "closing folds the log into the file"
+
+
+def test_a_field_that_joins_adds_columns_and_has_no_base_on_old_links() -> None:
+    with Warehouse(Path(":memory:")) as warehouse:
+        with warehouse.transaction() as connection:
+            follow_field_map(connection, fields("one"))
+            connection.execute("insert into state.links values (1, 'contact', 'c', now()::timestamp)")
+            connection.execute("insert into state.base (person_id, one) values (1, 'A')")
+            follow_field_map(connection, fields("one", "two"))
+        for table in ("mirror.dynamics_contacts", "inbox.dynamics_contacts", "mirror.marketo_people", "state.base"):
+            assert {"one", "two"} <= columns_of(warehouse, table)
+        with warehouse.reading() as connection:
+            assert connection.execute("from state.base_missing").fetchall() == [(1, "two")]
+            assert connection.execute("select one, two from state.base").fetchall() == [("A", None)]
+
+
+def test_a_field_that_leaves_keeps_its_column_and_values() -> None:
+    """Parked, never dropped (R107)."""
+    with Warehouse(Path(":memory:")) as warehouse:
+        with warehouse.transaction() as connection:
+            follow_field_map(connection, fields("one", "two"))
+            connection.execute("insert into state.links values (1, 'contact', 'c', now()::timestamp)")
+            connection.execute("insert into state.base (person_id, one, two) values (1, 'A', 'B')")
+            connection.execute("insert into mirror.dynamics_contacts (contactid, two) values ('c', 'B')")
+            follow_field_map(connection, fields("one"))
+        with warehouse.reading() as connection:
+            assert connection.execute("select two from state.base").fetchall() == [("B",)]
+            assert connection.execute("select two from mirror.dynamics_contacts").fetchall() == [("B",)]
+            assert connection.execute(
+                "select field from reconcile.fields where record_type = 'contact'"
+            ).fetchall() == [("one",)]
+        assert "two" not in columns_of(warehouse, "state.base_values")
+
+
+def test_following_the_same_map_again_changes_nothing() -> None:
+    with Warehouse(Path(":memory:")) as warehouse:
+        with warehouse.transaction() as connection:
+            follow_field_map(connection, fields("one"))
+            connection.execute("insert into state.links values (1, 'contact', 'c', now()::timestamp)")
+            connection.execute("insert into state.base (person_id, one) values (1, 'A')")
+            follow_field_map(connection, fields("one"))
+        with warehouse.reading() as connection:
+            assert scalar(connection, "select count(*) from state.base_missing") == 0
