@@ -113,6 +113,14 @@ def test_a_token_for_a_moment_gives_what_came_after_it(marketo: Marketo) -> None
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567=")
 
 
+def test_a_token_for_a_moment_leaves_out_what_is_dated_before_it_and_was_logged_later(marketo: Marketo) -> None:
+    token = marketo.cursor((datetime.now(UTC) - timedelta(days=1)).isoformat())
+    with marketo.store.transaction() as db:
+        dates = (datetime.now(UTC) - timedelta(days=days) for days in (9, 0))
+        log(db, (Entry(number, 12, at, None, None, {}) for number, at in enumerate(dates)))
+    assert [entry["leadId"] for entry in marketo.feed("", token, activityTypeIds=12)] == [1]
+
+
 def test_feeds_can_be_narrowed_to_people(marketo: Marketo) -> None:
     token = marketo.cursor()
     ids = [marketo.create(email=f"p{n}@example.com") for n in range(4)]

@@ -77,7 +77,7 @@ def test_the_shown_status_is_refreshed_once_a_minute(start: Callable[..., Market
 def test_the_file_holds_null_words_doubled_quotes_newlines_and_header_names(marketo: Marketo) -> None:
     notes = 'She said: "no",\nthen\ttwice;\rmore'
     marketo.create(email="a@example.com", mktoPersonNotes=notes, unsubscribed=True, leadScore=5, company="Acme")
-    marketo.create(email="b@example.com", firstName="null")
+    marketo.create(email="b@example.com", firstName="null", mktoPersonNotes="a lone\rcarriage return")
     fields = [
         "id",
         "email",
@@ -94,7 +94,7 @@ def test_the_file_holds_null_words_doubled_quotes_newlines_and_header_names(mark
     assert rows(text) == [
         ["id", "E-mail", *fields[2:]],
         ["1", "a@example.com", "null", "true", "5", notes, "Acme", "false"],
-        ["2", "b@example.com", "null", "false", "null", "null", "null", "false"],
+        ["2", "b@example.com", "null", "false", "null", "a lone\rcarriage return", "null", "false"],
     ]
     assert text.startswith("id,E-mail")
     assert status["numberOfRecords"] == 2

@@ -87,9 +87,13 @@ def test_schema_fields_are_paged_and_companies_have_their_own(marketo: Marketo) 
     assert codes(marketo.get("companies/schema/fields/email.json")) == ["1006"]
 
 
-def test_a_withdrawn_field_is_unknown_everywhere_until_it_comes_back_with_its_values(marketo: Marketo) -> None:
+def test_a_withdrawn_field_is_unknown_everywhere_until_it_comes_back_with_its_values(
+    start: Callable[..., Marketo],
+) -> None:
+    marketo = start()
     person_id = marketo.create(email="a@example.com", rating="Hot", firstName="A")
     marketo.control("withdrawn", fields=["rating", "firstName"])
+    marketo = start()
     assert codes(marketo.get(f"lead/{person_id}.json", fields="rating")) == ["1006"]
     (result,) = marketo.sync({"email": "a@example.com", "rating": "Cold"})
     assert reasons(result) == ["1006"]
