@@ -15,7 +15,7 @@ from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import RecordWrite, WriteResult
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
-from dynsync_pipeline.errors import RateLimited
+from dynsync_pipeline.errors import RateLimited, ServerFailed
 from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
 from dynsync_pipeline_tests.refusals.test_refusals import LONG
 
@@ -196,3 +196,34 @@ def test_r116_after_eight_attempts_it_is_quarantined_until_somebody_edits_it(wor
     assert world.columns("contact", contact, "jobtitle") == ("Short",)
     assert world.columns("lead", lead, "leadsourcecode") == (8,)
     assert {error[-1] for error in (*world.errors_of(contact), *world.errors_of(lead))} == {"resolved"}
+
+
+def test_a_company_that_fails_for_a_while_keeps_no_contact_from_being_created_and_getting_it_later(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (mover, _) = world.take_account()
+    account = world.create_account(name="Slow & Co")
+    contact = world.create_contact(account)
+    world.move_contact(mover, account)
+    down = ServerFailed("Down.", system="marketo", request="POST", code="611")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            MarketoClient,
+            "sync_companies",
+            lambda client, bodies: [PersonResult(None, "skipped", down) for _ in bodies],
+        )
+        world.sync()
+    world.sync()
+    for record_id in (account, contact, mover):
+        world.let_time_pass(record_id, timedelta(hours=1))
+    world.settle()
+    for record_id in (account, contact, mover):
+        world.let_time_pass(record_id, timedelta(hours=1))
+    world.settle()
+    assert world.company(account, "company") == {"company": "Slow & Co"}
+    for record_id in (contact, mover):
+        assert world.values(world.person_of("contact", record_id), "company", "externalCompanyId") == (
+            "Slow & Co", account,
+        )  # fmt: skip
+        assert {error[-1] for error in world.errors_of(record_id)} <= {"resolved"}
+    assert {error[-1] for error in world.errors_of(account)} <= {"resolved"}
