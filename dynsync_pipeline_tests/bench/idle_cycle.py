@@ -27,7 +27,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.end_to_end.world import World
 
 N_CHANGES = 100
-REPEATS = 5
+REPEATS = 3
 CREATED_AT = "2026-01-01T00:00:00Z"
 
 
@@ -92,6 +92,7 @@ def _as_people(contacts: Iterator[dict[str, object]]) -> Iterator[dict[str, obje
         yield person | {
             "dynamicsContactId": contact["contactid"],
             "dynamicsType": "Contact",
+            "externalCompanyId": contact["parentcustomerid_account"],
             "leadStatus": "Active",
             "createdAt": CREATED_AT,
         }
