@@ -1,0 +1,75 @@
+"""Writes `docs/snapshot.md` from the published tables: `python -m dynsync_pipeline_tests.docs.snapshot_page > docs/snapshot.md`.
+
+Not here: the tables themselves (`publish/tables.py`), which every cycle also writes into the snapshot as comments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dynsync_pipeline.model.field_map import load_field_map
+from dynsync_pipeline.publish.state_tables import state_tables
+from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.publish.tables import published_tables
+
+OPENING = """# The snapshot
+
+`snapshot.duckdb` in the data folder holds these tables and columns, with the default field map.
+Another field map adds and removes columns of `people`, `accounts`, `contacts`, `leads` and `base`, and nothing else.
+Columns of `people` bear Marketo's REST names, those of `accounts`, `contacts` and `leads` Dynamics' logical names (a lookup such as `_parentcustomerid_value` without what surrounds its name).
+Values in ledgers are text in one spelling: `true` and `false`, `YYYY-MM-DDThh:mm:ssZ`, `YYYY-MM-DD`, numbers without padding.
+Times are UTC.
+Numbers such as R35 are rules; see [rules.md](rules.md).
+
+The same texts are comments in the file itself:
+
+```sql
+select table_name, column_name, comment from duckdb_columns() where schema_name = 'main' order by table_name, column_index;
+```
+
+This page is generated; the tests say how when it is out of date.
+"""
+PEOPLE_AND_RECORDS = """
+## People and records
+
+What each system held when it was last read.
+"""
+LEDGERS = """
+## Ledgers
+
+What was ever done. Rows of `changes`, `collisions`, `activities` and `account_changes` are only ever added.
+Of the activity types this version writes Change Data Value, New Person and Sync Error.
+"""
+STATE = """
+## State
+
+Where every link stands; `dynsync status` and `dynsync explain` read these tables.
+"""
+BESIDE = """
+## Beside these
+
+`layout` holds one digest by which DynSync knows whether the file was made with the present columns; it says nothing to people.
+"""
+
+
+def snapshot_page() -> str:
+    """What `docs/snapshot.md` must be."""
+    fields = load_field_map()
+    state = state_tables(fields)
+    others = [table for table in published_tables(fields) if table not in state]
+    of_records = [table for table in others if table.name in ("people", "accounts", "contacts", "leads")]
+    ledgers = [table for table in others if table not in of_records]
+    return "".join(
+        (OPENING, PEOPLE_AND_RECORDS, *_shown(of_records), LEDGERS, *_shown(ledgers), STATE, *_shown(state), BESIDE)
+    )
+
+
+def _shown(tables: Iterable[PublishedTable]) -> Iterable[str]:
+    for table in tables:
+        yield f"\n### {table.name}\n\n{table.grain}\n\n| column | type | |\n|---|---|---|\n"
+        for column in table.columns:
+            yield f"| `{column.name}` | {column.type} | {column.comment} |\n"
+
+
+if __name__ == "__main__":
+    print(snapshot_page(), end="")
