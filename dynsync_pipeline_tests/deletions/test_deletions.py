@@ -272,6 +272,60 @@ def test_r83_a_record_restored_in_dynamics_gets_its_person_back_without_the_flag
 
 
 @scenario
+def test_a_record_deleted_restored_and_deleted_again_is_flagged_again_and_told_each_time_once(
+    world: CoreWorld,
+) -> Iterator[None]:
+    contact, person = world.take("contact")
+    world.delete_record("contact", contact)
+    yield
+    world.create_record("contact", contactid=contact, lastname="Nakamura", firstname="Aiko", jobtitle="Buyer")
+    yield
+    world.delete_record("contact", contact)
+    yield
+    assert world.values(person, FLAG) == (True,)
+    assert world.sent_to(person, FLAG) == [True]
+    told = world.query(
+        "select new_value from changes where person_id_marketo = ? and field = ? order by change_id", person, FLAG
+    )
+    assert told == [("true",), ("false",), ("true",)]
+
+
+@scenario
+def test_a_record_restored_after_its_flagged_person_was_deleted_gets_a_new_person(world: CoreWorld) -> Iterator[None]:
+    contact, person = world.take("contact")
+    world.delete_record("contact", contact)
+    yield
+    world.delete_person(person)
+    yield
+    world.create_record("contact", contactid=contact, lastname="Nakamura", jobtitle="Restored")
+    yield
+    new = world.person_of("contact", contact)
+    assert new != person
+    assert world.values(new, "title", FLAG) == ("Restored", False)
+    assert len(world.activities_of(new, "New Person")) == 1
+
+
+@scenario
+def test_r81_of_a_person_deleted_twice_only_an_edit_after_the_last_deletion_counts(world: CoreWorld) -> Iterator[None]:
+    contact, gone = world.take("contact")
+    winner = world.create_person(lastName="Nakamura", firstName="Aiko")
+    yield
+    world.merge_people(winner, gone)
+    yield
+    world.edit_record("contact", contact, jobtitle="An edit before the second deletion")
+    yield
+    world.delete_person(winner)
+    yield
+    assert n_people_with_key(world, "contact", contact) == 0
+    world.edit_record("contact", contact, nickname="Unmapped")
+    yield
+    assert n_people_with_key(world, "contact", contact) == 0
+    world.edit_record("contact", contact, jobtitle="An edit after it")
+    yield
+    assert world.values(world.person_of("contact", contact), "title") == ("An edit after it",)
+
+
+@scenario
 def test_a_record_deleted_and_restored_between_two_cycles_stays_as_it_was(world: CoreWorld) -> Iterator[None]:
     contact, person = world.take("contact")
     world.delete_record("contact", contact)

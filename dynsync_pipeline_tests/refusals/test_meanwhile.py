@@ -17,6 +17,7 @@ from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.errors import RateLimited, ServerFailed
 from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
+from dynsync_pipeline_tests.faults.cut_short import cut_at_request
 from dynsync_pipeline_tests.refusals.test_refusals import LONG
 
 
@@ -227,3 +228,18 @@ def test_a_company_that_fails_for_a_while_keeps_no_contact_from_being_created_an
         )  # fmt: skip
         assert {error[-1] for error in world.errors_of(record_id)} <= {"resolved"}
     assert {error[-1] for error in world.errors_of(account)} <= {"resolved"}
+
+
+@pytest.mark.parametrize(("n", "is_applied"), [(1, True), (2, False), (2, True)])
+def test_a_refusal_in_a_cycle_that_is_killed_is_told_once_and_the_rest_arrives(
+    world: CoreWorld, n: int, is_applied: bool
+) -> None:
+    contact, person = world.take("contact")
+    world.edit_person(person, title=LONG, city="Good edit")
+    assert cut_at_request(world, "dynamics", "/$batch", n, is_applied=is_applied)
+    world.sync()
+    world.settle()
+    assert world.columns("contact", contact, "jobtitle", "address1_city") == ("Buyer", "Good edit")
+    assert [error[:3] for error in world.errors_of(contact)] == [("to_dynamics", "update", "title")]
+    for table, what in (("changes", "field = 'city'"), ("activities", "activity_type = 'Sync Error'")):
+        assert world.query(f"select count(*) from {table} where person_id_marketo = ? and {what}", person) == [(1,)]

@@ -220,6 +220,22 @@ def test_a_company_value_that_marketo_refuses_is_set_aside_alone(world: CoreWorl
 
 
 @scenario
+def test_a_leads_company_text_too_long_for_dynamics_is_set_aside_alone(world: CoreWorld) -> Iterator[None]:
+    lead, person = world.take("lead")
+    world.edit_company(f"lead:{lead}", company="&" * 150, annualRevenue=6)
+    world.edit_person(person, title="Seller")
+    yield
+    assert world.columns("lead", lead, "companyname", "revenue", "jobtitle") == ("Lead & Co", 6, "Seller")
+    assert world.values(person, "company") == ("&" * 150,)
+    assert world.errors_of(lead) == [("to_dynamics", "update", "company", 1, "waiting")]
+    world.edit_company(f"lead:{lead}", company="Short")
+    world.edit_person(person, title="Again")
+    yield
+    assert world.columns("lead", lead, "companyname", "jobtitle") == ("Short", "Again")
+    assert [error[-1] for error in world.errors_of(lead)] == ["resolved"]
+
+
+@scenario
 def test_of_several_people_with_one_key_the_oldest_is_linked_and_the_others_are_reported(
     world: CoreWorld,
 ) -> Iterator[None]:
