@@ -101,12 +101,24 @@ class Cycle:
             self._count_calls()
             with self.warehouse.transaction() as connection:
                 end_cycle(connection, self.cycle_id, status, message)
-            if error is not None and self._fields is not None:
-                publish_snapshot(self.warehouse, self.settings, self._fields)
+            if error is not None and (fields := self._fields or self._last_fields()):
+                publish_snapshot(self.warehouse, self.settings, fields)
         except DynSyncError:
             log.exception(
                 "The end of the cycle could not be recorded."
             )  # the error that ended it is on its way already
+
+    def _last_fields(self) -> FieldMap | None:
+        """The fields the last cycle synced, for publishing a cycle that failed before it learned the schema."""
+        with self.warehouse.reading() as connection:
+            rows = connection.execute("select record_type, field, dynamics_column from reconcile.fields").fetchall()
+        known = set(rows)
+        fields = self._wanted.without(
+            field
+            for field in self._wanted.fields
+            if (field.record_type.value, field.marketo_field, field.dynamics_column) not in known
+        )
+        return fields if fields.fields else None
 
     # -- clients ---------------------------------------------------------------------------------------------------
 

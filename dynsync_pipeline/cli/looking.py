@@ -41,7 +41,7 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 def running_cycle(settings: Settings) -> LastCycle | None:
     """The cycle that runs now, if any."""
     last = read_cycle_lock(settings.lock_file)
-    return last if last and last.is_running else None
+    return last if last and last.is_running and last.ended_at is None else None
 
 
 def now() -> datetime:

@@ -55,7 +55,7 @@ def planned(
     Raises: CycleRunning, GuardStopped (as the cycle itself would), SettingsWrong, ApiError, StorageFailed.
     """
     settings.require_systems()
-    with CycleLock(settings.lock_file):
+    with CycleLock(settings.lock_file, is_cycle=False):
         with storage_errors(settings.data_dir):
             for stale in settings.data_dir.glob(f"{SCRATCH}*"):  # of a plan that was killed; we hold its lock
                 shutil.rmtree(stale, ignore_errors=True)

@@ -176,7 +176,7 @@ def _unpublished_line(found: Status, settings: Settings, at: datetime) -> list[s
         return []
     return [
         f"[red]Since then a run began {rough(at - started_at)} ago that this snapshot does not know.[/] "
-        "If it was no `dynsync plan`, `dynsync sync` says why it failed."
+        "It published nothing; `dynsync sync` says why it failed."
     ]
 
 

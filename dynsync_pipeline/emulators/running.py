@@ -25,6 +25,7 @@ ENV_FILE = "emulator.env"
 CERTIFICATE_FILE = "client.pem"
 OLDEST_SAMPLE_PERSON = "2025-01-01"
 POLL_S = 60.0
+CALLS_PER_20_S = 50
 
 
 class Emulators:
@@ -113,13 +114,14 @@ class Emulators:
             "DYNSYNC_CA_FILE": str(self.tls.ca_file.resolve()),
             "DYNSYNC_FIRST_LOAD": "create",
             "DYNSYNC_MARKETO_OLDEST_PERSON": OLDEST_SAMPLE_PERSON,
+            "DYNSYNC_MARKETO_CALLS_PER_20_S": str(round(CALLS_PER_20_S * self.time_scale)),
             "DYNSYNC_MARKETO_POLL_S": f"{POLL_S / self.time_scale:.3f}",
             "DATAVERSE_URL": self.dataverse_url,
             "DATAVERSE_TOKEN": self.dataverse.sales_token(),
             "DATAVERSE_TOKEN_URL": f"{self.dataverse_url}/{self.dataverse.tenant_id}/oauth2/v2.0/token",
             "MARKETO_URL": self.marketo_url,
-            "MARKETO_CLIENT_ID": self.marketo.client_id,
-            "MARKETO_CLIENT_SECRET": self.marketo.client_secret,
+            "MARKETO_CLIENT_ID": self.marketo.other_client_id,
+            "MARKETO_CLIENT_SECRET": self.marketo.other_client_secret,
         }
 
     def serve_forever(self) -> None:

@@ -78,7 +78,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[
             connection.execute(
                 f"comment on column published.{table.name}.{quoted(column.name)} is {_text(column.comment)}"
             )
-        connection.execute(f"insert into published.{table.name} {table.select}")
+        connection.execute(f"insert into published.{table.name} {table.select} where not {_gone(table)}")
     connection.execute("create table published.layout (layout varchar)")
     connection.execute(
         "comment on table published.layout is 'Which columns this file was made with; for DynSync itself.'"

@@ -90,6 +90,7 @@ def move_base(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "delete from state.base_missing m using state.base_moves v where v.person_id = m.person_id and v.field = m.field"
     )
+    connection.execute("insert into state.unpublished select distinct 'people', null, person_id from state.base_moves")
     connection.execute("delete from state.base_moves")
 
 

@@ -100,12 +100,12 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except (duckdb.IOException, duckdb.FatalException, OSError) as error:
         text = str(error)
-        if "lock" in text.lower():
+        if "Could not set lock" in text or "Conflicting lock" in text:
             raise StorageFailed(
                 f"{path} is open in another program.",
                 next_step="Close it there: analysts read snapshot.duckdb, never the working file.",
             ) from None
-        if "space" in text.lower() or "Disk quota" in text:
+        if "No space left" in text or "Disk quota" in text or "not enough disk space" in text.lower():
             raise StorageFailed(
                 f"The disk of {path.parent} is full.",
                 next_step="Free space and start the next cycle; what was committed is kept.",

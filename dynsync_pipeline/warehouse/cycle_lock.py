@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from dynsync_pipeline.errors import CycleRunning, StorageFailed
+
+TRIES = 20
+PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,15 @@ class LastCycle:
 
 
 class CycleLock:
-    """Held from before extract to the end of publish. Raises: CycleRunning if another process holds it."""
+    """Held from before extract to the end of publish. Raises: CycleRunning if another process holds it.
 
-    def __init__(self, path: Path) -> None:
+    `is_cycle=False` is for commands that only want cycles to stand still: the file goes on telling of the last cycle, so
+    that the next one is not put off and nobody takes them for one.
+    """
+
+    def __init__(self, path: Path, *, is_cycle: bool = True) -> None:
         self._path = path
+        self._is_cycle = is_cycle
         self._descriptor: int | None = None
         self._started_at = datetime.now(UTC)
 
@@ -44,15 +53,14 @@ class CycleLock:
                 f"The data folder {self._path.parent} cannot be used: {error.strerror}.",
                 next_step="Make it writable, or name another one in DYNSYNC_DATA_DIR.",
             ) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             os.close(descriptor)
             holder = read_cycle_lock(self._path)
-            since = f", process {holder.process_id}, since {holder.started_at:%H:%M:%S} UTC" if holder else ""
-            raise CycleRunning(
-                f"Another cycle is running{since}.", next_step="Nothing was done; wait for it to end, then try again."
-            ) from None
+            if holder is not None and holder.ended_at is None:
+                who = f"Another cycle is running, process {holder.process_id}, since {holder.started_at:%H:%M:%S} UTC."
+            else:
+                who = "Another command holds cycles off, such as `dynsync plan`."
+            raise CycleRunning(who, next_step="Nothing was done; wait for it to end, then try again.")
         self._descriptor = descriptor
         self._started_at = datetime.now(UTC)
         self._tell(ended_at=None)
@@ -67,7 +75,7 @@ class CycleLock:
             self._descriptor = None
 
     def _tell(self, ended_at: datetime | None) -> None:
-        if self._descriptor is None:
+        if self._descriptor is None or not self._is_cycle:
             return
         text = json.dumps(
             {
@@ -85,6 +93,17 @@ class CycleLock:
                 raise StorageFailed(
                     f"{self._path} cannot be written: {error.strerror}.", next_step="Free space in the data folder."
                 ) from None
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; whoever only looks (`read_cycle_lock`) holds a share of it for a moment, so a second is waited."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(PAUSE_S)
+    return False
 
 
 def read_cycle_lock(path: Path) -> LastCycle | None:

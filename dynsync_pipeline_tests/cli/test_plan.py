@@ -128,6 +128,16 @@ def test_no_plan_while_a_cycle_runs(run: Run, edited: Edited) -> None:
     assert fingerprints(edited.world.data_dir) == before
 
 
+def test_a_plan_is_not_taken_for_a_cycle(run: Run, edited: Edited) -> None:
+    lock_file = edited.world.data_dir / "cycle.lock"
+    told = lock_file.read_bytes()
+    planned(run, edited)
+    assert lock_file.read_bytes() == told
+    with CycleLock(lock_file, is_cycle=False):
+        assert "Running now: no." in run("status", environment=edited.world.environment).out
+        assert "Another command holds cycles off" in run("sync", environment=edited.world.environment).err
+
+
 def test_a_plan_that_a_guard_stops_ends_with_4_and_leaves_nothing(run: Run, edited: Edited) -> None:
     before = fingerprints(edited.world.data_dir)
     ran = run("plan", environment=edited.world.environment | {"DYNSYNC_MAX_CREATES": "0"})

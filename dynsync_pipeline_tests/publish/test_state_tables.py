@@ -8,6 +8,10 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.cycle import run_cycle
+from dynsync_pipeline.model.field_map import load_field_map
+from dynsync_pipeline.publish.snapshot import publish_snapshot
+from dynsync_pipeline.warehouse.columns import move_base
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.end_to_end.world import World, settings_from
 
 PAIRS = {
@@ -74,6 +78,19 @@ def test_after_every_cycle_the_published_state_is_the_stored_one(world: World) -
     assert world.query("select person_id_marketo from tombstones") == [(lead,)]
     assert world.query("select person_id_marketo from links where record_type = 'lead'") == []
     assert_published_as_stored(world)
+
+
+def test_a_base_that_moves_without_anything_being_read_is_published(world: World) -> None:
+    contact_id = world.create_record("contact", lastname="Unread")
+    for _ in range(3):
+        world.sync()
+    person = world.person_of("contact", contact_id)
+    with Warehouse(world.data_dir / "dynsync.duckdb") as warehouse:
+        with warehouse.transaction() as connection:
+            connection.execute("insert into state.base_moves values (?, 'city', 'Bern')", [person])
+            move_base(connection)
+        publish_snapshot(warehouse, settings_from(world.environment), load_field_map())
+    assert world.query("select city from base where person_id_marketo = ?", person) == [("Bern",)]
 
 
 def test_an_idle_cycle_rewrites_no_link_and_no_base(world: World) -> None:

@@ -107,7 +107,6 @@ def test_what_the_system_says_of_a_full_disk_is_translated(tmp_path: Path, text:
         raise duckdb.IOException(f'IO Error: Could not write file "x": {text}')
 
 
-@pytest.mark.xfail(strict=True, reason="storage errors are told apart by words that may stand in the path")
 def test_a_path_that_speaks_of_locks_is_not_taken_for_one(tmp_path: Path) -> None:
     """The message quotes the path, and the path is the user's."""
     folder = tmp_path / "padlock space"

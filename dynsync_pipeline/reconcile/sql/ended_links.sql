@@ -40,3 +40,14 @@ select null, null, person_id, true from ended_links where side = 'dynamics';
 
 insert into state.unpublished
 select 'people', null, person_id from ended_links;
+
+-- Of what is gone, no error is left to mend.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved' and (e.record_type, e.dynamics_id) in (
+    select (record_type, dynamics_id) from ended_links
+    union all
+    select ('contact', contactid) from mirror.dynamics_contacts where is_deleted
+    union all
+    select ('lead', leadid) from mirror.dynamics_leads where is_deleted
+);

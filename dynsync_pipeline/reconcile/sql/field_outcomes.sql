@@ -15,6 +15,7 @@ with settled as (
             and w.dynamics_value is not distinct from f.dynamics_value
             and w.marketo_value is not distinct from f.marketo_value as is_pending,
         case when is_pending then w.attempts else 0 end as attempts,
+        case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
         coalesce(starts_with(s.reason, 'kept differently'), false) as is_kept_differently
     from differing_fields f

@@ -1,7 +1,7 @@
 -- found_links. Grain: one row per person that bears the key of a Dynamics record, where neither has a link yet (R16).
 -- Happens after a lost working file, or when somebody filled the key field by hand. The contact's key counts before the
 -- lead's (R25); of several people with one key the oldest is taken, so that the answer never depends on row order.
-create or replace temp table found_links as
+create or replace temp table key_bearers as
 with bearers as (
     select person_id, 'contact' as record_type, dynamics_contact_id as dynamics_id
     from mirror.marketo_people
@@ -23,9 +23,16 @@ where (
     bearers.person_id in (select person_id from inbox.touched)
     or (bearers.record_type, bearers.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
 )
-and bearers.person_id not in (select person_id from state.links)
-and (bearers.record_type, bearers.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
-qualify row_number() over (partition by bearers.record_type, bearers.dynamics_id order by bearers.person_id) = 1;
+and bearers.person_id not in (select person_id from state.links);
+
+create or replace temp table found_links as
+select * from key_bearers
+where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.links)
+qualify row_number() over (partition by record_type, dynamics_id order by person_id) = 1;
+
+-- shared_keys. Grain: one row per person who bears the key of a record that is linked to somebody else: reported below.
+create or replace temp table shared_keys as
+select * from key_bearers where person_id not in (select person_id from found_links);
 
 insert into state.links
 select person_id, record_type, dynamics_id, planned_at from found_links, this_cycle;

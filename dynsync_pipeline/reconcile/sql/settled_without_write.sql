@@ -26,6 +26,10 @@ where c.person_id = s.person_id
       )
   );
 
+-- Their published rows follow also where nothing was read again, as when a field that was unsettled is looked at once more.
+insert into state.unpublished
+select 'people', null, person_id from compared_links;
+
 insert into state.standing_differences
 select person_id, field, dynamics_value, marketo_value, rule, planned_at
 from field_outcomes o, this_cycle
@@ -35,18 +39,59 @@ where outcome = 'stand'
 insert into state.base_moves
 select person_id, field, dynamics_value from field_outcomes where outcome = 'stand' and not has_base;
 
--- A refusal that is found without asking Dynamics is reported like one that Dynamics answers.
+-- Refusals that are found without asking the other system are reported like those that it answers (R33, R115, R116).
+create or replace temp table found_refusals as
+select
+    record_type, person_id, dynamics_id, field, 'update' as operation, 'to_dynamics' as direction, 'unknown_option' as code,
+    'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33). Choose one of these, or add the option.' as message
+from field_outcomes
+where outcome = 'refuse'
+union all
+select
+    record_type, min(person_id), dynamics_id, null, 'create', 'to_marketo', 'key_taken',
+    'A person who is linked to another record bears the key of this one, as after a merge (R18). Empty the key there, or link by hand.'
+from kept_back
+group by record_type, dynamics_id
+union all
+select
+    record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',
+    'Another person bears the same key and is linked to the record (R16). Merge the two, or empty the key here.'
+from shared_keys;
+
+create or replace temp table new_errors as
+select nextval('ledger.entries') as error_id, *
+from found_refusals f
+where not exists (
+    from ledger.sync_errors e
+    where e.record_type = f.record_type and e.dynamics_id = f.dynamics_id and e.code = f.code
+      and e.person_id is not distinct from f.person_id and e.field is not distinct from f.field and e.state <> 'resolved'
+);
+
+update ledger.sync_errors e
+set last_seen_at = planned_at, attempts = e.attempts + 1, state = case when e.attempts + 1 >= 8 then 'quarantined' else e.state end
+from found_refusals f, this_cycle
+where e.record_type = f.record_type and e.dynamics_id = f.dynamics_id and e.code = f.code
+  and e.person_id is not distinct from f.person_id and e.field is not distinct from f.field and e.state <> 'resolved';
+
 insert into ledger.sync_errors
 select
-    nextval('ledger.entries'), cycle_id, planned_at, planned_at, record_type, person_id, dynamics_id, field, 'update', 'to_dynamics',
-    'unknown_option', 'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33).', attempts + 1, 'waiting'
-from field_outcomes, this_cycle
-where outcome = 'refuse'
-  and not exists (
-      from ledger.sync_errors e
-      where e.person_id = field_outcomes.person_id and e.field = field_outcomes.field
-        and e.code = 'unknown_option' and e.state = 'waiting'
-  );
+    error_id, cycle_id, planned_at, planned_at, record_type, person_id, dynamics_id, field, operation, direction, code, message,
+    1, 'waiting'
+from new_errors, this_cycle;
+
+insert into ledger.activities
+select
+    nextval('ledger.entries'), cycle_id, planned_at, person_id, 'Sync Error', field, null, null, code || ': ' || message,
+    'Dynamics sync'
+from new_errors, this_cycle
+where person_id is not null;
+
+-- A key that is not shared any more is no error any more.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved' and e.code = 'key_shared'
+  and e.person_id in (select person_id from inbox.touched)
+  and (e.person_id, e.dynamics_id) not in (select (person_id, dynamics_id) from shared_keys);
 
 create or replace temp table waiting as
 select u.* from state.unsettled u join field_outcomes o on o.person_id = u.person_id and o.field = u.field and o.outcome = 'wait';
@@ -59,7 +104,7 @@ delete from state.unsettled where record_type = 'account' and dynamics_id in (se
 delete from state.unsettled
 where person_id in (select person_id from compared_links)
    or person_id in (select person_id from planned_writes where action = 'update');
-delete from state.unsettled u using new_people n
+delete from state.unsettled u using records_without_person n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
 -- A record that got a link on its own, or is gone, waits for nobody.
 delete from state.unsettled
@@ -78,14 +123,22 @@ select * from waiting
 union all
 select
     record_type, dynamics_id, person_id, field, dynamics_value, marketo_value,
-    case when outcome = 'refuse' then 'refused: unknown option' else 'planned' end,
+    case when outcome = 'refuse' then 'refused: unknown_option' else 'planned' end,
     case when outcome = 'refuse' then attempts + 1 else attempts end,
-    planned_at,
-    case when outcome = 'refuse' then planned_at + interval 1 day else planned_at end
+    coalesce(pending_since, planned_at),
+    case
+        when outcome <> 'refuse' then planned_at
+        when attempts + 1 >= 8 then timestamp '9999-12-31'
+        else planned_at + least(interval 1 day, to_minutes(5 * (2 ** attempts)::integer))
+    end
 from field_outcomes, this_cycle
 where outcome not in ('agree', 'stand', 'wait')
 union all
-select record_type, dynamics_id, null, null, null, null, 'planned', attempts, planned_at, planned_at from new_people, this_cycle
+select record_type, dynamics_id, null, null, null, null, 'planned', attempts, coalesce(pending_since, planned_at), planned_at
+from new_people, this_cycle
+union all
+select distinct record_type, dynamics_id, null, null, null, null, 'refused: key_taken', attempts + 1, coalesce(pending_since, planned_at), planned_at + interval 1 day
+from kept_back, this_cycle
 union all
 -- The sync's own fields on a person, and whole accounts.
 select w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', 0, planned_at, planned_at

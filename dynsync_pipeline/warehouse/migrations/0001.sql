@@ -45,7 +45,7 @@ create table inbox.marketo_companies (landing bigint, external_company_id varcha
 -- Edits in Marketo that our own write overwrote before anybody saw them, as the feed tells; `change_id` is that write.
 create table inbox.unseen_edits (person_id bigint, field varchar, value varchar, change_id bigint);
 -- What the feed told of people with an operation of unknown outcome, in time order.
-create table inbox.feed_after_cut (person_id bigint, field varchar, value varchar, place bigint);
+create table inbox.feed_after_cut (person_id bigint, field varchar, old_value varchar, value varchar, place bigint);
 -- Keys seen since the last plan, a record's or a person's. `is_receipt`: seen as the answer to our own write.
 -- Emptied by the plan's transaction.
 create table inbox.touched (record_type varchar, dynamics_id varchar, person_id bigint, is_receipt boolean);

@@ -1,5 +1,16 @@
 -- After a cut: an operation that was sent and has no receipt is ours exactly if all its values stand in the mirror now,
 -- which was read again before. Then it gets its receipt; otherwise it never happened and is planned anew (design, section 6).
+
+-- Values that Marketo kept shorter: one change only, from what the plan knew to the beginning of ours.
+create or replace temp table kept_shorter as
+select o.operation_id, c.field
+from reconcile.operations o
+join reconcile.planned_changes c using (operation_id)
+join inbox.feed_after_cut f on f.person_id = o.person_id and f.field = c.field
+where o.system = 'marketo' and o.sent_at is not null
+group by o.operation_id, c.field, c.old_value, c.new_value
+having count(*) = 1 and any_value(f.old_value) is not distinct from c.old_value and starts_with(c.new_value, any_value(f.value));
+
 insert into reconcile.receipts
 with uncertain as (
     select o.* from reconcile.operations o
@@ -33,6 +44,7 @@ updates as (
     group by u.operation_id, u.person_id
     having bool_and(
         h.value is not distinct from c.sent_value
+        or (u.operation_id, c.field) in (select (operation_id, field) from kept_shorter)
         or (u.system = 'marketo' and (u.person_id, c.field, coalesce(c.new_value, '')) in (
             select (person_id, field, coalesce(value, '')) from inbox.feed_after_cut
         ))
@@ -75,6 +87,7 @@ join reconcile.operations o using (operation_id)
 join inbox.feed_after_cut f on f.person_id = r.person_id
 left join reconcile.planned_changes c on c.operation_id = r.operation_id and c.field = f.field
 where not r.is_settled and o.system = 'marketo' and o.action in ('create', 'update')
-  and f.value is distinct from c.new_value;
+  and f.value is distinct from c.new_value
+  and (r.operation_id, f.field) not in (select (operation_id, field) from kept_shorter);
 
 delete from inbox.feed_after_cut;

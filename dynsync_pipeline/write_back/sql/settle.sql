@@ -202,6 +202,13 @@ from applied_changes c
 where e.state <> 'resolved' and e.field = c.changed_field
   and e.dynamics_id = c.dynamics_id and e.record_type = c.record_type and e.direction = 'to_' || c.system;
 
+update ledger.sync_errors e
+set state = 'resolved'
+from fresh_receipts r
+where r.outcome = 'applied' and r.action = 'company' and e.state <> 'resolved'
+  and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type
+  and (r.operation_id, coalesce(e.field, '')) not in (select (operation_id, field) from reconcile.refused_fields);
+
 -- What is done is settled; what was refused is looked at again later, at last only when somebody edits or releases it.
 delete from state.unsettled u
 using applied_changes c
@@ -221,18 +228,31 @@ left join dynamics_long d on d.person_id = x.person_id and d.field = x.field
 left join marketo_long m on m.person_id = x.person_id and m.field = x.field
 where not exists (from state.unsettled u where u.person_id = x.person_id and u.field = x.field);
 
+-- A company field that Marketo refused is tried again with its account, which then is applied whole.
+insert into state.unsettled
+select
+    r.record_type, r.dynamics_id, null, r.field, null, null, 'refused: ' || r.code, e.attempts, e.happened_at,
+    case when e.attempts >= 8 then timestamp '9999-12-31'
+         else r.received_at + least(interval 1 day, to_minutes(5 * (2 ** least(e.attempts - 1, 10))::integer)) end
+from refusals r
+join ledger.sync_errors e on e.record_type = r.record_type and e.dynamics_id = r.dynamics_id and e.code = r.code
+    and e.field is not distinct from r.field and e.state <> 'resolved'
+where r.record_type = 'account' and r.is_rest_applied;
+
 create or replace temp table refused_keys as
 select distinct
     r.record_type, r.dynamics_id, r.outcome, r.code, r.received_at, r.next_look_at,
     case when r.is_rest_applied then r.field when r.is_new_person then null else c.field end as field
 from refusals r
-left join reconcile.planned_changes c using (operation_id);
+left join reconcile.planned_changes c using (operation_id)
+where not (r.record_type = 'account' and r.is_rest_applied);
 
 update state.unsettled u
 set reason = r.outcome || ': ' || r.code,
     attempts = u.attempts + 1,
     next_look_at = case
         when r.outcome = 'refused' and u.attempts + 1 >= 8 then timestamp '9999-12-31'
+        when r.code = '0x80060882' then r.received_at  -- somebody edited it meanwhile: settled again at once
         else greatest(
             coalesce(r.next_look_at, r.received_at),
             r.received_at + least(interval 1 day, to_minutes(5 * (2 ** least(u.attempts, 10))::integer))
