@@ -185,9 +185,11 @@ from (
 anti join state.links l using (record_type, dynamics_id)
 anti join state.adoption a using (record_type, dynamics_id)
 anti join state.tombstones t using (record_type, dynamics_id)
-anti join mirror.marketo_people p
-    on not p.is_deleted
-    and case when r.record_type = 'contact' then p.dynamics_contact_id else p.dynamics_lead_id end = r.dynamics_id
+anti join (
+    select 'contact' as record_type, dynamics_contact_id as dynamics_id from mirror.marketo_people where not is_deleted
+    union all
+    select 'lead', dynamics_lead_id from mirror.marketo_people where not is_deleted
+) bearers using (record_type, dynamics_id)
 """
 
 

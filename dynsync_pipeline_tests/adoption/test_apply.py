@@ -61,17 +61,13 @@ def applied(world: World, path: Path) -> dict[str, Any]:
     return dict(json.loads(ended.stdout))
 
 
-def cut_connection(when: str) -> Callable[[World, Path], None]:
-    """The second batch meets a network that breaks before, or after, Marketo has applied it."""
-
-    def cut(world: World, path: Path) -> None:
-        fault = Fault(method="POST", path=r"/rest/v1/leads\.json", body="updateOnly", skip=1, cut=when)  # type: ignore[arg-type]
-        world.emulators.marketo_faults.add(fault)
-        ended = world.dynsync("adopt", "--apply", str(path))
-        assert ended.returncode == 1
-        assert "Run the same command again to go on" in ended.stderr
-
-    return cut
+def cut_connection(world: World, path: Path) -> None:
+    """Marketo applies the second batch, and the network breaks before it has answered."""
+    fault = Fault(method="POST", path=r"/rest/v1/leads\.json", body="updateOnly", skip=1, cut="after")
+    world.emulators.marketo_faults.add(fault)
+    ended = world.dynsync("adopt", "--apply", str(path))
+    assert ended.returncode == 1
+    assert "Run the same command again to go on" in ended.stderr
 
 
 def kill(world: World, path: Path) -> None:
@@ -95,9 +91,7 @@ def kill(world: World, path: Path) -> None:
     assert (process.returncode, len(seen)) == (-signal.SIGKILL, 2)
 
 
-@pytest.mark.parametrize(
-    "cut", [cut_connection("before"), cut_connection("after"), kill], ids=["before", "after", "killed"]
-)
+@pytest.mark.parametrize("cut", [cut_connection, kill])
 def test_a_cut_in_the_middle_is_repeated_and_nothing_is_written_or_made_twice(
     make_world: MakeWorld, cut: Callable[[World, Path], None]
 ) -> None:
@@ -120,9 +114,7 @@ def test_a_cut_in_the_middle_is_repeated_and_nothing_is_written_or_made_twice(
     assert figures["n_written"] + figures["n_before"] + figures["n_linked"] == N_LINKS
     keys = Counter(write.value for write in world.marketo.writes if write.field == "dynamicsContactId")
     assert set(keys) == {record["contactid"] for record in records}
-    n_repeated = sum(n > 1 for n in keys.values())
-    # A request that broke before Marketo took it is recorded by nobody, and one that was applied is not sent again.
-    assert n_repeated == 0
+    assert set(keys.values()) == {1}
     with world.writes_nothing():
         world.sync()
 

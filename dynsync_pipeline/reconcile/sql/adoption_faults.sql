@@ -9,6 +9,12 @@ with records as (
 people as (
     select person_id, dynamics_contact_id, dynamics_lead_id from mirror.marketo_people where not is_deleted
 ),
+bearers as (
+    select 'contact' as record_type, dynamics_contact_id as dynamics_id, person_id
+    from people where dynamics_contact_id is not null
+    union all
+    select 'lead', dynamics_lead_id, person_id from people where dynamics_lead_id is not null
+),
 lines as (
     select
         *,
@@ -52,7 +58,6 @@ where p.dynamics_contact_id is distinct from case when n.record_type = 'contact'
 union all
 select line, 'person ' || p.person_id || ' bears the record''s id already'
 from lines n
-join people p
-    on case when n.record_type = 'contact' then p.dynamics_contact_id else p.dynamics_lead_id end = n.dynamics_id
-    and (n.decision <> 'link' or p.person_id <> n.person_id)
-anti join state.links l on l.record_type = n.record_type and l.dynamics_id = n.dynamics_id;
+join bearers p using (record_type, dynamics_id)
+anti join state.links l on l.record_type = n.record_type and l.dynamics_id = n.dynamics_id
+where n.decision <> 'link' or p.person_id <> n.person_id;
