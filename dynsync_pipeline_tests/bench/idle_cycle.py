@@ -71,7 +71,10 @@ def seeded_world(folder: Path, n_people: int) -> World:
         f"{n_people:,} people: seeded in {seeded_s:.0f} s, first cycle {report['seconds']:.0f} s, {n_linked:,} linked",
         file=sys.stderr,
     )
-    world.sync()  # what the first cycle wrote comes back once
+    # What the first cycle wrote to companies stands in the feed once per person, and is read again for ten minutes.
+    world.sync()
+    world.let_time_pass(3_600)
+    world.sync()
     return world
 
 
