@@ -16,7 +16,8 @@ OPENING = """# The snapshot
 
 `snapshot.duckdb` in the data folder holds these tables and columns, with the default field map.
 Another field map adds and removes columns of `people`, `accounts`, `contacts`, `leads` and `base`, and nothing else.
-Columns of `people` bear Marketo's REST names, those of `accounts`, `contacts` and `leads` Dynamics' logical names (a lookup such as `_parentcustomerid_value` without what surrounds its name).
+Columns of `people` bear Marketo's REST names, those of `accounts`, `contacts` and `leads` Dynamics' logical names.
+A lookup such as `_parentcustomerid_value` stands there by its name alone, `parentcustomerid`.
 Values in ledgers are text in one spelling: `true` and `false`, `YYYY-MM-DDThh:mm:ssZ`, `YYYY-MM-DD`, numbers without padding.
 Times are UTC.
 Numbers such as R35 are rules; see [rules.md](rules.md).

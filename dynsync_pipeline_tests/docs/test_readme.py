@@ -1,0 +1,109 @@
+"""README.md names every command, target and setting it should, and none that is not there; its queries run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from dynsync_pipeline.cli import app
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline_tests.end_to_end.world import World
+
+pytestmark = pytest.mark.xdist_group("readme")
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+GROUP = typer.main.get_group(app)
+COMMANDS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
+
+
+def in_code(pattern: str) -> list[str]:
+    """What `pattern` finds between backticks and in fenced blocks."""
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
+    return re.findall(pattern, code)
+
+
+def test_every_command_is_in_the_table_and_no_other() -> None:
+    assert sorted(re.findall(r"^\| `dynsync ([a-z]+)", README, re.MULTILINE)) == sorted(COMMANDS)
+
+
+def test_no_command_or_option_is_named_that_does_not_exist() -> None:
+    named = set(in_code(r"(?m)(?:^|`|\s)dynsync ([a-z]+)((?: +(?:--[a-z-]+|[^-\s`#]\S*))*)"))
+    assert {name for name, _ in named} <= COMMANDS.keys()
+    options = {(name, option) for name, rest in named for option in re.findall(r"--[a-z-]+", rest)}
+    assert options, "the pattern finds no option any more"
+    for name, option in options:
+        assert option in {text for parameter in COMMANDS[name].params for text in parameter.opts}, (name, option)
+
+
+def test_the_exit_codes_are_those_of_each_commands_help() -> None:
+    for name, codes in re.findall(r"^\| `dynsync ([a-z]+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE):
+        told = re.split("Exit codes:", COMMANDS[name].help or "")[1]
+        assert re.findall(r"(?:^|, )(\d)\b", codes) == re.findall(r"(?:^|,)\s*(\d)\b", told), name
+
+
+def test_every_make_target_is_named_and_no_other() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert set(in_code(r"\bmake ([a-z]+)")) == set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    named = set(re.findall(rf"{PREFIX}([A-Z0-9_]+)", README))
+    assert len(named) > 15
+    assert {name.lower() for name in named} <= Settings.model_fields.keys()
+
+
+def test_every_guards_setting_and_default_is_told_right() -> None:
+    fields = Settings.model_fields
+    assert f"`{PREFIX}MAX_CREATES` ({fields['max_creates'].default:,})" in README
+    assert fields["largest_share"].default == 0.2, "README says a fifth"
+    assert fields["pause_s"].default == 300, "README says five minutes"
+    assert fields["cycle_limit_s"].default == 6 * 3600, "README says six hours"
+    assert f"(default {fields['marketo_calls_per_day'].default:,})" in README
+
+
+def test_every_key_field_is_told_with_its_setting() -> None:
+    told = dict(re.findall(rf"\| `(\w+)` \| \w+ \| [^|]+ \| `{PREFIX}(\w+)` \|", README))
+    fields = {name: field.default for name, field in Settings.model_fields.items() if "marketo_field_" in name}
+    assert {setting.lower(): name for name, setting in told.items()} == fields
+
+
+@pytest.fixture(scope="module")
+def edited_world(shared_world: World) -> World:
+    """A world with a collision, an account's change and a refusal, for the queries to find."""
+    world = shared_world
+    account = world.create_record("account", name="Before")
+    parent = {"parentcustomerid_account@odata.bind": f"/accounts({account})"}
+    contact = world.create_record("contact", lastname="Collides", jobtitle="A", **parent)
+    refused = world.create_record("contact", lastname="Is refused")
+    world.sync()
+    world.edit_record("account", account, name="After")
+    world.edit_record("contact", contact, jobtitle="B")
+    world.edit_person(world.person_of("contact", contact), title="C")
+    world.edit_person(world.person_of("contact", refused), title="x" * 150)  # Dynamics takes 100 characters
+    world.sync()
+    return world
+
+
+def test_there_are_queries() -> None:
+    assert len(QUERIES) >= 5
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.split(" ", 2)[1].strip(","))
+def test_every_query_runs_and_finds_something(query: str, edited_world: World) -> None:
+    assert edited_world.query(query)
+
+
+def test_the_snippet_in_python_runs(edited_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "demo").symlink_to(edited_world.data_dir)
+    monkeypatch.chdir(tmp_path)
+    printed: list[object] = []
+    exec(compile(snippet, "README.md", "exec"), {"print": printed.append})
+    assert len(printed) == 1
+    assert "succeeded" in str(printed[0])
