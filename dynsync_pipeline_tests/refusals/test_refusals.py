@@ -236,6 +236,17 @@ def test_a_leads_company_text_too_long_for_dynamics_is_set_aside_alone(world: Co
 
 
 @scenario
+def test_a_write_to_a_leads_company_resolves_no_error_of_the_lead(world: CoreWorld) -> Iterator[None]:
+    lead, person = world.take("lead")
+    world.edit_person(person, title=LONG)
+    yield
+    world.edit_record("lead", lead, companyname="Renamed")
+    yield
+    assert world.values(person, "company") == ("Renamed",)
+    assert world.errors_of(lead) == [("to_dynamics", "update", "title", 1, "waiting")]
+
+
+@scenario
 def test_of_several_people_with_one_key_the_oldest_is_linked_and_the_others_are_reported(
     world: CoreWorld,
 ) -> Iterator[None]:
