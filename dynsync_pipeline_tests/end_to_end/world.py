@@ -201,11 +201,6 @@ class World:
         self.data_dir = self.folder / name
         self.environment["DYNSYNC_DATA_DIR"] = str(self.data_dir)
 
-    def let_time_pass(self, seconds: float) -> None:
-        """Advance Marketo's clock, with which tokens expire and the feed ages; the marketer signs in again."""
-        self.control("marketo", "clock", {"ahead_s": seconds})
-        self.marketing.headers["Authorization"] = f"Bearer {self._marketer_token()}"
-
     # -- what people do in Dynamics ------------------------------------------------------------------------------------
 
     def control(self, system: str, name: str, body: object) -> None:
