@@ -1,4 +1,4 @@
-"""Deletions seen, or written, in cycles that are cut or disturbed, without rights, or too many at once (R86; design, section 6)."""
+"""Deletions in cycles that are cut or disturbed, without the right to read, or too many at once (R86; design, section 6)."""
 
 from __future__ import annotations
 
