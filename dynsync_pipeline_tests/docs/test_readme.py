@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,3 +112,35 @@ def test_the_snippet_in_python_runs(edited_world: World, monkeypatch: pytest.Mon
     exec(compile(snippet, "README.md", "exec"), {"print": printed.append})
     assert len(printed) == 1
     assert "succeeded" in str(printed[0])
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the walk is for bash and curl")
+def test_the_walk_by_hand_ends_as_it_says(make_world: Callable[..., World], tmp_path: Path) -> None:
+    """The blocks of `Try it by hand`, as they stand, but for the emulators, which run in this process."""
+    world = make_world(n_accounts=1, n_contacts=2)
+    (section,) = re.findall(r"## Try it by hand\n(.*?)\n## ", README, re.DOTALL)
+    serve, *walk = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert "dynsync emulate --state data/try/emulator" in serve
+    settings = world.emulators.environment | world.environment
+    for name, text in {
+        "data/try/emulator/emulator.env": "".join(f"{name}={value}\n" for name, value in settings.items()),
+        ".venv/bin/activate": f"PATH={Path(sys.executable).parent}:$PATH\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    script = "set -e\n" + "\n".join(walk) + '\necho "picked $PERSON $CONTACT"\n'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    _, person, contact = done.stdout.splitlines()[-1].split()
+    record = world.record("contact", contact)
+    assert (record["jobtitle"], record["telephone1"]) == ("Head of Sales", "+1 555 0100")
+    assert world.person(int(person), "title", "phone") | {"id": 0} == {
+        "id": 0,
+        "title": "Head of Sales",
+        "phone": "+1 555 0100",
+    }
+    world.data_dir = tmp_path / "data" / "try"
+    assert world.query("select field, winner from collisions") == [("title", "dynamics")]
+    written = "n_people_updated + n_records_updated + n_people_created"
+    assert [row[0] for row in world.query(f"select {written} from cycles order by cycle_id")][1:] == [2, 0]
