@@ -6,56 +6,25 @@ The edits go over HTTP as a salesperson's and a marketer's would; what is shown 
 from __future__ import annotations
 
 import shutil
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import duckdb
-import httpx
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.cycle import CycleReport, run_cycle
+from dynsync_pipeline.emulators.dataverse.seeding import seed
 from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.emulators.sample_data import sample_accounts, sample_contacts
 from dynsync_pipeline.settings import Settings
 
-
-@dataclass(frozen=True)
-class Scene:
-    """One thing that people do to one record between two cycles, and what must stand on both sides afterwards.
-
-    Values are keyed by the Marketo field; `columns` names each in Dynamics.
-    """
-
-    title: str
-    record_type: str
-    columns: dict[str, str]
-    in_dynamics: dict[str, str | None]
-    in_marketo: dict[str, str | None]
-    after: dict[str, str | None]
-
-
-CITY = {"city": "address1_city"}
-SCENES = (
-    Scene("Sales changes a contact's job title", "contact", {"title": "jobtitle"}, {"title": "Head of Sales"}, {},
-          {"title": "Head of Sales"}),
-    Scene("Marketing changes a contact's phone", "contact", {"phone": "telephone1"}, {}, {"phone": "+1 555 0100"},
-          {"phone": "+1 555 0100"}),
-    Scene("Both sides change different fields of a contact", "contact", {"title": "jobtitle", "phone": "telephone1"},
-          {"title": "Buyer"}, {"phone": "+1 555 0101"}, {"title": "Buyer", "phone": "+1 555 0101"}),
-    Scene("Both sides change the city of a contact", "contact", CITY, {"city": "Zürich"}, {"city": "Genève"},
-          {"city": "Zürich"}),
-    Scene("Both sides change the city of a lead", "lead", CITY, {"city": "大阪"}, {"city": "東京"}, {"city": "東京"}),
-    Scene("Sales empties a contact's phone", "contact", {"mobilePhone": "mobilephone"}, {"mobilePhone": None}, {},
-          {"mobilePhone": None}),
-    Scene("Marketing empties a lead's job title", "lead", {"title": "jobtitle"}, {}, {"title": None}, {"title": None}),
-    Scene("Both make the same edit to a lead", "lead", CITY, {"city": "Brno"}, {"city": "Brno"}, {"city": "Brno"}),
-)  # fmt: skip
+LIMIT = 5_000
+SIZES = (LIMIT, LIMIT + 1)
+MARKS = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
 
 @app.command()
@@ -72,20 +41,41 @@ def demo(
     with Emulators(
         data / "emulator", n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=600
     ) as emulators:
+        big_accounts = _seed_big_accounts(emulators)
         settings = _settings(emulators, data)
         first = _cycle(settings, "First cycle: everything that Dynamics holds arrives in Marketo")
-        with _People(emulators.environment, settings).at_work() as people:
-            keys = _chosen(settings)
+        with People(emulators.environment, settings).at_work() as people:
+            keys = _chosen(settings, big_accounts)
             prints_to.print("\n[bold]Now people edit both sides[/]")
-            for scene, key in zip(SCENES, keys, strict=True):
+            for scene, key in zip(SCENES, keys, strict=False):
                 people.play(scene, key)
             people.create_lead("Ngozi", "O'Brien 🦊")
+            for account_id in big_accounts:
+                people.change_account(account_id, address1_city="Neustadt")
+            people.delete_contact(keys[len(SCENES)])
             second = _cycle(settings, "Second cycle: the edits meet")
-            results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=True)]
+            results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=False)]
         third = _cycle(settings, "Third cycle: nobody edited anything")
-    is_right = _show(settings, results, first, second, third)
+    is_right = _show_edits(settings, results, second)
+    is_right &= _show_outcomes(settings, keys[len(SCENES)], first, second, third)
+    _show_where_to_look(settings)
     if not is_right:
         raise typer.Exit(Exit.FAILED)
+
+
+def _seed_big_accounts(emulators: Emulators) -> list[str]:
+    """Two accounts on either side of the limit (R53, R54): one with 5,000 contacts, one with 5,001."""
+    accounts = [
+        account | {"name": f"Account of {n:,}"} for account, n in zip(sample_accounts(2, seed=1), SIZES, strict=True)
+    ]
+    ids = [str(account["accountid"]) for account in accounts]
+    contacts = (
+        contact | {"parentcustomerid_account": account_id}
+        for account_id, n in zip(ids, SIZES, strict=True)
+        for contact in sample_contacts(n, [account_id], seed=n)
+    )
+    seed(emulators.dataverse, accounts, contacts, [])
+    return ids
 
 
 def _settings(emulators: Emulators, data: Path) -> Settings:
@@ -105,91 +95,25 @@ def _cycle(settings: Settings, title: str) -> CycleReport:
     return report
 
 
-@dataclass(frozen=True)
-class _Key:
-    person_id: int
-    record_id: str
+def _chosen(settings: Settings, but_not_of: list[str]) -> list[Key]:
+    """A linked person for every scene, with values in the fields that it touches; one more is to be deleted.
 
-
-def _chosen(settings: Settings) -> list[_Key]:
-    """A linked person for every scene, each with a value in the fields that the scene touches."""
-    keys: list[_Key] = []
+    None of them belongs to the accounts `but_not_of`.
+    """
+    keys: list[Key] = []
+    wanted = [(scene.record_type, list(scene.columns)) for scene in SCENES] + [("contact", ["lastName"])]
     with duckdb.connect(settings.snapshot_file, read_only=True) as snapshot:
-        for scene in SCENES:
-            filled = " and ".join(f'"{field}" is not null' for field in scene.columns)
+        for record_type, fields in wanted:
+            filled = " and ".join(f'"{field}" is not null' for field in fields)
             taken = ", ".join(str(key.person_id) for key in keys) or "0"
             rows = snapshot.execute(
-                f"select person_id_marketo, {scene.record_type}_id_dynamics from people "
-                f"where record_type = ? and {filled} and person_id_marketo not in ({taken}) order by 1 limit 1",
-                [scene.record_type],
+                f"select person_id_marketo, {record_type}_id_dynamics from people "
+                f"where record_type = ? and {filled} and person_id_marketo not in ({taken}) "
+                "and coalesce(account_id_dynamics, '') not in (select unnest(?)) order by 1 limit 1",
+                [record_type, but_not_of],
             ).fetchall()
-            keys.append(_Key(*rows[0]))
+            keys.append(Key(*rows[0]))
     return keys
-
-
-class _People:
-    """A salesperson in Dynamics and a marketer in Marketo, each with a client of their own."""
-
-    def __init__(self, environment: dict[str, str], settings: Settings) -> None:
-        self._environment = environment
-        self._trust = ssl.create_default_context(cafile=settings.ca_file)
-
-    @contextmanager
-    def at_work(self) -> Iterator[_People]:
-        environment = self._environment
-        with (
-            httpx.Client(base_url=environment["DATAVERSE_URL"], verify=self._trust) as sales,
-            httpx.Client(base_url=environment["MARKETO_URL"], verify=self._trust) as marketing,
-        ):
-            token = marketing.get(
-                "/identity/oauth/token",
-                params={
-                    "grant_type": "client_credentials",
-                    "client_id": environment["MARKETO_CLIENT_ID"],
-                    "client_secret": environment["MARKETO_CLIENT_SECRET"],
-                },
-            )
-            marketing.headers["Authorization"] = f"Bearer {_answered(token)['access_token']}"
-            sales.headers["Authorization"] = f"Bearer {environment['DATAVERSE_TOKEN']}"
-            self._sales, self._marketing = sales, marketing
-            yield self
-
-    def play(self, scene: Scene, key: _Key) -> None:
-        """Make the scene's edits on both sides."""
-        if scene.in_dynamics:
-            body = {scene.columns[field]: value for field, value in scene.in_dynamics.items()}
-            self._sales.patch(
-                f"/api/data/v9.2/{scene.record_type}s({key.record_id})", json=body, headers={"If-Match": "*"}
-            ).raise_for_status()
-        if scene.in_marketo:
-            edit = {"action": "updateOnly", "lookupField": "id", "input": [{"id": key.person_id, **scene.in_marketo}]}
-            _answered(self._marketing.post("/rest/v1/leads.json", json=edit))
-
-    def create_lead(self, first: str, last: str) -> None:
-        """Enter a new lead in Dynamics."""
-        body = {"firstname": first, "lastname": last, "subject": "Met at the fair", "companyname": "Fabrikam"}
-        self._sales.post("/api/data/v9.2/leads", json=body).raise_for_status()
-
-    def found(self, scene: Scene, key: _Key) -> dict[str, tuple[str | None, str | None]]:
-        """What now stands in Dynamics and in Marketo, by field."""
-        record = self._sales.get(
-            f"/api/data/v9.2/{scene.record_type}s({key.record_id})",
-            params={"$select": ",".join(scene.columns.values())},
-        )
-        person = self._marketing.get(
-            "/rest/v1/leads.json",
-            params={"filterType": "id", "filterValues": str(key.person_id), "fields": ",".join(scene.columns)},
-        )
-        in_dynamics, in_marketo = _answered(record), _answered(person)["result"][0]
-        return {field: (in_dynamics[column], in_marketo.get(field)) for field, column in scene.columns.items()}
-
-
-def _answered(reply: httpx.Response) -> dict[str, Any]:
-    reply.raise_for_status()
-    body: dict[str, Any] = reply.json()
-    if not body.get("success", True):
-        raise RuntimeError(f"the emulator refused: {body['errors']}")
-    return body
 
 
 def _rules(settings: Settings, cycle_id: int) -> dict[tuple[int, str], str]:
@@ -210,56 +134,78 @@ def _now(in_dynamics: str | None, in_marketo: str | None) -> str:
     return shown[0] if shown[0] == shown[1] else " ≠ ".join(shown)
 
 
-def _show(
+def _show_edits(
     settings: Settings,
-    results: list[tuple[Scene, _Key, dict[str, tuple[str | None, str | None]]]],
-    first: CycleReport,
+    results: list[tuple[Scene, Key, dict[str, tuple[str | None, str | None]]]],
     second: CycleReport,
-    third: CycleReport,
 ) -> bool:
-    table = Table(title="\nWhat became of the edits", title_justify="left", show_lines=True)
-    for name in ("", "What people did", "Field", "Dynamics said", "Marketo said", "Now on both sides", "Rule"):
-        table.add_column(name)
+    table = Table(title="\nWhat became of the edits", title_justify="left")
+    for name in ("", "What people did", "Field", "Dynamics", "Marketo", "Now on both", "Rule"):
+        table.add_column(name, overflow="fold")
     rules = _rules(settings, second.cycle_id)
     all_right = True
     for scene, key, found in results:
         is_right = all(values == (scene.after[field], scene.after[field]) for field, values in found.items())
         all_right &= is_right
         table.add_row(
-            "[green]✓[/]" if is_right else "[red]✗[/]",
+            MARKS[is_right],
             scene.title,
             "\n".join(scene.columns),
             "\n".join(_said(scene.in_dynamics, field) for field in scene.columns),
             "\n".join(_said(scene.in_marketo, field) for field in scene.columns),
             "\n".join(_now(*values) for values in found.values()),
             "\n".join(rules.get((key.person_id, field), "no write (R38)") for field in scene.columns),
+            end_section=True,
         )
     prints_to.print(table)
-    for sentence, is_right in (
-        (
-            f"The new lead became a person in Marketo (R15): {second.to_marketo.n_created} created",
-            second.to_marketo.n_created == 1,
-        ),
-        (
-            f"{second.plan.n_collisions} collisions settled; the losing values are kept in the table collisions",
-            second.plan.n_collisions == 2,
-        ),
-        ("The third cycle wrote nothing", third.plan.n_operations == 0),
-        (
-            f"{first.to_marketo.n_refused} sample records were refused, as they should be: see sync_errors",
-            first.to_marketo.n_refused > 0,
-        ),
-    ):
-        all_right &= is_right
-        prints_to.print(f"{'[green]✓[/]' if is_right else '[red]✗[/]'} {sentence}")
-    prints_to.print("\n[bold]Where to look next[/]")
-    prints_to.print(
-        f"  The snapshot:   {settings.snapshot_file} (tables people, contacts, leads, accounts, changes, collisions)",
-        highlight=False,
-    )
-    prints_to.print(
-        "  What changed:   select direction, field, old_value, new_value, rule from changes order by change_id desc",
-        highlight=False,
-    )
-    prints_to.print("  In the browser: make dev", highlight=False)
     return all_right
+
+
+def _show_outcomes(
+    settings: Settings, deleted: Key, first: CycleReport, second: CycleReport, third: CycleReport
+) -> bool:
+    """Sentences about what the snapshot and the reports tell, each with a mark; returns whether all are as they must be."""
+    with duckdb.connect(settings.snapshot_file, read_only=True) as snapshot:
+        fan_outs = snapshot.execute(
+            "select c.n_contacts, c.activities_suppressed, count(a.activity_id) from account_changes c "
+            "left join people p on p.account_id_dynamics = c.account_id_dynamics "
+            "left join activities a on a.person_id_marketo = p.person_id_marketo and a.field = c.field "
+            "and a.cycle_id = c.cycle_id where c.cycle_id = ? group by all order by 1",
+            [second.cycle_id],
+        ).fetchall()
+        flags = snapshot.execute(
+            "select is_deleted_in_dynamics from people where person_id_marketo = ?", [deleted.person_id]
+        ).fetchall()
+    n_new, n_refused = second.to_marketo.n_created, first.to_marketo.n_refused
+    sentences = [
+        (f"The new lead became a person in Marketo (R15): {n_new} created", n_new == 1),
+        ("2 collisions were settled; the losing values stay in the table collisions", second.plan.n_collisions == 2),
+        ("The contact that was deleted in Dynamics stays in Marketo, flagged (R79)", flags == [(True,)]),
+        ("Two accounts changed their city: see account_changes", [row[0] for row in fan_outs] == list(SIZES)),
+        *(_fan_out(*row) for row in fan_outs),
+        (f"{n_refused} sample values were refused by Marketo, as they should be: see sync_errors", n_refused > 0),
+        ("The third cycle wrote nothing (R12)", third.plan.n_operations == 0),
+    ]
+    for sentence, is_right in sentences:
+        prints_to.print(f"{MARKS[is_right]} {sentence}", highlight=False)
+    return all(is_right for _, is_right in sentences)
+
+
+def _fan_out(n_contacts: int, is_suppressed: bool, n_activities: int) -> tuple[str, bool]:
+    said = "more than 5,000, so no activity was logged (R54)" if is_suppressed else f"{n_activities:,} activities (R53)"
+    is_right = is_suppressed == (n_contacts > LIMIT) and n_activities == (0 if is_suppressed else n_contacts)
+    return f"  the one with {n_contacts:,} contacts reached all of them; {said}", is_right
+
+
+def _show_where_to_look(settings: Settings) -> None:
+    settings_of = f"DYNSYNC_DATA_DIR={settings.data_dir}"
+    prints_to.print("\n[bold]Where to look next[/]")
+    for what, how in (
+        ("How it stands", f"{settings_of} dynsync status"),
+        ("What was refused", f"{settings_of} dynsync errors"),
+        ("One person", f"{settings_of} dynsync explain 1"),
+        ("The snapshot", f"duckdb -readonly {settings.snapshot_file}"),
+        ("What changed", "select direction, field, old_value, new_value, rule from changes order by change_id desc"),
+        ("In the browser", "make dev"),
+    ):
+        prints_to.print(f"  {what:17} {how}", highlight=False, soft_wrap=True)

@@ -77,7 +77,8 @@ class Feed:
         if self._rows:
             with self._told(connection):
                 connection.execute(
-                    "insert into inbox.feed_after_cut select person_id, field, old_value, new_value, place from told where field is not null"
+                    "insert into inbox.feed_after_cut "
+                    "select person_id, field, old_value, new_value, place from told where field is not null"
                 )
 
     @contextmanager

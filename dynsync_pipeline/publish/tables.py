@@ -87,7 +87,8 @@ def _people(fields: FieldMap) -> PublishedTable:
             PublishedColumn(
                 "is_deleted_in_dynamics",
                 "boolean",
-                "coalesce(case when coalesce(l.record_type, t.record_type) = 'lead' then d.is_deleted else c.is_deleted end, false)",
+                "coalesce(case when coalesce(l.record_type, t.record_type) = 'lead' then d.is_deleted "
+                "else c.is_deleted end, false)",
                 "The linked record was deleted in Dynamics (R79).",
             ),
             *(

@@ -82,11 +82,8 @@ def make_plan(
     """
     connection.execute("create or replace temp table this_cycle (cycle_id bigint, planned_at timestamp)")
     connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
-    connection.execute(
-        "create or replace temp table key_names "
-        "(lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar, company varchar)"
-    )
-    connection.execute("insert into key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
+    connection.execute("delete from reconcile.key_names")
+    connection.execute("insert into reconcile.key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
     is_first = (
         _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
     )

@@ -17,6 +17,9 @@ where (
 )
 and (gone.dynamics_id is not null or m.is_deleted);
 
+delete from state.tombstones t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
+delete from state.tombstone_values t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
+
 insert into state.tombstones
 select person_id, record_type, dynamics_id, side, planned_at from ended_links, this_cycle;
 

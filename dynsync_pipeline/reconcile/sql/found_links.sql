@@ -42,6 +42,9 @@ set decision = 'linked'
 from found_links f
 where f.record_type = a.record_type and f.dynamics_id = a.dynamics_id;
 
+delete from state.tombstones t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
+delete from state.tombstone_values t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
+
 insert into state.base by name
 select person_id from found_links;
 

@@ -89,7 +89,7 @@ select
     null as sent_at
 from bodies b
 cross join this_cycle
-cross join key_names
+cross join reconcile.key_names
 left join company_writes w
     on b.action = 'company' and w.record_type = b.record_type and w.dynamics_id = b.dynamics_id
 left join new_people n on b.action = 'create' and n.record_type = b.record_type and n.dynamics_id = b.dynamics_id

@@ -33,23 +33,23 @@ writes as (
     select
         'marketo', case when person_id is null then 'create' else 'update' end, record_type, dynamics_id, person_id,
         key_names.company, null, 'text', 'R59 R131 company of the record', 'take_dynamics', null, wanted_key, held_key
-    from company_links, key_names
+    from company_links, reconcile.key_names
     where wanted_key is distinct from held_key
     union all
     select
-        'marketo', 'update', record_type, dynamics_id, person_id, key_names.is_deleted, null, 'boolean',
+        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
         'R79 deleted in Dynamics', 'take_dynamics', null, 'true', 'false'
     from state.tombstones
-    join mirror.marketo_people m using (person_id), key_names
+    join mirror.marketo_people m using (person_id), reconcile.key_names
     where side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
       and person_id not in (select person_id from state.links)
       and (person_id in (select person_id from inbox.touched)
            or person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
     union all
     select
-        'marketo', 'update', record_type, dynamics_id, person_id, key_names.is_deleted, null, 'boolean',
+        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
         'R83 in Dynamics again', 'take_dynamics', null, 'false', 'true'
-    from company_links, key_names
+    from company_links, reconcile.key_names
     where person_id is not null and is_deleted_in_dynamics = 'true'
 ),
 labelled as (

@@ -142,8 +142,8 @@ from kept_back, this_cycle
 union all
 -- The sync's own fields on a person, and whole accounts.
 select w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', 0, planned_at, planned_at
-from planned_writes w, key_names, this_cycle
-where w.action = 'update' and w.field in (key_names.company, key_names.is_deleted)
+from planned_writes w, reconcile.key_names, this_cycle
+where w.action = 'update' and w.field in (key_names.company, reconcile.key_names.is_deleted)
 union all
 select 'account', c.dynamics_id, null, null, null, null, 'planned', coalesce(p.attempts, 0), planned_at, planned_at
 from company_writes c

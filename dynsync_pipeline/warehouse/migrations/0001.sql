@@ -109,6 +109,10 @@ create table state.unpublished (published_table varchar, dynamics_id varchar, pe
 create table reconcile.fields (
     record_type varchar, field varchar, dynamics_column varchar, type varchar, direction varchar, is_on_company boolean
 );
+-- One row: the REST names of the fields the sync owns, as the settings have them.
+create table reconcile.key_names (
+    lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar, company varchar
+);
 create table reconcile.operations (
     operation_id bigint, cycle_id bigint, system varchar, action varchar, record_type varchar,
     dynamics_id varchar, person_id bigint, company_key varchar, etag varchar, body varchar, sent_at timestamp

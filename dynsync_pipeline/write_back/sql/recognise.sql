@@ -32,6 +32,12 @@ held as (
             where person_id in (select person_id from uncertain)
         ) on columns(* exclude (person_id)) into name field value value
     )
+    union all
+    select 'marketo', person_id, key_names.company, external_company_id
+    from mirror.marketo_people, reconcile.key_names where person_id in (select person_id from uncertain)
+    union all
+    select 'marketo', person_id, key_names.is_deleted, is_deleted_in_dynamics
+    from mirror.marketo_people, reconcile.key_names where person_id in (select person_id from uncertain)
 ),
 updates as (
     select u.operation_id, u.person_id
@@ -39,7 +45,6 @@ updates as (
     join reconcile.planned_changes c using (operation_id)
     left join held h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
     where u.action = 'update'
-      and c.field in (select field from reconcile.fields)
       and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
     group by u.operation_id, u.person_id
     having bool_and(
@@ -56,7 +61,7 @@ creates as (
     join mirror.marketo_people m
         on (u.record_type = 'contact' and m.dynamics_contact_id = u.dynamics_id)
         or (u.record_type = 'lead' and m.dynamics_lead_id = u.dynamics_id)
-    where u.action = 'create'
+    where u.action = 'create' and not m.is_deleted and m.person_id not in (select person_id from state.links)
     group by u.operation_id
 ),
 -- A company write repeats without harm, so one whose values all stand is taken as ours, and else it is planned anew.

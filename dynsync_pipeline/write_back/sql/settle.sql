@@ -205,7 +205,7 @@ where e.state <> 'resolved' and e.field = c.changed_field
 update ledger.sync_errors e
 set state = 'resolved'
 from fresh_receipts r
-where r.outcome = 'applied' and r.action = 'company' and e.state <> 'resolved'
+where r.outcome = 'applied' and r.action = 'company' and r.record_type = 'account' and e.state <> 'resolved'
   and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type
   and (r.operation_id, coalesce(e.field, '')) not in (select (operation_id, field) from reconcile.refused_fields);
 
@@ -265,7 +265,7 @@ where u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.fiel
 update ledger.sync_errors e
 set state = 'resolved'
 from fresh_receipts r
-where r.outcome = 'applied' and e.state <> 'resolved' and e.field is null
+where r.outcome = 'applied' and e.state <> 'resolved' and e.field is null and e.operation = r.action
   and e.dynamics_id = r.dynamics_id and e.record_type = r.record_type and e.direction = 'to_' || r.system
   and not exists (
       from state.unsettled u
