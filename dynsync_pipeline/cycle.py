@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
-from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped
+from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped, SettingsWrong
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
@@ -153,6 +154,7 @@ class Cycle:
         """Learn both schemas and settle what an earlier cycle left behind; done once, before the first step."""
         with self._turn:
             if self._fields is None:
+                self._require_same_systems()
                 fields = self._learn(is_forced=False)
                 settle_receipts(self.warehouse, "")
                 reread_uncertain(
@@ -244,7 +246,7 @@ class Cycle:
             end_cycle(connection, self.cycle_id, "succeeded", None)
         published = publish_snapshot(self.warehouse, self.settings, fields)
         self._has_published = True
-        self.warehouse.checkpoint()
+        self.warehouse.tidy()
         return published
 
     # -- help ------------------------------------------------------------------------------------------------------
@@ -254,6 +256,23 @@ class Cycle:
         return learn_schema(
             self.warehouse, self.dynamics, self.marketo, self.settings, self._wanted, at=at, is_forced=is_forced
         )
+
+    def _require_same_systems(self) -> None:
+        """Refuse to sync other systems into this working file: all of its links would be taken for deleted (R111)."""
+        hosts = {
+            "dynamics": urlsplit(self.settings.dynamics_url).hostname,
+            "marketo": urlsplit(self.settings.marketo_url).hostname,
+        }
+        with self.warehouse.transaction() as connection:
+            known = dict(connection.execute("select system, host from state.systems").fetchall())
+            for system, host in hosts.items():
+                if known.get(system, host) != host:
+                    raise SettingsWrong(
+                        f"{self.warehouse.path} was made with {known[system]}, and the settings name {host}.",
+                        next_step=f"Name another folder in DYNSYNC_DATA_DIR, or set DYNSYNC_{system.upper()}_URL back.",
+                    )
+                if system not in known:
+                    connection.execute("insert into state.systems values (?, ?)", [system, host])
 
     def _with_schema(self, step: Callable[[FieldMap], Answer]) -> Answer:
         """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again."""

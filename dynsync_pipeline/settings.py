@@ -158,15 +158,16 @@ class Settings(BaseSettings):
             if not getattr(self, name)
         ]
         if not (self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username):
-            missing.append("dynamics_client_secret (or dynamics_certificate_file, or dynamics_username)")
+            missing.append("dynamics_client_secret")
         if self.dynamics_username and not self.dynamics_password:
             missing.append("dynamics_password")
         if not self.marketo_client_secret:
             missing.append("marketo_client_secret")
         if missing:
             names = ", ".join(PREFIX + name.upper() for name in missing)
+            instead = " A certificate, or a user name and password, serves instead of the client secret of Dynamics."
             raise SettingsWrong(
-                f"Not set: {names}.",
+                f"Not set: {names}.{instead if 'dynamics_client_secret' in missing else ''}",
                 next_step="Set them in the environment or in .env (see .env.example); `dynsync demo` needs none.",
             )
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -20,7 +21,11 @@ from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.extract.schema import KEY_FIELDS
 from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.model.records import TABLES
+from dynsync_pipeline.publish.reading import reading_snapshot
+from dynsync_pipeline.publish.status import read_status
 from dynsync_pipeline.settings import PREFIX, Settings, load_settings
+
+CLOCKS_APART_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answer
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     """Every question with its answer, in the order in which faults should be repaired."""
     yield _data_folder(settings)
+    yield from _cursors(settings)
     with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
         signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
         yield signed_in
@@ -72,6 +78,27 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
             yield from _dynamics_tables(dynamics, fields)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         yield from _marketo(marketo, settings, fields)
+
+
+def _cursors(settings: Settings) -> Iterator[Finding]:
+    """How long each cursor of the last cycles still lives, as the snapshot tells; nothing before the first cycle."""
+    if not settings.snapshot_file.exists():
+        return
+    question = "Change-tracking cursors alive"
+    try:
+        with reading_snapshot(settings.snapshot_file) as snapshot:
+            cursors = read_status(snapshot, datetime.now(UTC).replace(tzinfo=None)).cursors
+    except DynSyncError as error:
+        yield Finding(question, False, error.message, error.next_step)
+        return
+    nearest = min(cursors, key=lambda cursor: cursor["days_left"], default=None)
+    if nearest is not None:
+        yield Finding(
+            question,
+            nearest["days_left"] > 1,
+            f"{nearest['what']} first, in {nearest['days_left']} days",
+            "" if nearest["days_left"] > 1 else "Start a cycle before; after that the whole table is read again.",
+        )
 
 
 def _asked(question: str, ask: Callable[[], str]) -> Finding:
@@ -167,5 +194,31 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
     yield _asked(
         "Marketo: people can be read", lambda: f"{marketo.people('id', ['1'], ['email']).num_rows} of 1 asked for"
     )
+    yield _native_sync(marketo)
+    yield _clocks(marketo)
     budget = settings.marketo_calls_per_day
     yield _asked("Marketo: calls used today", lambda: f"{marketo.usage_today():,}; DynSync may use {budget:,}")
+
+
+def _native_sync(marketo: MarketoClient) -> Finding:
+    question = "Marketo: no native CRM sync, companies writable"
+    try:
+        is_ok = marketo.are_companies_writable()
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+    step = (
+        "Switch the native Dynamics sync off in Marketo's admin area: two syncs must not write the same people (R21)."
+    )
+    return Finding(
+        question, is_ok, "companies take writes" if is_ok else "a native CRM sync is on.", "" if is_ok else step
+    )
+
+
+def _clocks(marketo: MarketoClient) -> Finding:
+    question = "Clocks: this machine and Marketo"
+    try:
+        apart_s = abs((datetime.now(UTC) - marketo.start_of_feed(datetime.now(UTC)).server_time).total_seconds())
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+    is_ok = apart_s < CLOCKS_APART_S
+    return Finding(question, is_ok, f"{apart_s:.0f} s apart", "" if is_ok else "Set this machine's clock by NTP.")

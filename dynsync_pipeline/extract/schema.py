@@ -75,6 +75,7 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
             )
     people = marketo.person_fields()
     with warehouse.transaction() as connection:
+        before = connection.execute(_OFFERED).fetchall()
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
         rows = [row for record_type, metadata in tables.items() for row in _column_rows(record_type, metadata, at)]
@@ -91,6 +92,22 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
         ]
         if options:
             connection.executemany("insert into state.options values (?, ?, ?, ?)", options)
+        if before and connection.execute(_OFFERED).fetchall() != before:
+            # The rule that refused a value may be another now (R116): everything refused is tried again.
+            connection.execute(
+                "update state.unsettled set next_look_at = ?, attempts = 0 where starts_with(reason, 'refused')", [at]
+            )
+            connection.execute(
+                "update ledger.sync_errors set attempts = 0, state = 'waiting' where state <> 'resolved'"
+            )
+
+
+_OFFERED = """
+select system, record_type, name, data_type, max_length, is_readable, is_writable from state.columns
+union all
+select 'option', record_type, dynamics_column, option_value || ' ' || label, null, null, null from state.options
+order by all
+"""
 
 
 def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime) -> list[tuple[object, ...]]:

@@ -17,6 +17,7 @@ import duckdb
 from dynsync_pipeline.errors import StorageFailed
 
 SCHEMA_VERSION = 1
+FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
 class Warehouse:
@@ -29,8 +30,7 @@ class Warehouse:
         self.path = path
         self._turn = threading.RLock()
         with storage_errors(path):
-            self._connection = duckdb.connect(path, config={"preserve_insertion_order": "false"})
-            self._connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
+            self._connection = _opened(path)
             self._migrate()
 
     def __enter__(self) -> Warehouse:
@@ -64,10 +64,29 @@ class Warehouse:
         with self._turn, storage_errors(self.path):
             yield self._connection
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file."""
-        with self.reading() as connection:
-            connection.execute("checkpoint")
+    def tidy(self) -> None:
+        """Fold the write-ahead log into the file, and write the file anew where more of it is free than used.
+
+        Deleted rows leave free blocks behind, which DuckDB uses again but never gives back.
+        """
+        with self._turn, storage_errors(self.path):
+            self._connection.execute("checkpoint")
+            used, free = self._connection.execute(
+                "select used_blocks, free_blocks from pragma_database_size() where database_name = current_database()"
+            ).fetchall()[0]
+            if free > max(used, FEWEST_BLOCKS):
+                self._compact()
+
+    def _compact(self) -> None:
+        new = self.path.with_name(self.path.name + ".new")
+        new.unlink(missing_ok=True)
+        name = self._connection.execute("select current_database()").fetchall()[0][0]
+        self._connection.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as compacted")
+        self._connection.execute(f'copy from database "{name}" to compacted')
+        self._connection.execute("detach compacted")
+        self._connection.close()
+        new.replace(self.path)
+        self._connection = _opened(self.path)
 
     def _migrate(self) -> None:
         self._connection.execute("create table if not exists schema_version (version integer)")
@@ -82,6 +101,12 @@ class Warehouse:
             self._connection.execute(_migration(step))
             self._connection.execute("insert into schema_version values (?)", [step])
             self._connection.commit()
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(path, config={"preserve_insertion_order": "false"})
+    connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
+    return connection
 
 
 def scalar(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:

@@ -40,6 +40,8 @@ LONGEST_QUERY_BYTES = 6_000  # of the 8 KB that an address may have; longer ones
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
+NATIVE_SYNC = "1018"
+
 
 class MarketoClient:
     """One Marketo instance, as one custom service. Shared by threads; use it in `with`.
@@ -107,6 +109,19 @@ class MarketoClient:
         """Write up to 300 companies by `externalCompanyId`, created where missing; answers as `sync_people` does."""
         body = f'{{"action":"createOrUpdate","dedupeBy":"dedupeFields","input":[{",".join(records)}]}}'
         return self._sync("/rest/v1/companies.json", body, len(records))
+
+    def are_companies_writable(self) -> bool:
+        """Whether companies take writes, which they do not while a native CRM sync is on (R21, code 1018).
+
+        Asks to update a company that does not exist, which changes nothing.
+        """
+        nobody = '{"externalCompanyId":"dynsync-pre-flight","company":"-"}'
+        body = f'{{"action":"updateOnly","dedupeBy":"dedupeFields","input":[{nobody}]}}'
+        try:
+            answer = self._sync("/rest/v1/companies.json", body, 1)[0]
+        except RequestRefused as error:
+            answer = PersonResult(None, "skipped", error)
+        return answer.error is None or answer.error.code != NATIVE_SYNC
 
     # Feeds
 

@@ -2,7 +2,16 @@
 -- Null is a value like any other (R46, R48, R50). No clock takes part (R41): a side has an update when its value differs
 -- from what it held when the two last settled, which is the base (R37), or its half of a standing difference.
 create or replace temp table field_outcomes as
-with settled as (
+-- Two systems that each put their own value back would write for ever (design, section 6): a field that was written three
+-- times in a day, both ways, and never another than two values, is set aside.
+with oscillating as (
+    select person_id, field
+    from ledger.changes, this_cycle
+    where changed_at > planned_at - interval 1 day and person_id in (select person_id from differing_fields)
+    group by person_id, field
+    having count(*) >= 3 and count(distinct direction) = 2 and count(distinct new_value) <= 2
+),
+settled as (
     select
         f.*,
         case when s.person_id is null then f.base_value else s.dynamics_value end as settled_dynamics_value,
@@ -66,8 +75,12 @@ select
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).
         when decision in ('take_marketo', 'collision_marketo_wins') and type = 'choice' and starts_with(marketo_value, '?')
             then 'refuse'
+        when decision in ('take_marketo', 'take_dynamics') and (person_id, field) in (select (person_id, field) from oscillating)
+            then 'refuse'
         else decision
     end as outcome,
+    case when type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option' else 'oscillates' end as refusal,
+    case when decision in ('take_marketo', 'collision_marketo_wins') then 'marketo' else 'dynamics' end as decided_for,
     case
         when decision = 'agree' then 'R38 same value on both sides'
         when decision = 'stand' and direction <> 'both' then 'R43 R44 one-way field edited on the other side'

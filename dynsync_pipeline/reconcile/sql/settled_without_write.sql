@@ -42,8 +42,14 @@ select person_id, field, dynamics_value from field_outcomes where outcome = 'sta
 -- Refusals that are found without asking the other system are reported like those that it answers (R33, R115, R116).
 create or replace temp table found_refusals as
 select
-    record_type, person_id, dynamics_id, field, 'update' as operation, 'to_dynamics' as direction, 'unknown_option' as code,
-    'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33). Choose one of these, or add the option.' as message
+    record_type, person_id, dynamics_id, field, 'update' as operation,
+    case when decided_for = 'marketo' then 'to_dynamics' else 'to_marketo' end as direction,
+    refusal as code,
+    case
+        when refusal = 'unknown_option' then
+            'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33). Choose one of these, or add the option.'
+        else 'Each system puts its own value back; the field was written three times in a day. Find the rule or workflow that does it.'
+    end as message
 from field_outcomes
 where outcome = 'refuse'
 union all
@@ -123,7 +129,7 @@ select * from waiting
 union all
 select
     record_type, dynamics_id, person_id, field, dynamics_value, marketo_value,
-    case when outcome = 'refuse' then 'refused: unknown_option' else 'planned' end,
+    case when outcome = 'refuse' then 'refused: ' || refusal else 'planned' end,
     case when outcome = 'refuse' then attempts + 1 else attempts end,
     coalesce(pending_since, planned_at),
     case

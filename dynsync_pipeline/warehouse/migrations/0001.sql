@@ -50,6 +50,8 @@ create table inbox.feed_after_cut (person_id bigint, field varchar, old_value va
 -- Emptied by the plan's transaction.
 create table inbox.touched (record_type varchar, dynamics_id varchar, person_id bigint, is_receipt boolean);
 
+-- One row per system: the host that this working file was made with.
+create table state.systems (system varchar, host varchar);
 -- One row per stream: where the next read starts. `columns` is the column list it was made for.
 -- `last_change_id`: the newest of our writes that the feed was already compared with.
 create table state.feed_marks (last_change_id bigint);

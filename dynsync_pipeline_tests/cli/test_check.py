@@ -1,0 +1,84 @@
+"""`dynsync check` answers every question of the pre-flight with yes or with what to do (R21, R124, R125)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dynsync_pipeline.cli.check import Finding, findings
+from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.model.field_map import load_field_map, parse_field_map
+from dynsync_pipeline.settings import Settings
+
+HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled"
+
+
+@pytest.fixture(scope="module")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    with Emulators(tmp_path_factory.mktemp("check"), time_scale=6000) as running:
+        yield running
+
+
+def settings_of(emulators: Emulators, data_dir: Path, **other: object) -> Settings:
+    values: dict[str, object] = {
+        name.removeprefix("DYNSYNC_").lower(): value
+        for name, value in emulators.environment.items()
+        if name.startswith("DYNSYNC_")
+    }
+    return Settings(_env_file=None, **(values | {"data_dir": data_dir} | other))  # type: ignore[arg-type]
+
+
+def refused(found: list[Finding]) -> dict[str, Finding]:
+    return {finding.question: finding for finding in found if not finding.is_ok}
+
+
+def control(emulators: Emulators, path: str, **body: object) -> None:
+    httpx.post(f"{emulators.marketo_url}{path}", json=body, verify=False).raise_for_status()
+
+
+def test_everything_is_yes_against_systems_that_are_set_up(emulators: Emulators, tmp_path: Path) -> None:
+    found = list(findings(settings_of(emulators, tmp_path), load_field_map()))
+    assert refused(found) == {}
+    assert len(found) >= 12
+
+
+def test_a_wrong_marketo_secret_is_a_no_with_the_setting_to_correct(emulators: Emulators, tmp_path: Path) -> None:
+    settings = settings_of(emulators, tmp_path, marketo_client_secret="wrong")
+    no = refused(list(findings(settings, load_field_map())))
+    assert list(no) == ["Marketo: address and sign-in"]
+    assert "DYNSYNC_MARKETO_CLIENT_SECRET" in no["Marketo: address and sign-in"].next_step
+
+
+def test_a_wrong_dynamics_secret_is_a_no_with_the_setting_to_correct(emulators: Emulators, tmp_path: Path) -> None:
+    settings = settings_of(emulators, tmp_path, dynamics_client_secret="wrong")
+    no = refused(list(findings(settings, load_field_map())))
+    assert list(no) == ["Dynamics: address and sign-in"]
+    assert "DYNSYNC_DYNAMICS_CLIENT_SECRET" in no["Dynamics: address and sign-in"].next_step
+
+
+def test_a_mapped_column_or_field_that_is_missing_is_named(emulators: Emulators, tmp_path: Path) -> None:
+    fields = parse_field_map(
+        f"{HEADER}\nlead,title,new_nothing,text,both,true\nlead,nothingHere,fax,text,both,true\n", "map"
+    )
+    no = refused(list(findings(settings_of(emulators, tmp_path), fields)))
+    assert "new_nothing" in no["Dynamics: 2 mapped columns of leads"].answer
+    assert "nothingHere" in no["Marketo: 2 mapped fields"].answer
+
+
+def test_a_key_field_that_marketo_lacks_is_named_with_its_setting(emulators: Emulators, tmp_path: Path) -> None:
+    settings = settings_of(emulators, tmp_path, marketo_field_type="noSuchField")
+    no = refused(list(findings(settings, load_field_map())))
+    assert "noSuchField" in no["Marketo: the fields the sync owns"].answer
+    assert "DYNSYNC_MARKETO_FIELD_TYPE" in no["Marketo: the fields the sync owns"].next_step
+
+
+def test_r21_a_native_sync_that_is_on_is_a_no(emulators: Emulators, tmp_path: Path) -> None:
+    control(emulators, "/emulator/marketo/behaviour", native_crm=True)
+    try:
+        no = refused(list(findings(settings_of(emulators, tmp_path), load_field_map())))
+        assert list(no) == ["Marketo: no native CRM sync, companies writable"]
+    finally:
+        control(emulators, "/emulator/marketo/behaviour", native_crm=False)
