@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
-from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped, SettingsWrong
+from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped, SettingsWrong, StorageFailed
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
@@ -104,10 +104,9 @@ class Cycle:
                 end_cycle(connection, self.cycle_id, status, message)
             if error is not None and (fields := self._fields or self._last_fields()):
                 publish_snapshot(self.warehouse, self.settings, fields)
-        except DynSyncError:
-            log.exception(
-                "The end of the cycle could not be recorded."
-            )  # the error that ended it is on its way already
+        except DynSyncError as failure:  # the error that ended the cycle is on its way already
+            if not isinstance(error, StorageFailed):
+                log.error("The end of the cycle could not be recorded: %s", failure)
 
     def _last_fields(self) -> FieldMap | None:
         """The fields the last cycle synced, for publishing a cycle that failed before it learned the schema."""

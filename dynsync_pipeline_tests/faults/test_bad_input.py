@@ -132,11 +132,21 @@ def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: World
     nothing_lost(world, "failed")
 
 
-def test_a_host_name_that_does_not_exist_is_named(world: World) -> None:
+def test_a_host_name_that_does_not_exist_is_named(world: World, tmp_path: Path) -> None:
     ended = world.dynsync(
-        "sync", DYNSYNC_MARKETO_URL="https://no-such-host.invalid", DYNSYNC_RETRY_LIMIT_S="0", NO_PROXY="*"
+        "sync",
+        DYNSYNC_MARKETO_URL="https://no-such-host.invalid",
+        DYNSYNC_RETRY_LIMIT_S="0",
+        DYNSYNC_DATA_DIR=str(tmp_path),
+        NO_PROXY="*",
     )
     refused(world, FAILED, ended, "Unreachable", "no-such-host.invalid")
+
+
+def test_r111_other_systems_than_the_data_folder_was_made_with_are_refused(world: World) -> None:
+    """All links would be taken for deleted, and everybody created anew."""
+    ended = world.dynsync("sync", DYNSYNC_MARKETO_URL="https://another.mktorest.example")
+    refused(world, SETTINGS, ended, "SettingsWrong", "another.mktorest.example", "DYNSYNC_DATA_DIR")
 
 
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])

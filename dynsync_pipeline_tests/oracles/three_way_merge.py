@@ -6,6 +6,7 @@ written by looking at it; where this and the SQL disagree, the rules decide (R34
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -55,7 +56,7 @@ def normalised(value: str | None, kind: str) -> str | None:
     if value is None or value == "":
         return None
     if kind == "text":
-        return value.replace("\r\n", "\n")
+        return re.sub("\r+\n", "\n", value)  # repeated, so that normalising twice equals normalising once
     if kind == "boolean":
         return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(value.lower())
     if kind == "guid":

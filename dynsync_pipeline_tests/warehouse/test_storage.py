@@ -79,12 +79,12 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 warehouse = Warehouse(Path(sys.argv[1]))
 with warehouse.transaction() as connection:
     connection.execute("create table kept as select 42 as answer")
-warehouse.checkpoint()
+warehouse.tidy()
 resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
 try:
     with warehouse.transaction() as connection:
         connection.execute("create table big as select md5(range::varchar) as text from range(2000000)")
-    warehouse.checkpoint()
+    warehouse.tidy()
 except StorageFailed as error:
     print(error, flush=True)
 import os
