@@ -11,6 +11,7 @@ import pytest
 
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
+from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse, scalar
 
@@ -74,6 +75,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_committed(tmp_path: Path
 import resource, signal, sys
 from pathlib import Path
 from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.connection import Warehouse
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 warehouse = Warehouse(Path(sys.argv[1]))
@@ -190,3 +192,30 @@ def test_following_the_same_map_again_changes_nothing() -> None:
             follow_field_map(connection, fields("one"))
         with warehouse.reading() as connection:
             assert scalar(connection, "select count(*) from state.base_missing") == 0
+
+
+def test_a_file_that_is_mostly_free_is_written_anew_with_all_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "FEWEST_BLOCKS", 8)
+    path = tmp_path / "dynsync.duckdb"
+    with Warehouse(path) as warehouse:
+        with warehouse.transaction() as connection:
+            connection.execute(
+                "create table state.ballast as select range as i, hash(range)::varchar as t from range(2000000)"
+            )
+            connection.execute("insert into state.links values (7, 'lead', 'r', now()::timestamp)")
+            connection.execute("select nextval('ledger.entries') from range(5)").fetchall()
+        warehouse.tidy()
+        full = path.stat().st_size
+        with warehouse.transaction() as connection:
+            connection.execute("drop table state.ballast")
+        warehouse.tidy()
+        warehouse.tidy()
+        assert path.stat().st_size < full / 2
+        with warehouse.transaction() as connection:
+            assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
+            assert connection.execute("select nextval('ledger.entries')").fetchall() == [(6,)]
+            assert connection.execute("select canonical_boolean('1')").fetchall() == [("true",)]
+    with Warehouse(path) as warehouse, warehouse.reading() as connection:
+        assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
