@@ -21,7 +21,14 @@ from urllib.parse import urlsplit
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
-from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, GuardStopped, SettingsWrong, StorageFailed
+from dynsync_pipeline.errors import (
+    ColumnUnknown,
+    CursorExpired,
+    DynSyncError,
+    GuardStopped,
+    SettingsWrong,
+    StorageFailed,
+)
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people

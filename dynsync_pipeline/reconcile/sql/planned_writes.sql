@@ -32,7 +32,9 @@ writes as (
     union all
     select
         'marketo', case when person_id is null then 'create' else 'update' end, record_type, dynamics_id, person_id,
-        key_names.company, null, 'text', 'R59 R131 company of the record', 'take_dynamics', null, wanted_key, held_key
+        key_names.company, null, 'text',
+        case when person_id is null then 'R15 new in Dynamics' else 'R59 R131 company of the record' end, 'take_dynamics',
+        null, wanted_key, held_key
     from company_links, reconcile.key_names
     where wanted_key is distinct from held_key
     union all
