@@ -133,7 +133,7 @@ def _release(settings: Settings, wanted: str) -> int:
     ids = [] if is_all else [text.strip() for text in wanted.split(",")]
     if not all(_ERROR_ID.fullmatch(text) for text in ids):
         raise typer.BadParameter("--release takes ids as the first column of `dynsync errors` shows them, or all.")
-    with CycleLock(settings.lock_file):
+    with CycleLock(settings.lock_file, is_cycle=False):
         if not settings.working_file.exists():
             raise StorageFailed(
                 f"{settings.working_file} does not exist yet.", next_step="Run `dynsync sync`, which makes it."
@@ -152,7 +152,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
     """Several lines a row, so that ids stay whole and messages readable on 80 columns."""
     table = Table(title=f"Sync errors: {len(found):,} (times are UTC)", title_justify="left", show_lines=True)
     table.add_column("Error")
-    table.add_column("Record", min_width=36)  # a Dynamics id in one piece, to copy
+    table.add_column("Record", no_wrap=True)  # a Dynamics id in one piece, to copy
     table.add_column("What the system said", overflow="fold")
     for row in found[:MOST_SHOWN]:
         times = f"{row['attempts']} time" + ("s" if row["attempts"] != 1 else "")
