@@ -14,7 +14,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, PlanStale, RateLimited, ServerFailed
+from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, PlanStale, RateLimited, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
@@ -130,7 +130,7 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
         is_passing = isinstance(error, RateLimited | ServerFailed | ChangedMeanwhile)
         receipt["outcome"] = "waiting" if is_passing else "refused"
         receipt["person_id"] = None
-        receipt.update(code=error.code or type(error).__name__, message=str(error), field=error.field)
+        receipt.update(code=error.code or type(error).__name__, message=_told(error), field=error.field)
         if error.retry_after_s:
             receipt["next_look_at"] = now + timedelta(seconds=error.retry_after_s)
     return receipt
@@ -143,8 +143,15 @@ def note_refused_field(
     connection.execute(
         "insert into reconcile.refused_fields select ?, coalesce((select field from reconcile.fields "
         "where ? = 'dynamics' and record_type = ? and dynamics_column = ?), ?), ?, ?",
-        [write.operation_id, system, write.record_type, error.field, error.field, error.code, str(error)],
+        [write.operation_id, system, write.record_type, error.field, error.field, error.code, _told(error)],
     )
+
+
+def _told(error: ApiError) -> str:
+    """What the system said, and what to do: its own next step, or the one that ends every refusal of a value."""
+    if error.next_step or not isinstance(error, RequestRefused):
+        return str(error)
+    return f"{error} Correct the value on the side where it was entered; it is tried again then."
 
 
 def settle_receipts(warehouse: Warehouse, system: str) -> Written:
