@@ -6,6 +6,7 @@ The command line calls `run_cycle`; the Dagster assets call the same steps one b
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.reconcile.plan import KeyNames, Limits, Plan, make_plan
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import move_base
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle
 from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns
@@ -106,7 +107,7 @@ class Cycle:
             status = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
             message = str(error) if isinstance(error, DynSyncError) else f"{type(error).__name__}; see the log."
         try:
-            self._count_calls()
+            self._count({})
             with self.warehouse.transaction() as connection:
                 end_cycle(connection, self.cycle_id, status, message)
             if error is not None and (fields := self._fields or self._last_fields()):
@@ -163,16 +164,21 @@ class Cycle:
                 self._require_same_systems()
                 fields = self._learn(is_forced=False)
                 settle_receipts(self.warehouse, "")
-                reread_uncertain(
-                    self.warehouse, self.dynamics, self.marketo, fields, PersonColumns.of(self.settings, fields)
-                )
+                try:
+                    self._reread_uncertain(fields)
+                except ColumnUnknown:
+                    fields = self._learn(is_forced=True)
+                    self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
                 self._fields = fields
             return self._fields
 
     def extract_records(self, record_type: RecordType) -> int:
         """Step 1 for one Dynamics table; returns the number of records read. Raises: ApiError, StorageFailed."""
-        n_read = self._with_schema(lambda fields: extract_records(self.warehouse, self.dynamics, fields, record_type))
+        n_read = self._with_schema(
+            lambda fields: extract_records(self.warehouse, self.dynamics, fields, record_type),
+            lambda fields: extract_records(self.warehouse, self.dynamics, fields, record_type, is_full=True),
+        )
         self._count({f"n_{record_type}s_read": n_read})
         return n_read
 
@@ -190,12 +196,12 @@ class Cycle:
             reads["person"] = pool.submit(self.extract_people)
             return {name: read.result() for name, read in reads.items()}
 
-    def reconcile(self) -> Plan:
+    def reconcile(self, *, is_again: bool = False) -> Plan:
         """Step 2: commit the plan of this cycle. Raises: GuardStopped, with nothing changed; ApiError.
 
         The companies that the changes concern are read here, because only now is it known which these are.
         """
-        extract_companies(self.warehouse, self.marketo, self.prepare())
+        self._with_schema(lambda fields: extract_companies(self.warehouse, self.marketo, fields))
         settings = self.settings
         keys = KeyNames(
             settings.marketo_field_lead_id,
@@ -206,11 +212,12 @@ class Cycle:
             COMPANY_KEY,
         )
         limits = Limits(settings.max_creates, settings.largest_share, settings.first_load)
+        if is_again:  # the cycle's first plan passed the guards, and some of it is written
+            limits = Limits(max_creates=sys.maxsize, largest_share=1.0, first_load="create")
         with self.warehouse.transaction() as connection:
             at = datetime.now(UTC).replace(tzinfo=None)
             plan = make_plan(connection, cycle_id=self.cycle_id, at=at, keys=keys, limits=limits)
             move_base(connection)
-        self._count({"n_collisions": plan.n_collisions})
         return plan
 
     def write_dynamics(self) -> Written:
@@ -224,7 +231,7 @@ class Cycle:
             if not written.n_changed_meanwhile:
                 break
             reread_changed_meanwhile(self.warehouse, self.dynamics, self.prepare())
-            self.reconcile()
+            self.reconcile(is_again=True)
             written = written.plus(write_records(self.warehouse, self.dynamics, self.prepare(), self.cycle_id))
         self._count({"n_records_updated": written.n_updated})
         self._refused(written)
@@ -247,12 +254,16 @@ class Cycle:
     def publish(self) -> Published:
         """Step 4: end the cycle's row and swap the snapshot in. Raises: StorageFailed; the old snapshot stays."""
         fields = self.prepare()
-        self._count_calls()
+        self._count({})
+        at = datetime.now(UTC).replace(tzinfo=None)
+        published = publish_snapshot(self.warehouse, self.settings, fields, ending=(self.cycle_id, at))
         with self.warehouse.transaction() as connection:
-            end_cycle(connection, self.cycle_id, "succeeded", None)
-        published = publish_snapshot(self.warehouse, self.settings, fields)
+            end_cycle(connection, self.cycle_id, "succeeded", None, at)
         self._has_published = True
-        self.warehouse.tidy()
+        try:
+            self.warehouse.tidy()
+        except StorageFailed as failure:  # the cycle itself is done and published
+            log.warning("The working file could not be tidied: %s", failure)
         return published
 
     # -- help ------------------------------------------------------------------------------------------------------
@@ -262,6 +273,10 @@ class Cycle:
         return learn_schema(
             self.warehouse, self.dynamics, self.marketo, self.settings, self._wanted, at=at, is_forced=is_forced
         )
+
+    def _reread_uncertain(self, fields: FieldMap) -> None:
+        columns = PersonColumns.of(self.settings, fields)
+        reread_uncertain(self.warehouse, self.dynamics, self.marketo, fields, columns)
 
     def _require_same_systems(self) -> None:
         """Refuse to sync other systems into this working file: all of its links would be taken for deleted (R111)."""
@@ -280,7 +295,9 @@ class Cycle:
                 if system not in known:
                     connection.execute("insert into state.systems values (?, ?)", [system, host])
 
-    def _with_schema(self, step: Callable[[FieldMap], Answer]) -> Answer:
+    def _with_schema(
+        self, step: Callable[[FieldMap], Answer], again: Callable[[FieldMap], Answer] | None = None
+    ) -> Answer:
         """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again."""
         fields = self.prepare()
         try:
@@ -290,19 +307,19 @@ class Cycle:
                 if self._fields is fields:  # not yet learned again by another thread
                     self._fields = self._learn(is_forced=True)
                 fields = self.prepare()
-            return step(fields)
+            return (again or step)(fields)
 
     def _count(self, counts: dict[str, int]) -> None:
+        """Store figures of the cycle as they come, calls included: those of a killed cycle count against the budget."""
+        calls = {
+            "n_calls_dynamics": self.dynamics_budget.used - self._used["dynamics"],
+            "n_calls_marketo": self.marketo_budget.used - self._used["marketo"],
+        }
         with self.warehouse.transaction() as connection:
-            count(connection, self.cycle_id, counts)
-
-    def _count_calls(self) -> None:
-        self._count(
-            {
-                "n_calls_dynamics": self.dynamics_budget.used - self._used["dynamics"],
-                "n_calls_marketo": self.marketo_budget.used - self._used["marketo"],
-            }
-        )
+            n_collisions = scalar(
+                connection, "select count(*) from ledger.collisions where cycle_id = ?", [self.cycle_id]
+            )
+            count(connection, self.cycle_id, counts | calls | {"n_collisions": n_collisions})
 
     def _refused(self, written: Written) -> None:
         with self.warehouse.transaction() as connection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.emulators.marketo.store import Store as MarketoStore
 from dynsync_pipeline.emulators.serving import Server
 from dynsync_pipeline.emulators.tls import Tls, write_private
+from dynsync_pipeline.errors import StorageFailed
 
 ENV_FILE = "emulator.env"
 CERTIFICATE_FILE = "client.pem"
@@ -35,7 +38,7 @@ class Emulators:
     and take the same ports where these are free. `time_scale` makes the vendors' waits pass that many times faster.
     With `plain_http` everything is served over plain HTTP too, and `environment` names those addresses, except for the
     pipeline's authority: MSAL refuses one without TLS.
-    Raises: OSError if a port given is taken.
+    Raises: OSError if a port given is taken; StorageFailed if other emulators serve this state folder.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Emulators:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self.time_scale = time_scale
         self.plain_http = plain_http
+        self._lock = _locked(self.state_dir)
         self.tls = Tls(self.state_dir)
         self.servers: list[Server] = []
         self.dataverse = DataverseStore(self.state_dir / "dataverse.sqlite", time_scale=time_scale, seed=seed)
@@ -139,6 +143,7 @@ class Emulators:
         self.servers.clear()
         self.dataverse.close()
         self.marketo.close()
+        os.close(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -198,3 +203,16 @@ def vendor_error_marketo(status: int, code: str, message: str) -> bytes:
     """Marketo's error body."""
     errors = [{"code": code, "message": message}]
     return json.dumps({"requestId": "fa417#0", "success": False, "errors": errors}).encode()
+
+
+def _locked(state_dir: Path) -> int:
+    """The descriptor that holds the state folder for this process; the kernel gives it back when the process dies."""
+    descriptor = os.open(state_dir / "emulator.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StorageFailed(
+            f"Emulators run on {state_dir} already.", next_step="Use those, or name another folder with --state."
+        ) from None
+    return descriptor

@@ -18,7 +18,8 @@ from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, land_companies, take
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
-select u.dynamics_id from state.unsettled u where u.record_type = 'account'
+select u.dynamics_id from state.unsettled u
+where u.record_type = 'account' and u.next_look_at <= now() at time zone 'UTC'
 union
 select 'lead:' || l.dynamics_id
 from state.links l
@@ -26,7 +27,7 @@ where l.record_type = 'lead'
   and (
       l.person_id in (select person_id from inbox.touched where not is_receipt)
       or l.dynamics_id in (select dynamics_id from inbox.touched where record_type = 'lead')
-      or l.person_id in (select person_id from state.unsettled)
+      or l.person_id in (select person_id from state.unsettled where next_look_at <= now() at time zone 'UTC')
   )
 union
 select lower(c._parentcustomerid_value)

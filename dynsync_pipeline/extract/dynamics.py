@@ -20,28 +20,36 @@ from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
 log = logging.getLogger(__name__)
 
 
-def extract_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, record_type: RecordType) -> int:
+def extract_records(
+    warehouse: Warehouse,
+    client: DynamicsClient,
+    fields: FieldMap,
+    record_type: RecordType,
+    *,
+    is_full: bool = False,
+) -> int:
     """Bring one Dynamics table's mirror up to date; returns the number of records that were read or found deleted.
 
     A page and its cursor commit together (R13), so a cut read goes on where it stopped. Another column list leads to a
     full read, in which absence is no deletion (R86).
-    Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone, and CursorExpired, after
-    which the next call is a full read. Both may mean that the table's definition changed: learn the schema again first,
-    because a column that was secured reads null, and that is no clear (R49).
+    Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone, and CursorExpired, which
+    `is_full` answers. Both may mean that the table's definition changed: learn the schema again first, because a column
+    that was secured reads null, and that is no clear (R49).
     """
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
     names = [column.name for column in columns]
     with warehouse.reading() as connection:
         cursor = read_cursor(connection, f"dynamics_{table.entity_set}")
-    start = cursor.value if cursor.continues(names) else None
+    start = cursor.value if cursor.continues(names) and not is_full else None
     is_full = start is None or not cursor.is_loaded
     try:
         _land_pages(warehouse, client, fields, record_type, columns, start, is_loaded=not is_full)
     except CursorExpired:
-        log.warning("The change-tracking cursor of %s expired: reading the whole table again.", table.entity_set)
-        with warehouse.transaction() as connection:
-            move_cursor(connection, f"dynamics_{table.entity_set}", None, names, is_loaded=False)
+        log.warning(
+            "The change-tracking cursor of %s expired or is of another address: the whole table is read again.",
+            table.entity_set,
+        )
         raise
     if is_full:
         _land_confirmed_deletions(warehouse, client, fields, record_type, columns)

@@ -44,8 +44,8 @@ class Feed:
         if guid not in self._seen:
             self._rows.append((guid, person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
 
-    def note_seen(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Remember the entries, for as long as they may be shown again; call it where the feed's cursor moves."""
+    def note_seen(self, connection: duckdb.DuckDBPyConnection, forget_before: datetime) -> None:
+        """Remember the entries, and forget those that no later read can show; call it where the feed's cursor moves."""
         entries = {guid: at for guid, _, at, *_ in self._rows}
         if entries:
             guids, times = list(entries), pa.array(list(entries.values()), pa.timestamp("us"))
@@ -53,8 +53,7 @@ class Feed:
             connection.execute("insert into state.feed_seen by name from entries")
             connection.unregister("entries")
         connection.execute(
-            "delete from state.feed_seen "
-            "where changed_at < (select max(changed_at) from state.feed_seen) - interval 1 hour"
+            "delete from state.feed_seen where changed_at < ?", [forget_before.astimezone(UTC).replace(tzinfo=None)]
         )
 
     def changed_people(self, connection: duckdb.DuckDBPyConnection) -> list[int]:
@@ -66,11 +65,30 @@ class Feed:
         return [row[0] for row in rows]
 
     def unseen_edits(self, connection: duckdb.DuckDBPyConnection) -> list[UnseenEdit]:
-        """Values that our writes since the last feed overwrote, where these differ from what we believed to overwrite."""
+        """Values that our writes overwrote, where these differ from what we believed to overwrite.
+
+        Notes in `state.feed_matched` which of our writes the feed has shown; call it where the feed's cursor moves.
+        """
         if not self._rows:
             return []
         with self._told(connection):
-            return [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
+            connection.execute(_MATCHED)
+            found = [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
+            connection.execute("insert into state.feed_matched select change_id from matched")
+            connection.execute(_FORGOTTEN)
+            return found
+
+    def end_false_standing_differences(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """What was read back other than it was sent may be an edit made in between: the feed then shows ours before it."""
+        if not self._rows:
+            return
+        with self._told(connection):
+            edited = connection.execute(_EDITED_AFTER_OURS).fetchall()
+        for person_id, field in edited:
+            connection.execute(
+                "delete from state.standing_differences where person_id = ? and field = ?", [person_id, field]
+            )
+            connection.execute("insert into inbox.touched values (null, null, ?, false)", [person_id])
 
     def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
@@ -114,12 +132,10 @@ class Feed:
 
 
 def note_unseen_edits(connection: duckdb.DuckDBPyConnection, edits: Sequence[UnseenEdit]) -> None:
-    """Store unseen edits for the next plan; call it where the feed's cursor moves, so that none is stored twice."""
+    """Store unseen edits until they are settled; call it where the feed's cursor moves, so that none is stored twice."""
     for edit in edits:
-        connection.execute("insert into inbox.unseen_edits values (?, ?, ?, ?)", list(edit))
+        connection.execute("insert into state.unseen_edits values (?, ?, ?, ?)", list(edit))
         connection.execute("insert into inbox.touched values (null, null, ?, false)", [edit.person_id])
-    connection.execute("delete from state.feed_marks")
-    connection.execute("insert into state.feed_marks select coalesce(max(entry_id), 0) from ledger.changes")
 
 
 _TOLD = """
@@ -175,24 +191,46 @@ where latest.new_value is distinct from coalesce(held.value, case when latest.ne
 order by 1
 """
 
-# Of the entries that are new, our own is the first that tells our value; its old value is what our write really replaced.
-_UNSEEN = """
-select t.person_id, t.field, t.old_value, c.entry_id
-from (
+# Our writes of the last hour that the feed had not shown, each with the first new entry that tells our value: that entry
+# is our own, and its old value is what our write really replaced.
+_MATCHED = """
+create or replace temp table matched as
+with waiting as (
     select * from ledger.changes
-    where direction = 'to_marketo' and entry_id > (select coalesce(max(last_change_id), 0) from state.feed_marks)
-    qualify row_number() over (partition by person_id, field order by entry_id) = 1
-) c
+    where direction = 'to_marketo' and entry_id not in (select change_id from state.feed_matched)
+      and changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
+      and person_id in (select person_id from told)
+)
+select w.entry_id as change_id, w.person_id, w.field, w.rule, w.old_value as known_value, t.old_value as replaced_value
+from waiting w
+join told t on t.person_id = w.person_id and t.field = w.field and t.new_value is not distinct from w.new_value
+qualify row_number() over (partition by w.person_id, w.field, w.new_value order by t.changed_at, t.place, w.entry_id) = 1
+"""
+
+_UNSEEN = """
+select person_id, field, replaced_value, change_id
+from matched
+where known_value is distinct from replaced_value
+  and not (coalesce(known_value, 'false') = 'false' and coalesce(replaced_value, 'false') = 'false')
+  and rule not like 'R15%'
+"""
+
+_FORGOTTEN = """
+delete from state.feed_matched
+where change_id not in (
+    select entry_id from ledger.changes where changed_at > (select max(changed_at) from ledger.changes) - interval 2 hours
+)
+"""
+
+_EDITED_AFTER_OURS = """
+select distinct s.person_id, s.field
+from state.standing_differences s
 join (
-    select told.*
-    from told
-    join ledger.changes w
-        on w.direction = 'to_marketo' and w.person_id = told.person_id and w.field = told.field
-        and w.new_value is not distinct from told.new_value
-        and w.entry_id > (select coalesce(max(last_change_id), 0) from state.feed_marks)
-    qualify row_number() over (partition by told.person_id, told.field order by told.changed_at, told.place) = 1
-) t on t.person_id = c.person_id and t.field = c.field and t.new_value is not distinct from c.new_value
-where c.old_value is distinct from t.old_value
-  and not (coalesce(c.old_value, 'false') = 'false' and coalesce(t.old_value, 'false') = 'false')
-  and c.rule not like 'R15%'
+    select person_id, field, new_value from ledger.changes
+    where direction = 'to_marketo' and person_id in (select person_id from told)
+    qualify row_number() over (partition by person_id, field order by entry_id desc) = 1
+) c on c.person_id = s.person_id and c.field = s.field
+join told t on t.person_id = s.person_id and t.field = s.field
+where s.reason = 'kept differently by marketo'
+  and t.old_value is not distinct from c.new_value and t.new_value is distinct from c.new_value
 """

@@ -38,6 +38,8 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
         cursor = read_cursor(connection, STREAM)
     if not cursor.continues(columns.names) or not cursor.is_loaded:
         load_people(warehouse, client, settings, columns)
+        with warehouse.transaction() as connection:
+            take_in_people(connection)  # before the feed is read, which tells who was deleted during the load
         with warehouse.reading() as connection:
             cursor = read_cursor(connection, STREAM)
     since = datetime.fromisoformat(cursor.value or "") - OVERLAP
@@ -45,15 +47,16 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     gone, winners = _gone_people(client, start.token)
     feed = _read_feed(warehouse, client, columns, start.token)
     with warehouse.reading() as connection:
-        changed, unseen = feed.changed_people(connection), feed.unseen_edits(connection)
+        changed = feed.changed_people(connection)
     person_ids = sorted({*changed, *winners} - gone)
     people = client.people("id", [str(person_id) for person_id in person_ids], columns.names) if person_ids else None
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
         land_deleted_people(connection, sorted(gone))
-        note_unseen_edits(connection, unseen)
-        feed.note_seen(connection)
+        note_unseen_edits(connection, feed.unseen_edits(connection))
+        feed.end_false_standing_differences(connection)
+        feed.note_seen(connection, since - OVERLAP)
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         return take_in_people(connection)

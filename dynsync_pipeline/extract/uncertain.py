@@ -79,8 +79,9 @@ def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColu
             "select min(sent_at) from reconcile.operations "
             "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
         ).fetchall()
+        seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     since = rows[0][0].replace(tzinfo=UTC) - OVERLAP
-    feed = Feed(columns)
+    feed = Feed(columns, seen)  # what was read before our write left is none of it
     for page in marketo.changes(marketo.start_of_feed(since).token, columns.names):
         for change in page.items:
             if change.at >= since + OVERLAP - CLOCKS_APART:

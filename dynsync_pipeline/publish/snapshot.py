@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -37,8 +39,13 @@ class Published:
     size_bytes: int
 
 
-def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap) -> Published:
-    """Bring the private file up to date and swap a copy of it in. Raises: StorageFailed; the old snapshot stays."""
+def publish_snapshot(
+    warehouse: Warehouse, settings: Settings, fields: FieldMap, *, ending: tuple[int, datetime] | None = None
+) -> Published:
+    """Bring the private file up to date and swap a copy of it in. Raises: StorageFailed; the old snapshot stays.
+
+    `ending` is the cycle that ends well with this swap, and when (UTC without zone): the snapshot tells so already.
+    """
     tables = published_tables(fields)
     private = settings.data_dir / "snapshot.private.duckdb"
     with storage_errors(private), warehouse.reading() as connection:
@@ -46,6 +53,11 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap)
             _attach(connection, private, tables)
             n_rows = _write_delta(connection, tables)
             n_people = scalar(connection, "select count(*) from published.people")
+            if ending is not None:
+                connection.execute(
+                    "update published.cycles set status = 'succeeded', ended_at = ? where cycle_id = ?",
+                    [ending[1], ending[0]],
+                )
             connection.execute("checkpoint published")
         finally:
             _detach(connection)
@@ -142,7 +154,10 @@ def _swap(private: Path, public: Path) -> None:
 
 
 def _detach(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("detach database if exists published")
+    with suppress(duckdb.Error):  # after a failure there may be nothing to roll back, or nothing attached
+        connection.rollback()
+    with suppress(duckdb.Error):
+        connection.execute("detach database if exists published")
 
 
 def _literal(path: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -53,10 +53,11 @@ class Warehouse:
             self._connection.begin()
             try:
                 yield self._connection
+                self._connection.commit()
             except BaseException:
-                self._connection.rollback()
+                with suppress(duckdb.Error):  # a commit that failed has rolled back already
+                    self._connection.rollback()
                 raise
-            self._connection.commit()
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -82,11 +83,18 @@ class Warehouse:
         new.unlink(missing_ok=True)
         name = self._connection.execute("select current_database()").fetchall()[0][0]
         self._connection.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as compacted")
-        self._connection.execute(f'copy from database "{name}" to compacted')
+        try:
+            self._connection.execute(f'copy from database "{name}" to compacted')
+        except duckdb.Error:
+            self._connection.execute("detach compacted")
+            new.unlink(missing_ok=True)
+            raise
         self._connection.execute("detach compacted")
         self._connection.close()
-        new.replace(self.path)
-        self._connection = _opened(self.path)
+        try:
+            new.replace(self.path)
+        finally:
+            self._connection = _opened(self.path)
 
     def _migrate(self) -> None:
         self._connection.execute("create table if not exists schema_version (version integer)")
@@ -123,8 +131,11 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB and the file system say about storage into `StorageFailed`; other errors pass."""
     try:
         yield
-    except (duckdb.IOException, duckdb.FatalException, OSError) as error:
+    except (duckdb.Error, OSError) as error:
         text = str(error)
+        is_storage = isinstance(error, duckdb.IOException | duckdb.FatalException | OSError)
+        if not is_storage and "No space left" not in text:
+            raise
         if "Could not set lock" in text or "Conflicting lock" in text:
             raise StorageFailed(
                 f"{path} is open in another program.",

@@ -46,11 +46,13 @@ def count(connection: duckdb.DuckDBPyConnection, cycle_id: int, counts: dict[str
     connection.execute(f"update ledger.cycles set {sets} where cycle_id = ?", [*counts.values(), cycle_id])
 
 
-def end_cycle(connection: duckdb.DuckDBPyConnection, cycle_id: int, status: str, message: str | None) -> None:
+def end_cycle(
+    connection: duckdb.DuckDBPyConnection, cycle_id: int, status: str, message: str | None, at: datetime | None = None
+) -> None:
     """Close the row: `succeeded`, `failed` or `stopped_by_guard`, with the sentence that says why."""
     connection.execute(
         "update ledger.cycles set status = ?, message = ?, ended_at = ? where cycle_id = ?",
-        [status, message, _now(), cycle_id],
+        [status, message, at or _now(), cycle_id],
     )
 
 

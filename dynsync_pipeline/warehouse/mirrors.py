@@ -5,12 +5,15 @@ Extract lands what it reads, write back lands what a write left behind; both are
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.settings import Settings
@@ -45,6 +48,12 @@ def land_dynamics(
 
 
 COMPANY_KEY = "externalCompanyId"  # Marketo's own field, on people and companies
+
+
+# Columns that every reading fills, whatever the field map says.
+STRUCTURE = frozenset(
+    {"etag", "is_deleted", "external_company_id", "is_deleted_in_dynamics", "dynamics_lead_id", "dynamics_contact_id"}
+).union(*(table.system_columns for table in TABLES.values()))
 
 
 @dataclass(frozen=True)
@@ -102,11 +111,20 @@ def land_people(
             *(f"canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items()),
         )
     )
-    connection.execute(
+    insert = (
         f"insert into inbox.marketo_people (landing, person_id, is_deleted, {targets}) "
         f"select {_next_landing(connection)}, id::bigint, false, {values} "
-        f"from {_csv(file, columns) if people is None else 'landed_people'}"
     )
+    if people is not None:
+        connection.execute(f"{insert} from landed_people")
+    else:
+        _require_header(file, columns)
+        try:
+            connection.execute(f"{insert} from {_csv(file, columns)}")
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            raise _unreadable_export(
+                "a line of it has other columns than its header"
+            ) from None  # DuckDB quotes the line
     if people is not None:
         connection.unregister("landed_people")
 
@@ -115,8 +133,9 @@ def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Seque
     """Note in the inbox that Marketo deleted these people; ids the mirror never held are of no interest."""
     connection.execute(
         f"insert into inbox.marketo_people (landing, person_id, is_deleted) "
-        f"select {_next_landing(connection)}, person_id, true from mirror.marketo_people "
-        "where not is_deleted and person_id in (select unnest(?::bigint[]))",
+        f"select {_next_landing(connection)}, person_id, true from (select unnest(?::bigint[]) as person_id) "
+        "where person_id in (select person_id from mirror.marketo_people where not is_deleted "
+        "union all select person_id from inbox.marketo_people union all select person_id from state.links)",
         [list(person_ids)],
     )
 
@@ -131,6 +150,22 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
         f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
     )
     connection.unregister("landed_companies")
+
+
+def _require_header(file: str, columns: PersonColumns) -> None:
+    with Path(file).open(encoding="utf-8", newline="") as lines:
+        header = next(csv.reader(lines), [])
+    if header != ["id", *columns.names]:
+        raise _unreadable_export("its columns are not those that were asked for")
+
+
+def _unreadable_export(why: str) -> AnswerUnreadable:
+    return AnswerUnreadable(
+        f"The bulk export of people cannot be read: {why}.",
+        system="marketo",
+        request="GET /bulk/v1/leads/export/file.json",
+        next_step="The next cycle goes on with it; if it stays so, tell the makers of DynSync.",
+    )
 
 
 def _csv(file: str, columns: PersonColumns) -> str:
@@ -193,11 +228,15 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
     if is_receipt:
         connection.execute(f"delete from state.local_company_edits where {key} in (select id from newest_ids)")
     else:
-        connection.execute(_LOCAL_EDITS)
+        connection.execute(_EDITED_COMPANIES)
+        connection.execute(
+            "insert into state.local_company_edits select * from edited_companies "
+            "where not starts_with(external_company_id, 'lead:') and (external_company_id, field) not in "
+            "(select (external_company_id, field) from state.local_company_edits)"
+        )
         connection.execute(
             "insert into inbox.touched select distinct 'lead', substr(external_company_id, 6), null, false "
-            "from state.local_company_edits where starts_with(external_company_id, 'lead:') "
-            "and external_company_id in (select id from newest_ids)"
+            "from edited_companies where starts_with(external_company_id, 'lead:')"
         )
     connection.execute(
         "insert into state.unpublished select 'people', null, person_id from mirror.marketo_people "
@@ -206,9 +245,9 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
     return _replace(connection, "inbox.marketo_companies", "mirror.marketo_companies", key)
 
 
-_LOCAL_EDITS = """
-insert into state.local_company_edits
-select external_company_id, field, max(value) filter (where side = 'before')
+_EDITED_COMPANIES = """
+create or replace temp table edited_companies as
+select external_company_id, field, max(value) filter (where side = 'before') as value_before
 from (
     select 'before' as side, * from (
         unpivot (from mirror.marketo_companies where external_company_id in (select id from newest_ids))
@@ -218,7 +257,6 @@ from (
         unpivot (from newest where external_company_id in (select external_company_id from mirror.marketo_companies))
         on columns(* exclude (external_company_id)) into name field value value)
 )
-where (external_company_id, field) not in (select (external_company_id, field) from state.local_company_edits)
 group by external_company_id, field
 having max(value) filter (where side = 'before') is distinct from max(value) filter (where side = 'after')
 """
@@ -235,6 +273,9 @@ def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key:
         f"create or replace temp table newest as select * exclude (landing) from {inbox} "
         f"qualify row_number() over (partition by {key} order by {order}) = 1"
     )
+    if parked := _parked_columns(connection, mirror, key):
+        kept = ", ".join(f"{quoted(name)} = m.{quoted(name)}" for name in parked)
+        connection.execute(f"update newest set {kept} from {mirror} m where m.{key} = newest.{key}")
     if has_deletions:
         connection.execute(
             f"update newest set {_kept_values(connection, mirror, key)} from {mirror} m "
@@ -242,6 +283,19 @@ def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key:
         )
     connection.execute(f"create or replace temp view newest_ids as select {key} as id from newest")
     return n_landed
+
+
+def _parked_columns(connection: duckdb.DuckDBPyConnection, mirror: str, key: str) -> list[str]:
+    """Columns of fields that are out of the map now: nobody reads them, and their last values stay (R107)."""
+    read = {key, *STRUCTURE}
+    for record_type, field, column, is_on_company in connection.execute(
+        "select record_type, field, dynamics_column, is_on_company from reconcile.fields"
+    ).fetchall():
+        if mirror == TABLES[RecordType(record_type)].mirror:
+            read.add(column)
+        elif mirror == ("mirror.marketo_companies" if is_on_company else "mirror.marketo_people"):
+            read.add(field)
+    return sorted(set(_columns(connection, mirror)) - read)
 
 
 def _kept_values(connection: duckdb.DuckDBPyConnection, mirror: str, key: str) -> str:

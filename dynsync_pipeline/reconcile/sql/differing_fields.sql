@@ -58,13 +58,17 @@ select
     fields.dynamics_column,
     fields.type,
     fields.direction,
-    missing.person_id is null as has_base,
-    case when missing.person_id is null then wide.base_value end as base_value,
+    missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base,
+    case
+        when missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) then wide.base_value
+    end as base_value,
     wide.dynamics_value,
     wide.marketo_value
 from wide
 join compared_links using (person_id)
 join reconcile.fields as fields on fields.record_type = compared_links.record_type and fields.field = wide.field
+left join state.returned_fields as returned
+    on returned.record_type = compared_links.record_type and returned.field = wide.field
 left join state.base_missing as missing on missing.person_id = wide.person_id and missing.field = wide.field
 where missing.person_id is not null
    or wide.base_value is distinct from wide.dynamics_value

@@ -16,7 +16,8 @@ select
     string_agg(
         ', ' || to_json(f.field)::varchar || ': ' || case
             when v.value is null then 'null'
-            when f.type in ('integer', 'decimal', 'boolean') then v.value
+            when f.type = 'boolean' then v.value
+            when f.type in ('integer', 'decimal') and try_cast(v.value as decimal(38, 4)) is not null then v.value
             else to_json(v.value)::varchar
         end, '' order by f.field
     ) as members

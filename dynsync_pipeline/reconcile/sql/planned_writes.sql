@@ -1,6 +1,12 @@
 -- planned_writes. Grain: one row per value to write to one record: a contact or lead in Dynamics, a person or company in
 -- Marketo. `value` is what the target must come to hold, as compared (an option's number for a choice); what is shown to
 -- people is its label. The sync's own fields on a person (company, deleted flag) are written like any other.
+-- The sync's own fields that Marketo refused and that wait for their next look (R116).
+create or replace temp table waiting_own as
+select u.*
+from state.unsettled u, this_cycle, reconcile.key_names
+where u.person_id is not null and u.field in (key_names.company, key_names.is_deleted) and u.next_look_at > planned_at;
+
 create or replace temp table planned_writes as
 with new_values as (
     select record_type, dynamics_id, field, value
@@ -37,6 +43,9 @@ writes as (
         null, wanted_key, held_key
     from company_links, reconcile.key_names
     where wanted_key is distinct from held_key
+      and (person_id is null or (person_id, key_names.company, wanted_key) not in (
+          select (person_id, field, dynamics_value) from waiting_own
+      ))
     union all
     select
         'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
@@ -47,12 +56,14 @@ writes as (
       and person_id not in (select person_id from state.links)
       and (person_id in (select person_id from inbox.touched)
            or person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
+      and (person_id, key_names.is_deleted) not in (select (person_id, field) from waiting_own)
     union all
     select
         'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
         'R83 in Dynamics again', 'take_dynamics', null, 'false', 'true'
     from company_links, reconcile.key_names
     where person_id is not null and is_deleted_in_dynamics = 'true'
+      and (person_id, key_names.is_deleted) not in (select (person_id, field) from waiting_own)
 ),
 labelled as (
     select

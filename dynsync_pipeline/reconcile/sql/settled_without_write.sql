@@ -106,7 +106,16 @@ create or replace temp table waiting_accounts as
 select dynamics_id, attempts from state.unsettled
 where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
 
+create or replace temp table tried_own as
+select person_id, field, dynamics_value, attempts, since
+from state.unsettled, reconcile.key_names
+where person_id is not null and field in (key_names.company, key_names.is_deleted);
+
 delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
+-- An account that is applied no more (R61) waits for nothing.
+delete from state.unsettled
+where record_type = 'account'
+  and dynamics_id in (select accountid from mirror.dynamics_accounts where is_deleted or coalesce(statecode, '0') <> '0');
 delete from state.unsettled
 where person_id in (select person_id from compared_links)
    or person_id in (select person_id from planned_writes where action = 'update');
@@ -126,6 +135,9 @@ where person_id is null and (record_type, dynamics_id) in (
 
 insert into state.unsettled
 select * from waiting
+union all
+select * from waiting_own
+where person_id in (select person_id from compared_links) or person_id in (select person_id from planned_writes)
 union all
 select
     record_type, dynamics_id, person_id, field, dynamics_value, marketo_value,
@@ -147,9 +159,15 @@ select distinct record_type, dynamics_id, null, null, null, null, 'refused: key_
 from kept_back, this_cycle
 union all
 -- The sync's own fields on a person, and whole accounts.
-select w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', 0, planned_at, planned_at
-from planned_writes w, reconcile.key_names, this_cycle
-where w.action = 'update' and w.field in (key_names.company, reconcile.key_names.is_deleted)
+select
+    w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', coalesce(t.attempts, 0),
+    coalesce(t.since, planned_at), planned_at
+from planned_writes w
+cross join this_cycle
+cross join reconcile.key_names
+left join tried_own t
+    on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
+where w.action = 'update' and w.field in (key_names.company, key_names.is_deleted)
 union all
 select 'account', c.dynamics_id, null, null, null, null, 'planned', coalesce(p.attempts, 0), planned_at, planned_at
 from company_writes c
@@ -167,3 +185,4 @@ where e.state <> 'resolved'
   );
 
 delete from inbox.touched;
+delete from state.returned_fields;

@@ -6,7 +6,7 @@ select
     c.old_value as base_shown, c.new_value as dynamics_shown,
     case when f.type = 'choice' then coalesce(o.option_value, '?' || u.value) else u.value end as marketo_value,
     b.value as base_value
-from inbox.unseen_edits u
+from state.unseen_edits u
 join state.links l using (person_id)
 join ledger.changes c on c.entry_id = u.change_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
@@ -14,7 +14,7 @@ left join state.options_by_label o
     on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column and o.label = u.value
 left join (
     unpivot (select * exclude (record_type, dynamics_id) from state.base_values
-             where person_id in (select person_id from inbox.unseen_edits))
+             where person_id in (select person_id from state.unseen_edits))
     on columns(* exclude (person_id)) into name field value value
 ) b on b.person_id = l.person_id and b.field = u.field
 -- Where a side has moved again since, that later edit is settled like any other.
@@ -42,7 +42,8 @@ select
     '{"id": ' || person_id || ', ' || to_json(field)::varchar || ': '
     || case
         when marketo_value is null then 'null'
-        when type in ('integer', 'decimal', 'boolean') then marketo_value
+        when type = 'boolean' then marketo_value
+        when type in ('integer', 'decimal') and try_cast(marketo_value as decimal(38, 4)) is not null then marketo_value
         else to_json(marketo_shown)::varchar
     end || '}',
     null
@@ -56,4 +57,6 @@ insert into reconcile.planned_collisions
 select operation_id, field, base_shown, dynamics_shown, marketo_shown, 'marketo', 'R35 lead: Marketo wins'
 from put_back;
 
-delete from inbox.unseen_edits;
+-- What is settled here, or overtaken by a later edit, is done; what is put back is done with its receipt.
+delete from state.unseen_edits
+where (person_id, field) not in (select (person_id, field) from put_back);

@@ -9,7 +9,9 @@ create schema ledger;
 
 -- R45, stated once: what a system sends becomes text that compares equal exactly when the values are equal.
 create macro canonical_text(value) as nullif(regexp_replace(value, '\r+\n', chr(10), 'g'), '');
-create macro canonical_integer(value) as coalesce(try_cast(value as hugeint)::varchar, nullif(value, ''));
+create macro canonical_integer(value) as
+    case when regexp_full_match(value, '[+-]?[0-9]+([.]0+)?') then coalesce(try_cast(value as hugeint)::varchar, value)
+         else nullif(value, '') end;
 create macro canonical_decimal(value) as
     coalesce(regexp_replace(regexp_replace(try_cast(value as decimal(38, 4))::varchar, '0+$', ''), '\.$', ''), nullif(value, ''));
 create macro canonical_boolean(value) as
@@ -42,8 +44,6 @@ create table inbox.marketo_people (
     is_deleted_in_dynamics varchar, is_deleted boolean
 );
 create table inbox.marketo_companies (landing bigint, external_company_id varchar);
--- Edits in Marketo that our own write overwrote before anybody saw them, as the feed tells; `change_id` is that write.
-create table inbox.unseen_edits (person_id bigint, field varchar, value varchar, change_id bigint);
 -- What the feed told of people with an operation of unknown outcome, in time order.
 create table inbox.feed_after_cut (person_id bigint, field varchar, old_value varchar, value varchar, place bigint);
 -- Keys seen since the last plan, a record's or a person's. `is_receipt`: seen as the answer to our own write.
@@ -53,8 +53,11 @@ create table inbox.touched (record_type varchar, dynamics_id varchar, person_id 
 -- One row per system: the host that this working file was made with.
 create table state.systems (system varchar, host varchar);
 -- One row per stream: where the next read starts. `columns` is the column list it was made for.
--- `last_change_id`: the newest of our writes that the feed was already compared with.
-create table state.feed_marks (last_change_id bigint);
+-- Edits in Marketo that our own write overwrote before anybody saw them, as the feed tells; `change_id` is that write.
+-- A row stays until its edit is settled (R35).
+create table state.unseen_edits (person_id bigint, field varchar, value varchar, change_id bigint);
+-- Our own writes of the last hour that the feed has shown.
+create table state.feed_matched (change_id bigint);
 -- Entries of the feed that were taken in, as long as overlapping reads may show them again.
 create table state.feed_seen (guid varchar, changed_at timestamp);
 create table state.cursors (stream varchar, cursor varchar, columns varchar, is_loaded boolean, moved_at timestamp);
@@ -77,6 +80,8 @@ create table state.parked_fields (record_type varchar, marketo_field varchar, dy
 -- One row per field that ever was in the map and on offer; one that comes back still has its base (R107).
 create table state.known_fields (record_type varchar, field varchar, dynamics_column varchar);
 
+-- One row per field that was parked and is on offer again, until the next plan: what it lost meanwhile is no clear (R107).
+create table state.returned_fields (record_type varchar, field varchar);
 -- One row per link: a Marketo person and its Dynamics lead or contact (R18).
 create table state.links (person_id bigint, record_type varchar, dynamics_id varchar, linked_at timestamp);
 -- One row per link that ended because its record was deleted on `side` (R79, R81); it keeps the other side's values,

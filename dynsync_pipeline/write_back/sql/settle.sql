@@ -101,6 +101,10 @@ left join dynamics_long d on d.person_id = w.person_id and d.field = w.field
 left join marketo_long m on m.person_id = w.person_id and m.field = w.field
 where d.value is distinct from m.value and not w.is_put_back;
 
+delete from state.unseen_edits u
+using applied_changes c
+where c.person_id = u.person_id and c.changed_field = u.field and c.sent_value is distinct from c.base_after;
+
 -- The ledger.
 insert into ledger.changes
 select
