@@ -38,7 +38,7 @@ format: $(INSTALLED) ## put the code in order
 	$(BIN)/ruff check --fix .
 
 lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --extra dev --output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment and what runs made

@@ -1,0 +1,148 @@
+"""What happens between a write and its reading back, before a put-back, or in a late feed is not lost (design, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dynsync_pipeline import cycle as cycle_module
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import PersonResult
+from dynsync_pipeline.errors import RequestRefused, ServerFailed
+from dynsync_pipeline.extract.feed import Feed
+from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
+
+
+def sync_times(world: CoreWorld, n_times: int) -> None:
+    for _ in range(n_times):
+        world.sync()
+
+
+def overwrite_unseen(world: CoreWorld) -> tuple[str, int]:
+    """A lead whose person was edited to M after it was read and before D was written over it."""
+    lead, person = world.take("lead")
+    world.edit_record("lead", lead, jobtitle="D")
+    with just_before(MarketoClient, "sync_people", lambda: world.edit_person(person, title="M")):
+        world.sync()
+    return lead, person
+
+
+def assert_marketo_won(world: CoreWorld, lead: str, person: int) -> None:
+    sync_times(world, 4)
+    assert world.columns("lead", lead, "jobtitle") == ("M",)
+    assert world.values(person, "title") == ("M",)
+    assert len(world.query("select * from collisions where record_id_dynamics = ?", lead)) == 1
+
+
+@pytest.mark.parametrize("kind", ["lead", "contact"])
+def test_an_edit_between_our_write_and_its_reading_back_travels_like_any_other(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    record, person = world.take(kind)
+    world.edit_record(kind, record, jobtitle="D")
+    original = MarketoClient.sync_people
+
+    def edited_at_once(client: MarketoClient, action: str, key: str, bodies: Sequence[str]) -> list[PersonResult]:
+        answer = original(client, action, key, bodies)
+        world.edit_person(person, title="AFTER")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MarketoClient, "sync_people", edited_at_once)
+        world.sync()
+    sync_times(world, 4)
+    assert world.columns(kind, record, "jobtitle") == ("AFTER",)
+    assert world.query("select * from standing_differences where person_id_marketo = ?", person) == []
+
+
+def test_an_edit_to_be_put_back_survives_a_failure_of_either_system(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise ServerFailed("It is down.", system="marketo", request="POST")
+
+    for owner, name in ((MarketoClient, "sync_people"), (cycle_module, "write_records")):
+        lead, person = overwrite_unseen(world)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fails)
+            with pytest.raises(ServerFailed):
+                world.sync()
+        assert_marketo_won(world, lead, person)
+
+
+def test_an_edit_to_be_put_back_survives_a_second_round_of_the_same_cycle(world: CoreWorld) -> None:
+    lead, person = overwrite_unseen(world)
+    contact, other = world.take("contact")
+    world.edit_person(other, title="Edit")
+    with just_before(DynamicsClient, "write", lambda: world.edit_record("contact", contact, telephone1="+99")):
+        world.sync()
+    assert_marketo_won(world, lead, person)
+
+
+def test_an_overwritten_edit_is_found_also_when_the_feed_shows_it_a_cycle_late(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lead, person = overwrite_unseen(world)
+    add = Feed.add
+
+    def late(feed: Feed, guid: str, person_id: int, *rest: Any) -> None:
+        if person_id != person:
+            add(feed, guid, person_id, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Feed, "add", late)
+        world.sync()
+    assert_marketo_won(world, lead, person)
+
+
+def test_r81_a_person_deleted_before_it_was_read_back_arises_anew_with_the_next_edit(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contact = world.create_record("contact", lastname="Short life", jobtitle="X")
+    original = MarketoClient.sync_people
+
+    def deleted_at_once(client: MarketoClient, action: str, key: str, bodies: Sequence[str]) -> list[PersonResult]:
+        answer = original(client, action, key, bodies)
+        if action != "updateOnly":
+            world.marketing.post("/rest/v1/leads/delete.json", json={"input": [{"id": answer[0].id}]})
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MarketoClient, "sync_people", deleted_at_once)
+        world.sync()
+    sync_times(world, 2)
+    world.edit_record("contact", contact, jobtitle="Y")
+    sync_times(world, 2)
+    assert len(world.people("dynamicsContactId", contact)) == 1
+
+
+def test_r116_a_company_that_marketo_refuses_for_a_contact_is_tried_with_growing_gaps(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, team = world.take_account()
+    other, _ = world.take_account()
+    original = MarketoClient.sync_people
+    asked: list[str] = []
+
+    def refuse_company(client: MarketoClient, action: str, key: str, bodies: Sequence[str]) -> list[PersonResult]:
+        answers = []
+        for body in bodies:
+            if "externalCompanyId" not in body:
+                answers += original(client, action, key, [body])
+                continue
+            asked.append(body)
+            error = RequestRefused("No.", system="marketo", request="POST", code="1021")
+            answers.append(PersonResult(None, "skipped", error))
+        return answers
+
+    world.edit_record("contact", team[0], **{"parentcustomerid_account@odata.bind": f"/accounts({other})"})
+    with monkeypatch.context() as patch:
+        patch.setattr(MarketoClient, "sync_people", refuse_company)
+        for _ in range(11):
+            world.sync()
+            world.let_time_pass(team[0], timedelta(minutes=6))
+    assert 2 <= len(asked) <= 6
