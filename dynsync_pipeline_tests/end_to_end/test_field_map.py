@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
+
 from dynsync_pipeline_tests.end_to_end.world import World
 
 HEAD = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -107,3 +109,30 @@ def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Call
     world.sync()
     assert world.person(person_id, "city")["city"] == "Two"
     assert world.query("select count(*) from collisions") == [(0,)]
+
+
+def test_r107_a_column_that_was_dropped_and_made_anew_is_filled_and_clears_nobody(
+    make_world: Callable[..., World],
+) -> None:
+    """Everything it held is gone from Dynamics; that is no edit by anybody (R49)."""
+    world = make_world()
+    use_map(world, *SMALL)
+    record_id = world.create_record("contact", lastname="A", jobtitle="T")
+    world.sync()
+    person_id = world.person_of("contact", record_id)
+    world.control("dataverse", "schema", {"action": "drop", "table": "contact", "column": "jobtitle"})
+    world.sync()
+    assert world.query("select field from parked_fields") == [("title",)]
+    world.control(
+        "dataverse",
+        "schema",
+        {"action": "add", "table": "contact", "column": "jobtitle", "kind": "text", "max_length": 100},
+    )
+    with duckdb.connect(world.data_dir / "dynsync.duckdb") as working:  # a day later, the schema is read again
+        working.execute("update state.columns set read_at = read_at - interval 2 day")
+    world.sync()
+    world.sync()
+    assert world.person(person_id, "title") == {"id": person_id, "title": "T"}
+    assert world.record("contact", record_id)["jobtitle"] == "T"
+    with world.writes_nothing():
+        world.sync()
