@@ -19,10 +19,10 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.extract.schema import KEY_FIELDS
+from dynsync_pipeline.look.reading import reading_snapshot
+from dynsync_pipeline.look.status import read_status
 from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.model.records import TABLES
-from dynsync_pipeline.publish.reading import reading_snapshot
-from dynsync_pipeline.publish.status import read_status
 from dynsync_pipeline.settings import PREFIX, Settings, load_settings
 
 CLOCKS_APART_S = 60.0
