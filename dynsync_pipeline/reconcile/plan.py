@@ -13,6 +13,7 @@ from typing import Literal
 import duckdb
 
 from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.model.own_fields import OwnFields
 
 STEPS = (
     "ended_links",
@@ -29,18 +30,6 @@ STEPS = (
     "fan_out",
     "settled_without_write",
 )
-
-
-@dataclass(frozen=True)
-class KeyNames:
-    """REST names of the Marketo fields that the sync owns (design, section 5), and of the company's key."""
-
-    lead_id: str
-    contact_id: str
-    person_type: str
-    is_deleted: str
-    created_on: str
-    company: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +62,7 @@ class Plan:
 
 
 def make_plan(
-    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, keys: KeyNames, limits: Limits
+    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, own_fields: OwnFields, limits: Limits
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
@@ -82,8 +71,8 @@ def make_plan(
     """
     connection.execute("create or replace temp table this_cycle (cycle_id bigint, planned_at timestamp)")
     connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
-    connection.execute("delete from reconcile.key_names")
-    connection.execute("insert into reconcile.key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
+    connection.execute("delete from reconcile.own_fields")
+    connection.execute("insert into reconcile.own_fields values (?, ?, ?, ?, ?, ?)", list(astuple(own_fields)))
     is_first = (
         _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
     )

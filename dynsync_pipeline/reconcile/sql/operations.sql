@@ -76,21 +76,21 @@ select
     case
         when b.system = 'dynamics' then '{' || ltrim(b.members, ', ') || '}'
         when b.action = 'company'
-            then '{' || to_json(key_names.company)::varchar || ': ' || to_json(b.company_key)::varchar || w.members || '}'
+            then '{' || to_json(own_fields.company)::varchar || ': ' || to_json(b.company_key)::varchar || w.members || '}'
         when b.action = 'update' then '{"id": ' || b.person_id || b.members || '}'
         else '{'
-            || to_json(case when b.record_type = 'contact' then key_names.contact_id else key_names.lead_id end)::varchar
+            || to_json(case when b.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end)::varchar
             || ': ' || to_json(b.dynamics_id)::varchar || ', '
-            || to_json(key_names.person_type)::varchar || ': '
+            || to_json(own_fields.person_type)::varchar || ': '
             || case when b.record_type = 'contact' then '"Contact", ' else '"Lead", ' end
-            || to_json(key_names.is_deleted)::varchar || ': false, '
-            || to_json(key_names.created_on)::varchar || ': ' || coalesce(to_json(n.createdon)::varchar, 'null')
+            || to_json(own_fields.is_deleted)::varchar || ': false, '
+            || to_json(own_fields.created_on)::varchar || ': ' || coalesce(to_json(n.createdon)::varchar, 'null')
             || b.members || '}'
     end as body,
     null as sent_at
 from bodies b
 cross join this_cycle
-cross join reconcile.key_names
+cross join reconcile.own_fields
 left join company_writes w
     on b.action = 'company' and w.record_type = b.record_type and w.dynamics_id = b.dynamics_id
 left join new_people n on b.action = 'create' and n.record_type = b.record_type and n.dynamics_id = b.dynamics_id

@@ -4,8 +4,8 @@
 -- The sync's own fields that Marketo refused and that wait for their next look (R116).
 create or replace temp table waiting_own as
 select u.*
-from state.unsettled u, this_cycle, reconcile.key_names
-where u.person_id is not null and u.field in (key_names.company, key_names.is_deleted) and u.next_look_at > planned_at;
+from state.unsettled u, this_cycle, reconcile.own_fields
+where u.person_id is not null and u.field in (own_fields.company, own_fields.is_deleted) and u.next_look_at > planned_at;
 
 create or replace temp table planned_writes as
 with new_values as (
@@ -38,32 +38,32 @@ writes as (
     union all
     select
         'marketo', case when person_id is null then 'create' else 'update' end, record_type, dynamics_id, person_id,
-        key_names.company, null, 'text',
+        own_fields.company, null, 'text',
         case when person_id is null then 'R15 new in Dynamics' else 'R59 R131 company of the record' end, 'take_dynamics',
         null, wanted_key, held_key
-    from company_links, reconcile.key_names
+    from company_links, reconcile.own_fields
     where wanted_key is distinct from held_key
-      and (person_id is null or (person_id, key_names.company, wanted_key) not in (
+      and (person_id is null or (person_id, own_fields.company, wanted_key) not in (
           select (person_id, field, dynamics_value) from waiting_own
       ))
     union all
     select
-        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
+        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.own_fields.is_deleted, null, 'boolean',
         'R79 deleted in Dynamics', 'take_dynamics', null, 'true', 'false'
     from state.tombstones
-    join mirror.marketo_people m using (person_id), reconcile.key_names
+    join mirror.marketo_people m using (person_id), reconcile.own_fields
     where side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
       and person_id not in (select person_id from state.links)
       and (person_id in (select person_id from inbox.touched)
            or person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
-      and (person_id, key_names.is_deleted) not in (select (person_id, field) from waiting_own)
+      and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own)
     union all
     select
-        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.key_names.is_deleted, null, 'boolean',
+        'marketo', 'update', record_type, dynamics_id, person_id, reconcile.own_fields.is_deleted, null, 'boolean',
         'R83 in Dynamics again', 'take_dynamics', null, 'false', 'true'
-    from company_links, reconcile.key_names
+    from company_links, reconcile.own_fields
     where person_id is not null and is_deleted_in_dynamics = 'true'
-      and (person_id, key_names.is_deleted) not in (select (person_id, field) from waiting_own)
+      and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own)
 ),
 labelled as (
     select

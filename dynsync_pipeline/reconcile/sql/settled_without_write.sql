@@ -108,8 +108,8 @@ where record_type = 'account' and dynamics_id in (select account_id from updated
 
 create or replace temp table tried_own as
 select person_id, field, dynamics_value, attempts, since
-from state.unsettled, reconcile.key_names
-where person_id is not null and field in (key_names.company, key_names.is_deleted);
+from state.unsettled, reconcile.own_fields
+where person_id is not null and field in (own_fields.company, own_fields.is_deleted);
 
 delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
 -- An account that is applied no more (R61) waits for nothing.
@@ -164,10 +164,10 @@ select
     coalesce(t.since, planned_at), planned_at
 from planned_writes w
 cross join this_cycle
-cross join reconcile.key_names
+cross join reconcile.own_fields
 left join tried_own t
     on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
-where w.action = 'update' and w.field in (key_names.company, key_names.is_deleted)
+where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted)
 union all
 select 'account', c.dynamics_id, null, null, null, null, 'planned', coalesce(p.attempts, 0), planned_at, planned_at
 from company_writes c

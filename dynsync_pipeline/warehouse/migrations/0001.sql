@@ -117,7 +117,7 @@ create table reconcile.fields (
     record_type varchar, field varchar, dynamics_column varchar, type varchar, direction varchar, is_on_company boolean
 );
 -- One row: the REST names of the fields the sync owns, as the settings have them.
-create table reconcile.key_names (
+create table reconcile.own_fields (
     lead_id varchar, contact_id varchar, person_type varchar, is_deleted varchar, created_on varchar, company varchar
 );
 create table reconcile.operations (

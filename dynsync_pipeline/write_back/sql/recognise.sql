@@ -33,11 +33,11 @@ held as (
         ) on columns(* exclude (person_id)) into name field value value
     )
     union all
-    select 'marketo', person_id, key_names.company, external_company_id
-    from mirror.marketo_people, reconcile.key_names where person_id in (select person_id from uncertain)
+    select 'marketo', person_id, own_fields.company, external_company_id
+    from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
     union all
-    select 'marketo', person_id, key_names.is_deleted, is_deleted_in_dynamics
-    from mirror.marketo_people, reconcile.key_names where person_id in (select person_id from uncertain)
+    select 'marketo', person_id, own_fields.is_deleted, is_deleted_in_dynamics
+    from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
 ),
 updates as (
     select u.operation_id, u.person_id
