@@ -112,9 +112,7 @@ class Faults:
         text = body.decode("utf-8", "replace")
         with self._lock:
             for fault in self._waiting:
-                if fault.method and fault.method.upper() != scope["method"]:
-                    continue
-                if not re.search(fault.path, target) or not re.search(fault.body, text):
+                if not _is_meant(fault, scope["method"], target, text):
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1
@@ -135,21 +133,25 @@ class Faults:
             body = self._error_body(fault.status, fault.code, fault.message)
             await _answer(send, fault.status, body, fault.headers)
         elif fault.cut == "after" or fault.half:
-            answer: list[Message] = []
-
-            async def keep(message: Message) -> None:
-                answer.append(message)
-
-            await self._app(scope, replayed, keep)
-            if fault.half:
-                whole = b"".join(message.get("body", b"") for message in answer)
-                await send(answer[0])
-                await send({"type": "http.response.body", "body": whole[: len(whole) // 2], "more_body": True})
-                # The half must be on its way before the connection breaks.
-                await asyncio.sleep(0.05)
+            await self._lose_answer(scope, replayed, send if fault.half else None)
             await _cut(scope, receive)
         else:
             await self._app(scope, replayed, send)
+
+    async def _lose_answer(self, scope: Scope, replayed: Receive, send_half: Send | None) -> None:
+        """Serve the request, and send half of the answer or nothing of it."""
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        await self._app(scope, replayed, keep)
+        if send_half is not None:
+            whole = b"".join(message.get("body", b"") for message in answer)
+            await send_half(answer[0])
+            await send_half({"type": "http.response.body", "body": whole[: len(whole) // 2], "more_body": True})
+            # The half must be on its way before the connection breaks.
+            await asyncio.sleep(0.05)
 
     async def _control(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
@@ -203,3 +205,9 @@ async def _cut(scope: Scope, receive: Receive) -> None:
     cut_connection(scope)
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _is_meant(fault: Fault, method: str, target: str, body: str) -> bool:
+    if fault.method and fault.method.upper() != method:
+        return False
+    return bool(re.search(fault.path, target) and re.search(fault.body, body))

@@ -51,13 +51,7 @@ class Server:
             raise ValueError(
                 f"Refusing to serve on {host}: emulators have no protection. Use 127.0.0.1, or say expose_to_network."
             )
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = _bound_socket(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"{'https' if tls_file else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
         config = uvicorn.Config(
@@ -80,6 +74,9 @@ class Server:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name=f"emulator on {self.port}", daemon=True
         )
         self._thread.start()
+        self._await_start()
+
+    def _await_start(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
@@ -103,6 +100,17 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def _is_loopback(host: str) -> bool:

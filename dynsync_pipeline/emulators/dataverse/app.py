@@ -91,19 +91,21 @@ def _serve(store: Store, user: User, request: Request, body: bytes) -> Answer:
     query = request.url.query
     if len(raw_path) + len(query) > MAX_URL_BYTES:
         raise DataverseError(414, "0x80060888", "The request URI is too long.")
-    headers: dict[str, str] = {}
-    for name, value in request.headers.items():
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    headers = {name: ",".join(request.headers.getlist(name)) for name in request.headers}
     root = f"{request.url.scheme}://{request.url.netloc}/api/data/{version}/"
     if request.method not in ("GET", "POST", "PATCH", "PUT", "DELETE"):
         raise wrong_verb(request.method)
     with store.read() if request.method == "GET" else store.write() as connection:
         call = Call(store, connection, user, request.method, segments, query, headers, body, root)
-        if segments == ["$batch"]:
-            if request.method != "POST":
-                raise wrong_verb(request.method)
-            return batch.run(call, service.answer)
+        return _routed(call)
+
+
+def _routed(call: Call) -> Answer:
+    if call.segments != ["$batch"]:
         return service.answer(call)
+    if call.method != "POST":
+        raise wrong_verb(call.method)
+    return batch.run(call, service.answer)
 
 
 def _user(store: Store, request: Request) -> User:

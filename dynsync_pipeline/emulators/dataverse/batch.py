@@ -45,17 +45,7 @@ def parse(content_type: str, body: bytes) -> list[Part | ChangeSet]:
     n_requests = 0
     for headers, content in _multipart(content_type, body):
         if headers.get("content-type", "").lower().startswith("multipart/mixed"):
-            change_set = ChangeSet()
-            for inner_headers, inner in _multipart(headers["content-type"], content):
-                part = _part(inner_headers, inner)
-                if part.method == "GET":
-                    raise bad_request("A query operation cannot be in a change set.")
-                if part.content_id is None:
-                    raise bad_request("Content-ID header is missing in a request of a change set.")
-                change_set.parts.append(part)
-            ids = [part.content_id for part in change_set.parts]
-            if len(set(ids)) < len(ids):
-                raise bad_request("A Content-ID was used more than once in a change set.")
+            change_set = _parsed_change_set(headers["content-type"], content)
             operations.append(change_set)
             n_requests += len(change_set.parts)
         else:
@@ -64,6 +54,20 @@ def parse(content_type: str, body: bytes) -> list[Part | ChangeSet]:
     if n_requests > MAX_REQUESTS:
         raise bad_request(f"The batch has {n_requests} operations, the maximum is {MAX_REQUESTS}.", "0x80060888")
     return operations
+
+
+def _parsed_change_set(content_type: str, body: bytes) -> ChangeSet:
+    change_set = ChangeSet()
+    for headers, content in _multipart(content_type, body):
+        part = _part(headers, content)
+        if part.method == "GET":
+            raise bad_request("A query operation cannot be in a change set.")
+        if part.content_id is None:
+            raise bad_request("Content-ID header is missing in a request of a change set.")
+        change_set.parts.append(part)
+    if len({part.content_id for part in change_set.parts}) < len(change_set.parts):
+        raise bad_request("A Content-ID was used more than once in a change set.")
+    return change_set
 
 
 def run(call: Call, answer: Callable[[Call], Answer]) -> Answer:

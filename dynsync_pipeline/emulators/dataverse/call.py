@@ -153,21 +153,23 @@ def parse_query(query: str) -> tuple[dict[str, str], dict[str, str], dict[str, s
         value = unquote_plus(raw_value) if name != "$skiptoken" else unquote(raw_value)
         if name.startswith("@"):
             aliases[name] = value
-        elif name == "$skip":
-            raise bad_request("Skip Clause is not supported in CRM")
+        elif name.startswith("$"):
+            _refuse_option(name, options)
+            options[name] = value
         elif name in ("savedQuery", "userQuery"):
             raise bad_request(f"The query parameter '{name}' is not supported by this emulator.")
-        elif not name.startswith("$"):
-            custom[name] = value
-        elif name not in QUERY_OPTIONS:
-            raise bad_request(f"The query parameter '{name}' is not supported.")
-        elif name in options:
-            raise bad_request(
-                f"Query option '{name}' was specified more than once, but it must be specified at most once."
-            )
         else:
-            options[name] = value
+            custom[name] = value
     return options, aliases, custom
+
+
+def _refuse_option(name: str, given: dict[str, str]) -> None:
+    if name == "$skip":
+        raise bad_request("Skip Clause is not supported in CRM")
+    if name not in QUERY_OPTIONS:
+        raise bad_request(f"The query parameter '{name}' is not supported.")
+    if name in given:
+        raise bad_request(f"Query option '{name}' was specified more than once, but it must be specified at most once.")
 
 
 def split_path(raw_path: str) -> list[str]:

@@ -53,6 +53,11 @@ def _entity_type(schema: Schema, table: Table, annotated: bool) -> Iterator[str]
         if is_principal and column.name == "ownerid":
             continue
         yield from _property(column, annotated)
+    yield from _navigations(schema, table)
+    yield "</EntityType>"
+
+
+def _navigations(schema: Schema, table: Table) -> Iterator[str]:
     for name, (column, target) in table.navigations.items():
         partner = f' Partner="{target.collection}"' if target.collection else ""
         far = schema.tables[target.table]
@@ -65,7 +70,6 @@ def _entity_type(schema: Schema, table: Table, annotated: bool) -> Iterator[str]
         yield (
             f'<NavigationProperty Name="{name}" Type="Collection(mscrm.{far.name})" Partner="{target.navigation}" />'
         )
-    yield "</EntityType>"
 
 
 def _property(column: Column, annotated: bool) -> Iterator[str]:

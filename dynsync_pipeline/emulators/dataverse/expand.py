@@ -6,9 +6,11 @@ answers, a `<name>@odata.nextLink` beside it.
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from dynsync_pipeline.emulators.dataverse.call import Call
 from dynsync_pipeline.emulators.dataverse.errors import bad_request, no_such_property
-from dynsync_pipeline.emulators.dataverse.filters import filter_sql, order_sql
+from dynsync_pipeline.emulators.dataverse.filters import Condition, filter_sql, order_sql
 from dynsync_pipeline.emulators.dataverse.rows import row_sql, selected_columns
 from dynsync_pipeline.emulators.dataverse.schema import Table
 
@@ -24,24 +26,27 @@ def members(call: Call, table: Table, text: str, alias: str = "t", level: int = 
     for item in split_outside(text, ","):
         name, _, rest = item.partition("(")
         name = name.strip()
-        options = options_of(rest[: rest.rindex(")")]) if ")" in rest else {}
+        options = options_of(rest.rpartition(")")[0])
         inner = f"e{level}"
         if name in table.navigations:
-            lookup, target = table.navigations[name]
-            far = call.schema.tables[target.table]
-            columns = selected_columns(call, far, options.get("$select"))
-            extra = members(call, far, options["$expand"], inner, level + 1) if "$expand" in options else []
-            row = row_sql(call, far, columns, alias=inner, extra=extra)
-            joined = f'{inner}."{far.primary_id}" = {alias}.{lookup.sql}'
-            if lookup.polymorphic:
-                joined += f" and {alias}.{lookup.type_sql} = '{far.name}'"
-            found.append((name, f"""ifnull((select {row} from "{far.name}" {inner} where {joined}), 'null')"""))
+            found.append((name, _single(call, table, alias, inner, level, name, options)))
         elif name in collections:
-            far, lookup, _ = collections[name]
             found.extend(_collection(call, table, alias, inner, level, name, options))
         else:
             raise no_such_property(name, table.name)
     return found
+
+
+def _single(call: Call, table: Table, alias: str, inner: str, level: int, name: str, options: dict[str, str]) -> str:
+    lookup, target = table.navigations[name]
+    far = call.schema.tables[target.table]
+    columns = selected_columns(call, far, options.get("$select"))
+    extra = members(call, far, options["$expand"], inner, level + 1) if "$expand" in options else []
+    row = row_sql(call, far, columns, alias=inner, extra=extra)
+    joined = f'{inner}."{far.primary_id}" = {alias}.{lookup.sql}'
+    if lookup.polymorphic:
+        joined += f" and {alias}.{lookup.type_sql} = '{far.name}'"
+    return f"""ifnull((select {row} from "{far.name}" {inner} where {joined}), 'null')"""
 
 
 def _collection(
@@ -55,18 +60,8 @@ def _collection(
     if lookup.polymorphic:
         where += f" and {inner}.{lookup.type_sql} = '{table.name}'"
     if "$filter" in options:
-        # Values inside an expansion cannot be bound in order, so they are written as SQL literals.
-        condition = filter_sql(call, far, options["$filter"], inner)
-        pieces = condition.sql.split("?")
-        where += " and " + "".join(
-            piece + (_sql_literal(condition.values[i]) if i < len(condition.values) else "")
-            for i, piece in enumerate(pieces)
-        )
-    order = [
-        f"{inner}.{column.sql}{' desc' if down else ''}"
-        for column, down in (order_sql(call, far, options["$orderby"]) if "$orderby" in options else [])
-    ]
-    order.append(f'{inner}."{far.primary_id}"')
+        where += " and " + _literally(filter_sql(call, far, options["$filter"], inner))
+    order = [*_order(call, far, inner, options.get("$orderby")), f'{inner}."{far.primary_id}"']
     top = options.get("$top", "5000")
     if not top.isascii() or not top.isdigit() or len(top) > 9:
         raise bad_request("Invalid value for $top query option found.")
@@ -81,6 +76,19 @@ def _collection(
         (name, f"'[' || ifnull((select group_concat(j) from ({rows})), '') || ']'"),
         (f"{name}@odata.nextLink", link),
     ]
+
+
+def _literally(condition: Condition) -> str:
+    """A condition with its values written out: inside an expansion they cannot be bound in order."""
+    pieces = condition.sql.split("?")
+    literals = map(_sql_literal, condition.values)
+    return "".join(piece + literal for piece, literal in zip_longest(pieces, literals, fillvalue=""))
+
+
+def _order(call: Call, table: Table, alias: str, text: str | None) -> list[str]:
+    if text is None:
+        return []
+    return [f"{alias}.{column.sql}{' desc' if down else ''}" for column, down in order_sql(call, table, text)]
 
 
 def options_of(text: str) -> dict[str, str]:

@@ -47,11 +47,7 @@ def read(call: Call, table: Table, text: str) -> Answer:
     root, entity = _parse(text, table)
     columns = selected_columns(call, table, _selection(call, table, entity))
     conditions = [_filter(call, table, element, 0) for element in entity.findall("filter")]
-    orders = []
-    for element in entity.findall("order"):
-        column = _column(call, table, element.get("attribute"))
-        collation = " collate nocase" if column.kind in ("text", "memo") else ""
-        orders.append(f"t.{column.sql}{collation}{' desc' if element.get('descending') == 'true' else ''}")
+    orders = [_order(call, table, element) for element in entity.findall("order")]
     orders.append(f't."{table.primary_id}"')
     top = _number(root, "top", 0)
     size = min(top or _number(root, "count", MAX_PAGE), MAX_PAGE)
@@ -75,6 +71,12 @@ def read(call: Call, table: Table, text: str) -> Answer:
     return Answer.json(body, headers=applied(call, "odata.include-annotations"))
 
 
+def _order(call: Call, table: Table, element: ElementTree.Element) -> str:
+    column = _column(call, table, element.get("attribute"))
+    collation = " collate nocase" if column.kind in ("text", "memo") else ""
+    return f"t.{column.sql}{collation}{' desc' if element.get('descending') == 'true' else ''}"
+
+
 def _parse(text: str, table: Table) -> tuple[ElementTree.Element, ElementTree.Element]:
     """The fetch and entity elements. Raises DataverseError 400."""
     if "<!" in text:
@@ -83,6 +85,10 @@ def _parse(text: str, table: Table) -> tuple[ElementTree.Element, ElementTree.El
         root = ElementTree.fromstring(text)  # noqa: S314 declarations, the only danger, are refused above
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise _invalid(str(error)) from None
+    return root, _entity(root, table)
+
+
+def _entity(root: ElementTree.Element, table: Table) -> ElementTree.Element:
     entities = root.findall("entity")
     if root.tag != "fetch" or len(entities) != 1:
         raise _invalid("a fetch element with one entity was expected")
@@ -92,7 +98,7 @@ def _parse(text: str, table: Table) -> tuple[ElementTree.Element, ElementTree.El
         raise _invalid("'link-entity' is not supported by this emulator")
     if root.get("aggregate") == "true" or root.get("distinct") == "true":
         raise _invalid("aggregates and distinct are not supported by this emulator")
-    return root, entities[0]
+    return entities[0]
 
 
 def _selection(call: Call, table: Table, entity: ElementTree.Element) -> str | None:

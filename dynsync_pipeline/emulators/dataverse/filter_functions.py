@@ -6,6 +6,7 @@ Built are those a sync or a report uses; any other name gets an error that names
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -59,7 +60,7 @@ def _values(name: str, column: Column, given: dict[str, Any]) -> list[object]:
     text = node.val.strip() if isinstance(node, ast.String) else ""
     inside = text[1:-1]
     items = list(_ITEM.finditer(inside))
-    if text[:1] != "[" or text[-1:] != "]" or "".join(item[0] for item in items) != inside:
+    if (text[:1], text[-1:]) != ("[", "]") or "".join(item[0] for item in items) != inside:
         raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValues, a list.")
     return [stored_text(name, column, _unquoted(item[1])) for item in items]
 
@@ -76,22 +77,8 @@ def _unquoted(item: str) -> str:
 def stored_text(name: str, column: Column, value: object) -> object:
     """The stored form of a value given as text, whatever its type. Raises DataverseError 400 if it does not fit."""
     text = str(value)
-    stored: object = None
     try:
-        if column.kind in ("text", "memo", "choices"):
-            stored = text
-        elif column.kind in ("guid", "lookup"):
-            stored = stored_guid(text)
-        elif column.kind == "date":
-            stored = stored_date(text)
-        elif column.kind == "datetime":
-            stored = stored_time(text)
-        elif column.kind == "boolean":
-            stored = {"true": 1, "1": 1, "false": 0, "0": 0}.get(text.lower())
-        elif column.kind == "money":
-            stored = money(Decimal(text))
-        else:
-            stored = int(text)
+        stored = _FROM_TEXT.get(column.kind, int)(text)
     except (ValueError, ArithmeticError):
         stored = None
     if stored is None:
@@ -99,30 +86,42 @@ def stored_text(name: str, column: Column, value: object) -> object:
     return stored
 
 
+_FROM_TEXT: dict[str, Callable[[str], object]] = {
+    **dict.fromkeys(("text", "memo", "choices"), str),
+    **dict.fromkeys(("guid", "lookup"), stored_guid),
+    "date": stored_date,
+    "datetime": stored_time,
+    "boolean": lambda text: {"true": 1, "1": 1, "false": 0, "0": 0}.get(text.lower()),
+    "money": lambda text: money(Decimal(text)),
+}  # all others are whole numbers
+
+
 def _about_time(name: str, column: Column, sql: str, given: dict[str, Any], now: datetime) -> tuple[str, list[object]]:
-    day = f"substr({sql}, 1, 10)"
-    today = now.date()
-    if name in ("Today", "Yesterday", "Tomorrow"):
-        shift = {"Today": 0, "Yesterday": -1, "Tomorrow": 1}[name]
-        return f"{day} = ?", [(today + timedelta(days=shift)).isoformat()]
-    node = given.get("PropertyValue")
-    text = str(getattr(node, "val", ""))
-    if name in ("On", "NotOn", "OnOrAfter", "OnOrBefore"):
+    if name in DAYS:
+        return f"substr({sql}, 1, 10) = ?", [(now.date() + timedelta(days=DAYS[name])).isoformat()]
+    text = str(getattr(given.get("PropertyValue"), "val", ""))
+    if name in DATE_OPERATORS:
         value = stored_date(text[:10])
         if value is None:
             raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValue, a date.")
-        operator = {"On": "is", "NotOn": "is not", "OnOrAfter": ">=", "OnOrBefore": "<="}[name]
-        return f"{day} {operator} ?", [value]
+        return f"substr({sql}, 1, 10) {DATE_OPERATORS[name]} ?", [value]
     for way in ("LastX", "NextX", "OlderThanX"):
         unit = UNITS.get(name.removeprefix(way)) if name.startswith(way) else None
-        if unit is None:
-            continue
-        if not text.isascii() or not text.isdigit() or not 0 < len(text) < 6:
-            raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValue, a whole number.")
-        edge = now + unit * int(text) * (1 if way == "NextX" else -1)
-        ends = [_time(column, moment) for moment in sorted((now, edge))]
-        return (f"{sql} < ?", ends[:1]) if way == "OlderThanX" else (f"{sql} between ? and ?", ends)
+        if unit is not None:
+            edge = now + unit * _number(name, text) * (1 if way == "NextX" else -1)
+            ends = [_time(column, moment) for moment in sorted((now, edge))]
+            return (f"{sql} < ?", ends[:1]) if way == "OlderThanX" else (f"{sql} between ? and ?", ends)
     raise _unknown(name)
+
+
+DAYS = {"Today": 0, "Yesterday": -1, "Tomorrow": 1}
+DATE_OPERATORS = {"On": "is", "NotOn": "is not", "OnOrAfter": ">=", "OnOrBefore": "<="}
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < len(text) < 6:
+        raise bad_request(f"Microsoft.Dynamics.CRM.{name} needs the parameter PropertyValue, a whole number.")
+    return int(text)
 
 
 def _time(column: Column, moment: datetime) -> object:

@@ -99,6 +99,9 @@ def known_column(call: Call, table: Table, name: str) -> Column:
 Scope = dict[str, tuple[Table, str]]
 
 
+TEXT_PATTERNS = {"contains": "%{}%", "startswith": "{}%", "endswith": "%{}"}
+
+
 class _Builder:
     """Walks a syntax tree and collects bound values in the order of their marks."""
 
@@ -186,19 +189,21 @@ class _Builder:
 
     def _function(self, node: Any, scope: Scope) -> str:
         name = full_name(node.func)
-        if name in ("contains", "startswith", "endswith"):
-            path, text = node.args
-            if not _is_path(path) or not isinstance(text, ast.String):
-                raise bad_request(f"The function '{name}' needs a property and a text.")
-            column, sql = self._path(path, scope)
-            if column.kind not in ("text", "memo"):
-                raise _incompatible(column, "Edm.String", name)
-            before, after = ("" if name == "startswith" else "%"), ("" if name == "endswith" else "%")
-            self.values.append(f"{before}{text.val}{after}")
-            return f"dv_like({sql}, ?)"
+        if name in TEXT_PATTERNS:
+            return self._text_function(name, node.args, scope)
         if name.startswith("Microsoft.Dynamics.CRM."):
             return self._crm_function(name.removeprefix("Microsoft.Dynamics.CRM."), node.args, scope)
         raise bad_request(f"An unknown function with name '{name}' was found.")
+
+    def _text_function(self, name: str, args: list[Any], scope: Scope) -> str:
+        path, text = args
+        if not _is_path(path) or not isinstance(text, ast.String):
+            raise bad_request(f"The function '{name}' needs a property and a text.")
+        column, sql = self._path(path, scope)
+        if column.kind not in ("text", "memo"):
+            raise _incompatible(column, "Edm.String", name)
+        self.values.append(TEXT_PATTERNS[name].format(text.val))
+        return f"dv_like({sql}, ?)"
 
     def _crm_function(self, name: str, args: list[Any], scope: Scope) -> str:
         given: dict[str, Any] = {}

@@ -41,23 +41,32 @@ def resolve(call: Call, table: Table, key: str) -> Address:
     row_id = stored_guid(key)
     if row_id:
         return Address(table, row_id)
-    pairs = dict(_PAIR.findall(key)) if "".join(m.group(0) for m in _PAIR.finditer(key)) == key else {}
-    names = {name.removeprefix("_").removesuffix("_value") if name[:1] == "_" else name: name for name in pairs}
+    pairs = _pairs(key)
+    names = {_column_name(wire): wire for wire in pairs}
     if list(names) == [table.key_property] and (value := stored_guid(next(iter(pairs.values())))):
         return Address(table, value)
     if not pairs or not any(set(names) == set(columns) for columns in table.keys.values()):
-        raise bad_request(
-            f"The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.{table.name}'. Ensure that "
-            "the names and number of key properties match the declared key or alternate key properties for the "
-            f"resource 'Microsoft.Dynamics.CRM.{table.name}'.",
-            "0x80060888",
-        )
+        raise _no_key(table)
     values = {name: _value(call, table.columns[name], pairs[wire]) for name, wire in names.items()}
+    return Address(table, _found(call, table, values), values)
+
+
+def _no_key(table: Table) -> DataverseError:
+    return bad_request(
+        f"The key in the request URI is not valid for resource 'Microsoft.Dynamics.CRM.{table.name}'. Ensure that "
+        "the names and number of key properties match the declared key or alternate key properties for the "
+        f"resource 'Microsoft.Dynamics.CRM.{table.name}'.",
+        "0x80060888",
+    )
+
+
+def _found(call: Call, table: Table, values: dict[str, object]) -> str | None:
+    """The id of the row with these values."""
     where = " and ".join(f'"{name}" is ? collate nocase' for name in values)
     row = call.connection.execute(
         f'select "{table.primary_id}" from "{table.name}" where {where}', tuple(values.values())
     ).fetchone()
-    return Address(table, row[0] if row else None, values)
+    return row[0] if row else None
 
 
 def resolve_reference(call: Call, text: str) -> Address:
@@ -86,6 +95,17 @@ def unique_violation(table: Table, text: str) -> DataverseError:
                 "duplicate record cannot be created. Select one or more unique values and try again.",
             )
     return DataverseError(412, "0x80040237", "A record with matching key values already exists.")
+
+
+def _pairs(key: str) -> dict[str, str]:
+    """`name=value,name=value` by name; empty where the text is something else."""
+    whole = "".join(match.group(0) for match in _PAIR.finditer(key))
+    return dict(_PAIR.findall(key)) if whole == key else {}
+
+
+def _column_name(wire: str) -> str:
+    """A lookup's column, from its name on the wire."""
+    return wire.removeprefix("_").removesuffix("_value") if wire[:1] == "_" else wire
 
 
 def _value(call: Call, column: Column, text: str) -> object:

@@ -151,26 +151,33 @@ def _specific(table: Table, column: Column) -> dict[str, Any]:
         return {"MinValue": int(column.minimum), "MaxValue": int(column.maximum), "Format": "None"}
     if kind in ("decimal", "money"):
         return {"MinValue": column.minimum, "MaxValue": column.maximum, "Precision": column.precision}
-    if kind in ("datetime", "date"):
-        behaviour, form = ("DateOnly", "DateOnly") if kind == "date" else ("UserLocal", "DateAndTime")
-        return {"DateTimeBehavior": {"Value": behaviour}, "Format": form}
     if kind == "lookup":
         return {"Targets": [target.table for target in column.targets]}
-    if kind == "boolean":
-        no, yes = column.options
+    return DATE_FORMATS.get(kind) or _specific_options(table, column)
+
+
+DATE_FORMATS: dict[str, dict[str, Any]] = {
+    "date": {"DateTimeBehavior": {"Value": "DateOnly"}, "Format": "DateOnly"},
+    "datetime": {"DateTimeBehavior": {"Value": "UserLocal"}, "Format": "DateAndTime"},
+}
+
+
+def _specific_options(table: Table, column: Column) -> dict[str, Any]:
+    if not column.options:
+        return {}
+    shared = _option_set(table, column)
+    if column.kind == "boolean":
+        no, yes = map(_option, column.options)
         return {
             "DefaultValue": False,
-            "OptionSet": {**_option_set(table, column), "FalseOption": _option(no), "TrueOption": _option(yes)},
+            "OptionSet": {**shared, "FalseOption": no, "TrueOption": yes},
             "GlobalOptionSet": None,
         }
-    if column.options:
-        options = {"Options": [_option(option) for option in column.options]}
-        return {
-            "OptionSet": {**_option_set(table, column), **options},
-            "GlobalOptionSet": None,
-            "DefaultFormValue": None,
-        }
-    return {}
+    return {
+        "OptionSet": {**shared, "Options": [_option(option) for option in column.options]},
+        "GlobalOptionSet": None,
+        "DefaultFormValue": None,
+    }
 
 
 def _option_set(table: Table, column: Column) -> dict[str, Any]:
@@ -197,29 +204,32 @@ def _related(schema: Schema, table: Table, name: str) -> list[dict[str, Any]]:
     if name == "Attributes":
         return [attribute(table, column) for column in table.columns.values()]
     if name == "Keys":
-        return [
-            {
-                "MetadataId": str(uuid.uuid5(uuid.UUID(table.metadata_id), f"key {key}")),
-                "SchemaName": key,
-                "LogicalName": key.lower(),
-                "EntityLogicalName": table.name,
-                "KeyAttributes": list(columns),
-                "EntityKeyIndexStatus": "Active",
-                "DisplayName": _label(key),
-            }
-            for key, columns in table.keys.items()
-        ]
+        return [_key(table, key, columns) for key, columns in table.keys.items()]
     if name == "ManyToOneRelationships":
         return [_relationship(schema, table, column, n) for column in table.columns.values() for n in _targets(column)]
-    if name == "OneToManyRelationships":
-        return [
-            _relationship(schema, other, column, n)
-            for other in schema.tables.values()
-            for column in other.columns.values()
-            for n, target in enumerate(column.targets)
-            if target.table == table.name
-        ]
-    return []
+    return _one_to_many(schema, table) if name == "OneToManyRelationships" else []
+
+
+def _key(table: Table, key: str, columns: Iterable[str]) -> dict[str, Any]:
+    return {
+        "MetadataId": str(uuid.uuid5(uuid.UUID(table.metadata_id), f"key {key}")),
+        "SchemaName": key,
+        "LogicalName": key.lower(),
+        "EntityLogicalName": table.name,
+        "KeyAttributes": list(columns),
+        "EntityKeyIndexStatus": "Active",
+        "DisplayName": _label(key),
+    }
+
+
+def _one_to_many(schema: Schema, table: Table) -> list[dict[str, Any]]:
+    return [
+        _relationship(schema, other, column, n)
+        for other in schema.tables.values()
+        for column in other.columns.values()
+        for n, target in enumerate(column.targets)
+        if target.table == table.name
+    ]
 
 
 def _relationships(call: Call, key: str | None, rest: list[str]) -> Answer:
@@ -227,14 +237,18 @@ def _relationships(call: Call, key: str | None, rest: list[str]) -> Answer:
     cast = rest[0].removeprefix(PREFIX) if rest else None
     if len(rest) > 1 or (cast and cast not in casts):
         raise no_such_segment(rest[-1][:100])
-    tables = call.schema.tables.values()
-    found = [] if cast == casts[1] else [one for t in tables for one in _related(call.schema, t, RELATED[2])]
+    tables = () if cast == casts[1] else call.schema.tables.values()
+    found = [one for table in tables for one in _related(call.schema, table, RELATED[2])]
     if key is None:
         return _list(call, "RelationshipDefinitions", found)
+    return _one(call, "RelationshipDefinitions", _relationship_of(key, found))
+
+
+def _relationship_of(key: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     wanted = re.fullmatch(r"(?:SchemaName='(\w+)'|([0-9a-fA-F-]{36}))", key.strip())
     for one in found:
         if wanted and (one["SchemaName"] == wanted[1] or one["MetadataId"] == (wanted[2] or "").lower()):
-            return _one(call, "RelationshipDefinitions", one)
+            return one
     raise DataverseError(404, "0x80060888", f"Could not find a relationship with '{key[:100]}'.")
 
 
@@ -264,13 +278,8 @@ def _attributes(call: Call, table: Table, context: str, rest: list[str]) -> Answ
     cast = rest[1].removeprefix(PREFIX).removesuffix("AttributeMetadata") if len(rest) > 1 else None
     if len(rest) > 2 or (cast is not None and cast not in (*CASTS.values(), *EMPTY_CASTS)):
         raise no_such_segment(rest[-1][:100])
-    columns = [c for c in table.columns.values() if cast is None or CASTS[c.kind] == cast]
-    found = [attribute(table, column) for column in columns]
-    if cast is None:
-        # What only one type has shows only after a cast (9.29).
-        found = [{name: value for name, value in one.items() if name in COMMON} for one in found]
-    else:
-        context += f"/{rest[1]}"
+    found = _attributes_of(table, cast)
+    context += f"/{rest[1]}" if cast is not None else ""
     if key is None:
         return _list(call, context, found)
     name = _logical_name(key)
@@ -280,12 +289,19 @@ def _attributes(call: Call, table: Table, context: str, rest: list[str]) -> Answ
     raise DataverseError(404, "0x80060888", f"Could not find an attribute with '{name[:100]}' on '{table.name}'.")
 
 
+def _attributes_of(table: Table, cast: str | None) -> list[dict[str, Any]]:
+    if cast is not None:
+        return [attribute(table, column) for column in table.columns.values() if CASTS[column.kind] == cast]
+    # What only one type has shows only after a cast (9.29).
+    found = [attribute(table, column) for column in table.columns.values()]
+    return [{name: value for name, value in one.items() if name in COMMON} for one in found]
+
+
 def _list(call: Call, context: str, items: list[dict[str, Any]]) -> Answer:
     for option in call.options:
         if option not in ("$select", "$filter", "$expand", "$count"):
             raise bad_request(f"The query parameter '{option}' is not supported for metadata.")
-    text = call.options.get("$filter")
-    kept = items if text is None else [item for item in items if matches(text, call.aliases, item)]
+    kept = _kept(call.options.get("$filter"), call.aliases, items)
     body: dict[str, Any] = {"@odata.context": f"{call.root}$metadata#{context}"}
     if call.options.get("$count") == "true":
         body["@odata.count"] = len(kept)
@@ -299,32 +315,39 @@ def _one(call: Call, context: str, item: dict[str, Any]) -> Answer:
 
 def _shaped(options: dict[str, str], item: dict[str, Any], items: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Apply `$select` and `$expand`; what is reached by navigation shows only when expanded."""
-    hidden = {*NAVIGATIONS, *RELATED}
-    select = options.get("$select")
-    if select:
-        names = [name.strip() for name in select.split(",")]
-        known = {name for one in items for name in one}
-        for name in names:
-            if name not in known:
-                raise no_such_property(name[:100], "EntityMetadata or AttributeMetadata")
-        shaped = {name: item[name] for name in ("@odata.type", "MetadataId", *names) if name in item}
-    else:
-        shaped = {name: value for name, value in item.items() if name not in hidden}
+    shaped = _selected(options.get("$select"), item, items)
     for part in split_outside(options.get("$expand", ""), ","):
         name, _, rest = part.strip().partition("(")
-        if name not in hidden or not any(name in one for one in items):
+        if name not in HIDDEN or not any(name in one for one in items):
             raise no_such_property(name[:100], "EntityMetadata or AttributeMetadata")
-        if name not in item:
-            continue
-        inner = options_of(rest[: rest.rindex(")")]) if ")" in rest else {}
-        value = item[name]
-        if isinstance(value, list):
-            text = inner.get("$filter")
-            kept = value if text is None else [one for one in value if matches(text, {}, one)]
-            shaped[name] = [_shaped(inner, one, value) for one in kept]
-        else:
-            shaped[name] = _shaped(inner, value, [value]) if value else None
+        if name in item:
+            shaped[name] = _expanded(options_of(rest.rpartition(")")[0]), item[name])
     return shaped
+
+
+HIDDEN = frozenset((*NAVIGATIONS, *RELATED))
+
+
+def _selected(select: str | None, item: dict[str, Any], items: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    if not select:
+        return {name: value for name, value in item.items() if name not in HIDDEN}
+    names = [name.strip() for name in select.split(",")]
+    known = {name for one in items for name in one}
+    for name in names:
+        if name not in known:
+            raise no_such_property(name[:100], "EntityMetadata or AttributeMetadata")
+    return {name: item[name] for name in ("@odata.type", "MetadataId", *names) if name in item}
+
+
+def _expanded(options: dict[str, str], value: Any) -> Any:
+    if not isinstance(value, list):
+        return _shaped(options, value, [value]) if value else None
+    return [_shaped(options, one, value) for one in _kept(options.get("$filter"), {}, value)]
+
+
+def _kept(text: str | None, aliases: dict[str, str], items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The definitions that a filter lets through."""
+    return items if text is None else [item for item in items if matches(text, aliases, item)]
 
 
 def _table(call: Call, key: str) -> Table:

@@ -48,14 +48,8 @@ def read_collection(call: Call, table: Table, within: Condition | None = None) -
     conditions = [within] if within else []
     if options.get("$filter") is not None:
         conditions.append(filter_sql(call, table, options["$filter"]))
-    orders = [Order(column, down) for column, down in order_sql(call, table, options["$orderby"])] if options.get(
-        "$orderby"
-    ) else []  # fmt: skip
-    orders.append(Order(table.columns[table.primary_id]))
-    size = page_size(call)
-    # Dataverse ignores $top where a page size is asked for (protocol sheet 3.2).
-    top = _whole_number("$top", options["$top"]) if "$top" in options and size is None else None
-    n_wanted = min(top, MAX_PAGE) if top is not None else size or MAX_PAGE
+    orders = _orders(call, table)
+    top, n_wanted = _wanted(call)
     n_all = _count(call, table, conditions) if _wants_count(options) else None
 
     cookie = Cookie.decode(options["$skiptoken"]) if "$skiptoken" in options else None
@@ -63,21 +57,41 @@ def read_collection(call: Call, table: Table, within: Condition | None = None) -
         conditions.append(_after(orders, cookie.state))
     select = [row_sql(call, table, columns, extra=expanded), *(f"t.{order.column.sql}" for order in orders)]
     where, values = where_sql(conditions)
-    ordering = ", ".join(f"{order.sql}{' desc' if order.descends else ''}" for order in orders)
     rows = call.connection.execute(
-        f'select {", ".join(select)} from "{table.name}" t {where} order by {ordering} limit ?',
+        f'select {", ".join(select)} from "{table.name}" t {where} order by {_ordering(orders)} limit ?',
         (*values, n_wanted + 1 if top is None else n_wanted),
     ).fetchall()
-    more = top is None and len(rows) > n_wanted
     page = rows[:n_wanted]
-    links = {}
-    if more:
-        next_cookie = Cookie((cookie.page if cookie else 1) + 1, list(page[-1][1:]))
-        links["@odata.nextLink"] = (
-            f"{call.url}?{query_without(call.query, '$skiptoken')}$skiptoken={next_cookie.encode()}"
-        )
+    is_more = top is None and len(rows) > n_wanted
+    links = {"@odata.nextLink": _next_link(call, cookie, page[-1][1:])} if is_more else {}
     body = page_body(call, table, [row[0] for row in page], links, n_all, context_suffix(options))
     return Answer.json(body, headers=applied(call, "odata.maxpagesize", "odata.include-annotations"))
+
+
+def _orders(call: Call, table: Table) -> list[Order]:
+    """The sort keys asked for, then the primary key, so that every row has its own place."""
+    text = call.options.get("$orderby")
+    asked = [Order(column, down) for column, down in order_sql(call, table, text)] if text else []
+    return [*asked, Order(table.columns[table.primary_id])]
+
+
+def _ordering(orders: Sequence[Order]) -> str:
+    return ", ".join(f"{order.sql}{' desc' if order.descends else ''}" for order in orders)
+
+
+def _wanted(call: Call) -> tuple[int | None, int]:
+    """The number after `$top`, None without; and how many rows to give at most."""
+    size = page_size(call)
+    # Dataverse ignores $top where a page size is asked for (protocol sheet 3.2).
+    if "$top" not in call.options or size is not None:
+        return None, size or MAX_PAGE
+    top = _whole_number("$top", call.options["$top"])
+    return top, min(top, MAX_PAGE)
+
+
+def _next_link(call: Call, cookie: Cookie | None, last: Sequence[object]) -> str:
+    next_cookie = Cookie((cookie.page if cookie else 1) + 1, list(last))
+    return f"{call.url}?{query_without(call.query, '$skiptoken')}$skiptoken={next_cookie.encode()}"
 
 
 def page_body(
@@ -88,10 +102,7 @@ def page_body(
     if n_all is not None:
         head.append(f'"@odata.count":{min(n_all, MAX_COUNT)}')
     if call.annotations:
-        total = -1 if n_all is None else min(n_all, MAX_COUNT)
-        exceeded = "true" if n_all is not None and n_all > MAX_COUNT else "false"
-        head.append(f'"@Microsoft.Dynamics.CRM.totalrecordcount":{total}')
-        head.append(f'"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":{exceeded}')
+        head += _totals(n_all)
     tail = "".join(f',"{name}":"{link}"' for name, link in links.items())
     return f'{{{",".join(head)},"value":[{",".join(rows)}]{tail}}}'.encode()
 
@@ -170,21 +181,26 @@ def applied(call: Call, *names: str) -> dict[str, str]:
 
 def _after(orders: Sequence[Order], last: Sequence[object]) -> Condition:
     """Rows that come after the row with these sort values."""
-    if len(last) != len(orders) or not all(isinstance(value, str | int | float | None) for value in last):
-        raise bad_request("The paging cookie does not fit the query.", "0x80040203")
+    _require_fit(orders, last)
     ways: list[str] = []
     values: list[object] = []
     for i, order in enumerate(orders):
-        equal = " and ".join(f"{earlier.sql} is ?" for earlier in orders[:i])
-        if last[i] is None:
-            beyond = "0" if order.descends else f"{order.sql} is not null"
-            bound = list(last[:i])
-        else:
-            beyond = f"({order.sql} < ? or {order.sql} is null)" if order.descends else f"{order.sql} > ?"
-            bound = list(last[: i + 1])
-        ways.append(f"({equal} and {beyond})" if equal else f"({beyond})")
-        values.extend(bound)
+        equal = "".join(f"{earlier.sql} is ? and " for earlier in orders[:i])
+        ways.append(f"({equal}{_beyond(order, is_null=last[i] is None)})")
+        values.extend(last[:i] if last[i] is None else last[: i + 1])
     return Condition(f"({' or '.join(ways)})", values)
+
+
+def _require_fit(orders: Sequence[Order], last: Sequence[object]) -> None:
+    if len(last) != len(orders) or not all(isinstance(value, str | int | float | None) for value in last):
+        raise bad_request("The paging cookie does not fit the query.", "0x80040203")
+
+
+def _beyond(order: Order, *, is_null: bool) -> str:
+    """SQL of coming after one value of a sort key; nulls come first."""
+    if is_null:
+        return "0" if order.descends else f"{order.sql} is not null"
+    return f"({order.sql} < ? or {order.sql} is null)" if order.descends else f"{order.sql} > ?"
 
 
 def _count(call: Call, table: Table, conditions: Sequence[Condition]) -> int:
@@ -212,3 +228,12 @@ def query_without(query: str, option: str) -> str:
     encoded = option.replace("$", "%24")
     kept = [part for part in query.split("&") if part and not part.startswith((f"{option}=", f"{encoded}="))]
     return "".join(f"{part}&" for part in kept)
+
+
+def _totals(n_all: int | None) -> list[str]:
+    """The annotations of a counted page; -1 where nobody counted."""
+    total, exceeded = (-1, False) if n_all is None else (min(n_all, MAX_COUNT), n_all > MAX_COUNT)
+    return [
+        f'"@Microsoft.Dynamics.CRM.totalrecordcount":{total}',
+        f'"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded":{str(exceeded).lower()}',
+    ]

@@ -123,34 +123,45 @@ def _wanted(annotation: str, patterns: list[str]) -> bool:
 def _formatted_sql(schema: Schema, column: Column, alias: str) -> str:
     """SQL of the text people see for a value; empty where there is none."""
     value = f"{alias}.{column.sql}"
-    if column.options and column.kind != "choices":
-        labels = " ".join(
-            f"when {option.value} then '{option.label.replace(chr(39), chr(39) * 2)}'" for option in column.options
-        )
-        return f"case {value} {labels} end"
     if column.kind == "choices":
-        sql = f"',' || {value} || ','"
-        for option in column.options:
-            sql = f"replace({sql}, ',{option.value},', ',,{option.label.replace(chr(39), chr(39) * 2)},,')"
-        return f"replace(trim({sql}, ','), ',,,,', '; ')"
+        return _labels_sql(column, value)
+    if column.options:
+        labels = " ".join(f"when {option.value} then '{_doubled(option.label)}'" for option in column.options)
+        return f"case {value} {labels} end"
     if column.kind == "lookup":
         return _target_name_sql(schema, column, alias)
-    if column.kind in ("integer", "bigint"):
-        return f"printf('%,d', {value})"
-    if column.kind == "money":
-        cents = f"abs({value}) % {MONEY_SCALE} / 100"
-        return f"printf('%s$%,d.%02d', iif({value} < 0, '-', ''), abs({value}) / {MONEY_SCALE}, {cents})"
     if column.kind == "decimal":
         return f"printf('%.{min(column.precision, 10)}f', {value})"
-    if column.kind == "date":
-        return _us_date(value)
-    if column.kind == "datetime":
-        hour = f"cast(strftime('%H', {value}) as integer)"
-        return (
-            f"printf('%s %d:%s %s', {_us_date(value)}, ({hour} + 11) % 12 + 1, strftime('%M', {value}), "
-            f"iif({hour} < 12, 'AM', 'PM'))"
-        )
-    return ""
+    return _FORMATS[column.kind](value) if column.kind in _FORMATS else ""
+
+
+def _doubled(text: str) -> str:
+    """A text inside SQL's quotes."""
+    return text.replace("'", "''")
+
+
+def _labels_sql(column: Column, value: str) -> str:
+    sql = f"',' || {value} || ','"
+    for option in column.options:
+        sql = f"replace({sql}, ',{option.value},', ',,{_doubled(option.label)},,')"
+    return f"replace(trim({sql}, ','), ',,,,', '; ')"
+
+
+def _us_number(value: str) -> str:
+    return f"printf('%,d', {value})"
+
+
+def _us_money(value: str) -> str:
+    cents = f"abs({value}) % {MONEY_SCALE} / 100"
+    return f"printf('%s$%,d.%02d', iif({value} < 0, '-', ''), abs({value}) / {MONEY_SCALE}, {cents})"
+
+
+def _us_time(value: str) -> str:
+    hour = f"cast(strftime('%H', {value}) as integer)"
+    return (
+        f"printf('%s %d:%s %s', {_us_date(value)}, ({hour} + 11) % 12 + 1, strftime('%M', {value}), "
+        f"iif({hour} < 12, 'AM', 'PM'))"
+    )
 
 
 def _us_date(value: str) -> str:
@@ -158,6 +169,11 @@ def _us_date(value: str) -> str:
         f"printf('%d/%d/%s', cast(substr({value}, 6, 2) as integer), cast(substr({value}, 9, 2) as integer), "
         f"substr({value}, 1, 4))"
     )
+
+
+_FORMATS = {
+    "integer": _us_number, "bigint": _us_number, "money": _us_money, "date": _us_date, "datetime": _us_time,
+}  # fmt: skip
 
 
 def _target_name_sql(schema: Schema, column: Column, alias: str) -> str:

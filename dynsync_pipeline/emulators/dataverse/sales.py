@@ -10,13 +10,19 @@ from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_payl
 from dynsync_pipeline.emulators.dataverse.filter_functions import stored_text
 from dynsync_pipeline.emulators.dataverse.filters import Condition, known_column
 from dynsync_pipeline.emulators.dataverse.reads import where_sql
-from dynsync_pipeline.emulators.dataverse.schema import Table
+from dynsync_pipeline.emulators.dataverse.schema import Column, Table
 from dynsync_pipeline.emulators.dataverse.values import stored_guid
 from dynsync_pipeline.emulators.dataverse.writes import Values, create, delete, stored_row, update, write_values
 
 QUALIFIED, QUALIFIED_STATUS = 1, 3
 INACTIVE = {"account": (1, 2), "contact": (1, 2), "lead": (2, 7)}
 """State and status of a row that lost a merge."""
+LIST_OPERATORS = {"In": "in", "NotIn": "not in"}
+NULL_OPERATORS = {"Null": "null", "NotNull": "not null"}
+OPERATORS = {
+    "Equal": "is", "NotEqual": "is not", "GreaterThan": ">", "GreaterEqual": ">=", "LessThan": "<",
+    "LessEqual": "<=", "OnOrBefore": "<=", "OnOrAfter": ">=",
+}  # fmt: skip
 PERSONAL = (
     "firstname", "middlename", "lastname", "salutation", "jobtitle", "emailaddress1", "emailaddress2", "emailaddress3",
     "telephone1", "telephone2", "telephone3", "mobilephone", "fax", "websiteurl", "description", "donotemail",
@@ -41,13 +47,7 @@ def qualify_lead(call: Call, row_id: str) -> Answer:
     lead = stored_row(call, table, row_id)
     if lead is None:
         raise no_such_row("lead", row_id)
-    for name in ("CreateAccount", "CreateContact", "CreateOpportunity", "Status"):
-        if name not in body:
-            raise bad_payload("leads", f"The parameter '{name}' of QualifyLead is missing.")
-    if body["CreateOpportunity"]:
-        raise bad_request("The entity with a name = 'opportunity' was not found.", "0x80041102")
-    if lead["statecode"] != 0:
-        raise bad_request("The lead is already closed.", "0x80040203")
+    _require_qualifiable(body, lead)
     status = QUALIFIED_STATUS if body["Status"] == -1 else body["Status"]
     created: list[dict[str, str]] = []
     links: Values = {}
@@ -70,6 +70,16 @@ def qualify_lead(call: Call, row_id: str) -> Answer:
     return Answer.json({"@odata.context": context, "value": created})
 
 
+def _require_qualifiable(body: dict[str, Any], lead: Values) -> None:
+    for name in ("CreateAccount", "CreateContact", "CreateOpportunity", "Status"):
+        if name not in body:
+            raise bad_payload("leads", f"The parameter '{name}' of QualifyLead is missing.")
+    if body["CreateOpportunity"]:
+        raise bad_request("The entity with a name = 'opportunity' was not found.", "0x80041102")
+    if lead["statecode"] != 0:
+        raise bad_request("The lead is already closed.", "0x80040203")
+
+
 def merge(call: Call) -> Answer:
     """Merge a subordinate into a target of the same table: its children move, it is deactivated, not deleted.
 
@@ -83,19 +93,22 @@ def merge(call: Call) -> Answer:
     content = body.get("UpdateContent") or {}
     if not isinstance(content, dict):
         raise bad_payload(table.entity_set, "The parameter 'UpdateContent' must be an object.")
-    content = {name: value for name, value in content.items() if name != table.primary_id}
-    update(call, table, target_id, content)
+    update(call, table, target_id, {name: value for name, value in content.items() if name != table.primary_id})
+    _move_children(call, table, subordinate_id, target_id)
+    state, status = INACTIVE[table.name]
+    lost: Values = {"merged": 1, "masterid": target_id, "statecode": state, "statuscode": status}
+    write_values(call, table, subordinate_id, lost)
+    return Answer(204)
+
+
+def _move_children(call: Call, table: Table, from_id: str, to_id: str) -> None:
     for far, lookup, _ in call.schema.collections(table.name).values():
         if lookup.name == "masterid":
             continue
         where = f"{lookup.sql} = ?" + (f" and {lookup.type_sql} = '{table.name}'" if lookup.polymorphic else "")
         sql = f'select "{far.primary_id}" from "{far.name}" where {where}'
-        for (child_id,) in call.connection.execute(sql, (subordinate_id,)).fetchall():
-            write_values(call, far, child_id, {lookup.name: target_id})
-    state, status = INACTIVE[table.name]
-    lost: Values = {"merged": 1, "masterid": target_id, "statecode": state, "statuscode": status}
-    write_values(call, table, subordinate_id, lost)
-    return Answer(204)
+        for (child_id,) in call.connection.execute(sql, (from_id,)).fetchall():
+            write_values(call, far, child_id, {lookup.name: to_id})
 
 
 def bulk_delete(call: Call) -> Answer:
@@ -164,26 +177,25 @@ def _criteria(call: Call, table: Table, criteria: Any) -> Condition:
 def _condition(call: Call, table: Table, condition: Any) -> Condition:
     if not isinstance(condition, dict):
         raise bad_request("A condition must be an object.", "0x80048d19")
-    name = str(condition.get("AttributeName"))
+    column = _known(call, table, str(condition.get("AttributeName")))
+    operator = str(condition.get("Operator"))
+    given = [v.get("Value") if isinstance(v, dict) else v for v in condition.get("Values") or []]
+    values = [stored_text(operator, column, value) for value in given]
+    sql = f"t.{column.sql}"
+    if operator in LIST_OPERATORS:
+        marks = ", ".join("?" * len(values))
+        return Condition(f"({sql} {LIST_OPERATORS[operator]} ({marks}))", values)
+    if operator in NULL_OPERATORS:
+        return Condition(f"({sql} is {NULL_OPERATORS[operator]})")
+    if operator in OPERATORS and len(values) == 1:
+        return Condition(f"({sql} {OPERATORS[operator]} ?)", values)
+    raise bad_request(f"The condition operator '{operator}' is not supported.", "0x80048d19")
+
+
+def _known(call: Call, table: Table, name: str) -> Column:
     column = table.columns.get(name)
     if column is None:
         raise DataverseError(
             400, "0x80041103", f"'{table.name}' entity doesn't contain attribute with Name = '{name}'."
         )
-    known_column(call, table, column.wire_name)
-    operator = condition.get("Operator")
-    given = [v.get("Value") if isinstance(v, dict) else v for v in condition.get("Values") or []]
-    values = [stored_text(str(operator), column, value) for value in given]
-    sql = f"t.{column.sql}"
-    if operator in ("In", "NotIn"):
-        marks = ", ".join("?" * len(values))
-        return Condition(f"({sql} {'in' if operator == 'In' else 'not in'} ({marks}))", values)
-    if operator in ("Null", "NotNull"):
-        return Condition(f"({sql} is {'null' if operator == 'Null' else 'not null'})")
-    operators = {
-        "Equal": "is", "NotEqual": "is not", "GreaterThan": ">", "GreaterEqual": ">=", "LessThan": "<",
-        "LessEqual": "<=", "OnOrBefore": "<=", "OnOrAfter": ">=",
-    }  # fmt: skip
-    if operator in operators and len(values) == 1:
-        return Condition(f"({sql} {operators[operator]} ?)", values)
-    raise bad_request(f"The condition operator '{operator}' is not supported.", "0x80048d19")
+    return known_column(call, table, column.wire_name)

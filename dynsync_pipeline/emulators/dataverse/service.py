@@ -70,12 +70,7 @@ def _collection(call: Call, table: Table) -> Answer:
         if call.method == "POST":
             _writable(call, table)
             return written(call, table, create(call, table, call.json_object()), created=True)
-        _only(call, "GET")
-        if "fetchXml" in call.custom:
-            return fetchxml.read(call, table, call.custom["fetchXml"])
-        if "sql" in call.custom:
-            return sql_query.read(call, call.custom["sql"])
-        return tracking.read_tracked(call, table) if tracking.is_tracked(call) else read_collection(call, table)
+        return _read(call, table)
     if len(call.segments) > 2:
         raise no_such_segment(call.segments[2][:100])
     segment = call.segments[1]
@@ -90,40 +85,58 @@ def _collection(call: Call, table: Table) -> Answer:
     raise no_such_segment(segment[:100])
 
 
+def _read(call: Call, table: Table) -> Answer:
+    _only(call, "GET")
+    if "fetchXml" in call.custom:
+        return fetchxml.read(call, table, call.custom["fetchXml"])
+    if "sql" in call.custom:
+        return sql_query.read(call, call.custom["sql"])
+    return tracking.read_tracked(call, table) if tracking.is_tracked(call) else read_collection(call, table)
+
+
 def _row(call: Call, table: Table, address: Address) -> Answer:
     if len(call.segments) == 1:
-        if call.method == "GET":
-            if not ON_COLLECTIONS.isdisjoint(call.options):
-                raise bad_request(
-                    "The query specified in the URI is not valid. The requested resource is not a collection. Query "
-                    "options $filter, $orderby, $count, $skip, and $top can be applied only on collections."
-                )
-            return read_single(call, table, address.existing())
-        _writable(call, table)
-        if call.method == "PATCH":
-            row_id, created = upsert(call, table, address, call.json_object())
-            # An upsert by key answers with the key's URL, not with the id (9.4).
-            path = quote(call.segments[0], safe="()'=,-") if address.by_key else None
-            return written(call, table, row_id, created=created, path=path)
-        _only(call, "DELETE")
-        delete(call, table, address.existing())
-        return Answer(204)
+        return _whole_row(call, table, address)
     row_id = address.existing()
     segment, inner_key = split_segment(call.segments[1])
-    action = segment.removeprefix(PREFIX)
     if segment.startswith(PREFIX) and len(call.segments) == 2:
-        if (table.name, action) in actions.ON_ROW:
-            _only(call, "POST")
-            return actions.ON_ROW[table.name, action](call, row_id)
-        if (table.name, action) in functions.ON_ROW:
-            _only(call, "GET")
-            return functions.ON_ROW[table.name, action](call, row_id, inner_key or "")
-        raise no_such_segment(segment[:100])
+        return _bound(call, table, row_id, segment, inner_key)
     if segment in table.navigations:
         return _single_navigation(call, table, row_id, segment)
     if segment in call.schema.collections(table.name):
         return _collection_navigation(call, table, row_id, segment, inner_key)
     return _property(call, table, row_id, segment)
+
+
+def _whole_row(call: Call, table: Table, address: Address) -> Answer:
+    if call.method == "GET":
+        if not ON_COLLECTIONS.isdisjoint(call.options):
+            raise bad_request(
+                "The query specified in the URI is not valid. The requested resource is not a collection. Query "
+                "options $filter, $orderby, $count, $skip, and $top can be applied only on collections."
+            )
+        return read_single(call, table, address.existing())
+    _writable(call, table)
+    if call.method == "PATCH":
+        row_id, created = upsert(call, table, address, call.json_object())
+        # An upsert by key answers with the key's URL, not with the id (9.4).
+        path = quote(call.segments[0], safe="()'=,-") if address.by_key else None
+        return written(call, table, row_id, created=created, path=path)
+    _only(call, "DELETE")
+    delete(call, table, address.existing())
+    return Answer(204)
+
+
+def _bound(call: Call, table: Table, row_id: str, segment: str, inner_key: str | None) -> Answer:
+    """An action or function of one row."""
+    name = segment.removeprefix(PREFIX)
+    if (table.name, name) in actions.ON_ROW:
+        _only(call, "POST")
+        return actions.ON_ROW[table.name, name](call, row_id)
+    if (table.name, name) in functions.ON_ROW:
+        _only(call, "GET")
+        return functions.ON_ROW[table.name, name](call, row_id, inner_key or "")
+    raise no_such_segment(segment[:100])
 
 
 def _property(call: Call, table: Table, row_id: str, name: str) -> Answer:

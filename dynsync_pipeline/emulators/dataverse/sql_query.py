@@ -49,29 +49,10 @@ def read(call: Call, text: str) -> Answer:
     select, top = _select_head(query.clauses["select"])
     items = [_item(query, item) for item in _split(select)]
     query.aliases = {name: tokens for name, tokens in items if len(tokens) > 1 or tokens[0] != name}
-    values_before = query.values
-    query.values = []
-    members = [f"""'"{name}":' || {_output(query, tokens)}""" for name, tokens in items]
-    row = "'{' || " + " || ',' || ".join(members) + " || '}'"
-    query.values += values_before
-    tail = f"from {source}"
-    for clause, words in (("where", "where"), ("group", "group by"), ("order", "order by")):
-        if clause in query.clauses:
-            tokens = query.clauses[clause]
-            if words.endswith(" by"):
-                if tokens[:1] != ["by"]:
-                    raise _wrong(f"'by' expected after '{clause}'")
-                tokens = tokens[1:]
-            tail += f" {words} {_expression(query, tokens)}"
+    row, tail = _row(query, items), _tail(query, source)
     distinct = "distinct " if "distinct" in query.clauses["select"][:1] else ""
-    skip, size = _offset(query.clauses.get("offset", []))
-    size = min(MAX_PAGE, top if top is not None else size if size is not None else MAX_PAGE)
     cookie = Cookie.decode(call.options["$skiptoken"]) if "$skiptoken" in call.options else None
-    if cookie:
-        start = cookie.state[0] if cookie.state else None
-        if not isinstance(start, int) or not 0 <= start < 2**40:
-            raise _wrong("the paging cookie does not fit")
-        skip = start
+    skip, size = _window(query, top, cookie)
     try:
         rows = call.connection.execute(
             f"select {distinct}{row} {tail} limit ? offset ?", (*query.values, size + 1, skip)
@@ -80,10 +61,52 @@ def read(call: Call, text: str) -> Answer:
         raise _wrong(str(error)) from None
     links = {}
     if len(rows) > size and top is None and "offset" not in query.clauses:
-        token = Cookie((cookie.page if cookie else 1) + 1, [skip + size]).encode()
-        links["@odata.nextLink"] = f"{call.url}?{query_without(call.query, '$skiptoken')}$skiptoken={token}"
+        links["@odata.nextLink"] = _next_link(call, cookie, skip + size)
     table = next(iter(query.tables.values()))
     return Answer.json(page_body(call, table, [one[0] for one in rows[:size]], links, None, ""))
+
+
+def _row(query: _Query, items: list[tuple[str, list[str]]]) -> str:
+    """SQL of one row as JSON; its values are bound before those of the joins, which stand after it."""
+    values_before, query.values = query.values, []
+    members = [f"""'"{name}":' || {_output(query, tokens)}""" for name, tokens in items]
+    query.values += values_before
+    return "'{' || " + " || ',' || ".join(members) + " || '}'"
+
+
+def _tail(query: _Query, source: str) -> str:
+    """SQL from `from` on."""
+    tail = f"from {source}"
+    for clause, words in (("where", "where"), ("group", "group by"), ("order", "order by")):
+        if clause in query.clauses:
+            tail += f" {words} {_expression(query, _after_by(query, clause))}"
+    return tail
+
+
+def _after_by(query: _Query, clause: str) -> list[str]:
+    tokens = query.clauses[clause]
+    if clause == "where":
+        return tokens
+    if tokens[:1] != ["by"]:
+        raise _wrong(f"'by' expected after '{clause}'")
+    return tokens[1:]
+
+
+def _window(query: _Query, top: int | None, cookie: Cookie | None) -> tuple[int, int]:
+    """Rows to leave out and rows to give."""
+    skip, size = _offset(query.clauses.get("offset", []))
+    wanted = [number for number in (top, size) if number is not None]
+    if cookie:
+        start = cookie.state[0] if cookie.state else None
+        if not isinstance(start, int) or not 0 <= start < 2**40:
+            raise _wrong("the paging cookie does not fit")
+        skip = start
+    return skip, min([MAX_PAGE, *wanted[:1]])
+
+
+def _next_link(call: Call, cookie: Cookie | None, skip: int) -> str:
+    token = Cookie((cookie.page if cookie else 1) + 1, [skip]).encode()
+    return f"{call.url}?{query_without(call.query, '$skiptoken')}$skiptoken={token}"
 
 
 def _tokens(text: str) -> list[str]:
@@ -106,7 +129,7 @@ def _clauses(tokens: list[str]) -> dict[str, list[str]]:
     here: list[str] | None = None
     for token in tokens:
         if token in CLAUSES:
-            if token in clauses or (clauses and CLAUSES.index(token) < CLAUSES.index(next(reversed(clauses)))):
+            if not _may_follow(token, clauses):
                 raise _wrong(f"'{token}' is not supported here")
             here = clauses[token] = []
         elif here is None:
@@ -118,30 +141,46 @@ def _clauses(tokens: list[str]) -> dict[str, list[str]]:
     return clauses
 
 
+def _may_follow(clause: str, clauses: dict[str, list[str]]) -> bool:
+    """Whether a clause stands in its place: each once, in the order of SQL."""
+    return all(CLAUSES.index(earlier) < CLAUSES.index(clause) for earlier in clauses)
+
+
 def _from(query: _Query) -> str:
     """The from clause, its tables noted; the conditions of joins are translated once all tables are known."""
-    pieces: list[list[str]] = [[]]
-    for token in query.clauses["from"]:
-        if token in ("join", "inner", "left", "outer", ","):
-            pieces.append([token])
-        else:
-            pieces[-1].append(token)
     parts: list[tuple[str, str, list[str]]] = []
     kind = ""
-    for piece in pieces:
-        if piece and piece[0] in ("join", "inner", "left", "outer", ","):
+    for piece in _joined(query.clauses["from"]):
+        if piece and piece[0] in JOIN_WORDS:
             kind = f"{kind} {piece[0]}".strip()
             piece = piece[1:]
         if not piece:
             continue
-        if kind not in ("", ",", "join", "inner join", "left join", "left outer join") or (kind == "") != (not parts):
+        if kind not in JOINS or (kind == "") != (not parts):
             raise _wrong(f"'{kind}' is not supported")
         name, alias, condition = _table(query, piece)
         parts.append((kind, f'"{name}" "{alias}"', condition))
         kind = ""
-    return " ".join(
-        f"{kind} {name}{' on ' + _expression(query, condition) if condition else ''}" for kind, name, condition in parts
-    )
+    return " ".join(f"{kind} {name}{_on(query, condition)}" for kind, name, condition in parts)
+
+
+JOIN_WORDS = ("join", "inner", "left", "outer", ",")
+JOINS = ("", ",", "join", "inner join", "left join", "left outer join")
+
+
+def _joined(tokens: list[str]) -> list[list[str]]:
+    """Cut before each word of a join."""
+    pieces: list[list[str]] = [[]]
+    for token in tokens:
+        if token in JOIN_WORDS:
+            pieces.append([token])
+        else:
+            pieces[-1].append(token)
+    return pieces
+
+
+def _on(query: _Query, condition: list[str]) -> str:
+    return " on " + _expression(query, condition) if condition else ""
 
 
 def _table(query: _Query, piece: list[str]) -> tuple[str, str, list[str]]:
@@ -176,18 +215,27 @@ def _item(query: _Query, tokens: list[str]) -> tuple[str, list[str]]:
     """The name and the expression of one selected thing."""
     if not tokens or ("*" in tokens and tokens[:4] != ["count", "(", "*", ")"]):
         raise _wrong("name the columns; * is not supported")
-    if len(tokens) > 2 and tokens[-2] == "as":
-        name, tokens = tokens[-1], tokens[:-2]
-    elif len(tokens) > 1 and tokens[-1].isidentifier() and tokens[-2] != ".":
-        name, tokens = tokens[-1], tokens[:-1]
-    else:
-        name = tokens[-1] if tokens[-1].isidentifier() else tokens[0]
+    name, tokens = _named(tokens)
     if not name.isidentifier():
         raise _wrong("a selected value has no name")
-    if tokens[0] not in FUNCTIONS:
-        column, _ = _column(query, tokens)
-        name = column.wire_name if name == column.name else name
-    return name, tokens
+    return _wire_name(query, name, tokens), tokens
+
+
+def _wire_name(query: _Query, name: str, tokens: list[str]) -> str:
+    """A lookup without a name of its own goes by its name on the wire."""
+    if tokens[0] in FUNCTIONS:
+        return name
+    column, _ = _column(query, tokens)
+    return column.wire_name if name == column.name else name
+
+
+def _named(tokens: list[str]) -> tuple[str, list[str]]:
+    """The name that a selected thing is given, or goes by, and the tokens without it."""
+    if len(tokens) > 2 and tokens[-2] == "as":
+        return tokens[-1], tokens[:-2]
+    if len(tokens) > 1 and tokens[-1].isidentifier() and tokens[-2] != ".":
+        return tokens[-1], tokens[:-1]
+    return tokens[-1] if tokens[-1].isidentifier() else tokens[0], tokens
 
 
 def _output(query: _Query, tokens: list[str]) -> str:
@@ -204,11 +252,8 @@ def _expression(query: _Query, tokens: list[str]) -> str:
     i = 0
     while i < len(tokens):
         token = tokens[i]
-        if token[0] == "'":
-            query.values.append(token[1:-1].replace("''", "'"))
-            out.append("?")
-        elif token[0].isdigit():
-            query.values.append(float(token) if "." in token else int(token))
+        if token[0] == "'" or token[0].isdigit():
+            query.values.append(_literal(token))
             out.append("?")
         elif token in WORDS or not token.isidentifier() or (token in FUNCTIONS and tokens[i + 1 : i + 2] == ["("]):
             out.append(token)
@@ -221,6 +266,12 @@ def _expression(query: _Query, tokens: list[str]) -> str:
             i += width - 1
         i += 1
     return " ".join(out)
+
+
+def _literal(token: str) -> object:
+    if token[0] == "'":
+        return token[1:-1].replace("''", "'")
+    return float(token) if "." in token else int(token)
 
 
 def _value(column: Column, sql: str) -> str:

@@ -208,12 +208,15 @@ class Store:
         )
         self.create_indexes(table)
 
+    def _leads_to_records(self, column: Column) -> bool:
+        return any(self.schema.tables[to.table].writable for to in column.targets)
+
     def create_indexes(self, table: Table) -> None:
         """Indexes for change tracking, for lookups between people and companies, and for alternate keys."""
         name = table.name
         self._writer.execute(f'create index if not exists "{name}_version" on "{name}" (versionnumber)')
         for column in table.columns.values():
-            if table.writable and any(self.schema.tables[to.table].writable for to in column.targets):
+            if table.writable and self._leads_to_records(column):
                 self._writer.execute(
                     f'create index if not exists "{name}_{column.name}" on "{name}" ({column.sql}) '
                     f"where {column.sql} is not null"

@@ -142,12 +142,7 @@ def _texts(cookie: Cookie, n: int) -> list[str]:
 
 def _link(call: Call, stamp: Stamp | None, cookie: Cookie | None) -> str:
     """A link to go on with: the original selection, and a delta token or a skip token."""
-    kept = [
-        part
-        for part in call.query.split("&")
-        if part
-        and not part.startswith(("$skiptoken=", "%24skiptoken="))
-        and not (stamp and part.startswith(("$deltatoken=", "%24deltatoken=")))
-    ]
+    replaced = ("$skiptoken=", "%24skiptoken=", *(("$deltatoken=", "%24deltatoken=") if stamp else ()))
+    kept = [part for part in call.query.split("&") if part and not part.startswith(replaced)]
     token = f"$deltatoken={stamp.encode()}" if stamp else f"$skiptoken={cookie.encode()}" if cookie else ""
     return f"{call.url}?{'&'.join([*kept, token])}"

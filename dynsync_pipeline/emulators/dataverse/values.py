@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
@@ -24,27 +25,14 @@ def to_sql(table: Table, column: Column, value: Any) -> object:
     """The stored form of a JSON value. Raises DataverseError 400 with the vendor's code for what is wrong with it."""
     if value is None:
         return None
-    kind = column.kind
-    if kind in ("text", "memo"):
-        return _text(table, column, value)
-    if kind == "boolean":
-        if not isinstance(value, bool):
-            raise _not_a(table, column, value)
-        return int(value)
-    if kind in ("choice", "state", "status"):
-        return _option(table, column, _integer(table, column, value))
-    if kind == "choices":
-        return _options(table, column, value)
-    if kind in ("integer", "bigint"):
-        return _in_range(table, column, _integer(table, column, value))
-    if kind in ("money", "decimal"):
-        return _number(table, column, value)
+    if column.kind in _READERS:
+        return _READERS[column.kind](table, column, value)
     if not isinstance(value, str):
         raise _not_a(table, column, value)
-    stored = stored_guid(value) if kind == "guid" else stored_date(value) if kind == "date" else stored_time(value)
+    stored = _STORED.get(column.kind, stored_time)(value)
     if stored is None:
         raise _not_a(table, column, value)
-    if kind in ("date", "datetime") and stored < OLDEST:
+    if column.kind in ("date", "datetime") and stored < OLDEST:
         raise DataverseError(
             400,
             "0x80040203",
@@ -166,3 +154,28 @@ def _not_a(table: Table, column: Column, value: Any) -> DataverseError:
     return bad_payload(
         table.entity_set, f"Cannot convert the literal '{literal}' to the expected type '{EDM_TYPES[column.kind]}'."
     )
+
+
+def _boolean(table: Table, column: Column, value: Any) -> int:
+    if not isinstance(value, bool):
+        raise _not_a(table, column, value)
+    return int(value)
+
+
+def _one_option(table: Table, column: Column, value: Any) -> object:
+    return _option(table, column, _integer(table, column, value))
+
+
+def _whole_number(table: Table, column: Column, value: Any) -> object:
+    return _in_range(table, column, _integer(table, column, value))
+
+
+_READERS: dict[str, Callable[[Table, Column, Any], object]] = {
+    **dict.fromkeys(("text", "memo"), _text),
+    **dict.fromkeys(("choice", "state", "status"), _one_option),
+    **dict.fromkeys(("integer", "bigint"), _whole_number),
+    **dict.fromkeys(("money", "decimal"), _number),
+    "boolean": _boolean,
+    "choices": _options,
+}
+_STORED: dict[str, Callable[[str], str | None]] = {"guid": stored_guid, "date": stored_date}  # all others are times

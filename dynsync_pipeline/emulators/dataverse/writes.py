@@ -169,68 +169,79 @@ def payload_values(call: Call, table: Table, body: dict[str, Any], *, creating: 
     Raises DataverseError 400, 403, 404.
     """
     values: Values = {}
-    known = table.by_wire_name
-    navigations = table.navigations
     bound: dict[str, str] = {}
     for name, value in body.items():
         navigation = name.removesuffix(BIND)
-        if navigation in navigations and (name.endswith(BIND) or value is None):
-            column, target = navigations[navigation]
-            if value is not None:
-                if bound.get(column.name, navigation) != navigation:
-                    raise bad_payload(table.entity_set, f"Only one of the targets of '{column.name}' can be set.")
-                bound[column.name] = navigation
-            elif column.name in bound:
-                continue
-            linked = _linked(call, table, column, target.table, name, value)
+        if navigation in table.navigations and (name.endswith(BIND) or value is None):
+            values.update(_bound(call, table, name, value, bound, creating=creating))
+        elif "@" in name:
+            _refuse_undeclared(table, name)
+        else:
+            column = _declared(call, table, name)
+            stored = to_sql(table, column, value) if column.valid_for_create or column.valid_for_update else None
             if _may_write(call, table, column, creating=creating):
-                _refuse_empty(table, column, linked[column.name])
-                values.update(linked)
-            continue
-        if "@" in name:
-            if name.endswith(BIND):
-                raise bad_payload(
-                    table.entity_set,
-                    f"An undeclared property '{navigation}' which only has property annotations in the payload but no "
-                    "property value was found in the payload. In OData, only declared navigation properties and "
-                    "declared named streams can be represented as properties without values.",
-                )
-            continue
-        column_or_none = known.get(name)
-        if column_or_none is None or not call.visible(column_or_none):
-            raise bad_payload(
-                table.entity_set,
-                f"The property '{name[:100]}' does not exist on type 'Microsoft.Dynamics.CRM.{table.name}'. Make sure "
-                "to only use property names that are defined by the type.",
-            )
-        column = column_or_none
-        if column.kind == "lookup":
-            raise bad_request(
-                "CRM do not support direct update of Entity Reference properties, Use Navigation properties instead."
-            )
-        stored = to_sql(table, column, value) if column.valid_for_create or column.valid_for_update else None
-        if _may_write(call, table, column, creating=creating):
-            _refuse_empty(table, column, stored)
-            values[column.name] = stored
+                _refuse_empty(table, column, stored)
+                values[column.name] = stored
     return values
+
+
+def _bound(call: Call, table: Table, name: str, value: Any, bound: dict[str, str], *, creating: bool) -> Values:
+    """What a navigation property sets; `bound` remembers by which one each lookup was set."""
+    navigation = name.removesuffix(BIND)
+    column, target = table.navigations[navigation]
+    if value is None and column.name in bound:
+        return {}
+    if value is not None and bound.setdefault(column.name, navigation) != navigation:
+        raise bad_payload(table.entity_set, f"Only one of the targets of '{column.name}' can be set.")
+    linked = _linked(call, table, column, target.table, name, value)
+    if not _may_write(call, table, column, creating=creating):
+        return {}
+    _refuse_empty(table, column, linked[column.name])
+    return linked
+
+
+def _refuse_undeclared(table: Table, name: str) -> None:
+    if name.endswith(BIND):
+        raise bad_payload(
+            table.entity_set,
+            f"An undeclared property '{name.removesuffix(BIND)}' which only has property annotations in the payload "
+            "but no property value was found in the payload. In OData, only declared navigation properties and "
+            "declared named streams can be represented as properties without values.",
+        )
+
+
+def _declared(call: Call, table: Table, name: str) -> Column:
+    column = table.by_wire_name.get(name)
+    if column is None or not call.visible(column):
+        raise bad_payload(
+            table.entity_set,
+            f"The property '{name[:100]}' does not exist on type 'Microsoft.Dynamics.CRM.{table.name}'. Make sure "
+            "to only use property names that are defined by the type.",
+        )
+    if column.kind == "lookup":
+        raise bad_request(
+            "CRM do not support direct update of Entity Reference properties, Use Navigation properties instead."
+        )
+    return column
 
 
 def derived(table: Table, row: Values) -> Values:
     """Values the service works out: the full name and the composite addresses."""
     found: Values = {}
     if "fullname" in table.columns:
-        parts = (row.get("firstname"), row.get("middlename") if table.writable else None, row.get("lastname"))
-        found["fullname"] = " ".join(str(part) for part in parts if part) or None
+        parts = ("firstname", "middlename", "lastname") if table.writable else ("firstname", "lastname")
+        found["fullname"] = " ".join(str(row[part]) for part in parts if row.get(part)) or None
     for composite, parts_of in table.composites.items():
-        value = {name.split("_", 1)[1]: row[name] for name in parts_of if row.get(name)}
-        if not value:
-            found[composite] = None
-            continue
-        town = ", ".join(str(value[part]) for part in ("city", "stateorprovince") if part in value)
-        town = f"{town} {value.get('postalcode', '')}".strip()
-        lines = (value.get("line1"), value.get("line2"), value.get("line3"), town, value.get("country"))
-        found[composite] = "\r\n".join(str(line) for line in lines if line)
+        found[composite] = _composed({name.split("_", 1)[1]: row[name] for name in parts_of if row.get(name)})
     return found
+
+
+def _composed(value: Values) -> str | None:
+    """An address in several lines, from the parts that there are."""
+    town = ", ".join(str(value[part]) for part in ("city", "stateorprovince") if part in value)
+    town = f"{town} {value.get('postalcode', '')}".strip()
+    lines = (value.get("line1"), value.get("line2"), value.get("line3"), town, value.get("country"))
+    return "\r\n".join(str(line) for line in lines if line) or None
 
 
 def _may_write(call: Call, table: Table, column: Column, *, creating: bool) -> bool:

@@ -115,24 +115,13 @@ def lead_changes(call: Call) -> dict[str, Any]:
     unknown = sorted(name for name in names if call.store.fields.get(name) is None)
     if unknown:
         raise Refused("1006", f"Field '{unknown[0]}' not found")
-    by_id = {field.id: field for field in call.store.fields.all()}
+    by_id = {field.id: field for field in call.store.fields.all() if field.name in names}
 
     def shown(row: tuple[Any, ...]) -> dict[str, Any] | None:
-        changes = []
-        if row[2] == CHANGE_DATA_VALUE:
-            field = by_id.get(row[5])
-            if field is None or field.name not in names:
-                return None
-            values = msgspec.json.decode(row[7])
-            changes.append(
-                {
-                    "id": field.id,
-                    "name": field.name,
-                    "newValue": values.get("New Value"),
-                    "oldValue": values.get("Old Value"),
-                }
-            )
-        return {**_head(call.store, row), "fields": changes}
+        if row[2] != CHANGE_DATA_VALUE:
+            return {**_head(call.store, row), "fields": []}
+        field = by_id.get(row[5])
+        return {**_head(call.store, row), "fields": [_change(field, row[7])]} if field else None
 
     return _feed(call, [CHANGE_DATA_VALUE, NEW_LEAD], shown)
 
@@ -159,6 +148,16 @@ def marketo_guid(store: Store, position: int) -> str:
     return f"{store.client_id[:8]}-{position:012d}"
 
 
+def _change(field: Field, attributes: str) -> dict[str, Any]:
+    values = msgspec.json.decode(attributes)
+    return {
+        "id": field.id,
+        "name": field.name,
+        "newValue": values.get("New Value"),
+        "oldValue": values.get("Old Value"),
+    }
+
+
 def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
     """One page: always a token, `moreResult` always, `result` only when something is in it (§9.8)."""
     since_ms, position = unpack_token(call.required("nextPageToken"), 2)
@@ -180,18 +179,22 @@ def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
             f"order by position limit {SCANNED_PER_PAGE + 1}",
             (position, since_ms),
         ).fetchall()
+    found, n_seen = _first(size, rows[:SCANNED_PER_PAGE], shown)
+    page = {"result": found} if found else {}
+    position = rows[n_seen - 1][0] if n_seen else position
+    return {**page, "nextPageToken": pack_token(since_ms, position), "moreResult": n_seen < len(rows)}
+
+
+def _first(size: int, rows: list[Any], shown: Any) -> tuple[list[dict[str, Any]], int]:
+    """Up to `size` rows that show, and how many rows were looked at."""
     found: list[dict[str, Any]] = []
-    n_seen = 0
-    for row in rows[:SCANNED_PER_PAGE]:
+    for n_seen, row in enumerate(rows):
         if len(found) == size:
-            break
-        n_seen += 1
-        position = row[0]
+            return found, n_seen
         entry = shown(row)
         if entry is not None:
             found.append(entry)
-    page = {"result": found} if found else {}
-    return {**page, "nextPageToken": pack_token(since_ms, position), "moreResult": n_seen < len(rows)}
+    return found, len(rows)
 
 
 def _refuse_large_list(store: Store, list_id: int) -> None:

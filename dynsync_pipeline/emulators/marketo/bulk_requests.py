@@ -31,9 +31,7 @@ def checked_request(call: Call) -> dict[str, Any]:
         raise Refused("1002", "Missing value for the required parameter 'filter'")
     of_leads = call.match["object"] == "leads"
     fields = _fields(call.store, body, of_leads=of_leads)
-    names = body.get("columnHeaderNames") or {}
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise Refused("1001", "Invalid value for 'columnHeaderNames'. Required of type 'object'")
+    names = _header_names(body)
     return {
         "fields": fields,
         "format": file_format,
@@ -42,28 +40,40 @@ def checked_request(call: Call) -> dict[str, Any]:
     }
 
 
+def _header_names(body: dict[str, Any]) -> dict[str, str]:
+    names = body.get("columnHeaderNames") or {}
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise Refused("1001", "Invalid value for 'columnHeaderNames'. Required of type 'object'")
+    return names
+
+
 def _fields(store: Store, body: dict[str, Any], *, of_leads: bool) -> list[str]:
     names = body.get("fields")
     if not names and not of_leads:
         return list(ACTIVITY_FIELDS)
     if not names:
         raise Refused("1002", "Missing value for the required parameter 'fields'")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not _are_texts(names):
         raise Refused("1001", "Invalid value for 'fields'. Required of type 'array'")
     for name in names:
-        known = store.fields.get(name) is not None if of_leads else name in (*ACTIVITY_FIELDS, "actionResult")
-        if not known:
+        if not _is_known(store, name, of_leads=of_leads):
             raise Refused("1003", f"Field '{name}' is not a valid field")
     return list(dict.fromkeys(names))
 
 
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _is_known(store: Store, name: str, *, of_leads: bool) -> bool:
+    return store.fields.get(name) is not None if of_leads else name in (*ACTIVITY_FIELDS, "actionResult")
+
+
 def _lead_filter(store: Store, wanted: dict[str, Any]) -> dict[str, Any]:
     kinds = ("createdAt", "updatedAt", "staticListId", "staticListName", "smartListId", "smartListName")
-    given = [kind for kind in kinds if kind in wanted]
-    unknown = [str(name) for name in wanted if name not in kinds]
-    if len(given) != 1 or unknown:
+    kind = next(iter(wanted))
+    if len(wanted) != 1 or kind not in kinds:
         raise Refused("1003", f"Exactly one filter is required, one of {', '.join(kinds)}")
-    kind = given[0]
     if kind.startswith("smartList") or (kind == "updatedAt" and not store.behaviour.updated_at_filter):
         raise Refused("1035", f"Unsupported filter type for target subscription: {kind}")
     if kind.startswith("staticList"):
@@ -79,15 +89,20 @@ def _activity_filter(wanted: dict[str, Any]) -> dict[str, Any]:
     if DELETE_LEAD in type_ids:
         raise Refused("1003", f"Activity type '{DELETE_LEAD}' cannot be exported")
     value_ids, values = _numbers(wanted, "primaryAttributeValueIds"), wanted.get("primaryAttributeValues", [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not _are_texts(values):
         raise Refused("1003", "Invalid value for 'primaryAttributeValues'")
+    _require_one_kind(type_ids, value_ids, values)
+    return {**checked, "activityTypeIds": type_ids, "valueIds": value_ids, "values": values}
+
+
+def _require_one_kind(type_ids: list[int], value_ids: list[int], values: list[str]) -> None:
+    """Primary attributes are chosen by id or by value, few of them, and of one type of activity."""
     if value_ids and values:
         raise Refused("1003", "Use only one of primaryAttributeValueIds and primaryAttributeValues")
     if (value_ids or values) and len(type_ids) != 1:
         raise Refused("1003", "Primary attribute filters need exactly one activity type")
     if max(len(value_ids), len(values)) > PRIMARY_LIMIT:
         raise Refused("1003", f"The number of primary attribute values exceeds the maximum of {PRIMARY_LIMIT}")
-    return {**checked, "activityTypeIds": type_ids, "valueIds": value_ids, "values": values}
 
 
 def _numbers(wanted: dict[str, Any], name: str) -> list[int]:

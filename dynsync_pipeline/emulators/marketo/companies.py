@@ -66,21 +66,9 @@ def describe(call: Call) -> dict[str, Any]:
 
 def companies_by_filter(call: Call) -> dict[str, Any]:
     """Companies whose `filterType` field has one of `filterValues`, in pages; each with its `seq`."""
-    filter_type = call.required("filterType")
-    field = _FIELDS.get({"idField": "id", "dedupeFields": KEY}.get(filter_type, filter_type))
-    if field is None or field.name not in _SEARCHABLE:
-        raise Refused("1003", f"Invalid value for 'filterType': '{filter_type[:40]}'")
-    values: list[Any] = call.texts("filterValues")
-    if not values:
-        raise Refused("1002", "Missing value for the required parameter 'filterValues'")
-    if len(values) > VALUES_LIMIT:
-        raise Refused("1003", f"Too many values: '{len(values)}'. The maximum is '{VALUES_LIMIT}'")
-    if field.name == "id":
-        values = [whole_number(value, "filterValues") for value in values]
-    names = ["id", *(name for name in call.texts("fields") or _DEFAULT_READ if name != "id")]
-    for name in names:
-        if name not in _FIELDS:
-            raise Refused("1006", f"Field '{name}' not found")
+    field = _filter_field(call.required("filterType"))
+    values = _filter_values(call, field)
+    names = _asked_names(call)
     size = call.batch_size()
     token = call.text("nextPageToken")
     after = unpack_token(token, 1)[0] if token else 0
@@ -95,6 +83,30 @@ def companies_by_filter(call: Call) -> dict[str, Any]:
     if len(rows) <= size:
         return {"result": found}
     return {"result": found, "nextPageToken": pack_token(found[-1]["id"]), "moreResult": True}
+
+
+def _filter_field(filter_type: str) -> Field:
+    field = _FIELDS.get({"idField": "id", "dedupeFields": KEY}.get(filter_type, filter_type))
+    if field is None or field.name not in _SEARCHABLE:
+        raise Refused("1003", f"Invalid value for 'filterType': '{filter_type[:40]}'")
+    return field
+
+
+def _filter_values(call: Call, field: Field) -> list[Any]:
+    values: list[Any] = call.texts("filterValues")
+    if not values:
+        raise Refused("1002", "Missing value for the required parameter 'filterValues'")
+    if len(values) > VALUES_LIMIT:
+        raise Refused("1003", f"Too many values: '{len(values)}'. The maximum is '{VALUES_LIMIT}'")
+    return [whole_number(value, "filterValues") for value in values] if field.name == "id" else values
+
+
+def _asked_names(call: Call) -> list[str]:
+    names = ["id", *(name for name in call.texts("fields") or _DEFAULT_READ if name != "id")]
+    for name in names:
+        if name not in _FIELDS:
+            raise Refused("1006", f"Field '{name}' not found")
+    return names
 
 
 def sync_companies(call: Call) -> dict[str, Any]:
@@ -178,22 +190,29 @@ def _sync_one(
     if row is None:
         if action == "updateOnly" or by == "id":
             raise RecordRefused("1013", "Object not found")
-        now = utc_text(call.store.now())
-        columns = {**values, "createdAt": now, "updatedAt": now}
-        names = ", ".join(f'"{name}"' for name in columns)
-        cursor = db.execute(
-            f"insert into companies ({names}) values ({', '.join('?' * len(columns))})", tuple(columns.values())
-        )
-        return {"id": cursor.lastrowid, "status": "created"}
+        return {"id": _insert(call, db, values), "status": "created"}
     if action == "createOnly":
         raise RecordRefused("1005", "Company already exists")
     if by == "id" and KEY in values:
-        if values[KEY] is None:
-            raise RecordRefused("1003", f"Invalid value for field '{KEY}'")  # a key can be changed, not taken away
-        if db.execute(f"select 1 from companies where {KEY} = ? and id <> ?", (values[KEY], row[0])).fetchone():
-            raise RecordRefused("1005", "Company already exists")
+        _require_free_key(db, values[KEY], row[0])
     _update(call, db, int(row[0]), values)
     return {"id": row[0], "status": "updated"}
+
+
+def _insert(call: Call, db: sqlite3.Connection, values: dict[str, Stored]) -> int | None:
+    now = utc_text(call.store.now())
+    columns = {**values, "createdAt": now, "updatedAt": now}
+    names = ", ".join(f'"{name}"' for name in columns)
+    marks = ", ".join("?" * len(columns))
+    return db.execute(f"insert into companies ({names}) values ({marks})", tuple(columns.values())).lastrowid
+
+
+def _require_free_key(db: sqlite3.Connection, key: Stored, company_id: int) -> None:
+    """A key can be changed to one that no other company has, and not be taken away."""
+    if key is None:
+        raise RecordRefused("1003", f"Invalid value for field '{KEY}'")
+    if db.execute(f"select 1 from companies where {KEY} = ? and id <> ?", (key, company_id)).fetchone():
+        raise RecordRefused("1005", "Company already exists")
 
 
 def _accepted(record: Mapping[str, object], by: str) -> dict[str, Stored]:

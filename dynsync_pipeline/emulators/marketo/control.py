@@ -17,6 +17,8 @@ Broken connections, delays and canned answers are not here: they work the same f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from starlette.responses import Response
 
@@ -55,36 +57,44 @@ class _Score(msgspec.Struct, forbid_unknown_fields=True):
 
 def answer(store: Store, method: str, path: str, body: bytes) -> Response:
     """Serve one control request: 200, 400 with a sentence, or 404."""
-    name = path.removeprefix(PREFIX)
+    action = _ACTIONS.get((method, path.removeprefix(PREFIX)))
+    if action is None:
+        return _json(404, {"error": f"No control endpoint {method} {path}."})
     try:
-        if (method, name) == ("GET", "behaviour"):
-            pass
-        elif (method, name) == ("POST", "behaviour"):
-            changed = {**msgspec.to_builtins(store.behaviour), **msgspec.json.decode(body, type=dict[str, object])}
-            store.set_behaviour(msgspec.convert(changed, Behaviour))
-        elif (method, name) == ("POST", "tokens/expire"):
-            expire_tokens(store)
-        elif (method, name) == ("POST", "clock"):
-            store.advance_clock(msgspec.json.decode(body, type=_Clock).ahead_s)
-        elif (method, name) == ("POST", "partitions"):
-            add_partition(store, msgspec.json.decode(body, type=_Partition).name)
-        elif (method, name) == ("POST", "reset"):
-            store.reset()
-        elif (method, name) == ("POST", "retype"):
-            wanted = msgspec.json.decode(body, type=_Retype)
-            if wanted.type not in CREATABLE_TYPES:
-                raise ValueError("No field can have this type.")
-            store.retype_field(wanted.field, wanted.type)
-        elif (method, name) == ("POST", "withdrawn"):
-            store.withdraw_fields(msgspec.json.decode(body, type=_Withdrawn).fields)
-        elif (method, name) == ("POST", "score"):
-            step = msgspec.json.decode(body, type=_Score)
-            score_change(store, step.leadId, step.field, step.change, step.reason)
-        else:
-            return _json(404, {"error": f"No control endpoint {method} {path}."})
+        action(store, body)
     except (msgspec.DecodeError, ValueError) as error:
         return _json(400, {"error": str(error)})
     return _json(200, msgspec.to_builtins(store.behaviour))
+
+
+def _change_behaviour(store: Store, body: bytes) -> None:
+    changed = {**msgspec.to_builtins(store.behaviour), **msgspec.json.decode(body, type=dict[str, object])}
+    store.set_behaviour(msgspec.convert(changed, Behaviour))
+
+
+def _retype(store: Store, body: bytes) -> None:
+    wanted = msgspec.json.decode(body, type=_Retype)
+    if wanted.type not in CREATABLE_TYPES:
+        raise ValueError("No field can have this type.")
+    store.retype_field(wanted.field, wanted.type)
+
+
+def _score(store: Store, body: bytes) -> None:
+    step = msgspec.json.decode(body, type=_Score)
+    score_change(store, step.leadId, step.field, step.change, step.reason)
+
+
+_ACTIONS: dict[tuple[str, str], Callable[[Store, bytes], object]] = {
+    ("GET", "behaviour"): lambda store, body: None,
+    ("POST", "behaviour"): _change_behaviour,
+    ("POST", "tokens/expire"): lambda store, body: expire_tokens(store),
+    ("POST", "clock"): lambda store, body: store.advance_clock(msgspec.json.decode(body, type=_Clock).ahead_s),
+    ("POST", "partitions"): lambda store, body: add_partition(store, msgspec.json.decode(body, type=_Partition).name),
+    ("POST", "reset"): lambda store, body: store.reset(),
+    ("POST", "retype"): _retype,
+    ("POST", "withdrawn"): lambda store, body: store.withdraw_fields(msgspec.json.decode(body, type=_Withdrawn).fields),
+    ("POST", "score"): _score,
+}
 
 
 def _json(status: int, body: object) -> Response:

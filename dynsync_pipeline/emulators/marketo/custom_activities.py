@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -36,18 +37,13 @@ def add_activities(call: Call) -> dict[str, Any]:
 
 def _entry(call: Call, types: dict[int, Definition], record: dict[str, Any]) -> Entry:
     """The log entry of one record. Raises: RecordRefused 1002, 1003, 1004, 1006, 1049."""
-    for name in ("leadId", "activityDate", "activityTypeId", "primaryAttributeValue"):
-        if record.get(name) in (None, ""):
-            raise RecordRefused("1002", f"Missing value for the required parameter '{name}'")
+    _require_all(record)
     number, lead_id = json_number(record["activityTypeId"]), json_number(record["leadId"])
     if number is None or number not in types:
         raise RecordRefused("1003", "Invalid value for field 'activityTypeId'")
     if lead_id is None:
         raise RecordRefused("1003", "Invalid value for field 'leadId'")
-    try:
-        at = parse_moment(record["activityDate"] if isinstance(record["activityDate"], str) else "")
-    except BadValue:
-        raise RecordRefused("1003", "Invalid value for field 'activityDate'") from None
+    at = _moment(record["activityDate"])
     definition = types[number]
     primary = _value(definition["primaryAttribute"], record["primaryAttributeValue"])
     attributes = _attributes(definition, record.get("attributes") or [])
@@ -56,8 +52,21 @@ def _entry(call: Call, types: dict[int, Definition], record: dict[str, Any]) -> 
     return Entry(lead_id, number, at, None, primary, attributes)
 
 
+def _require_all(record: dict[str, Any]) -> None:
+    for name in ("leadId", "activityDate", "activityTypeId", "primaryAttributeValue"):
+        if record.get(name) in (None, ""):
+            raise RecordRefused("1002", f"Missing value for the required parameter '{name}'")
+
+
+def _moment(value: object) -> datetime:
+    try:
+        return parse_moment(value if isinstance(value, str) else "")
+    except BadValue:
+        raise RecordRefused("1003", "Invalid value for field 'activityDate'") from None
+
+
 def _attributes(definition: Definition, given: object) -> dict[str, str | None]:
-    if not isinstance(given, list) or not all(isinstance(attribute, dict) for attribute in given):
+    if not isinstance(given, list) or set(map(type, given)) - {dict}:
         raise RecordRefused("1003", "Invalid value for field 'attributes'")
     if len(msgspec.json.encode(given)) > ATTRIBUTES_LIMIT_BYTES:
         raise RecordRefused("1049", f"Attributes exceed the maximum of {ATTRIBUTES_LIMIT_BYTES} bytes")

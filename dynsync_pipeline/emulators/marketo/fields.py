@@ -12,6 +12,7 @@ import msgspec
 STRING_TYPES = frozenset({"string", "text", "email", "phone", "url"})
 INTEGER_TYPES = frozenset({"integer", "score", "percent", "reference"})
 REAL_TYPES = frozenset({"float", "currency"})
+_SQL_TYPES = {**dict.fromkeys(INTEGER_TYPES, "integer"), **dict.fromkeys(REAL_TYPES, "real")}  # all others are text
 SEARCHABLE_TYPES = frozenset({"string", "email", "integer"})
 TEXT_LIMIT_BYTES = 30_000
 FIRST_CUSTOM_ID = 1001
@@ -59,7 +60,7 @@ class Field(msgspec.Struct, frozen=True):
             return "id integer primary key autoincrement"
         if self.type == "boolean":
             return f'"{self.name}" integer not null default 0'
-        kind = "integer" if self.type in INTEGER_TYPES else "real" if self.type in REAL_TYPES else "text"
+        kind = _SQL_TYPES.get(self.type, "text")
         collation = " collate nocase" if self.type in SEARCHABLE_TYPES and kind == "text" else ""
         return f'"{self.name}" {kind}{collation}'
 

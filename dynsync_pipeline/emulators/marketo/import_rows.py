@@ -70,11 +70,7 @@ def import_rows(store: Store, batch_id: int) -> Outcome:
         ).fetchone()
     file = parse_file(content, delimiter)
     lookup = store.fields[lookup_name]
-    for name in file.header:
-        if store.fields.get(name) is None:
-            raise FileUnusable(f"Field '{name[:100]}' not found")
-    if lookup.name not in file.header:
-        raise FileUnusable(f"The lookup field '{lookup.name}' is not in the header row")
+    _require_fields(store, file.header, lookup)
     failed: list[list[str]] = []
     warned: list[list[str]] = []
     members: list[int] = []
@@ -108,6 +104,14 @@ def import_rows(store: Store, batch_id: int) -> Outcome:
         _file_of([*file.header, "Import Failure Reason"], failed, delimiter),
         _file_of([*file.header, "Import Warning Reason"], warned, delimiter),
     )
+
+
+def _require_fields(store: Store, header: list[str], lookup: Field) -> None:
+    for name in header:
+        if store.fields.get(name) is None:
+            raise FileUnusable(f"Field '{name[:100]}' not found")
+    if lookup.name not in header:
+        raise FileUnusable(f"The lookup field '{lookup.name}' is not in the header row")
 
 
 def _import_row(

@@ -22,12 +22,7 @@ def sync_leads(call: Call) -> dict[str, Any]:
     """Create and update up to 300 people, each with its own answer, in the order of the input."""
     body = call.json()
     records = call.records(body)
-    action = string_option(body, "action", "createOrUpdate")
-    if action not in ACTIONS:
-        raise Refused("1003", f"Invalid value for 'action'. Use one of {', '.join(ACTIONS)}")
-    lookup = lookup_field(call.store, string_option(body, "lookupField", "email") or "email")
-    if lookup.name == "id" and action != "updateOnly":
-        raise Refused("1003", "Lookup field 'id' is only supported with action 'updateOnly'")
+    action, lookup = _way(call.store, body)
     partition = string_option(body, "partitionName")
     matches = Matches(call.store, lookup, records)
     if call.store.behaviour.race_window_s:
@@ -44,6 +39,17 @@ def sync_leads(call: Call) -> dict[str, Any]:
                 results.append(skipped(error.code, error.message))
         writes.flush()
     return {"result": results}
+
+
+def _way(store: Store, body: dict[str, Any]) -> tuple[str, Field]:
+    """The action, and the field by which people are looked up. Raises: Refused 1003."""
+    action = string_option(body, "action", "createOrUpdate") or ""
+    if action not in ACTIONS:
+        raise Refused("1003", f"Invalid value for 'action'. Use one of {', '.join(ACTIONS)}")
+    lookup = lookup_field(store, string_option(body, "lookupField", "email") or "email")
+    if lookup.name == "id" and action != "updateOnly":
+        raise Refused("1003", "Lookup field 'id' is only supported with action 'updateOnly'")
+    return action, lookup
 
 
 def delete_leads(call: Call) -> dict[str, Any]:

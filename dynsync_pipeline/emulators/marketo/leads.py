@@ -72,10 +72,16 @@ def matching(catalogue: Catalogue, filter_type: str, values: list[str]) -> tuple
         return "false", []
     parameters: list[Any] = [*values]
     if field.type in ("integer", "reference"):
-        if not all(value.removeprefix("-").isascii() and value.removeprefix("-").isdigit() for value in values):
-            raise Refused("1001", f"Invalid value for '{filter_type}'. Required of type 'integer'")
-        parameters = [int(value) for value in values if len(value) < 18]
+        parameters = _whole_numbers(values, filter_type)
     return f"{field.sql} in ({', '.join('?' * len(parameters))})", parameters
+
+
+def _whole_numbers(values: list[str], filter_type: str) -> list[Any]:
+    """The numbers; those too large for any field are left out. Raises: Refused 1001."""
+    digits = [value.removeprefix("-") for value in values]
+    if not all(text.isascii() and text.isdigit() for text in digits):
+        raise Refused("1001", f"Invalid value for '{filter_type}'. Required of type 'integer'")
+    return [int(value) for value in values if len(value) < 18]
 
 
 def page_of_people(call: Call, fields: list[Field], condition: str, parameters: list[Any]) -> dict[str, Any]:
@@ -113,12 +119,16 @@ def read_people(call: Call, fields: list[Field], condition: str, parameters: lis
             f"select {columns} {FROM_PEOPLE if needs_company else 'from people p'} where {condition}", parameters
         ).fetchall()
     names = [field.name for field in fields]
-    booleans = [field for field in fields if field.type == "boolean"]
     people = [dict(zip(names, row, strict=True)) for row in rows]
-    for person in people:
-        for field in booleans:
-            person[field.name] = shown_value(field, person[field.name])
+    for field in fields:
+        if field.type == "boolean":
+            _show(people, field)
     return people
+
+
+def _show(people: list[dict[str, Any]], field: Field) -> None:
+    for person in people:
+        person[field.name] = shown_value(field, person[field.name])
 
 
 def _described(field: Field) -> dict[str, Any]:

@@ -111,11 +111,7 @@ class PeopleWrites:
             raise RecordRefused("1003", "Invalid value for field 'externalCompanyId'")  # moved, never detached (§3)
         if company_values and (has_key or key is not None):
             raise RecordRefused("1021", "Company update not allowed")
-        after = {**before, **own}
-        if key is not None and str(key).lower() != str(before["externalCompanyId"]).lower():
-            after.update(self._company(self._company_id(key)))
-        elif company_values:
-            after.update(company_values)
+        after = {**before, **own, **self._of_company(before, company_values, key)}
         changed = [field for field in self._loaded if after[field.name] != before[field.name]]
         if not changed:
             return False
@@ -123,6 +119,12 @@ class PeopleWrites:
         self.entries += self._changes(person_id, before, after, changed)
         self._rows[person_id] = after
         return True
+
+    def _of_company(self, before: Mapping[str, Any], given: Mapping[str, Stored], key: Stored) -> Mapping[str, Any]:
+        """What the person shows of a company: that of the one it moves to, else what was given for its own."""
+        if key is None or str(key).lower() == str(before["externalCompanyId"]).lower():
+            return given
+        return self._company(self._company_id(key))
 
     def delete(self, person_id: int, *, is_logged: bool = True) -> None:
         """Remove a loaded person at once, also from lists; the log keeps the name (§9.17)."""

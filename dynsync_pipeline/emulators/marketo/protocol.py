@@ -21,6 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 Params = dict[str, list[str]]
 _TOKEN_PART = re.compile("-?[0-9]{1,17}")
+_DIGITS = re.compile(r"[0-9]{1,17}")
 
 
 class Refused(Exception):
@@ -91,7 +92,7 @@ class Call:
     def records(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """The records of a write. Raises: Refused 1001, 1002, 1003 (more than 300: the vendor's code is unknown)."""
         records = body.get("input")
-        if records is None or records == []:
+        if records in (None, []):
             raise Refused("1002", "Missing value for the required parameter 'input'")
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise Refused("1001", "Invalid value for 'input'. Required of type 'array'")
@@ -110,7 +111,7 @@ def whole_number(text: str, name: str) -> int:
 
 def json_number(value: object) -> int | None:
     """A whole number in a JSON body, also one written as text as the vendor takes it; None for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 18:
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62 else None
 

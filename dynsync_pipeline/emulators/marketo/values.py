@@ -6,6 +6,7 @@ Sources: §2.3 (types rejected, nulls, booleans, milliseconds) and §2.5 (length
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from dynsync_pipeline.emulators.marketo.fields import INTEGER_TYPES, REAL_TYPES, STRING_TYPES, TEXT_LIMIT_BYTES, Field
@@ -30,15 +31,7 @@ def stored_value(field: Field, value: object) -> Stored:
         return 0 if field.type == "boolean" else None
     if field.type in STRING_TYPES:
         return _text(field, value)
-    if field.type == "boolean":
-        return _boolean(value)
-    if field.type in INTEGER_TYPES:
-        return _integer(value)
-    if field.type in REAL_TYPES:
-        return _real(value)
-    if field.type == "date":
-        return _date(value)
-    return _datetime(value)
+    return _READERS.get(field.type, _datetime)(value)
 
 
 def shown_value(field: Field, value: Stored) -> object:
@@ -71,21 +64,18 @@ def parse_moment(text: str) -> datetime:
 
 
 def _text(field: Field, value: object) -> str:
-    if isinstance(value, bool):
-        value = "true" if value else "false"
-    elif isinstance(value, int | float):
-        value = str(value)
-    if not isinstance(value, str):
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if not isinstance(value, str | int | float) or _is_too_long(field, text):
         raise BadValue(field.name)
-    if field.type == "email" and not _EMAIL.fullmatch(value):
+    if field.type == "email" and not _EMAIL.fullmatch(text):
         raise BadValue(field.name)
+    return text
+
+
+def _is_too_long(field: Field, text: str) -> bool:
     if field.type == "text":
-        too_long = len(value) > TEXT_LIMIT_BYTES or len(value.encode()) > TEXT_LIMIT_BYTES
-    else:
-        too_long = len(value) > (field.length or 255)
-    if too_long:
-        raise BadValue(field.name)
-    return value
+        return len(text) > TEXT_LIMIT_BYTES or len(text.encode()) > TEXT_LIMIT_BYTES
+    return len(text) > (field.length or 255)
 
 
 def _boolean(value: object) -> int:
@@ -99,11 +89,15 @@ def _boolean(value: object) -> int:
 
 
 def _integer(value: object) -> int:
-    if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
+    if isinstance(value, str | float) and _is_whole(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
         raise BadValue("integer")
     return value
+
+
+def _is_whole(value: str | float) -> bool:
+    return value.is_integer() if isinstance(value, float) else _INTEGER.fullmatch(value) is not None
 
 
 def _real(value: object) -> float:
@@ -129,3 +123,11 @@ def _datetime(value: object) -> str:
     if not isinstance(value, str):
         raise BadValue("datetime")
     return utc_text(parse_moment(value))
+
+
+_READERS: dict[str, Callable[[object], Stored]] = {
+    **dict.fromkeys(INTEGER_TYPES, _integer),
+    **dict.fromkeys(REAL_TYPES, _real),
+    "boolean": _boolean,
+    "date": _date,
+}
