@@ -9,7 +9,7 @@ from collections.abc import Container
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -108,12 +108,8 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as https://example.com, with a number as its port") from None
         if parts.username or parts.password:
             raise ValueError("must not hold a user name or password; there are settings of their own for these")
-        if value and (parts.scheme not in ("https", "http") or not parts.hostname):
-            raise ValueError("must be an address such as https://example.com")
-        if value and (parts.path or parts.query):
-            raise ValueError("must be the address of the host alone, without a path")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError("must start with https://; plain http would send tokens in the clear")
+        if value:
+            _require_host_alone(parts)
         return value
 
     @field_validator("marketo_oldest_person")
@@ -168,6 +164,15 @@ class Settings(BaseSettings):
         named = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("marketo_field_")}
         return {PREFIX + name.upper(): field for name, field in named.items() if field not in offered}
 
+    def _missing_secrets(self) -> list[str]:
+        has_proof = self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username
+        is_missing = {
+            "dynamics_client_secret": not has_proof,
+            "dynamics_password": self.dynamics_username and not self.dynamics_password,
+            "marketo_client_secret": not self.marketo_client_secret,
+        }
+        return [name for name, missing in is_missing.items() if missing]
+
     def require_systems(self) -> None:
         """Raise `SettingsWrong` naming every setting a cycle needs and does not have."""
         missing = [
@@ -175,12 +180,7 @@ class Settings(BaseSettings):
             for name in ("dynamics_url", "dynamics_tenant_id", "dynamics_client_id", "marketo_url", "marketo_client_id")
             if not getattr(self, name)
         ]
-        if not (self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username):
-            missing.append("dynamics_client_secret")
-        if self.dynamics_username and not self.dynamics_password:
-            missing.append("dynamics_password")
-        if not self.marketo_client_secret:
-            missing.append("marketo_client_secret")
+        missing += self._missing_secrets()
         if missing:
             names = ", ".join(PREFIX + name.upper() for name in missing)
             instead = " A certificate, or a user name and password, serves instead of the client secret of Dynamics."
@@ -188,6 +188,16 @@ class Settings(BaseSettings):
                 f"Not set: {names}.{instead if 'dynamics_client_secret' in missing else ''}",
                 next_step="Set them in the environment or in .env (see .env.example); `dynsync demo` needs none.",
             )
+
+
+def _require_host_alone(parts: SplitResult) -> None:
+    """Raise ValueError unless these are the parts of an address without a path, of https or of this machine."""
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must be an address such as https://example.com")
+    if any((parts.path, parts.query)):
+        raise ValueError("must be the address of the host alone, without a path")
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError("must start with https://; plain http would send tokens in the clear")
 
 
 def load_settings(env_file: Path | None = None) -> Settings:

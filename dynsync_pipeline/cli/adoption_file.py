@@ -10,13 +10,17 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.cli.errors import harmless
 from dynsync_pipeline.errors import AdoptionWrong, StorageFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.reconcile.adoption import Decision, Fault, Pair, Reviewed
+
+if TYPE_CHECKING:
+    from _csv import Reader as _Rows
 
 COLUMNS = Pair._fields
 READ = ("record_type", "dynamics_id", "decision", "person_id")  # the others are for people and are not read
@@ -71,29 +75,14 @@ def read_reviewed(path: Path) -> list[Reviewed]:
 
     Raises: AdoptionWrong with the lines at fault; no cell is quoted, for it may hold anything.
     """
-    try:
-        # What is read is ASCII; names may be in any code.
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    rows = _opened(path)
     reviewed, faults = [], []
     try:
-        header = [name.strip().lower() for name in next(rows, [])]
-        lacking = [name for name in READ if header.count(name) != 1]
-        if lacking:
-            raise refused(path, [Fault(1, f"no column, or several, of the name {', '.join(lacking)}")])
-        places = {name: header.index(name) for name in READ}
-        line = rows.line_num + 1
-        for row in rows:
-            cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
-            if any(cell.strip() for cell in row):
-                texts = _faults(cells)
-                faults += [Fault(line, fault) for fault in texts]
-                if not texts:
-                    reviewed.append(_reviewed(line, cells))
-            line = rows.line_num + 1
+        for line, cells in _lines(path, rows):
+            texts = _faults(cells)
+            faults += [Fault(line, fault) for fault in texts]
+            if not texts:
+                reviewed.append(_reviewed(line, cells))
     except csv.Error:
         raise refused(path, [Fault(rows.line_num, "it cannot be read as CSV")]) from None
     if faults:
@@ -101,6 +90,30 @@ def read_reviewed(path: Path) -> list[Reviewed]:
     if not reviewed:
         raise refused(path, [Fault(1, "no decision follows the header")])
     return reviewed
+
+
+def _opened(path: Path) -> _Rows:
+    try:
+        # What is read is ASCII; names may be in any code.
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+
+
+def _lines(path: Path, rows: _Rows) -> Iterator[tuple[int, dict[str, str]]]:
+    """The number of each line that is not blank, and the cells that are read of it, by column."""
+    header = [name.strip().lower() for name in next(rows, [])]
+    lacking = [name for name in READ if header.count(name) != 1]
+    if lacking:
+        raise refused(path, [Fault(1, f"no column, or several, of the name {', '.join(lacking)}")])
+    line = rows.line_num + 1
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            padded = [*row, *[""] * (len(header) - len(row))]
+            yield line, {name: padded[header.index(name)].strip() for name in READ}
+        line = rows.line_num + 1
 
 
 def refused(path: Path, faults: list[Fault]) -> AdoptionWrong:
@@ -119,14 +132,17 @@ def _faults(cells: dict[str, str]) -> list[str]:
         found.append("record_type is neither contact nor lead")
     if not _GUID.fullmatch(_guid(cells)):
         found.append("dynamics_id is not the id of a Dynamics record")
-    decision = cells["decision"].lower()
-    if decision not in tuple(Decision):
+    if cells["decision"].lower() not in tuple(Decision):
         found.append(f"decision is none of {', '.join(Decision)}")
-    elif decision == Decision.LINK and not cells["person_id"]:
-        found.append("link needs a person_id")
-    elif decision == Decision.LINK and not _PERSON_ID.fullmatch(cells["person_id"]):
-        found.append("person_id is not the id of a Marketo person")
+    if cells["decision"].lower() == Decision.LINK:
+        found += _faults_of_person(cells["person_id"])
     return found
+
+
+def _faults_of_person(person_id: str) -> list[str]:
+    if not person_id:
+        return ["link needs a person_id"]
+    return [] if _PERSON_ID.fullmatch(person_id) else ["person_id is not the id of a Marketo person"]
 
 
 def _reviewed(line: int, cells: dict[str, str]) -> Reviewed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,13 +15,14 @@ from rich.table import Table
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
-from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.clients.dynamics.protocol import Column, TableMetadata
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import read_status
-from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
+from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.model.records import TABLES
+from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.settings import Settings, load_settings
 
 CLOCKS_APART_S = 60.0
@@ -54,16 +55,19 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answer
     if as_json:
         print(json.dumps([asdict(finding) for finding in found]))  # noqa: T201 (programs read this, not people)
     else:
-        table = Table(title="Pre-flight", title_justify="left")
-        table.add_column("")
-        table.add_column("Question")
-        table.add_column("Answer")
-        for finding in found:
-            mark = "[green]✓[/]" if finding.is_ok else "[red]✗[/]"
-            table.add_row(mark, finding.question, f"{finding.answer} {finding.next_step}".strip())
-        prints_to.print(table)
+        prints_to.print(_findings_table(found))
     if not all(finding.is_ok for finding in found):
         raise typer.Exit(Exit.FAILED)
+
+
+def _findings_table(found: list[Finding]) -> Table:
+    table = Table(title="Pre-flight", title_justify="left")
+    for name in ("", "Question", "Answer"):
+        table.add_column(name)
+    for finding in found:
+        mark = "[green]✓[/]" if finding.is_ok else "[red]✗[/]"
+        table.add_row(mark, finding.question, f"{finding.answer} {finding.next_step}".strip())
+    return table
 
 
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
@@ -135,35 +139,28 @@ def _dynamics_tables(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Fin
             yield Finding(question, False, error.message, error.next_step)
             continue
         yield Finding(question, True, "readable for the whole organisation, change tracking on")
-        mapped = fields.of(record_type)
-        unreadable = [
-            field.dynamics_column
-            for field in mapped
-            if (column := metadata.columns.get(field.dynamics_column)) is None
-            or not column.is_readable
-            or column.is_secured
-        ]
-        unwritable = [
-            field.dynamics_column
-            for field in mapped
-            if field.direction is not Direction.TO_MARKETO
-            and (column := metadata.columns.get(field.dynamics_column)) is not None
-            and not column.is_updatable
-        ]
-        question = f"Dynamics: {len(mapped)} mapped columns of {table.entity_set}"
-        if unreadable:
-            yield Finding(
-                question,
-                False,
-                f"missing, secured or unreadable: {', '.join(unreadable)}.",
-                "They are parked until then (R107).",
-            )
-        elif unwritable:
-            yield Finding(
-                question, False, f"not writable: {', '.join(unwritable)}.", "Give them the direction to_marketo."
-            )
-        else:
-            yield Finding(question, True, "all there")
+        yield _mapped_columns(table, fields.of(record_type), metadata)
+
+
+def _mapped_columns(table: DynamicsTable, mapped: Sequence[Field], metadata: TableMetadata) -> Finding:
+    question = f"Dynamics: {len(mapped)} mapped columns of {table.entity_set}"
+    if unreadable := [field.dynamics_column for field in mapped if not _is_readable(field, metadata)]:
+        fault = f"missing, secured or unreadable: {', '.join(unreadable)}."
+        return Finding(question, False, fault, "They are parked until then (R107).")
+    if unwritable := [field.dynamics_column for field in mapped if not _is_writable(field, metadata)]:
+        fault = f"not writable: {', '.join(unwritable)}."
+        return Finding(question, False, fault, "Give them the direction to_marketo.")
+    return Finding(question, True, "all there")
+
+
+def _is_readable(field: Field, metadata: TableMetadata) -> bool:
+    column = metadata.columns.get(field.dynamics_column)
+    return column is not None and column.is_readable and not column.is_secured
+
+
+def _is_writable(field: Field, metadata: TableMetadata) -> bool:
+    """Whether a readable column takes what the field map wants to write to it."""
+    return field.direction is Direction.TO_MARKETO or metadata.columns[field.dynamics_column].is_updatable
 
 
 def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> Iterator[Finding]:

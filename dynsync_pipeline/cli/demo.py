@@ -160,18 +160,24 @@ def _show_edits(
     for scene, key, found in results:
         is_right = all(values == (scene.after[field], scene.after[field]) for field, values in found.items())
         all_right &= is_right
-        table.add_row(
-            MARKS[is_right],
-            scene.title,
-            "\n".join(scene.columns),
-            "\n".join(_said(scene.in_dynamics, field) for field in scene.columns),
-            "\n".join(_said(scene.in_marketo, field) for field in scene.columns),
-            "\n".join(_now(*values) for values in found.values()),
-            "\n".join(rules.get((key.person_id, field), "no write (R38)") for field in scene.columns),
-            end_section=True,
-        )
+        of_fields = {field: rules.get((key.person_id, field), "no write (R38)") for field in scene.columns}
+        table.add_row(MARKS[is_right], *_edit_cells(scene, found, of_fields), end_section=True)
     prints_to.print(table)
     return all_right
+
+
+def _edit_cells(
+    scene: Scene, found: dict[str, tuple[str | None, str | None]], rules: dict[str, str]
+) -> tuple[str, ...]:
+    """One line per field in each cell: what people did on both sides, what stands there now, and the rule."""
+    return (
+        scene.title,
+        "\n".join(scene.columns),
+        "\n".join(_said(scene.in_dynamics, field) for field in scene.columns),
+        "\n".join(_said(scene.in_marketo, field) for field in scene.columns),
+        "\n".join(_now(*values) for values in found.values()),
+        "\n".join(rules.values()),
+    )
 
 
 def _show_outcomes(

@@ -96,11 +96,7 @@ def errors(
     if release is not None:
         if any(option is not None for option in (state, direction, object_, code, search, person, csv_file)):
             raise typer.BadParameter("--release takes the ids of errors, or all; it goes with no filter.")
-        n_released = _release(settings, release)
-        if as_json:
-            print_json({"n_released": n_released})
-        else:
-            prints_to.print(f"Errors released: {n_released:,}. The next cycle tries them again.", highlight=False)
+        _say_released(_release(settings, release), as_json=as_json)
         return
     wanted = ErrorFilter(
         state=state,
@@ -117,22 +113,29 @@ def errors(
         _export(found, csv_file)
     elif as_json:
         print_json(found)
-    elif not found:
-        limit = "" if of_all_times else f" in the last {rough(since)}; --all looks further back"
-        prints_to.print(f"No such errors{limit}.", highlight=False)
     else:
-        prints_to.print(_table(found))
-        if len(found) > MOST_SHOWN:
-            prints_to.print(
-                f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False
-            )
+        _show(found, "" if of_all_times else f" in the last {rough(since)}; --all looks further back")
+
+
+def _say_released(n_released: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"n_released": n_released})
+    else:
+        prints_to.print(f"Errors released: {n_released:,}. The next cycle tries them again.", highlight=False)
+
+
+def _show(found: list[dict[str, Any]], limit: str) -> None:
+    """The newest of the errors; `limit` says within what they were looked for."""
+    if not found:
+        prints_to.print(f"No such errors{limit}.", highlight=False)
+        return
+    prints_to.print(_table(found))
+    if len(found) > MOST_SHOWN:
+        prints_to.print(f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False)
 
 
 def _release(settings: Settings, wanted: str) -> int:
-    is_all = wanted.strip().lower() == "all"
-    ids = [] if is_all else [text.strip() for text in wanted.split(",")]
-    if not all(_ERROR_ID.fullmatch(text) for text in ids):
-        raise typer.BadParameter("--release takes ids as the first column of `dynsync errors` shows them, or all.")
+    ids = _ids(wanted)
     with CycleLock(settings.lock_file, is_cycle=False):
         if not settings.working_file.exists():
             raise StorageFailed(
@@ -140,12 +143,22 @@ def _release(settings: Settings, wanted: str) -> int:
             )
         with Warehouse(settings.working_file) as warehouse, warehouse.transaction() as connection:
             known = open_errors(connection)
-            chosen = known if is_all else {int(text) for text in ids}
+            chosen = known if ids is None else ids
             if unknown := sorted(chosen - known):
                 raise typer.BadParameter(
                     f"No open error has the id {', '.join(map(str, unknown))}; nothing was released. `dynsync errors` shows them."
                 )
             return release_errors(connection, chosen, now())
+
+
+def _ids(wanted: str) -> set[int] | None:
+    """The ids in the option --release; None for all."""
+    if wanted.strip().lower() == "all":
+        return None
+    texts = [text.strip() for text in wanted.split(",")]
+    if not all(_ERROR_ID.fullmatch(text) for text in texts):
+        raise typer.BadParameter("--release takes ids as the first column of `dynsync errors` shows them, or all.")
+    return {int(text) for text in texts}
 
 
 def _table(found: list[dict[str, Any]]) -> Table:

@@ -75,48 +75,63 @@ def _show(found: Explanation) -> None:
     shown = [row for row in found.fields if row["state"] not in ("agree", "not linked") or _has_value(row)]
     if shown:
         prints_to.print(_fields_table(shown))
-    elsewhere = [row for row in found.account_fields if row["dynamics"] is not None or row["marketo"] is not None]
-    if elsewhere:
-        prints_to.print(_account_table(elsewhere))
+    _show_account_fields(found.account_fields)
     if hidden := len(found.fields) - len(shown):
         prints_to.print(f"{hidden} more fields are empty on both sides.", style="dim", highlight=False)
-    if found.history:
-        prints_to.print(_history_table(found.history[-MOST_SHOWN:]))
-    if (n_older := len(found.history) - MOST_SHOWN) > 0:
+    _show_history(found.history)
+
+
+def _show_account_fields(rows: list[Row]) -> None:
+    shown = [row for row in rows if row["dynamics"] is not None or row["marketo"] is not None]
+    if shown:
+        prints_to.print(_account_table(shown))
+
+
+def _show_history(rows: list[Row]) -> None:
+    if rows:
+        prints_to.print(_history_table(rows[-MOST_SHOWN:]))
+    if (n_older := len(rows) - MOST_SHOWN) > 0:
         prints_to.print(f"{n_older:,} older entries are not shown: --json has all.", style="dim", highlight=False)
 
 
 def _link_lines(found: Explanation) -> list[Text]:
     subject, person = found.subject, found.person
-    lines = []
-    if subject.person_id_marketo is None:
-        lines.append(f"Dynamics {subject.record_type} {subject.record_id_dynamics}, not in Marketo.")
-    elif subject.record_id_dynamics is None:
-        lines.append(f"Marketo person {subject.person_id_marketo}, in Marketo only: such people stay there (R19).")
-    elif subject.is_linked:
-        lines.append(f"Marketo person {subject.person_id_marketo} ↔ Dynamics {subject.record_type} ")
-        lines[0] += f"{subject.record_id_dynamics}, linked {moment(person['linked_at'])} UTC."
-    else:
-        lines.append(f"Marketo person {subject.person_id_marketo} bears the key of Dynamics {subject.record_type} ")
-        lines[0] += f"{subject.record_id_dynamics}, but is not linked to it."
+    lines = [_link_line(subject, person)]
     if person["account_id_dynamics"]:
         lines.append(f"Account {person['account_id_dynamics']}.")
     if person["is_deleted_in_dynamics"]:
         lines.append("The record was deleted in Dynamics; its values are those last seen (R79).")
     if subject.person_id_marketo is not None and not person["is_in_marketo"]:
         lines.append("The person was deleted in Marketo, or merged into another.")
-    lines += [
+    lines += map(_ended_line, found.ended_links)
+    if found.waiting:
+        lines.append(_waiting_line(found.waiting))
+    return [*map(cell, lines)]
+
+
+def _link_line(subject: Subject, person: Row) -> str:
+    person_id, record = subject.person_id_marketo, f"Dynamics {subject.record_type} {subject.record_id_dynamics}"
+    if person_id is None:
+        return f"{record}, not in Marketo."
+    if subject.record_id_dynamics is None:
+        return f"Marketo person {person_id}, in Marketo only: such people stay there (R19)."
+    if subject.is_linked:
+        return f"Marketo person {person_id} ↔ {record}, linked {moment(person['linked_at'])} UTC."
+    return f"Marketo person {person_id} bears the key of {record}, but is not linked to it."
+
+
+def _ended_line(row: Row) -> str:
+    return (
         f"A link of person {row['person_id_marketo']} and {row['record_type']} {row['record_id_dynamics']} ended "
         f"{moment(row['ended_at'])} UTC: deleted in {row['side'].capitalize()} (R79, R81)."
-        for row in found.ended_links
-    ]
-    if found.waiting:
-        row = found.waiting
-        lines.append(
-            f"Waits to be created in Marketo: {row['reason']}; tried in vain: {row['attempts']}; "
-            f"{_next_look(row['next_look_at'])}."
-        )
-    return [cell(line) for line in lines]
+    )
+
+
+def _waiting_line(row: Row) -> str:
+    return (
+        f"Waits to be created in Marketo: {row['reason']}; tried in vain: {row['attempts']}; "
+        f"{_next_look(row['next_look_at'])}."
+    )
 
 
 def _next_look(at: datetime) -> str:

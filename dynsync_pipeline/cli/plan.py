@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
@@ -93,14 +95,10 @@ def _show(found: PlannedOperations) -> None:
         prints_to.print("Nothing to write: both systems agree, or what differs waits or stands.", highlight=False)
         return
     for group in found.groups:
-        operations = [row for row in found.operations if all(row[name] == group[name] for name in GROUP)]
-        prints_to.print(_operations_table(group, operations))
-        if group["n"] > len(operations):
-            _say_more(group["n"] - len(operations))
+        _show_group(group, [row for row in found.operations if _of_group(row) == _of_group(group)])
     if found.collisions:
         prints_to.print(_collisions_table(found))
-        if found.n_collisions > len(found.collisions):
-            _say_more(found.n_collisions - len(found.collisions))
+        _say_more(found.n_collisions - len(found.collisions))
     total = sum(group["n"] for group in found.groups)
     prints_to.print(
         f"\n{_number(total, 'write')}, {_number(found.n_collisions, 'collision')}. "
@@ -113,11 +111,17 @@ def _number(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-GROUP = ("system", "action", "record_type")
+_of_group = itemgetter("system", "action", "record_type")
+
+
+def _show_group(group: Row, operations: list[Row]) -> None:
+    prints_to.print(_operations_table(group, operations))
+    _say_more(group["n"] - len(operations))
 
 
 def _say_more(n_more: int) -> None:
-    prints_to.print(f"{n_more:,} more are not shown: --json has all.", style="dim", highlight=False)
+    if n_more > 0:
+        prints_to.print(f"{n_more:,} more are not shown: --json has all.", style="dim", highlight=False)
 
 
 def _operations_table(group: Row, operations: list[Row]) -> Table:
@@ -136,17 +140,23 @@ def _operations_table(group: Row, operations: list[Row]) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name == "Field")
     for operation in operations:
         who = operation["record_id_dynamics"] if is_new else operation["person_id_marketo"]
-        if not operation["changes"]:  # a company that Marketo does not hold yet
-            table.add_row(cell(who), cell(_filled(operation)))
-        for place, change in enumerate(operation["changes"]):
-            table.add_row(
-                cell(who if place == 0 else ""),
-                cell(change["field"]),
-                value_cell(change["old_value"]),
-                value_cell(change["new_value"]),
-                cell(change["rule"]),
-            )
+        for row in _change_rows(who, operation):
+            table.add_row(*row)
     return table
+
+
+def _change_rows(who: object, operation: Row) -> Iterator[tuple[Text, ...]]:
+    """One row a change; `who` stands in the first one alone."""
+    if not operation["changes"]:  # a company that Marketo does not hold yet
+        yield cell(who), cell(_filled(operation))
+    for place, change in enumerate(operation["changes"]):
+        yield (
+            cell(who if place == 0 else ""),
+            cell(change["field"]),
+            value_cell(change["old_value"]),
+            value_cell(change["new_value"]),
+            cell(change["rule"]),
+        )
 
 
 def _filled(operation: Row) -> str:

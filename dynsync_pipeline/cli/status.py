@@ -103,43 +103,59 @@ def _show(
     for line in _cycle_lines(found, running, settings, at):
         prints_to.print(line, highlight=False)
 
-    backlog = _table("\nBacklog: not synced yet", "Object", "Inserts", "Oldest", "Updates", "Oldest")
-    for row in found.backlog:
-        oldest = [
-            f"{rough(at - since)} ago" if (since := row[name]) else ""
-            for name in ("oldest_insert_at", "oldest_update_at")
-        ]
-        backlog.add_row(row["object"], f"{row['n_inserts']:,}", oldest[0], f"{row['n_updates']:,}", oldest[1])
-    prints_to.print(backlog)
+    prints_to.print(_backlog_table(found, at))
     prints_to.print(TOLD, style="dim", highlight=False)
-
-    title = f"\nLast full hour, {found.hour_at:%H:%M}–{found.hour_at + timedelta(hours=1):%H:%M} UTC: records synced"
-    hour = _table(title, "Object", "To Marketo", "To Dynamics", "Inserts", "Updates")
-    for row in found.last_hour:
-        hour.add_row(row["object"], f"{row['n_to_marketo']:,}", f"{row['n_to_dynamics']:,}", "N/A", "N/A")
-    prints_to.print(hour)
-
-    budget = _table("\nCalls in the last 24 hours", "System", "Used", "Allowed", "Share")
-    for row in calls:
-        share = row["n_used"] / row["n_allowed"]
-        style = "red" if share > SHORT else ""
-        budget.add_row(row["system"], f"{row['n_used']:,}", f"{row['n_allowed']:,}", cell(f"{share:.1%}", style=style))
-    prints_to.print(budget)
-
-    cursors = _table("\nCursors: dead ones mean a full read", "Cursor", "Last read", "Dies in")
-    for row in found.cursors:
-        left = f"{row['days_left']} d" + ("" if row["is_loaded"] else ", first load under way")
-        read = f"{rough(at - row['last_read_at'])} ago"
-        cursors.add_row(row["what"], read, cell(left, style="red" if row["days_left"] < SOON_D else ""))
-    prints_to.print(cursors)
-
+    prints_to.print(_hour_table(found))
+    prints_to.print(_calls_table(calls))
+    prints_to.print(_cursors_table(found, at))
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
     if found.parked_fields:
-        parked = _table("\nParked fields: left out until a system offers them again (R107)", "Field", "Why")
-        for row in found.parked_fields:
-            parked.add_row(cell(f"{row['record_type']}.{row['field']}"), cell(row["reason"]))
-        prints_to.print(parked)
+        prints_to.print(_parked_table(found))
+
+
+def _backlog_table(found: Status, at: datetime) -> Table:
+    def age(since: datetime | None) -> str:
+        return f"{rough(at - since)} ago" if since else ""
+
+    table = _table("\nBacklog: not synced yet", "Object", "Inserts", "Oldest", "Updates", "Oldest")
+    for row in found.backlog:
+        inserts, updates = f"{row['n_inserts']:,}", f"{row['n_updates']:,}"
+        table.add_row(row["object"], inserts, age(row["oldest_insert_at"]), updates, age(row["oldest_update_at"]))
+    return table
+
+
+def _hour_table(found: Status) -> Table:
+    title = f"\nLast full hour, {found.hour_at:%H:%M}–{found.hour_at + timedelta(hours=1):%H:%M} UTC: records synced"
+    table = _table(title, "Object", "To Marketo", "To Dynamics", "Inserts", "Updates")
+    for row in found.last_hour:
+        table.add_row(row["object"], f"{row['n_to_marketo']:,}", f"{row['n_to_dynamics']:,}", "N/A", "N/A")
+    return table
+
+
+def _calls_table(calls: list[dict[str, Any]]) -> Table:
+    table = _table("\nCalls in the last 24 hours", "System", "Used", "Allowed", "Share")
+    for row in calls:
+        share = row["n_used"] / row["n_allowed"]
+        style = "red" if share > SHORT else ""
+        table.add_row(row["system"], f"{row['n_used']:,}", f"{row['n_allowed']:,}", cell(f"{share:.1%}", style=style))
+    return table
+
+
+def _cursors_table(found: Status, at: datetime) -> Table:
+    table = _table("\nCursors: dead ones mean a full read", "Cursor", "Last read", "Dies in")
+    for row in found.cursors:
+        left = f"{row['days_left']} d" + ("" if row["is_loaded"] else ", first load under way")
+        read = f"{rough(at - row['last_read_at'])} ago"
+        table.add_row(row["what"], read, cell(left, style="red" if row["days_left"] < SOON_D else ""))
+    return table
+
+
+def _parked_table(found: Status) -> Table:
+    table = _table("\nParked fields: left out until a system offers them again (R107)", "Field", "Why")
+    for row in found.parked_fields:
+        table.add_row(cell(f"{row['record_type']}.{row['field']}"), cell(row["reason"]))
+    return table
 
 
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:

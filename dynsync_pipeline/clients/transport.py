@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -148,7 +148,7 @@ class Transport:
         self._system = system
         self._origin = origin_of(origin)
         self._timeout_s = settings.request_timeout_s
-        self._retry_limit_s = settings.retry_limit_s
+        self.retry_limit_s = settings.retry_limit_s
         self._budget = budget
         self._tokens = tokens
         self._http = httpx.AsyncClient(
@@ -197,45 +197,28 @@ class Transport:
         renewed once. A wait that the server asks for is never cut short: if it exceeds what is left of
         `retry_limit_s`, the error goes to the caller.
         """
-        started = time.monotonic()
-        is_sent = False
-
-        def once() -> Answer:
-            nonlocal is_sent
-            for is_renewed in (False, True):
-                is_sent = False
-                token = self._tokens.current() if self._tokens else None
-                if self._budget:
-                    self._budget.spend(str(request), n_calls=request.n_calls)
-                is_sent = True
-                try:
-                    return decode(self.send(request, token))
-                except SignInRefused:
-                    if self._tokens is None or token is None or is_renewed:
-                        raise
-                    self._tokens.forget(token)
-            raise AssertionError("the second round returns or raises")
-
-        def wait_s(error: Exception) -> bool | float:
-            if not isinstance(error, _RETRIED) or not error.retry_helps:
-                return False
-            if is_sent and not request.is_repeatable and not isinstance(error, _NOT_APPLIED):
-                return False
-            limit_s = self._retry_limit_s
-            if isinstance(error, (Unreachable, AnswerUnreadable)):
-                limit_s = min(limit_s, SHORT_RETRY_LIMIT_S)
-            left_s = limit_s - (time.monotonic() - started)
-            if error.retry_after_s is not None:
-                return error.retry_after_s + random.uniform(0, 0.5) if error.retry_after_s <= left_s else False  # noqa: S311
-            return left_s > 0
-
+        attempts = _Attempts(self, request, decode)
         # `wait_s` ends the retries, so stamina needs no limit of its own.
         for attempt in stamina.retry_context(
-            on=wait_s, attempts=None, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
+            on=attempts.wait_s, attempts=None, timeout=None, wait_initial=FIRST_WAIT_S, wait_max=LONGEST_WAIT_S
         ):
             with attempt:
-                return once()
+                return attempts.once()
         raise AssertionError("the loop above returns or raises")
+
+    def token(self) -> str | None:
+        """The token to send; None where the system asks for none. Raises: ApiError."""
+        return self._tokens.current() if self._tokens else None
+
+    def forget(self, token: str) -> None:
+        """Drop a token that was refused."""
+        if self._tokens:
+            self._tokens.forget(token)
+
+    def spend(self, request: Request) -> None:
+        """Take the request out of the budget, if there is one. Raises: BudgetSpent."""
+        if self._budget:
+            self._budget.spend(str(request), n_calls=request.n_calls)
 
     def send(self, request: Request, token: str | None = None) -> Reply:
         """Send once, whatever the answer.
@@ -321,6 +304,51 @@ class Transport:
 
     def _error(self, kind: type[Kind], request: Request, message: str, next_step: str = "") -> Kind:
         return kind(message, system=self._system, request=str(request), next_step=next_step)
+
+
+class _Attempts(Generic[Answer]):
+    """One call of `Transport.call` while it is tried: whether it was sent, and how long it may go on."""
+
+    def __init__(self, transport: Transport, request: Request, decode: Callable[[Reply], Answer]) -> None:
+        self._transport = transport
+        self._request = request
+        self._decode = decode
+        self._started = time.monotonic()
+        self._is_sent = False
+
+    def once(self) -> Answer:
+        """Send with the token at hand; where that is refused, once more with a new one. Raises: ApiError."""
+        for is_renewed in (False, True):
+            self._is_sent = False
+            token = self._transport.token()
+            self._transport.spend(self._request)
+            self._is_sent = True
+            try:
+                return self._decode(self._transport.send(self._request, token))
+            except SignInRefused:
+                if token is None or is_renewed:
+                    raise
+                self._transport.forget(token)
+        raise AssertionError("the second round returns or raises")
+
+    def wait_s(self, error: Exception) -> bool | float:
+        """Whether to try again, or after how many seconds; false ends the retries with this error."""
+        if not isinstance(error, _RETRIED) or not error.retry_helps or self._may_do_harm(error):
+            return False
+        left_s = self._left_s(error)
+        if error.retry_after_s is None:
+            return left_s > 0
+        return error.retry_after_s + random.uniform(0, 0.5) if error.retry_after_s <= left_s else False  # noqa: S311
+
+    def _may_do_harm(self, error: Exception) -> bool:
+        """Whether the request may have been applied, and must not be applied twice."""
+        return self._is_sent and not self._request.is_repeatable and not isinstance(error, _NOT_APPLIED)
+
+    def _left_s(self, error: Exception) -> float:
+        limit_s = self._transport.retry_limit_s
+        if isinstance(error, (Unreachable, AnswerUnreadable)):
+            limit_s = min(limit_s, SHORT_RETRY_LIMIT_S)
+        return limit_s - (time.monotonic() - self._started)
 
 
 def _announce(details: stamina.instrumentation.RetryDetails) -> None:

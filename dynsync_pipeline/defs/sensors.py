@@ -85,9 +85,7 @@ def _end_dead_runs(instance: dg.DagsterInstance, last: LastCycle | None, now: da
     lock_freed_at = None if last is None else last.ended_at or last.started_at
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         quiet_since = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
-        if lock_freed_at is not None:
-            quiet_since = max(quiet_since, lock_freed_at)
-        if now - quiet_since > DEAD_AFTER:
+        if now - max(filter(None, (quiet_since, lock_freed_at))) > DEAD_AFTER:
             instance.report_run_failed(
                 record.dagster_run, "The process of this run is gone. The next cycle finds out what it had written."
             )

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
@@ -25,6 +27,15 @@ STREAM = "marketo_people"
 WINDOW = timedelta(days=30)  # Marketo takes at most 31, both ends included
 JOBS_AT_ONCE = 10  # the length of Marketo's queue, which other tools share
 TRIES = 3
+WITHOUT_FILE = ("Failed", "Cancelled", "Canceled", "Missing")
+
+
+class _Window(NamedTuple):
+    """A span of creation times, UTC without zone, and the export that is to bring its people, if one was made."""
+
+    starts_at: datetime
+    ends_at: datetime
+    export_id: str | None
 
 
 def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, columns: PersonColumns) -> None:
@@ -39,37 +50,54 @@ def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings,
         _begin(warehouse, client, settings, names)
     n_failed = 0
     while pending := _pending(warehouse):
-        statuses = client.export_statuses()
-        moved = False
-        for starts_at, ends_at, export_id in pending[:JOBS_AT_ONCE]:
-            if export_id is None:
-                created = client.create_export(
-                    ["id", *names], starts_at.replace(tzinfo=UTC), ends_at.replace(tzinfo=UTC)
-                )
-                _note_export(warehouse, starts_at, created)
-                client.enqueue_export(created)
-                continue
-            status = statuses[export_id].status if export_id in statuses else "Missing"
-            if status == "Created":
-                client.enqueue_export(export_id)
-            elif status == "Completed":
-                _land_file(warehouse, client, columns, starts_at, export_id, statuses[export_id].checksum or "")
-                moved = True
-            elif status in ("Failed", "Cancelled", "Canceled", "Missing"):
+        exports = client.export_statuses()
+        has_landed = False
+        for window in pending[:JOBS_AT_ONCE]:
+            status = _advance(warehouse, client, columns, window, exports)
+            has_landed |= status == "Completed"
+            if status in WITHOUT_FILE:
                 n_failed += 1
-                if n_failed > TRIES:
-                    raise ServerFailed(
-                        f"Marketo ended {n_failed} bulk exports without a file (last status {status}).",
-                        system="marketo",
-                        request="bulk lead extract",
-                        next_step="The next cycle goes on where this one stopped; see the export jobs in Marketo.",
-                    )
-                _note_export(warehouse, starts_at, None)
-        if not moved:
+                _stop_after_tries(n_failed, status)
+                _note_export(warehouse, window.starts_at, None)
+        if not has_landed:
             time.sleep(settings.marketo_poll_s)
     with warehouse.transaction() as connection:
         connection.execute("delete from state.export_windows")
         move_cursor(connection, STREAM, read_cursor(connection, STREAM).value, names, is_loaded=True)
+
+
+def _advance(
+    warehouse: Warehouse,
+    client: MarketoClient,
+    columns: PersonColumns,
+    window: _Window,
+    exports: Mapping[str, ExportStatus],
+) -> str:
+    """Do what a window's export waits for; returns Marketo's word for where it stands, or New or Missing."""
+    if window.export_id is None:
+        ends = (window.starts_at.replace(tzinfo=UTC), window.ends_at.replace(tzinfo=UTC))
+        created = client.create_export(["id", *columns.names], *ends)
+        _note_export(warehouse, window.starts_at, created)
+        client.enqueue_export(created)
+        return "New"
+    export = exports.get(window.export_id)
+    if export is None:
+        return "Missing"
+    if export.status == "Created":
+        client.enqueue_export(window.export_id)
+    elif export.status == "Completed":
+        _land_file(warehouse, client, columns, window.starts_at, window.export_id, export.checksum or "")
+    return export.status
+
+
+def _stop_after_tries(n_failed: int, status: str) -> None:
+    if n_failed > TRIES:
+        raise ServerFailed(
+            f"Marketo ended {n_failed} bulk exports without a file (last status {status}).",
+            system="marketo",
+            request="bulk lead extract",
+            next_step="The next cycle goes on where this one stopped; see the export jobs in Marketo.",
+        )
 
 
 def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, names: Sequence[str]) -> None:
@@ -86,11 +114,12 @@ def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, name
         move_cursor(connection, STREAM, now.isoformat(), names, is_loaded=False)
 
 
-def _pending(warehouse: Warehouse) -> list[tuple[datetime, datetime, str | None]]:
+def _pending(warehouse: Warehouse) -> list[_Window]:
     with warehouse.reading() as connection:
-        return connection.execute(
+        rows = connection.execute(
             "select starts_at, ends_at, export_id from state.export_windows where not is_landed order by starts_at"
         ).fetchall()
+    return [_Window(*row) for row in rows]
 
 
 def _note_export(warehouse: Warehouse, starts_at: datetime, export_id: str | None) -> None:

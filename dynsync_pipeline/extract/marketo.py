@@ -69,7 +69,7 @@ def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]
     for page in client.activities(token, [MERGE_LEADS]):
         for merge in page.items:
             winners.add(merge.person_id)
-            gone.update(int(loser) for loser in re.findall(r"\d+", merge.attributes.get("Merge IDs") or ""))
+            gone.update(map(int, re.findall(r"\d+", merge.attributes.get("Merge IDs") or "")))
     return gone, winners
 
 

@@ -64,30 +64,15 @@ def learn_schema(
 def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, at: datetime) -> None:
     tables = {record_type: dynamics.table_metadata(table) for record_type, table in TABLES.items()}
     for record_type, metadata in tables.items():
-        if not metadata.is_change_tracked:
-            raise RequestRefused(
-                f"Change tracking is off for {record_type}s in Dynamics.",
-                system="dynamics",
-                request=f"GET EntityDefinitions(LogicalName='{record_type}')",
-                next_step="Switch on 'Track changes' in the table's properties in Power Apps, then start the next cycle.",
-            )
-    people = marketo.person_fields()
+        _require_change_tracking(record_type, metadata)
+    columns = [row for record_type, metadata in tables.items() for row in _column_rows(record_type, metadata, at)]
+    columns += _field_rows(marketo, at)
+    options = [row for record_type, metadata in tables.items() for row in _option_rows(record_type, metadata)]
     with warehouse.transaction() as connection:
         before = connection.execute(_OFFERED).fetchall()
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
-        rows = [row for record_type, metadata in tables.items() for row in _column_rows(record_type, metadata, at)]
-        rows += [
-            ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
-            for f in people.values()
-        ]
-        connection.executemany("insert into state.columns values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        options = [
-            (record_type, column.name, str(value), label)
-            for record_type, metadata in tables.items()
-            for column in metadata.columns.values()
-            for value, label in column.options.items()
-        ]
+        connection.executemany("insert into state.columns values (?, ?, ?, ?, ?, ?, ?, ?, ?)", columns)
         if options:
             connection.executemany("insert into state.options values (?, ?, ?, ?)", options)
         if before and connection.execute(_OFFERED).fetchall() != before:
@@ -98,6 +83,16 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
             connection.execute(
                 "update ledger.sync_errors set attempts = 0, state = 'waiting' where state <> 'resolved'"
             )
+
+
+def _require_change_tracking(record_type: RecordType, metadata: TableMetadata) -> None:
+    if not metadata.is_change_tracked:
+        raise RequestRefused(
+            f"Change tracking is off for {record_type}s in Dynamics.",
+            system="dynamics",
+            request=f"GET EntityDefinitions(LogicalName='{record_type}')",
+            next_step="Switch on 'Track changes' in the table's properties in Power Apps, then start the next cycle.",
+        )
 
 
 _OFFERED = """
@@ -122,6 +117,21 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
             at,
         )
         for column in metadata.columns.values()
+    ]
+
+
+def _field_rows(marketo: MarketoClient, at: datetime) -> list[tuple[object, ...]]:
+    return [
+        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
+        for f in marketo.person_fields().values()
+    ]
+
+
+def _option_rows(record_type: RecordType, metadata: TableMetadata) -> list[tuple[object, ...]]:
+    return [
+        (record_type, column.name, str(value), label)
+        for column in metadata.columns.values()
+        for value, label in column.options.items()
     ]
 
 

@@ -12,6 +12,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 
 GUID = re.compile(r"\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?")
+PERSON_ID = re.compile(r"[0-9]{1,18}")
 EMAIL = "email"  # Marketo's own name of the field
 Values = dict[str, str | None]
 
@@ -55,7 +56,7 @@ def find_subjects(connection: duckdb.DuckDBPyConnection, key: str) -> list[Subje
     Empty when nobody bears it. Raises: ValueError when it is none of the three.
     """
     key = key.strip()
-    if key.isascii() and key.isdecimal() and len(key) < 19:
+    if PERSON_ID.fullmatch(key):
         found = select(connection, f"{_SUBJECTS} where person_id_marketo = ?", [int(key)])
     elif guid := GUID.fullmatch(key):
         found = select(connection, f"{_SUBJECTS} where record_id_dynamics = ?", [guid[1].lower()])
@@ -153,57 +154,85 @@ def _values(connection: duckdb.DuckDBPyConnection, table: str, key: str, value: 
     return found[0] if found else {}
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What the snapshot tells of a person's fields beside their values, by field."""
+
+    base: Values
+    unsettled: dict[str, Row]
+    standing: dict[str, Row]
+    without_base: dict[str, Row]
+    last_rules: dict[str, Row]
+
+
+def _told(connection: duckdb.DuckDBPyConnection, person_id: int | None) -> _Told:
+    def by_field(query: str) -> dict[str, Row]:
+        return {row["field"]: row for row in select(connection, query, [person_id])}
+
+    return _Told(
+        base=_values(connection, "base", "person_id_marketo", person_id),
+        unsettled=by_field("from unsettled where person_id_marketo = ?"),
+        standing=by_field("from standing_differences where person_id_marketo = ?"),
+        without_base=by_field(_WITHOUT_BASE),
+        last_rules=by_field(_LAST_RULES),
+    )
+
+
 def _fields(connection: duckdb.DuckDBPyConnection, subject: Subject, record: Values, person: Values) -> list[Row]:
-    person_id = subject.person_id_marketo
-    base = _values(connection, "base", "person_id_marketo", person_id)
-    by_field = "select field, * from {} where person_id_marketo = ?"
-    unsettled = {row["field"]: row for row in select(connection, by_field.format("unsettled"), [person_id])}
-    standing = {row["field"]: row for row in select(connection, by_field.format("standing_differences"), [person_id])}
-    without_base = {row["field"] for row in select(connection, _WITHOUT_BASE, [person_id])}
-    rules = {row["field"]: row["rule"] for row in select(connection, _LAST_RULES, [person_id])}
-    mapped = select(connection, _MAPPED, [subject.record_type])
+    told = _told(connection, subject.person_id_marketo)
     rows = []
-    for field in mapped:
-        name, kind = field["field"], field["type"]
-        labels = _labels(connection, field) if kind == "choice" else {}
-        row: Row = {key: field[key] for key in ("field", "dynamics_column", "direction")}
-        row["base"] = _text(base.get(name), kind, labels) if base and name not in without_base else None
-        row["dynamics"] = _text(record.get(field["dynamics_column"]), kind, labels) if record else None
-        row["marketo"] = _text(person.get(name), kind, labels) if person else None
-        row |= {"reason": None, "next_look_at": None, "last_rule": rules.get(name)}
-        accepted = standing.get(name)
-        if not subject.is_linked:
-            row["state"] = "not linked"
-        elif name in unsettled:
-            row["state"] = "unsettled"
-            row |= {key: unsettled[name][key] for key in ("reason", "next_look_at")}
-        elif name in without_base:
-            row["state"] = "no base"
-        elif accepted and [_text(accepted[f"{side}_value"], kind, labels) for side in ("dynamics", "marketo")] == [
-            row["dynamics"],
-            row["marketo"],
-        ]:
-            row |= {"state": "standing difference", "reason": accepted["reason"]}
-        elif row["base"] == row["dynamics"] == row["marketo"]:
-            row["state"] = "agree"
-        else:
-            row["state"] = "not compared yet"  # the snapshot is older than the comparison, after a cycle that failed
-        rows.append(row)
+    for field in select(connection, _MAPPED, [subject.record_type]):
+        name, labels = field["field"], _labels(connection, field)
+        row = _named(field) | {
+            "base": _value(told.base if name not in told.without_base else {}, name, field, labels),
+            "dynamics": _value(record, field["dynamics_column"], field, labels),
+            "marketo": _value(person, name, field, labels),
+            "reason": None,
+            "next_look_at": None,
+            "last_rule": told.last_rules.get(name, {}).get("rule"),
+        }
+        accepted = [_value(told.standing.get(name, {}), column, field, labels) for column in _STANDING_VALUES]
+        rows.append(row | (_state(row, told, accepted) if subject.is_linked else {"state": "not linked"}))
     return rows
+
+
+_STANDING_VALUES = ("dynamics_value", "marketo_value")
+
+
+def _state(row: Row, told: _Told, accepted: list[str | None]) -> Row:
+    """How a linked person's field stands; `accepted` are both values of a standing difference, if there is one."""
+    name = row["field"]
+    if name in told.unsettled:
+        waiting = told.unsettled[name]
+        return {"state": "unsettled", "reason": waiting["reason"], "next_look_at": waiting["next_look_at"]}
+    if name in told.without_base:
+        return {"state": "no base"}
+    if name in told.standing and accepted == [row["dynamics"], row["marketo"]]:
+        return {"state": "standing difference", "reason": told.standing[name]["reason"]}
+    # Not compared: the snapshot is older than the comparison, after a cycle that failed.
+    return {"state": "agree" if row["base"] == row["dynamics"] == row["marketo"] else "not compared yet"}
 
 
 def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> list[Row]:
     account = _values(connection, "accounts", "accountid", person.get("account_id_dynamics"))
     rows: list[Row] = []
     for field in select(connection, "from field_map where record_type = 'account' order by field") if account else []:
-        kind = field["type"]
-        labels = _labels(connection, field) if kind == "choice" else {}
-        row: Row = {key: field[key] for key in ("field", "dynamics_column", "direction")}
-        row["dynamics"] = _text(account.get(field["dynamics_column"]), kind, labels)
-        row["marketo"] = _text(person.get(field["field"]), kind, labels)
+        labels = _labels(connection, field)
+        row = _named(field)
+        row["dynamics"] = _value(account, field["dynamics_column"], field, labels)
+        row["marketo"] = _value(person, field["field"], field, labels)
         row["state"] = "agree" if row["dynamics"] == row["marketo"] else "local edit"
         rows.append(row)
     return rows
+
+
+def _named(field: Row) -> Row:
+    return {key: field[key] for key in ("field", "dynamics_column", "direction")}
+
+
+def _value(values: Values | Row, column: str, field: Row, labels: dict[str, str]) -> str | None:
+    """One value as text; None where the whole row is missing, which is not a blank."""
+    return _text(values.get(column), field["type"], labels) if values else None
 
 
 # Somebody whom only Marketo knows is neither contact nor lead: the fields of both, each once.
@@ -217,6 +246,9 @@ _LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where
 
 
 def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]:
+    """The options of a choice, label by number; of another field none."""
+    if field["type"] != "choice":
+        return {}
     found = select(
         connection,
         "select option_value, label from options where record_type = ? and dynamics_column = ?",

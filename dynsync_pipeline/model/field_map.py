@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -119,49 +119,47 @@ def load_field_map(path: Path | None = None) -> FieldMap:
 
 def parse_field_map(text: str, name: str) -> FieldMap:
     """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong."""
-    rows = csv.DictReader(io.StringIO(text))
-    if tuple(rows.fieldnames or ()) != COLUMNS:
-        raise FieldMapWrong(
-            f"{name}, line 1: the columns are {', '.join(rows.fieldnames or ()) or 'missing'}.",
-            next_step=f"They must be {', '.join(COLUMNS)}, in this order.",
-        )
     found: list[Field] = []
-    for row in rows:
-        where = f"{name}, line {rows.line_num}"
-        if None in row or None in row.values():
-            raise FieldMapWrong(f"{where}: has not {len(COLUMNS)} columns.", next_step="Write one value per column.")
-        values = {column: (row[column] or "").strip() for column in COLUMNS}
+    for where, values in _lines(text, name):
         field = _field(values, where)
         _refuse_repetition(field, found, where)
         if _choice(values, "enabled", ("true", "false"), where) == "true":
             found.append(field)
-    companies = {field.marketo_field for field in found if field.record_type is RecordType.ACCOUNT}
-    for field in found:
-        if field.record_type is RecordType.CONTACT and field.marketo_field in companies:
+    if not found:
+        raise FieldMapWrong(f"{name}: no field is enabled.", next_step="Set `enabled` to true on at least one line.")
+    fields = FieldMap(tuple(found))
+    _refuse_company_fields_of_contacts(fields, name)
+    return fields
+
+
+def _lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each line's place, for messages, and its values by column. Raises: FieldMapWrong."""
+    rows = csv.DictReader(io.StringIO(text))
+    names = rows.fieldnames or ()
+    if tuple(names) != COLUMNS:
+        raise FieldMapWrong(
+            f"{name}, line 1: the columns are {', '.join(names) or 'missing'}.",
+            next_step=f"They must be {', '.join(COLUMNS)}, in this order.",
+        )
+    for row in rows:
+        where = f"{name}, line {rows.line_num}"
+        if None in row or None in row.values():
+            raise FieldMapWrong(f"{where}: has not {len(COLUMNS)} columns.", next_step="Write one value per column.")
+        yield where, dict(zip(COLUMNS, map(str.strip, row.values()), strict=True))
+
+
+def _refuse_company_fields_of_contacts(fields: FieldMap, name: str) -> None:
+    for field in fields.of(RecordType.CONTACT):
+        if fields.is_on_company(field):
             raise FieldMapWrong(
                 f"{name}: {field.marketo_field} is a company field and cannot be mapped for contacts too (R131).",
                 next_step="A contact's company data comes from its account: remove the contact's line.",
             )
-    if not found:
-        raise FieldMapWrong(f"{name}: no field is enabled.", next_step="Set `enabled` to true on at least one line.")
-    return FieldMap(tuple(found))
 
 
 def _field(values: dict[str, str], where: str) -> Field:
-    for column, pattern, taken in (
-        ("marketo_field", _MARKETO_NAME, _TAKEN_IN_MARKETO),
-        ("dynamics_column", _DYNAMICS_NAME, _TAKEN_IN_DYNAMICS),
-    ):
-        if values[column].lower() in taken:
-            raise FieldMapWrong(
-                f"{where}, {column}: {values[column]} is a name that DynSync needs for itself.",
-                next_step="Remove the line; what the sync needs it reads anyway.",
-            )
-        if not pattern.fullmatch(values[column]):
-            raise FieldMapWrong(
-                f"{where}, {column}: {values[column]!r} is not a name.",
-                next_step="Use the REST name in Marketo and the lower-case logical name in Dynamics.",
-            )
+    _require_name(values, "marketo_field", _MARKETO_NAME, _TAKEN_IN_MARKETO, where)
+    _require_name(values, "dynamics_column", _DYNAMICS_NAME, _TAKEN_IN_DYNAMICS, where)
     record_type = RecordType(_choice(values, "record_type", tuple(RecordType), where))
     direction = Direction(_choice(values, "direction", tuple(Direction), where))
     if record_type is RecordType.ACCOUNT and direction is not Direction.TO_MARKETO:
@@ -182,6 +180,21 @@ def _field(values: dict[str, str], where: str) -> Field:
     )
 
 
+def _require_name(
+    values: dict[str, str], column: str, pattern: re.Pattern[str], taken: frozenset[str], where: str
+) -> None:
+    if values[column].lower() in taken:
+        raise FieldMapWrong(
+            f"{where}, {column}: {values[column]} is a name that DynSync needs for itself.",
+            next_step="Remove the line; what the sync needs it reads anyway.",
+        )
+    if not pattern.fullmatch(values[column]):
+        raise FieldMapWrong(
+            f"{where}, {column}: {values[column]!r} is not a name.",
+            next_step="Use the REST name in Marketo and the lower-case logical name in Dynamics.",
+        )
+
+
 def _choice(values: dict[str, str], column: str, allowed: tuple[str, ...], where: str) -> str:
     if values[column] not in allowed:
         raise FieldMapWrong(f"{where}, {column}: {values[column]!r}.", next_step=f"Use one of {', '.join(allowed)}.")
@@ -190,27 +203,33 @@ def _choice(values: dict[str, str], column: str, allowed: tuple[str, ...], where
 
 def _refuse_repetition(field: Field, found: list[Field], where: str) -> None:
     for other in found:
-        if other.marketo_field == field.marketo_field and other.record_type == field.record_type:
-            raise FieldMapWrong(
-                f"{where}, marketo_field: {field.marketo_field} is mapped twice for {field.record_type}s.",
-                next_step="Keep one.",
-            )
-        if other.marketo_field != field.marketo_field and other.marketo_field.lower() == field.marketo_field.lower():
-            raise FieldMapWrong(
-                f"{where}, marketo_field: {field.marketo_field} and {other.marketo_field} differ only in case.",
-                next_step="Spell a field alike on every line.",
-            )
-        if (
-            other.dynamics_column == field.dynamics_column
-            and other.record_type == field.record_type
-            and Direction.TO_MARKETO not in (other.direction, field.direction)
-        ):
-            raise FieldMapWrong(
-                f"{where}, dynamics_column: two fields of {field.record_type}s would write {field.dynamics_column} (R129).",
-                next_step="Give one of them the direction to_marketo.",
-            )
+        _refuse_two_names(field, other, where)
+        if other.record_type == field.record_type:
+            _refuse_two_writers(field, other, where)
         if other.marketo_field == field.marketo_field and other.type != field.type:
             raise FieldMapWrong(
                 f"{where}, type: {field.marketo_field} is {other.type} on {other.record_type}s and {field.type} here.",
                 next_step="A Marketo field has one type.",
             )
+
+
+def _refuse_two_names(field: Field, other: Field, where: str) -> None:
+    if (other.marketo_field, other.record_type) == (field.marketo_field, field.record_type):
+        raise FieldMapWrong(
+            f"{where}, marketo_field: {field.marketo_field} is mapped twice for {field.record_type}s.",
+            next_step="Keep one.",
+        )
+    if other.marketo_field != field.marketo_field and other.marketo_field.lower() == field.marketo_field.lower():
+        raise FieldMapWrong(
+            f"{where}, marketo_field: {field.marketo_field} and {other.marketo_field} differ only in case.",
+            next_step="Spell a field alike on every line.",
+        )
+
+
+def _refuse_two_writers(field: Field, other: Field, where: str) -> None:
+    both_write = Direction.TO_MARKETO not in (other.direction, field.direction)
+    if both_write and other.dynamics_column == field.dynamics_column:
+        raise FieldMapWrong(
+            f"{where}, dynamics_column: two fields of {field.record_type}s would write {field.dynamics_column} (R129).",
+            next_step="Give one of them the direction to_marketo.",
+        )

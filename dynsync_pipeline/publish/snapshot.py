@@ -95,6 +95,11 @@ def _attach(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[
     for stale in (private, private.with_name(private.name + ".wal")):
         stale.unlink(missing_ok=True)
     connection.execute(f"attach {_literal(private)} as published (storage_version '{STORAGE_VERSION}')")
+    _fill(connection, tables, layout)
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, ...], layout: str) -> None:
+    """Make all tables with their comments and rows in the empty file, in one transaction."""
     connection.begin()
     for table in tables:
         columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in table.columns)

@@ -132,21 +132,32 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        text = str(error)
-        is_storage = isinstance(error, duckdb.IOException | duckdb.FatalException | OSError)
-        if not is_storage and "No space left" not in text:
+        said = _storage_failure(path, error)
+        if said is None:
             raise
-        if "Could not set lock" in text or "Conflicting lock" in text:
-            raise StorageFailed(
-                f"{path} is open in another program.",
-                next_step="Close it there: analysts read snapshot.duckdb, never the working file.",
-            ) from None
-        if "No space left" in text or "Disk quota" in text or "not enough disk space" in text.lower():
-            raise StorageFailed(
-                f"The disk of {path.parent} is full.",
-                next_step="Free space and start the next cycle; what was committed is kept.",
-            ) from None
-        raise StorageFailed(
-            f"{path} cannot be read or written: {text.splitlines()[0].rstrip('.')}.",
-            next_step="Check the data folder and the disk.",
-        ) from None
+        raise said from None
+
+
+def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed | None:
+    """The sentence for what went wrong with the storage; None if something else did."""
+    text = str(error)
+    if not isinstance(error, _STORAGE) and "No space left" not in text:
+        return None
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        return StorageFailed(
+            f"{path} is open in another program.",
+            next_step="Close it there: analysts read snapshot.duckdb, never the working file.",
+        )
+    if any(sign in text.lower() for sign in _FULL):
+        return StorageFailed(
+            f"The disk of {path.parent} is full.",
+            next_step="Free space and start the next cycle; what was committed is kept.",
+        )
+    return StorageFailed(
+        f"{path} cannot be read or written: {text.splitlines()[0].rstrip('.')}.",
+        next_step="Check the data folder and the disk.",
+    )
+
+
+_STORAGE = (duckdb.IOException, duckdb.FatalException, OSError)
+_FULL = ("no space left", "disk quota", "not enough disk space")

@@ -97,16 +97,23 @@ def _compared(
     before: list[_Link] = []
     refused: list[Refusal] = []
     for link in batch:
-        if link.person_id not in keys:
-            refused.append(Refusal(*link[:3], "Marketo has no such person any more."))
-            continue
-        contact_id, lead_id = (value.lower() if value else None for value in keys[link.person_id])
-        own, other = (contact_id, lead_id) if link.record_type == RecordType.CONTACT else (lead_id, contact_id)
-        if other is not None or own not in (None, link.dynamics_id):
-            refused.append(Refusal(*link[:3], "The person bears the id of another record."))
+        obstacle = _obstacle(link, keys.get(link.person_id))
+        if obstacle is not None:
+            refused.append(Refusal(*link[:3], obstacle))
         else:
-            (missing if own is None else before).append(link)
+            (before if any(keys[link.person_id]) else missing).append(link)
     return missing, before, refused
+
+
+def _obstacle(link: _Link, keys: tuple[str | None, str | None] | None) -> str | None:
+    """Why the key cannot be written to the person whose ids of a contact and of a lead are `keys`; None if it can."""
+    if keys is None:
+        return "Marketo has no such person any more."
+    contact_id, lead_id = keys
+    own, other = (contact_id, lead_id) if link.record_type == RecordType.CONTACT else (lead_id, contact_id)
+    if other or (own and own.lower() != link.dynamics_id):
+        return "The person bears the id of another record."
+    return None
 
 
 def _body(link: _Link, own: OwnFields) -> str:

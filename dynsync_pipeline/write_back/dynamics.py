@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column, RecordWrite, WriteResult
+from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -41,6 +42,11 @@ def write_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldMap
     return settle_receipts(warehouse, "dynamics")
 
 
+def _rest(write: PlannedWrite, error: ApiError | None) -> PlannedWrite | None:
+    """What is left to write without the field that the error names; None where it names none, or nothing is left."""
+    return write.without(error.field) if error and error.field else None
+
+
 def _send(
     warehouse: Warehouse,
     client: DynamicsClient,
@@ -58,7 +64,7 @@ def _send(
         answered, smaller = [], []
         with warehouse.transaction() as connection:
             for write, result in zip(pending, results, strict=True):
-                rest = write.without(result.error.field) if result.error and result.error.field else None
+                rest = _rest(write, result.error)
                 if rest is None or result.error is None:
                     answered.append((write, write.person_id, result.error))
                 else:

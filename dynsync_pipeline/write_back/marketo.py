@@ -89,6 +89,11 @@ def _batches(writes: Sequence[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
         yield batch
 
 
+def _rest(write: PlannedWrite, error: ApiError | None, keys: Sequence[str]) -> PlannedWrite | None:
+    """What is left to write without the field that the error names; None where it names none, or nothing is left."""
+    return write.without(error.field, keys) if error and error.field else None
+
+
 def _send(
     warehouse: Warehouse,
     batch: Sequence[PlannedWrite],
@@ -110,7 +115,7 @@ def _send(
         with warehouse.transaction() as connection:
             answered: list[tuple[PlannedWrite, int | None, ApiError | None]] = []
             for write, result in results:
-                rest = write.without(result.error.field, keys) if result.error and result.error.field else None
+                rest = _rest(write, result.error, keys)
                 if rest is not None and result.error is not None:
                     note_refused_field(connection, write, "marketo", result.error)
                     smaller.append(rest)

@@ -169,14 +169,11 @@ class DynamicsTokens:
 def sign_in_refusal(answer: Mapping[str, Any], status: int | None) -> ApiError:
     """The error behind an answer of MSAL without a token."""
     numbers = [number for number in answer.get("error_codes") or [] if isinstance(number, int)]
-    cause = next((_CAUSES[number] for number in numbers if number in _CAUSES), None)
+    cause = next(filter(None, map(_CAUSES.get, numbers)), None)
     code = f"AADSTS{numbers[0]}" if numbers else str(answer.get("error", ""))
     if status == 429:
         return RateLimited("The sign-in service asks to slow down.", system=SYSTEM, request=_REQUEST, status=status)
-    said, next_step = cause or (
-        redacted(str(answer.get("error_description") or answer.get("error") or "no reason given"), longest=200),
-        "Check the DYNSYNC_DYNAMICS_ settings.",
-    )
+    said, next_step = cause or (_said(answer), "Check the DYNSYNC_DYNAMICS_ settings.")
     return SignInRefused(
         f"Dynamics sign-in refused: {said} ({code}).",
         system=SYSTEM,
@@ -185,6 +182,11 @@ def sign_in_refusal(answer: Mapping[str, Any], status: int | None) -> ApiError:
         status=status,
         next_step=next_step,
     )
+
+
+def _said(answer: Mapping[str, Any]) -> str:
+    said = answer.get("error_description") or answer.get("error") or "no reason given"
+    return redacted(str(said), longest=200)
 
 
 def _credential(settings: Settings) -> str | dict[str, str] | None:

@@ -160,27 +160,33 @@ class RowReader:
     @property
     def nothing(self) -> pa.Table:
         """A table of these columns without rows."""
-        return text_table({name: [] for name in ("id", "etag", *(column.name for column in self._columns))})
+        return text_table({name: [] for name in self._names})
+
+    @property
+    def _names(self) -> list[str]:
+        return ["id", "etag", *(column.name for column in self._columns)]
 
     def read(self, body: bytes) -> Rows:
         """One answer with many rows. Raises: Unreadable, msgspec.DecodeError."""
         envelope = _envelope.decode(body)
         try:
-            found: list[Any] = self._decoder.decode(envelope.value)
-            live = [row for row in found if not _is_deletion(row.context)]
-            gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
-            columns: dict[str, list[str | None]] = {
-                "id": [row.key.lower() for row in live],
-                "etag": [row.etag for row in live],
-            }
-            for number, column in enumerate(self._columns):
-                name = f"c{number}"
-                values = [getattr(row, name) for row in live]
-                columns[column.name] = values if column.type in _STRING_TYPES else [_literal(raw) for raw in values]
-            rows = text_table(columns)
+            rows, gone = self._read_fast(envelope.value)
         except (msgspec.ValidationError, pa.ArrowException, AttributeError, TypeError, ValueError):
             rows, gone = self._read_slowly(envelope.value)
         return Rows(rows, gone, envelope.next_link, envelope.delta_link)
+
+    def _read_fast(self, value: msgspec.Raw) -> tuple[pa.Table, tuple[str, ...]]:
+        found: list[Any] = self._decoder.decode(value)
+        live = [row for row in found if not _is_deletion(row.context)]
+        gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
+        columns: dict[str, list[str | None]] = {
+            "id": [row.key.lower() for row in live],
+            "etag": [row.etag for row in live],
+        }
+        for number, column in enumerate(self._columns):
+            values = [getattr(row, f"c{number}") for row in live]
+            columns[column.name] = values if column.type in _STRING_TYPES else [*map(_literal, values)]
+        return text_table(columns), gone
 
     def read_one(self, body: bytes) -> dict[str, str | None]:
         """One record as `id`, `etag` and the columns. Raises: Unreadable, msgspec.DecodeError."""
@@ -189,13 +195,9 @@ class RowReader:
     def _read_slowly(self, value: msgspec.Raw) -> tuple[pa.Table, tuple[str, ...]]:
         """Rows with a value of another kind than the field map says, or faulty ones: finds out which."""
         found = _objects.decode(value)
-        contexts = [_text(row, "@odata.context") if "@odata.context" in row else None for row in found]
-        live = [self._row(row) for row, context in zip(found, contexts, strict=True) if not _is_deletion(context)]
-        gone = tuple(
-            guid(_text(row, "id") or "") for row, context in zip(found, contexts, strict=True) if _is_deletion(context)
-        )
-        names = ("id", "etag", *(column.name for column in self._columns))
-        return text_table({name: [row[name] for row in live] for name in names}), gone
+        live = [self._row(row) for row in found if not _is_deletion(_context(row))]
+        gone = tuple(guid(_text(row, "id") or "") for row in found if _is_deletion(_context(row)))
+        return text_table({name: [row[name] for row in live] for name in self._names}), gone
 
     def _row(self, row: Mapping[str, msgspec.Raw]) -> dict[str, str | None]:
         key = _text(row, self._id_column)
@@ -204,6 +206,10 @@ class RowReader:
         return {"id": key.lower(), "etag": _text(row, "@odata.etag")} | {
             column.name: _text(row, column.name) for column in self._columns
         }
+
+
+def _context(row: Mapping[str, msgspec.Raw]) -> str | None:
+    return _text(row, "@odata.context") if "@odata.context" in row else None
 
 
 def _is_deletion(context: object) -> bool:

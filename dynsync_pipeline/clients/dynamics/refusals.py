@@ -120,26 +120,36 @@ def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_crea
 def _kind(
     status: int, code: str, message: str, is_vendors: bool, record_id: str | None, is_create: bool
 ) -> type[ApiError]:
-    kind = _KINDS.get(code)
-    if status == 401:
-        return SignInRefused
-    if status == 429:
-        return RateLimited
-    if kind is RecordMissing and record_id is not None:
-        named = [found.lower() for found in _GUID.findall(message)]
-        return RecordMissing if not named or record_id.lower() in named else RequestRefused
-    if kind is RecordExists and not is_create:
-        return RequestRefused  # an update that would break an alternate key
-    if kind is not None:
-        return kind
+    if status in _KINDS_OF_STATUS:
+        return _KINDS_OF_STATUS[status]
+    if (kind := _KINDS.get(code)) is not None:
+        return _kind_of_record(kind, message, record_id, is_create)
     if status == 410 or _EXPIRED.search(message):
         return CursorExpired
-    if status >= 500:
-        return ServerFailed
+    return ServerFailed if status >= 500 else _kind_of_status(status, message, is_vendors, is_create)
+
+
+_KINDS_OF_STATUS: dict[int, type[ApiError]] = {401: SignInRefused, 429: RateLimited}  # whatever the code says
+
+
+def _kind_of_record(kind: type[ApiError], message: str, record_id: str | None, is_create: bool) -> type[ApiError]:
+    """What a code means that may speak of another record than the one addressed."""
+    if kind is RecordMissing and record_id is not None and not _may_name(message, record_id):
+        return RequestRefused
+    if kind is RecordExists and not is_create:
+        return RequestRefused  # an update that would break an alternate key
+    return kind
+
+
+def _may_name(message: str, record_id: str) -> bool:
+    """Whether a message names this record, or none."""
+    named = [found.lower() for found in _GUID.findall(message)]
+    return not named or record_id.lower() in named
+
+
+def _kind_of_status(status: int, message: str, is_vendors: bool, is_create: bool) -> type[ApiError]:
+    """What an answer below 500 means whose code tells nothing."""
     if 300 <= status < 400 or not is_vendors:
         return AnswerUnreadable if status not in (403, 404, 405, 413) else RequestRefused
-    if status == 412:
-        return RecordExists if is_create else ChangedMeanwhile
-    if status == 403:
-        return AccessDenied
-    return ColumnUnknown if _UNKNOWN_COLUMN.search(message) else RequestRefused
+    by_status = {403: AccessDenied, 412: RecordExists if is_create else ChangedMeanwhile}
+    return by_status.get(status, ColumnUnknown if _UNKNOWN_COLUMN.search(message) else RequestRefused)

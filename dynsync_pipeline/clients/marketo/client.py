@@ -215,13 +215,7 @@ class MarketoClient:
     def _records(self, path: str, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         names = list(dict.fromkeys(("id", *fields)))
         unique = list(dict.fromkeys(values))
-        if any("," in value for value in unique):
-            raise RequestRefused(
-                f"A value of {filter_type} holds a comma, which Marketo takes for the end of the value.",
-                system=SYSTEM,
-                request=f"GET {path}",
-                field=filter_type,
-            )
+        _refuse_commas(unique, filter_type, path)
         found = [text_table({name: [] for name in names})]
         pending = [unique[start : start + VALUES_PER_READ] for start in range(0, len(unique), VALUES_PER_READ)]
         while pending:
@@ -300,3 +294,13 @@ def _iso(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError("a time without a zone")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refuse_commas(values: Sequence[str], filter_type: str, path: str) -> None:
+    if any("," in value for value in values):
+        raise RequestRefused(
+            f"A value of {filter_type} holds a comma, which Marketo takes for the end of the value.",
+            system=SYSTEM,
+            request=f"GET {path}",
+            field=filter_type,
+        )

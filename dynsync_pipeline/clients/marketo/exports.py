@@ -16,7 +16,7 @@ from dynsync_pipeline.clients.marketo.answers import envelope
 from dynsync_pipeline.clients.marketo.protocol import SYSTEM
 from dynsync_pipeline.clients.marketo.refusals import http_refusal
 from dynsync_pipeline.clients.transport import Reply
-from dynsync_pipeline.errors import AnswerUnreadable, ServerFailed
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError, ServerFailed
 
 PIECE_BYTES = 8 * 1024 * 1024
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -38,16 +38,20 @@ def piece(reply: Reply, start: int, request: str) -> Piece:
         return Piece(0, reply.body, is_last=True)
     if reply.status == 416:  # nothing there: the file is empty, or complete
         return Piece(start, b"", is_last=True)
-    if reply.status == 404:
-        raise ServerFailed(
-            "Marketo does not have the file of the export yet.", system=SYSTEM, request=request, code="404", status=404
-        )
     if reply.status != 206:
-        raise http_refusal(reply, request)
+        raise _no_file(reply, request)
     found = _RANGE.fullmatch(reply.headers.get("content-range", ""))
-    if found is None or int(found[1]) != start or int(found[2]) - start + 1 != len(reply.body):
+    if found is None or (int(found[1]), int(found[2])) != (start, start + len(reply.body) - 1):
         raise AnswerUnreadable("Marketo sent another part of the file than asked for.", system=SYSTEM, request=request)
     return Piece(start, reply.body, is_last=int(found[2]) + 1 >= int(found[3]))
+
+
+def _no_file(reply: Reply, request: str) -> ApiError:
+    if reply.status == 404:
+        return ServerFailed(
+            "Marketo does not have the file of the export yet.", system=SYSTEM, request=request, code="404", status=404
+        )
+    return http_refusal(reply, request)
 
 
 def save_export(fetch: Callable[[int], Piece], to: Path, checksum: str, request: str) -> None:
