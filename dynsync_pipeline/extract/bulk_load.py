@@ -82,7 +82,9 @@ def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, name
         start += WINDOW
     with warehouse.transaction() as connection:
         connection.execute("delete from state.export_windows")
-        connection.executemany("insert into state.export_windows values (?, ?, ?, ?)", windows)
+        connection.executemany(
+            "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
+        )
         move_cursor(connection, STREAM, now.isoformat(), names, is_loaded=False)
 
 

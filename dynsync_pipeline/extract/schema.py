@@ -60,7 +60,7 @@ def learn_schema(
         for field, reason in parked.items():
             log.warning("Parked: %s of %ss. %s", field.marketo_field, field.record_type, reason)
             connection.execute(
-                "insert into state.parked_fields values (?, ?, ?, ?)",
+                "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason) values (?, ?, ?, ?)",
                 [field.record_type, field.marketo_field, field.dynamics_column, reason],
             )
         follow_field_map(connection, fields)
@@ -87,7 +87,11 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
             ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
             for f in people.values()
         ]
-        connection.executemany("insert into state.columns values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany(
+            "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
+            "read_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
         options = [
             (record_type, column.name, str(value), label)
             for record_type, metadata in tables.items()
@@ -95,11 +99,14 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
             for value, label in column.options.items()
         ]
         if options:
-            connection.executemany("insert into state.options values (?, ?, ?, ?)", options)
+            connection.executemany(
+                "insert into state.options (record_type, dynamics_column, option_value, label) values (?, ?, ?, ?)",
+                options,
+            )
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(
-                "update state.unsettled set next_look_at = ?, attempts = 0 where starts_with(reason, 'refused')", [at]
+                "update state.unsettled set next_look_at = ?, attempts = 0 where reason_code = 'refused'", [at]
             )
             connection.execute(
                 "update ledger.sync_errors set attempts = 0, state = 'waiting' where state <> 'resolved'"

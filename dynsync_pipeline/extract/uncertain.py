@@ -25,7 +25,6 @@ from dynsync_pipeline.warehouse.mirrors import (
 
 OVERLAP = timedelta(minutes=10)
 CLOCKS_APART = timedelta(seconds=2)  # ours and Marketo's; Marketo tells whole seconds
-VERSION_MISMATCH = "0x80060882"
 
 
 def reread_uncertain(
@@ -99,8 +98,8 @@ def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fie
     for record_type in PERSON_TYPES:
         with warehouse.reading() as connection:
             rows = connection.execute(
-                "select distinct dynamics_id from state.unsettled where record_type = ? and reason = ?",
-                [record_type, f"waiting: {VERSION_MISMATCH}"],
+                "select distinct dynamics_id from state.unsettled where record_type = ? and reason_code = 'changed_meanwhile'",
+                [record_type],
             ).fetchall()
         if rows:
             wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]

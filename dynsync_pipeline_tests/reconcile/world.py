@@ -22,7 +22,7 @@ from dynsync_pipeline.clients.dynamics.protocol import RecordWrite, WriteResult
 from dynsync_pipeline.clients.marketo.protocol import FeedPage, FeedStart, FieldChange, PersonResult
 from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, RecordMissing
 from dynsync_pipeline.extract.companies import extract_companies
-from dynsync_pipeline.extract.uncertain import VERSION_MISMATCH, reread_changed_meanwhile, reread_uncertain
+from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.model.field_map import FieldMap, FieldType, parse_field_map
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.reconcile.plan import KeyNames, Limits, Plan, make_plan
@@ -185,7 +185,7 @@ class Dynamics:
         if row is None or row.is_deleted:
             return WriteResult(write.id, None, RecordMissing("gone", system="dynamics", request="PATCH", code="404"))
         if write.etag != f"W/{row.version}":
-            error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code=VERSION_MISMATCH)
+            error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code="0x80060882")
             return WriteResult(write.id, None, error)
         if refusal := self.refuses(write.id, values):
             return WriteResult(write.id, None, refusal)
