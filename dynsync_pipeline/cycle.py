@@ -38,13 +38,13 @@ from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
-from dynsync_pipeline.reconcile.plan import KeyNames, Limits, Plan, make_plan
+from dynsync_pipeline.reconcile.plan import Limits, Plan, make_plan
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle
-from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns
+from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.write_back.dynamics import write_records
 from dynsync_pipeline.write_back.marketo import write_people
 from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, settle_receipts
@@ -203,20 +203,12 @@ class Cycle:
         """
         self._with_schema(lambda fields: extract_companies(self.warehouse, self.marketo, fields))
         settings = self.settings
-        keys = KeyNames(
-            settings.marketo_field_lead_id,
-            settings.marketo_field_contact_id,
-            settings.marketo_field_type,
-            settings.marketo_field_is_deleted,
-            settings.marketo_field_created_on,
-            COMPANY_KEY,
-        )
         limits = Limits(settings.max_creates, settings.largest_share, settings.first_load)
         if is_again:  # the cycle's first plan passed the guards, and some of it is written
             limits = Limits(max_creates=sys.maxsize, largest_share=1.0, first_load="create")
         with self.warehouse.transaction() as connection:
             at = datetime.now(UTC).replace(tzinfo=None)
-            plan = make_plan(connection, cycle_id=self.cycle_id, at=at, keys=keys, limits=limits)
+            plan = make_plan(connection, cycle_id=self.cycle_id, at=at, own_fields=settings.own_fields, limits=limits)
             move_base(connection)
         return plan
 
@@ -239,7 +231,7 @@ class Cycle:
 
     def write_marketo(self) -> Written:
         """Step 3, Dynamics' new people and updates to Marketo. Raises: PlanStale, ApiError, StorageFailed."""
-        columns = PersonColumns.of(self.settings, self.prepare())
+        columns = PersonColumns(self.prepare(), self.settings.own_fields)
         written = write_people(self.warehouse, self.marketo, columns, self.cycle_id)
         self._count(
             {
@@ -275,7 +267,7 @@ class Cycle:
         )
 
     def _reread_uncertain(self, fields: FieldMap) -> None:
-        columns = PersonColumns.of(self.settings, fields)
+        columns = PersonColumns(fields, self.settings.own_fields)
         reread_uncertain(self.warehouse, self.dynamics, self.marketo, fields, columns)
 
     def _require_same_systems(self) -> None:

@@ -5,6 +5,7 @@ What does not belong here: which fields are synced (the field map, `model/field_
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.model.own_fields import OwnFields
 
 PREFIX = "DYNSYNC_"
 
@@ -149,6 +151,22 @@ class Settings(BaseSettings):
     def names_a_system(self) -> bool:
         """Whether any address was given; if none, `make dev` starts the emulators."""
         return bool(self.dynamics_url or self.marketo_url)
+
+    @property
+    def own_fields(self) -> OwnFields:
+        """The Marketo fields that belong to the sync."""
+        return OwnFields(
+            lead_id=self.marketo_field_lead_id,
+            contact_id=self.marketo_field_contact_id,
+            person_type=self.marketo_field_type,
+            is_deleted=self.marketo_field_is_deleted,
+            created_on=self.marketo_field_created_on,
+        )
+
+    def own_fields_missing(self, offered: Container[str]) -> dict[str, str]:
+        """Own fields whose REST name is not among `offered`, each by the environment variable that names it."""
+        named = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("marketo_field_")}
+        return {PREFIX + name.upper(): field for name, field in named.items() if field not in offered}
 
     def require_systems(self) -> None:
         """Raise `SettingsWrong` naming every setting a cycle needs and does not have."""

@@ -16,11 +16,11 @@ ROOT = Path(dynsync_pipeline.__file__).parent
 PACKAGE = "dynsync_pipeline"
 BASE = {"settings", "errors", "model"}
 STEPS = {"extract", "reconcile", "write_back", "publish"}
-EVERYTHING = {*BASE, *STEPS, "clients", "warehouse", "cycle", "emulators", "defs"}
+EVERYTHING = {*BASE, *STEPS, "look", "clients", "warehouse", "cycle", "emulators", "defs"}
 # What each part may import of the package, beside itself and the package's own version.
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
-    "settings": {"errors"},  # every name in the group may use the error tree; none may use more
+    "settings": {"errors", "model"},
     "errors": set(),
     "model": {"errors"},
     "clients": BASE,
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "extract": {*BASE, "clients", "warehouse"},
     "write_back": {*BASE, "clients", "warehouse"},
     "publish": {*BASE, "warehouse"},
+    "look": {"model", "errors", "warehouse"},
     "cycle": {*BASE, *STEPS, "warehouse"},
     "emulators": {"model", "errors"},
     "defs": EVERYTHING - {"emulators"},

@@ -142,8 +142,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
             adopted = write_keys(
                 cycle.warehouse,
                 cycle.marketo,
-                PersonColumns.of(settings, cycle.prepare()),
-                settings,
+                PersonColumns(cycle.prepare(), settings.own_fields),
                 lambda n, n_all: status.update(f"Writing ids to people in Marketo: {n:,} of {n_all:,} …"),
             )
         except ApiError:

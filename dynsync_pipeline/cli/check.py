@@ -18,12 +18,11 @@ from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import DynSyncError
-from dynsync_pipeline.extract.schema import KEY_FIELDS
+from dynsync_pipeline.look.reading import reading_snapshot
+from dynsync_pipeline.look.status import read_status
 from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.model.records import TABLES
-from dynsync_pipeline.publish.reading import reading_snapshot
-from dynsync_pipeline.publish.status import read_status
-from dynsync_pipeline.settings import PREFIX, Settings, load_settings
+from dynsync_pipeline.settings import Settings, load_settings
 
 CLOCKS_APART_S = 60.0
 
@@ -175,14 +174,12 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
         yield Finding(question, False, error.message, error.next_step)
         return
     yield Finding(question, True, f"signed in; {len(people)} fields")
-    missing = {name: getattr(settings, name) for name in KEY_FIELDS if getattr(settings, name) not in people}
+    missing = settings.own_fields_missing(people)
     yield Finding(
         "Marketo: the fields the sync owns",
         not missing,
         f"missing: {', '.join(missing.values())}." if missing else "all there",
-        f"Create them (README), or name others in {', '.join(PREFIX + name.upper() for name in missing)}."
-        if missing
-        else "",
+        f"Create them (README), or name others in {', '.join(missing)}." if missing else "",
     )
     absent = [name for name in fields.person_fields if name not in people]
     yield Finding(

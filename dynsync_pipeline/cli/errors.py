@@ -20,7 +20,7 @@ from rich.table import Table
 from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, rough, span
 from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.publish.errors import ErrorFilter, read_errors
+from dynsync_pipeline.look.sync_errors import ErrorFilter, read_errors
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
-from dynsync_pipeline.publish.explain import Explanation, Subject, explain, find_subjects, is_account
-from dynsync_pipeline.publish.reading import Row
+from dynsync_pipeline.look.explain import Explanation, Subject, explain, find_subjects, is_account
+from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.settings import load_settings
 
 MOST_SHOWN = 40

@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.publish.reading import reading_snapshot
+from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 

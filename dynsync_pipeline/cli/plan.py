@@ -19,8 +19,8 @@ from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.errors import DynSyncError
-from dynsync_pipeline.publish.plan import PlannedOperations, read_plan
-from dynsync_pipeline.publish.reading import Row
+from dynsync_pipeline.look.plan import PlannedOperations, read_plan
+from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock

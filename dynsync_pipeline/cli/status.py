@@ -20,7 +20,7 @@ from dynsync_pipeline.cli.looking import (
     span,
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
-from dynsync_pipeline.publish.status import Status, read_status
+from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 

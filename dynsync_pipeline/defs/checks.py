@@ -1,6 +1,6 @@
 """Asset checks: what must hold of every cycle. Each can fail, and shows counts and ids, never values.
 
-Not here: the queries that select the offending rows (`publish/sql/`).
+Not here: the queries that select the offending rows (`reconcile/sql/offences/`).
 """
 
 import dagster as dg
@@ -8,7 +8,8 @@ import dagster as dg
 from dynsync_pipeline.defs.assets import marketo_writes, reconcile, snapshot
 from dynsync_pipeline.defs.cycle_run import CycleRun
 from dynsync_pipeline.errors import GuardStopped
-from dynsync_pipeline.publish.offences import Offences, count_people, find_offences
+from dynsync_pipeline.publish.snapshot import count_people
+from dynsync_pipeline.reconcile.offences import Offences, find_offences
 
 
 @dg.asset_check(
@@ -19,8 +20,7 @@ from dynsync_pipeline.publish.offences import Offences, count_people, find_offen
 )
 def one_link_per_person_and_record(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Stand between the plan and the first write."""
-    with cycle.looking() as warehouse:
-        offences = find_offences(warehouse, "doubled_links")
+    offences = _offences(cycle, "doubled_links")
     if offences.n_rows:
         cycle.refuse(
             GuardStopped(
@@ -37,8 +37,7 @@ def one_link_per_person_and_record(cycle: dg.ResourceParam[CycleRun]) -> dg.Asse
 )
 def unsettled_has_reason_and_next_look(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Look through the backlog."""
-    with cycle.looking() as warehouse:
-        return _result(find_offences(warehouse, "unsettled_without_reason"))
+    return _result(_offences(cycle, "unsettled_without_reason"))
 
 
 @dg.asset_check(
@@ -48,8 +47,7 @@ def unsettled_has_reason_and_next_look(cycle: dg.ResourceParam[CycleRun]) -> dg.
 )
 def nothing_lost(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Hold the receipts against the plan."""
-    with cycle.looking() as warehouse:
-        return _result(find_offences(warehouse, "lost_writes"))
+    return _result(_offences(cycle, "lost_writes"))
 
 
 @dg.asset_check(asset=snapshot, description="The snapshot holds as many people as the mirror of Marketo.")
@@ -69,6 +67,11 @@ CHECKS = [
     nothing_lost,
     snapshot_holds_everybody,
 ]
+
+
+def _offences(cycle: CycleRun, name: str) -> Offences:
+    with cycle.looking() as warehouse, warehouse.reading() as connection:
+        return find_offences(connection, name)
 
 
 def _result(offences: Offences) -> dg.AssetCheckResult:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
-from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, land_companies, take_in_companies
+from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131). A person just written by the sync is neither.

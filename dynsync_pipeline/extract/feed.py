@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.warehouse.columns import quoted
-from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns
+from dynsync_pipeline.warehouse.mirrors import PersonColumns
 
 
 class UnseenEdit(NamedTuple):
@@ -116,9 +116,9 @@ class Feed:
                 }
             ),
         )
-        columns = self._columns
-        keys = f"['{columns.lead_id}', '{columns.contact_id}', '{COMPANY_KEY}']"
-        connection.execute(_TOLD.format(keys=keys, flag=columns.is_deleted))
+        own = self._columns.own
+        keys = f"['{own.lead_id}', '{own.contact_id}', '{own.company}']"
+        connection.execute(_TOLD.format(keys=keys, flag=own.is_deleted))
         connection.unregister("feed")
         try:
             yield
@@ -126,7 +126,7 @@ class Feed:
             connection.execute("drop table told")
 
     def _mirror(self) -> str:
-        own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.own.items())
+        own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.mirror_of_own.items())
         names = "".join(f", {quoted(name)}" for name in self._columns.fields.person_fields)
         return f"select person_id, {own}{names} from mirror.marketo_people"
 

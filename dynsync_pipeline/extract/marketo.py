@@ -33,7 +33,7 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     The feed says who changed, and to what; people of whom the mirror holds just that are not read again, which is how
     the sync's own writes coming back cost nothing (R9, R12). Raises: ApiError.
     """
-    columns = PersonColumns.of(settings, fields)
+    columns = PersonColumns(fields, settings.own_fields)
     with warehouse.reading() as connection:
         cursor = read_cursor(connection, STREAM)
     if not cursor.continues(columns.names) or not cursor.is_loaded:

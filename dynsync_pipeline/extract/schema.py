@@ -14,20 +14,13 @@ from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import RequestRefused, SettingsWrong
 from dynsync_pipeline.model.field_map import Field, FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
-from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 
 log = logging.getLogger(__name__)
 
 LONGEST_AGE = timedelta(hours=24)
-KEY_FIELDS = (
-    "marketo_field_lead_id",
-    "marketo_field_contact_id",
-    "marketo_field_type",
-    "marketo_field_is_deleted",
-    "marketo_field_created_on",
-)
 
 
 def learn_schema(
@@ -42,13 +35,14 @@ def learn_schema(
 ) -> FieldMap:
     """The part of `wanted` that both systems offer, with columns and views made to fit; `at` is UTC without zone.
 
-    Raises: SettingsWrong when Marketo lacks a key field; RequestRefused when a table has no change tracking; ApiError.
+    Raises: SettingsWrong when Marketo lacks one of the sync's own fields; RequestRefused when a table has no change
+    tracking; ApiError.
     """
     with warehouse.reading() as connection:
         n_fresh = scalar(connection, "select count(*) from state.columns where read_at > ?", [at - LONGEST_AGE])
     if is_forced or not n_fresh:
         _read_schema(warehouse, dynamics, marketo, at)
-    _require_key_fields(warehouse, settings)
+    _require_own_fields(warehouse, settings)
     parked = _parked(warehouse, wanted)
     fields = wanted.without(parked)
     with warehouse.transaction() as connection:
@@ -138,17 +132,17 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
     ]
 
 
-def _require_key_fields(warehouse: Warehouse, settings: Settings) -> None:
+def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
     with warehouse.reading() as connection:
         offered = {
             row[0] for row in connection.execute("select name from state.columns where system = 'marketo'").fetchall()
         }
-    missing = {name: getattr(settings, name) for name in KEY_FIELDS if getattr(settings, name) not in offered}
+    missing = settings.own_fields_missing(offered)
     if missing:
         raise SettingsWrong(
             f"Marketo has no field {', '.join(missing.values())}.",
             next_step="Create the fields in Marketo (README, custom fields), or name existing ones in "
-            + ", ".join(PREFIX + name.upper() for name in missing)
+            + ", ".join(missing)
             + ".",
         )
 

@@ -9,11 +9,11 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import (
-    COMPANY_KEY,
     PersonColumns,
     land_companies,
     land_dynamics,
@@ -46,7 +46,7 @@ def reread_uncertain(
                 land_dynamics(connection, fields, table, rows, [])
     person_ids = [str(row[4]) for row in uncertain if row[0] == "marketo" and row[1] == "update"]
     lookups = [("id", person_ids)]
-    for record_type, key in ((RecordType.CONTACT, columns.contact_id), (RecordType.LEAD, columns.lead_id)):
+    for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         lookups.append(
             (key, [row[3] for row in uncertain if row[0] == "marketo" and row[1] == "create" and row[2] == record_type])
         )

@@ -1,1 +1,1 @@
-"""The vocabulary: record types, the field map, frozen records. Imports nothing of the package but errors."""
+"""The vocabulary: record types, the field map, the sync's own fields. Imports nothing of the package but errors."""

@@ -1,6 +1,6 @@
 """The field map: one row of data per synced field. Adding a field adds a row here; no rule changes.
 
-Not here: lengths and option labels (Dynamics metadata, read by `extract/`), the fields the sync owns (`settings.py`).
+Not here: lengths and option labels (Dynamics metadata, read by `extract/`), the sync's own fields (`own_fields.py`).
 """
 
 from __future__ import annotations

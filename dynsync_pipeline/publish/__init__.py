@@ -1,1 +1,1 @@
-"""Step 4, what people read: the snapshot. Nothing reads back from here."""
+"""Step 4: the snapshot, made for people to read. No step reads it back; what commands ask of it is in `look/`."""

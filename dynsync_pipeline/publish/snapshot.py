@@ -68,6 +68,20 @@ def publish_snapshot(
     return Published(n_rows, n_people, settings.snapshot_file.stat().st_size)
 
 
+def count_people(warehouse: Warehouse, snapshot_file: Path) -> tuple[int, int]:
+    """People in the mirror who are not deleted, and people in the snapshot as readers see it.
+
+    The second number comes from the public file itself, not from the copy it was made of. Raises: StorageFailed.
+    """
+    with storage_errors(snapshot_file), warehouse.reading() as connection:
+        in_mirror = scalar(connection, "select count(*) from mirror.marketo_people where not is_deleted")
+        connection.execute(f"attach {_literal(snapshot_file)} as read_snapshot (read_only)")
+        try:
+            return in_mirror, scalar(connection, "select count(*) from read_snapshot.people")
+        finally:
+            connection.execute("detach read_snapshot")
+
+
 def _attach(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[PublishedTable, ...]) -> None:
     layout = hashlib.sha256(repr(tables).encode()).hexdigest()
     if private.exists():

@@ -12,6 +12,7 @@ from typing import Literal
 import duckdb
 
 from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.sql_files import run_steps
 
 # In this order, which the headers of the files are held against (docs/steps.md).
@@ -38,18 +39,6 @@ STEPS = (
     "reconcile/resolved_errors",
     "reconcile/empty_inbox",
 )
-
-
-@dataclass(frozen=True)
-class KeyNames:
-    """REST names of the Marketo fields that the sync owns (design, section 5), and of the company's key."""
-
-    lead_id: str
-    contact_id: str
-    person_type: str
-    is_deleted: str
-    created_on: str
-    company: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,7 @@ class Plan:
 
 
 def make_plan(
-    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, keys: KeyNames, limits: Limits
+    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, own_fields: OwnFields, limits: Limits
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
@@ -97,7 +86,7 @@ def make_plan(
     connection.execute(
         "insert into reconcile.own_fields (lead_id, contact_id, person_type, is_deleted, created_on, company) "
         "values (?, ?, ?, ?, ?, ?)",
-        list(astuple(keys)),
+        list(astuple(own_fields)),
     )
     is_first = (
         _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0

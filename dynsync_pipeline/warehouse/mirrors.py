@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
-from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import scalar
 
@@ -47,9 +47,6 @@ def land_dynamics(
         )
 
 
-COMPANY_KEY = "externalCompanyId"  # Marketo's own field, on people and companies
-
-
 # Columns that every reading fills, whatever the field map says.
 STRUCTURE = frozenset(
     {"etag", "is_deleted", "external_company_id", "is_deleted_in_dynamics", "dynamics_lead_id", "dynamics_contact_id"}
@@ -61,34 +58,22 @@ class PersonColumns:
     """The REST names read of a Marketo person: what the sync itself needs, then the mapped fields."""
 
     fields: FieldMap
-    lead_id: str
-    contact_id: str
-    is_deleted: str
-
-    @classmethod
-    def of(cls, settings: Settings, fields: FieldMap) -> PersonColumns:
-        """The columns of this installation."""
-        return cls(
-            fields,
-            settings.marketo_field_lead_id,
-            settings.marketo_field_contact_id,
-            settings.marketo_field_is_deleted,
-        )
+    own: OwnFields
 
     @property
-    def own(self) -> dict[str, str]:
-        """REST names of the fields the sync owns, with the mirror's names for them."""
+    def mirror_of_own(self) -> dict[str, str]:
+        """REST names of those own fields that are read back, with the mirror's names for them."""
         return {
-            self.lead_id: "dynamics_lead_id",
-            self.contact_id: "dynamics_contact_id",
-            COMPANY_KEY: "external_company_id",
-            self.is_deleted: "is_deleted_in_dynamics",
+            self.own.lead_id: "dynamics_lead_id",
+            self.own.contact_id: "dynamics_contact_id",
+            self.own.company: "external_company_id",
+            self.own.is_deleted: "is_deleted_in_dynamics",
         }
 
     @property
     def names(self) -> list[str]:
         """REST names to ask for, `id` left out."""
-        return [*self.own, *self.fields.person_fields]
+        return [*self.mirror_of_own, *self.fields.person_fields]
 
 
 def land_people(
@@ -101,13 +86,13 @@ def land_people(
     if people is not None:
         connection.register("landed_people", people)
     kinds = columns.fields.person_fields
-    targets = ", ".join((*columns.own.values(), *(quoted(name) for name in kinds)))
+    targets = ", ".join((*columns.mirror_of_own.values(), *(quoted(name) for name in kinds)))
     values = ", ".join(
         (
-            f"canonical_guid({quoted(columns.lead_id)})",
-            f"canonical_guid({quoted(columns.contact_id)})",
-            f"canonical_guid({quoted(COMPANY_KEY)})",
-            f"canonical_boolean({quoted(columns.is_deleted)})",
+            f"canonical_guid({quoted(columns.own.lead_id)})",
+            f"canonical_guid({quoted(columns.own.contact_id)})",
+            f"canonical_guid({quoted(columns.own.company)})",
+            f"canonical_boolean({quoted(columns.own.is_deleted)})",
             *(f"canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items()),
         )
     )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dynsync_pipeline.clients.marketo.client import RECORDS_PER_WRITE, MarketoClient
+from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people, take_in_people
 
@@ -47,7 +47,6 @@ def write_keys(
     warehouse: Warehouse,
     client: MarketoClient,
     columns: PersonColumns,
-    settings: Settings,
     progress: Callable[[int, int], None],
 ) -> Adopted:
     """Write the keys of all links that were decided and not found yet; `progress` gets how many are done, of how many.
@@ -62,7 +61,7 @@ def write_keys(
         progress(first, len(links))
         batch = links[first : first + RECORDS_PER_WRITE]
         missing, before, refused = _compared(client, columns, batch)
-        bodies = [_body(link, columns, settings) for link in missing]
+        bodies = [_body(link, columns.own) for link in missing]
         results = client.sync_people("updateOnly", "id", bodies)
         written = [link for link, result in zip(missing, results, strict=True) if result.error is None]
         refused += [
@@ -91,8 +90,8 @@ def _compared(
     client: MarketoClient, columns: PersonColumns, batch: Sequence[_Link]
 ) -> tuple[list[_Link], list[_Link], list[Refusal]]:
     """Which of the people lack the key, which have it, and which cannot take it: gone, or with the id of another record."""
-    found = client.people("id", [str(link.person_id) for link in batch], [columns.contact_id, columns.lead_id])
-    keys = {int(row["id"]): (row[columns.contact_id], row[columns.lead_id]) for row in found.to_pylist()}
+    found = client.people("id", [str(link.person_id) for link in batch], [columns.own.contact_id, columns.own.lead_id])
+    keys = {int(row["id"]): (row[columns.own.contact_id], row[columns.own.lead_id]) for row in found.to_pylist()}
     missing: list[_Link] = []
     before: list[_Link] = []
     refused: list[Refusal] = []
@@ -109,15 +108,15 @@ def _compared(
     return missing, before, refused
 
 
-def _body(link: _Link, columns: PersonColumns, settings: Settings) -> str:
+def _body(link: _Link, own: OwnFields) -> str:
     is_contact = link.record_type == RecordType.CONTACT
     return json.dumps(
         {
             "id": link.person_id,
-            columns.contact_id if is_contact else columns.lead_id: link.dynamics_id,
-            settings.marketo_field_type: "Contact" if is_contact else "Lead",
-            columns.is_deleted: False,
-            settings.marketo_field_created_on: link.created_on,
+            own.contact_id if is_contact else own.lead_id: link.dynamics_id,
+            own.person_type: "Contact" if is_contact else "Lead",
+            own.is_deleted: False,
+            own.created_on: link.created_on,
         }
     )
 

@@ -12,9 +12,10 @@ import duckdb
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import CompanyResult, PersonResult
 from dynsync_pipeline.errors import ApiError
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.mirrors import COMPANY_KEY, PersonColumns, land_companies, land_people
+from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
 from dynsync_pipeline.write_back.receipts import (
     PlannedWrite,
     Written,
@@ -54,7 +55,7 @@ def write_people(warehouse: Warehouse, client: MarketoClient, columns: PersonCol
             people = client.people("id", [str(person_id) for _, person_id in done], columns.names)
             return lambda connection: land_people(connection, columns, people)
 
-        keys = ("id", columns.contact_id, columns.lead_id) if action == "updateOnly" else (lookup_field,)
+        keys = ("id", columns.own.contact_id, columns.own.lead_id) if action == "updateOnly" else (lookup_field,)
         _send(
             warehouse,
             batch,
@@ -66,7 +67,7 @@ def write_people(warehouse: Warehouse, client: MarketoClient, columns: PersonCol
     for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "company")):
         company_batch(batch)
     creates = planned_writes(warehouse, cycle_id, "marketo", "create")
-    for record_type, key in ((RecordType.CONTACT, columns.contact_id), (RecordType.LEAD, columns.lead_id)):
+    for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         for batch in _batches([write for write in creates if write.record_type == record_type]):
             person_batch(batch, "createOrUpdate", key)
     for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "update")):

@@ -20,7 +20,6 @@ from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.adoption import Decision, Reviewed, keep_decisions
-from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.write_back.adoption import write_keys
 from dynsync_pipeline_tests.end_to_end.world import World, let_pass
 from dynsync_pipeline_tests.reconcile.world import KEYS, field_map
@@ -251,7 +250,7 @@ def test_a_person_who_cannot_take_the_key_any_more_is_told_and_the_others_get_th
     refusal = RequestRefused("No.", system="marketo", request="POST", code="1003")
     world.marketo.refuses = lambda key, values: refusal if key == "1005" else None
     world.marketo.writes.clear()
-    found = write_keys(world.warehouse, world.marketo, world.columns, Settings(_env_file=None), lambda n, n_all: None)  # type: ignore[arg-type]
+    found = write_keys(world.warehouse, world.marketo, world.columns, lambda n, n_all: None)  # type: ignore[arg-type]
     assert (found.n_written, found.n_before) == (1, 1)
     assert [(refused.person_id, refused.reason) for refused in found.refusals] == [
         (1003, "Marketo has no such person any more."),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from dynsync_pipeline.publish.offences import find_offences
+from dynsync_pipeline.reconcile.offences import Offences, find_offences
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -43,9 +43,14 @@ def _run(warehouse: Warehouse, *statements: str) -> None:
             connection.execute(statement)
 
 
+def _offences(warehouse: Warehouse, name: str) -> Offences:
+    with warehouse.reading() as connection:
+        return find_offences(connection, name)
+
+
 @pytest.mark.parametrize("name", ["doubled_links", "unsettled_without_reason", "lost_writes"])
 def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> None:
-    assert find_offences(warehouse, name).shown == []
+    assert _offences(warehouse, name).shown == []
 
 
 @pytest.mark.parametrize(
@@ -74,12 +79,12 @@ def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> Non
         (
             "unsettled_without_reason",
             """insert into state.unsettled by name select 'contact' as record_type, 'c1' as dynamics_id, 1 as person_id,
-               'title' as field, 'refused' as reason""",
+               'title' as field, 'refused' as reason_code, 0 as attempts, timestamp '2026-01-01' as since""",
             "no next time to look: contact c1, person 1, title",
         ),
         (
             "unsettled_without_reason",
-            """insert into state.unsettled by name select 'lead' as record_type, 'l1' as dynamics_id, ' ' as reason,
+            """insert into state.unsettled by name select 'lead' as record_type, 'l1' as dynamics_id, 0 as attempts, timestamp '2026-01-01' as since,
                timestamp '2026-01-01' as next_look_at""",
             "no reason: lead l1",
         ),
@@ -101,7 +106,7 @@ def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> Non
 )
 def test_every_rule_that_is_broken_is_found(warehouse: Warehouse, name: str, damage: str, offence: str) -> None:
     _run(warehouse, damage)
-    assert find_offences(warehouse, name).shown == [offence]
+    assert _offences(warehouse, name).shown == [offence]
 
 
 def test_the_flag_of_a_deletion_is_no_write_past_a_link(warehouse: Warehouse) -> None:
@@ -112,8 +117,8 @@ def test_the_flag_of_a_deletion_is_no_write_past_a_link(warehouse: Warehouse) ->
         """insert into state.tombstones by name select 1 as person_id, 'contact' as record_type, 'c1' as dynamics_id,
            'dynamics' as side""",
     )
-    assert find_offences(warehouse, "doubled_links").shown == []
-    assert find_offences(warehouse, "lost_writes").shown == []
+    assert _offences(warehouse, "doubled_links").shown == []
+    assert _offences(warehouse, "lost_writes").shown == []
 
 
 def test_only_the_keys_that_the_cycle_touched_are_looked_at(warehouse: Warehouse) -> None:
@@ -123,8 +128,8 @@ def test_only_the_keys_that_the_cycle_touched_are_looked_at(warehouse: Warehouse
         "insert into state.links values (8, 'contact', 'c8', timestamp '2026-01-01')",
         "insert into state.links values (8, 'lead', 'l8', timestamp '2026-01-01')",
     )
-    assert find_offences(warehouse, "doubled_links").n_rows == 0
-    assert find_offences(warehouse, "lost_writes").n_rows == 0
+    assert _offences(warehouse, "doubled_links").n_rows == 0
+    assert _offences(warehouse, "lost_writes").n_rows == 0
 
 
 def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(

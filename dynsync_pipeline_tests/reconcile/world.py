@@ -24,14 +24,14 @@ from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, RecordMissing
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.model.field_map import FieldMap, FieldType, parse_field_map
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
-from dynsync_pipeline.reconcile.plan import KeyNames, Limits, Plan, make_plan
+from dynsync_pipeline.reconcile.plan import Limits, Plan, make_plan
 from dynsync_pipeline.warehouse.columns import dynamics_columns, follow_field_map, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.cycles import begin_cycle, end_cycle
 from dynsync_pipeline.warehouse.mirrors import (
-    COMPANY_KEY,
     PersonColumns,
     land_deleted_people,
     land_dynamics,
@@ -195,7 +195,7 @@ class Dynamics:
         return WriteResult(write.id, self.row_of(table, write.id), None)
 
 
-KEYS = KeyNames(
+KEYS = OwnFields(
     "dynamicsLeadId", "dynamicsContactId", "dynamicsType", "dynamicsIsDeleted", "dynamicsCreatedOn", COMPANY_KEY
 )
 
@@ -317,7 +317,7 @@ class World:
         self.steps = Steps()
         self.dynamics = Dynamics(self.fields, self.steps)
         self.marketo = Marketo(self.fields, self.steps)
-        self.columns = PersonColumns(self.fields, KEYS.lead_id, KEYS.contact_id, KEYS.is_deleted)
+        self.columns = PersonColumns(self.fields, KEYS)
         self.limits = Limits(max_creates=1000, largest_share=1.0, first_load="create")
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.warehouse = CutWarehouse(path, self.steps)
@@ -328,7 +328,7 @@ class World:
     def follow(self, fields: FieldMap) -> None:
         """Go on with another field map, as a changed CSV would make the next cycle do."""
         self.fields = self.dynamics.fields = self.marketo.fields = fields
-        self.columns = PersonColumns(fields, KEYS.lead_id, KEYS.contact_id, KEYS.is_deleted)
+        self.columns = PersonColumns(fields, KEYS)
         with Warehouse.transaction(self.warehouse) as connection:
             follow_field_map(connection, fields)
             connection.execute("delete from state.options")
@@ -432,7 +432,7 @@ class World:
         extract_companies(self.warehouse, self.marketo, self.fields)  # type: ignore[arg-type]
         with self.warehouse.transaction() as connection:
             plan = make_plan(
-                connection, cycle_id=cycle_id, at=self.clock.replace(tzinfo=None), keys=KEYS, limits=self.limits
+                connection, cycle_id=cycle_id, at=self.clock.replace(tzinfo=None), own_fields=KEYS, limits=self.limits
             )
             move_base(connection)
         return plan
@@ -448,12 +448,12 @@ class World:
         """What was ever done, without times, in the order it was done."""
         return {
             "changes": self.rows(
-                "select direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule "
+                "select direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule_code "
                 "from ledger.changes order by entry_id"
             ),
             "collisions": self.rows(
                 "select record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value, "
-                "winner, rule from ledger.collisions order by entry_id"
+                "winner, rule_code from ledger.collisions order by entry_id"
             ),
         }
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import duckdb
 
-from dynsync_pipeline.publish.reading import Row, select
+from dynsync_pipeline.look.reading import Row, select
 
 
 @dataclass(frozen=True)

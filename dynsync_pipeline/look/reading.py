@@ -1,4 +1,4 @@
-"""Reading the snapshot as anyone may, at any moment. Not here: what is asked of it (`status`, `errors`, `explain`)."""
+"""Reading the snapshot as anyone may, at any moment. Not here: what is asked of it (`status`, `sync_errors`, `explain`)."""
 
 from __future__ import annotations
 

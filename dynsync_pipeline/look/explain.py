@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from dynsync_pipeline.look.reading import Row, select
 from dynsync_pipeline.model.records import TABLES, RecordType
-from dynsync_pipeline.publish.reading import Row, select
 from dynsync_pipeline.warehouse.columns import quoted
 
 GUID = re.compile(r"\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?")

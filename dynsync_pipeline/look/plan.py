@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from dynsync_pipeline.publish.reading import Row, select
+from dynsync_pipeline.look.reading import Row, select
 
 
 @dataclass(frozen=True)

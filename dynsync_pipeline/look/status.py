@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from dynsync_pipeline.publish.reading import Row, select
+from dynsync_pipeline.look.reading import Row, select
 
 # Days that a system keeps what a reader has not seen yet: Dataverse its change tracking
 # (organization.expirechangetrackingindays, 7 unless changed), Marketo its change feed and its list of deleted people.
