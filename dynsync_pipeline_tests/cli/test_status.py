@@ -42,7 +42,7 @@ def unsettled(
     values = ", ".join(
         "null" if v is None else f"'{v}'" for v in (record_type, record, person, field, dynamics, marketo)
     )
-    return f"insert into state.unsettled values ({values}, 'planned', 0, '{since}', '{since}')"
+    return f"insert into state.unsettled values ({values}, 'planned', null, 0, '{since}', '{since}')"
 
 
 def linked(person: int, record_type: str, **base: str) -> list[str]:
@@ -108,7 +108,10 @@ def test_an_account_that_waits_is_an_update(run: Run, hand_made: HandMade) -> No
 
 @pytest.mark.usefixtures("at_twenty_past_two")
 def test_the_last_hour_is_the_last_full_clock_hour_and_has_no_backlog(run: Run, hand_made: HandMade) -> None:
-    change = "insert into ledger.changes (entry_id, changed_at, direction, record_type, dynamics_id) values "
+    change = (
+        "insert into ledger.changes (cycle_id, field, rule_code, entry_id, changed_at, direction, record_type, dynamics_id) "
+        "select 1, 'title', 'one_sided', * from values "
+    )
     hand_made.publish(
         f"{change} (1, '2026-03-10 12:59:59', 'to_marketo', 'contact', 'early')",
         f"{change} (2, '2026-03-10 13:00:00', 'to_marketo', 'contact', 'a')",
@@ -198,8 +201,12 @@ def test_parked_fields_are_told_with_their_reason(run: Run, hand_made: HandMade)
 
 
 def test_open_errors_are_counted_by_state(run: Run, hand_made: HandMade) -> None:
-    error = "insert into ledger.sync_errors (error_id, state) values"
-    hand_made.publish(f"{error} (1, 'waiting'), (2, 'waiting'), (3, 'quarantined'), (4, 'resolved')")
+    hand_made.publish(
+        "insert into ledger.sync_errors (error_id, state, cycle_id, happened_at, last_seen_at, record_type, dynamics_id, "
+        "operation, direction, code, message, attempts) "
+        "select *, 1, timestamp '2026-01-01', timestamp '2026-01-01', 'lead', 'x', 'update', 'to_dynamics', 'c', 'm', 1 "
+        "from values (1, 'waiting'), (2, 'waiting'), (3, 'quarantined'), (4, 'resolved')"
+    )
     assert figures(run, hand_made)["open_errors"] == {"quarantined": 1, "waiting": 2}
 
 

@@ -172,7 +172,9 @@ def test_a_field_that_leaves_keeps_its_column_and_values() -> None:
             follow_field_map(connection, fields("one", "two"))
             connection.execute("insert into state.links values (1, 'contact', 'c', now()::timestamp)")
             connection.execute("insert into state.base (person_id, one, two) values (1, 'A', 'B')")
-            connection.execute("insert into mirror.dynamics_contacts (contactid, two) values ('c', 'B')")
+            connection.execute(
+                "insert into mirror.dynamics_contacts (contactid, is_deleted, two) values ('c', false, 'B')"
+            )
             follow_field_map(connection, fields("one"))
         with warehouse.reading() as connection:
             assert connection.execute("select two from state.base").fetchall() == [("B",)]

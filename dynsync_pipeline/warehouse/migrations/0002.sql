@@ -205,10 +205,12 @@ create sequence ledger.entries;
 -- One row per cycle.
 create table ledger.cycles (
     cycle_id bigint not null, started_at timestamp not null, ended_at timestamp, status varchar not null,
-    message varchar, n_accounts_read bigint not null, n_contacts_read bigint not null, n_leads_read bigint not null,
-    n_people_read bigint not null, n_companies_written bigint not null, n_people_created bigint not null,
-    n_people_updated bigint not null, n_records_updated bigint not null, n_collisions bigint not null,
-    n_refused bigint not null, n_calls_dynamics bigint not null, n_calls_marketo bigint not null
+    message varchar, n_accounts_read bigint not null default 0, n_contacts_read bigint not null default 0,
+    n_leads_read bigint not null default 0, n_people_read bigint not null default 0,
+    n_companies_written bigint not null default 0, n_people_created bigint not null default 0,
+    n_people_updated bigint not null default 0, n_records_updated bigint not null default 0,
+    n_collisions bigint not null default 0, n_refused bigint not null default 0,
+    n_calls_dynamics bigint not null default 0, n_calls_marketo bigint not null default 0
 );
 -- One row per value that the sync wrote to a person, contact or lead.
 create table ledger.changes (
