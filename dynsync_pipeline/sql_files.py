@@ -56,6 +56,8 @@ def sql_file(step: str) -> SqlFile:
     if title != name.rpartition("/")[2]:
         raise ValueError(f"{path} opens with the name {title}.")
     makes = {found["table"]: _unfolded(found["grain"]) for found in _MADE.finditer(header["makes"])}
+    if not makes and _unfolded(header["makes"]) != "nothing":
+        raise ValueError(f"{path} does not say what a row of each table it makes is.")
     return SqlFile(path, text, does, _names(header["reads"]), makes, _names(header["changes"]))
 
 

@@ -15,7 +15,7 @@ select * from waiting_own_fields
 where person_id in (select person_id from compared_links) or person_id in (select person_id from planned_writes);
 
 create temp table tried_accounts as
-select dynamics_id, max(attempts) as attempts from state.unsettled
+select dynamics_id as account_id, max(attempts) as attempts from state.unsettled
 where record_type = 'account' and dynamics_id in (select account_id from updated_accounts)
 group by dynamics_id;
 
@@ -90,5 +90,5 @@ where w.action = 'update' and w.field in (own_fields.company, own_fields.is_dele
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
 select 'account', c.dynamics_id, 'planned', coalesce(t.attempts, 0), planned_at, planned_at
 from company_writes c
-left join tried_accounts t using (dynamics_id), this_cycle
+left join tried_accounts t on t.account_id = c.dynamics_id, this_cycle
 where c.record_type = 'account';
