@@ -39,7 +39,7 @@ format: $(INSTALLED) ## put the code in order
 
 lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra dev --output-file requirements.lock pyproject.toml
+		--no-header --extra dev --extra emulators --output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment and what runs made
 	rm -rf .venv build *.egg-info

@@ -3,6 +3,7 @@
 DynSyncError                 carries `retry_helps` and `next_step`
 ├── SettingsWrong            a setting is missing or contradicts another
 ├── FieldMapWrong            a line of the field map cannot be used
+├── ExtraMissing             the emulators were not installed
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
 ├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
@@ -56,6 +57,10 @@ class FieldMapWrong(DynSyncError):
 
 class AdoptionWrong(DynSyncError):
     """A line of the reviewed adoption file cannot be applied; nothing was written."""
+
+
+class ExtraMissing(DynSyncError):
+    """A command needs an extra of this package that was not installed."""
 
 
 class CycleRunning(DynSyncError):

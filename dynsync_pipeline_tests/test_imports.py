@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "publish": {*BASE, "warehouse"},
     "look": {"model", "errors", "warehouse"},
     "cycle": {*BASE, *STEPS, "warehouse"},
-    "emulators": {"model", "errors"},
+    "emulators": set(),
     "defs": EVERYTHING - {"emulators"},
     "definitions": EVERYTHING - {"emulators"},
     "cli": EVERYTHING,

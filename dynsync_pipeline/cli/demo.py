@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import duckdb
 import typer
 from rich.table import Table
 
 from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
+from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.cycle import CycleReport, run_cycle
-from dynsync_pipeline.emulators.dataverse.seeding import seed
-from dynsync_pipeline.emulators.running import Emulators
-from dynsync_pipeline.emulators.sample_data import sample_accounts, sample_contacts
 from dynsync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dynsync_pipeline.emulators.running import Emulators
 
 LIMIT = 5_000
 SIZES = (LIMIT, LIMIT + 1)
@@ -35,8 +36,18 @@ def demo(
 ) -> None:
     """Sync two emulated systems with sample data, edit both sides as people would, and show what became of it.
 
-    Exit codes: 0 everything ended as the rules say, 1 it did not.
+    Exit codes: 0 everything ended as the rules say, 1 it did not, or the emulators are not installed.
     """
+    with emulating():
+        is_right = _play(data)
+    if not is_right:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _play(data: Path) -> bool:
+    """Three cycles with people's edits in between; returns whether everything ended as the rules say."""
+    from dynsync_pipeline.emulators.running import Emulators
+
     shutil.rmtree(data, ignore_errors=True)
     with Emulators(
         data / "emulator", n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=600
@@ -59,12 +70,14 @@ def demo(
     is_right = _show_edits(settings, results, second)
     is_right &= _show_outcomes(settings, keys[len(SCENES)], first, second, third)
     _show_where_to_look(settings)
-    if not is_right:
-        raise typer.Exit(Exit.FAILED)
+    return is_right
 
 
 def _seed_big_accounts(emulators: Emulators) -> list[str]:
     """Two accounts on either side of the limit (R53, R54): one with 5,000 contacts, one with 5,001."""
+    from dynsync_pipeline.emulators.dataverse.seeding import seed
+    from dynsync_pipeline.emulators.sample_data import sample_accounts, sample_contacts
+
     accounts = [
         account | {"name": f"Account of {n:,}"} for account, n in zip(sample_accounts(2, seed=1), SIZES, strict=True)
     ]

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.defs.development import run_dagster
-from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import load_settings
 
 
@@ -18,16 +18,21 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] 
 
     Without DYNSYNC_DYNAMICS_URL and DYNSYNC_MARKETO_URL it starts both emulators with sample data and syncs these.
 
-    Exit codes: 0 ended by Ctrl-C, 1 failed, 2 settings wrong.
+    Exit codes: 0 ended by Ctrl-C, 1 failed, or it needs the emulators and they are not installed, 2 settings wrong.
     """
     settings = load_settings()
-    prints_to.print(f"Dagster's UI: http://127.0.0.1:{port}   End: Ctrl-C", highlight=False)
+    address = f"Dagster's UI: http://127.0.0.1:{port}   End: Ctrl-C"
     if settings.names_a_system:
+        prints_to.print(address, highlight=False)
         raise typer.Exit(run_dagster(settings, {}, port=port))
     state = settings.data_dir / "emulator"
-    with Emulators(state, n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=60) as emulators:
-        prints_to.print(
-            f"No system is configured: syncing two emulators; edit them with {state}/emulator.env", highlight=False
-        )
-        code = run_dagster(settings, emulators.environment, port=port)
+    with emulating():
+        from dynsync_pipeline.emulators.running import Emulators
+
+        with Emulators(state, n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=60) as emulators:
+            prints_to.print(
+                f"{address}\nNo system is configured: syncing two emulators; edit them with {state}/emulator.env",
+                highlight=False,
+            )
+            code = run_dagster(settings, emulators.environment, port=port)
     raise typer.Exit(code)

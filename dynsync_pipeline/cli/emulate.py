@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import app, prints_to
-from dynsync_pipeline.emulators.running import Emulators
 
 
 @app.command()
@@ -35,28 +35,31 @@ def emulate(
 
     Writes emulator.env into the state folder: every setting that the pipeline needs, and addresses and tokens for curl.
 
-    Exit codes: 0 ended by Ctrl-C or a signal, 1 failed.
+    Exit codes: 0 ended by Ctrl-C or a signal, 1 failed, or the emulators are not installed.
     """
     numbers = (0, 0, 0, 0) if empty else (accounts, contacts, leads, people)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Emulators(
-        state,
-        dataverse_port=dataverse_port,
-        marketo_port=marketo_port,
-        n_accounts=numbers[0],
-        n_contacts=numbers[1],
-        n_leads=numbers[2],
-        n_people=numbers[3],
-        seed=seed,
-        plain_http=plain_http,
-        time_scale=time_scale,
-    ) as emulators:
-        env_file = state / "emulator.env"
-        prints_to.print(f"Dataverse  {emulators.environment['DATAVERSE_URL']}", highlight=False)
-        prints_to.print(f"Marketo    {emulators.environment['MARKETO_URL']}", highlight=False)
-        prints_to.print(f"Settings   {env_file}", highlight=False)
-        prints_to.print(f"\nSync them:   set -a; . {env_file}; set +a; dynsync sync", highlight=False)
-        prints_to.print("End:         Ctrl-C", highlight=False)
-        ended.wait()
+    with emulating():
+        from dynsync_pipeline.emulators.running import Emulators
+
+        with Emulators(
+            state,
+            dataverse_port=dataverse_port,
+            marketo_port=marketo_port,
+            n_accounts=numbers[0],
+            n_contacts=numbers[1],
+            n_leads=numbers[2],
+            n_people=numbers[3],
+            seed=seed,
+            plain_http=plain_http,
+            time_scale=time_scale,
+        ) as emulators:
+            env_file = state / "emulator.env"
+            prints_to.print(f"Dataverse  {emulators.environment['DATAVERSE_URL']}", highlight=False)
+            prints_to.print(f"Marketo    {emulators.environment['MARKETO_URL']}", highlight=False)
+            prints_to.print(f"Settings   {env_file}", highlight=False)
+            prints_to.print(f"\nSync them:   set -a; . {env_file}; set +a; dynsync sync", highlight=False)
+            prints_to.print("End:         Ctrl-C", highlight=False)
+            ended.wait()

@@ -16,13 +16,13 @@ from dynsync_pipeline.emulators import sample_data
 from dynsync_pipeline.emulators.dataverse import app as dataverse_app
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.dataverse.store import Store as DataverseStore
+from dynsync_pipeline.emulators.errors import StateUnusable
 from dynsync_pipeline.emulators.faults import Faults
 from dynsync_pipeline.emulators.marketo import app as marketo_app
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.emulators.marketo.store import Store as MarketoStore
 from dynsync_pipeline.emulators.serving import Server
 from dynsync_pipeline.emulators.tls import Tls, write_private
-from dynsync_pipeline.errors import StorageFailed
 
 ENV_FILE = "emulator.env"
 CERTIFICATE_FILE = "client.pem"
@@ -38,7 +38,8 @@ class Emulators:
     and take the same ports where these are free. `time_scale` makes the vendors' waits pass that many times faster.
     With `plain_http` everything is served over plain HTTP too, and `environment` names those addresses, except for the
     pipeline's authority: MSAL refuses one without TLS.
-    Raises: OSError if a port given is taken; StorageFailed if other emulators serve this state folder.
+    Raises: OSError if a port given is taken; StateUnusable if other emulators serve this state folder or
+    another version wrote it.
     """
 
     def __init__(
@@ -212,7 +213,7 @@ def _locked(state_dir: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise StorageFailed(
-            f"Emulators run on {state_dir} already.", next_step="Use those, or name another folder with --state."
+        raise StateUnusable(
+            f"Emulators run on {state_dir} already. Use those, or name another folder with --state."
         ) from None
     return descriptor

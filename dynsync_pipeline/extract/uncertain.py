@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
@@ -27,63 +32,115 @@ OVERLAP = timedelta(minutes=10)
 CLOCKS_APART = timedelta(seconds=2)  # ours and Marketo's; Marketo tells whole seconds
 
 
+class _Uncertain(NamedTuple):
+    """An operation that was sent and of which nobody knows what became of it."""
+
+    system: str
+    action: str
+    record_type: str
+    dynamics_id: str | None
+    person_id: int | None
+    company_key: str | None
+    sent_at: datetime
+
+    @property
+    def is_of_person(self) -> bool:
+        """Whether it writes to a person in Marketo."""
+        return self.system == "marketo" and self.action != "company"
+
+
 def reread_uncertain(
     warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, fields: FieldMap, columns: PersonColumns
 ) -> int:
     """Bring the mirror of those records up to date; returns how many operations are uncertain. Raises: ApiError."""
     with warehouse.reading() as connection:
-        uncertain = connection.execute(
-            "select system, action, record_type, dynamics_id, person_id, company_key from reconcile.operations "
-            "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
-        ).fetchall()
+        uncertain = [_Uncertain(*row) for row in connection.execute(_UNCERTAIN).fetchall()]
+    if not uncertain:
+        return 0
     for record_type in PERSON_TYPES:
-        ids = [row[3] for row in uncertain if row[0] == "dynamics" and row[2] == record_type]
-        if ids:
-            table = TABLES[record_type]
-            wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-            rows = dynamics.records(table, wanted, ids)
-            with warehouse.transaction() as connection:
-                land_dynamics(connection, fields, table, rows, [])
-    person_ids = [str(row[4]) for row in uncertain if row[0] == "marketo" and row[1] == "update"]
-    lookups = [("id", person_ids)]
-    for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
-        lookups.append(
-            (key, [row[3] for row in uncertain if row[0] == "marketo" and row[1] == "create" and row[2] == record_type])
-        )
-    for filter_type, values in lookups:
-        people = marketo.people(filter_type, values, columns.names) if values else None
-        if people is not None:
-            with warehouse.transaction() as connection:
-                land_people(connection, columns, people)
-    company_keys = [row[5] for row in uncertain if row[5] is not None]
-    if company_keys:
-        companies = marketo.companies(company_keys, [COMPANY_KEY, *fields.company_fields])
-        with warehouse.transaction() as connection:
-            land_companies(connection, fields, companies)
-    if person_ids or any(row[1] == "create" for row in uncertain):
-        _land_feed(warehouse, marketo, columns)
-    if uncertain:
-        with warehouse.transaction() as connection:
-            for record_type in PERSON_TYPES:
-                take_in_dynamics(connection, record_type)
-            take_in_companies(connection, is_receipt=True)
-            take_in_people(connection)
+        _land_records(warehouse, dynamics, fields, record_type, _record_ids(uncertain, record_type))
+    for filter_type, values in _lookups(uncertain, columns).items():
+        _land_people(warehouse, marketo, columns, filter_type, values)
+    _land_companies(warehouse, marketo, fields, [row.company_key for row in uncertain if row.company_key is not None])
+    if any(row.is_of_person for row in uncertain):
+        _land_feed(warehouse, marketo, columns, min(row.sent_at for row in uncertain).replace(tzinfo=UTC))
+    _take_in(warehouse)
     return len(uncertain)
 
 
-def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns) -> None:
+_UNCERTAIN = """
+select system, action, record_type, dynamics_id, person_id, company_key, sent_at from reconcile.operations
+where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)
+"""
+
+
+def _record_ids(uncertain: Sequence[_Uncertain], record_type: RecordType) -> list[str]:
+    """Dynamics ids of the records of this type that were written."""
+    rows = [row for row in uncertain if row.system == "dynamics" and row.record_type == record_type]
+    return [row.dynamics_id or "" for row in rows]
+
+
+def _lookups(uncertain: Sequence[_Uncertain], columns: PersonColumns) -> dict[str, list[str]]:
+    """What to look people up by: updates by their id, creates, whose id nobody knows yet, by their Dynamics record's."""
+    values: dict[str, list[str]] = {"id": [], columns.own.contact_id: [], columns.own.lead_id: []}
+    for row in filter(attrgetter("is_of_person"), uncertain):
+        if row.action == "update":
+            values["id"].append(str(row.person_id))
+        else:
+            is_contact = row.record_type == RecordType.CONTACT
+            values[columns.own.contact_id if is_contact else columns.own.lead_id].append(row.dynamics_id or "")
+    return values
+
+
+def _take_in(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        for record_type in PERSON_TYPES:
+            take_in_dynamics(connection, record_type)
+        take_in_companies(connection, is_receipt=True)
+        take_in_people(connection)
+
+
+def _land_records(
+    warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap, record_type: RecordType, ids: Sequence[str]
+) -> None:
+    if not ids:
+        return
+    rows = _read_records(dynamics, fields, record_type, ids)
+    with warehouse.transaction() as connection:
+        land_dynamics(connection, fields, TABLES[record_type], rows, [])
+
+
+def _read_records(dynamics: DynamicsClient, fields: FieldMap, record_type: RecordType, ids: Sequence[str]) -> pa.Table:
+    wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
+    return dynamics.records(TABLES[record_type], wanted, ids)
+
+
+def _land_people(
+    warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns, filter_type: str, values: Sequence[str]
+) -> None:
+    if not values:
+        return
+    people = marketo.people(filter_type, values, columns.names)
+    with warehouse.transaction() as connection:
+        land_people(connection, columns, people)
+
+
+def _land_companies(warehouse: Warehouse, marketo: MarketoClient, fields: FieldMap, keys: Sequence[str]) -> None:
+    if not keys:
+        return
+    companies = marketo.companies(keys, [COMPANY_KEY, *fields.company_fields])
+    with warehouse.transaction() as connection:
+        land_companies(connection, fields, companies)
+
+
+def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns, sent_at: datetime) -> None:
     """What the feed tells since the first uncertain write: whether our values stood there before somebody's edit."""
     with warehouse.reading() as connection:
-        rows = connection.execute(
-            "select min(sent_at) from reconcile.operations "
-            "where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)"
-        ).fetchall()
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
-    since = rows[0][0].replace(tzinfo=UTC) - OVERLAP
     feed = Feed(columns, seen)  # what was read before our write left is none of it
-    for page in marketo.changes(marketo.start_of_feed(since).token, columns.names):
+    for page in marketo.changes(marketo.start_of_feed(sent_at - OVERLAP).token, columns.names):
         for change in page.items:
-            if change.at >= since + OVERLAP - CLOCKS_APART:
+            if change.at >= sent_at - CLOCKS_APART:
                 feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     with warehouse.transaction() as connection:
         connection.execute("delete from inbox.feed_after_cut")
@@ -102,8 +159,7 @@ def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fie
                 [record_type],
             ).fetchall()
         if rows:
-            wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-            found = dynamics.records(TABLES[record_type], wanted, [row[0] for row in rows])
+            found = _read_records(dynamics, fields, record_type, [row[0] for row in rows])
             with warehouse.transaction() as connection:
                 land_dynamics(connection, fields, TABLES[record_type], found, [])
                 take_in_dynamics(connection, record_type)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from dynsync_pipeline.emulators.errors import StateUnusable
 from dynsync_pipeline.emulators.marketo.fields import (
     COMPANY_FIELDS,
     LENGTHS,
@@ -24,7 +25,6 @@ from dynsync_pipeline.emulators.marketo.fields import (
     Catalogue,
     Field,
 )
-from dynsync_pipeline.errors import StorageFailed
 
 _COMPANY_COLUMNS = ", ".join(field.column for field in COMPANY_FIELDS)
 _PERSON_COLUMNS = ", ".join(f.column for f in (*STANDARD_FIELDS, *SYNC_FIELDS) if f.is_stored_on_person)
@@ -100,7 +100,7 @@ class Store:
 
     `time_scale` makes the vendor's waits (window of the rate limit, minutes of bulk jobs) pass that many times faster;
     moments that are shown stay real. `seed` decides client ids, secrets and every id drawn, for a new file.
-    Raises: StorageFailed when the file is of another version.
+    Raises: StateUnusable when the file is of another version.
     """
 
     def __init__(self, path: Path, *, time_scale: float = 1.0, seed: int = 0) -> None:
@@ -115,9 +115,9 @@ class Store:
                 self._create(seed)
             if self.db.execute("pragma user_version").fetchone()[0] != _SCHEMA_VERSION:
                 self.db.close()
-                raise StorageFailed(
-                    f"The emulator state {path} was written by another version of DynSync.",
-                    next_step="Remove it, or start the emulators with another state folder.",
+                raise StateUnusable(
+                    f"The emulator state {path} was written by another version of DynSync. "
+                    "Remove it, or start the emulators with another state folder."
                 )
             self.seed = int(self.kept("seed"))
             self._clock_ahead_s = float(self.kept("clock_ahead_s"))

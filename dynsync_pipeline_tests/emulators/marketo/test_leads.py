@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dynsync_pipeline.emulators.errors import StateUnusable
 from dynsync_pipeline.emulators.marketo.seeding import seed
 from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.sample_data import sample_people
-from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
 
 
@@ -202,7 +202,7 @@ def test_a_state_file_of_another_version_is_refused_with_a_sentence(tmp_path: Pa
     store = Store(path)
     store.db.execute("pragma user_version = 99")
     store.close()
-    with pytest.raises(StorageFailed, match="another version"):
+    with pytest.raises(StateUnusable, match="another version"):
         Store(path)
 
 
