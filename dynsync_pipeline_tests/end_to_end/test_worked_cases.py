@@ -1,4 +1,4 @@
-"""The worked cases of the collision rules (sync semantics, section 4), played by people over HTTP and settled by one cycle.
+"""The worked cases of the collision rules (docs/sync-rules.md#worked-cases), played by people over HTTP and settled by one cycle.
 
 Cases 13 and 14 (account fields) have a file of their own.
 """

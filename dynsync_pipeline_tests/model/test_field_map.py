@@ -117,7 +117,7 @@ def test_a_file_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert load_field_map(file).fields[0].dynamics_column == "jobtitle"
 
 
-def test_the_default_map_follows_the_specification() -> None:
+def test_the_default_map_has_the_directions_of_the_rules() -> None:
     """Accounts only downwards (R51); state never upwards (R130); scores only upwards (R44); both types bidirectional."""
     fields = load_field_map().fields
     assert {f.record_type for f in fields} == set(TABLES)

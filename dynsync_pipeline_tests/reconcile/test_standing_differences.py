@@ -1,4 +1,6 @@
-"""Lossy round trips: what a system made of our value is settled, until one of the two values moves (design, section 6).
+"""Lossy round trips: what a system made of our value is settled, until one of the two values moves.
+
+Source: docs/design.md#lossy-round-trips.
 
 Each test runs four links at once: of a lead and a contact, one whose title Marketo keeps shorter and one whose phone
 Dynamics does.

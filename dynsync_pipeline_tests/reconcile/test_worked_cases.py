@@ -1,4 +1,4 @@
-"""The worked cases of the specification (section 4), each by its number, through whole cycles."""
+"""The worked cases (docs/sync-rules.md#worked-cases), each by its number, through whole cycles."""
 
 from __future__ import annotations
 

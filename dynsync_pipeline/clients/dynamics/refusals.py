@@ -1,7 +1,8 @@
-"""An error answer of Dataverse as a named error (protocol sheet 7). Not here: errors of sign-in (`auth.py`).
+"""An error answer of Dataverse as a named error. Not here: errors of sign-in (`auth.py`).
 
 Codes decide, compared without case; the HTTP status only where there is no known code. Messages of the vendor are shown
 redacted, because they may quote values.
+Source: docs/protocols/dataverse.md#errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every error answer of Dataverse that the protocol sheet lists becomes the named error with what a user needs."""
+"""Every error answer of Dataverse of docs/protocols/dataverse.md#errors becomes the named error with what a user needs."""
 
 from __future__ import annotations
 
