@@ -71,7 +71,7 @@ def world() -> World:
     "place", range(len(CASES)), ids=[f"case_{c.number}_{c.record_type}_{n}" for n, c in enumerate(CASES)]
 )
 def test_worked_case(world: World, place: int) -> None:
-    """Both sides and the base end with the result; the ledger tells the one write, and a collision's loser (R40)."""
+    """Both sides and the base end with the result; the ledger tells the one write, and a collision's loser (R40) (R48, R50)."""
     case, person_id, record_id = CASES[place], 1001 + place, f"r{place}"
     assert world.both(person_id, "title") == (case.result, case.result)
     assert world.base(person_id, "title") == case.result

@@ -47,7 +47,7 @@ _KINDS: Mapping[str, type[ApiError]] = {
     "0x8004f504": RequestRefused,
     "0x8004f506": RequestRefused,
     "0x8004f507": RequestRefused,
-    "0x80040333": RequestRefused,
+    "0x80040333": RequestRefused,  # a rule against duplicates (R77)
 }
 _NEXT_STEPS: Mapping[str, str] = {
     "0x80040220": "Give the sync's user a security role with organization-level read and the write privilege it lacks.",
