@@ -180,7 +180,7 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
         "Marketo: the fields the sync owns",
         not missing,
         f"missing: {', '.join(missing.values())}." if missing else "all there",
-        f"Create them (README), or name others in {', '.join(PREFIX + name.upper() for name in missing)}."
+        f"Create them (docs/connect.md#marketo-side), or name others in {', '.join(PREFIX + name.upper() for name in missing)}."
         if missing
         else "",
     )

@@ -140,7 +140,7 @@ def _require_key_fields(warehouse: Warehouse, settings: Settings) -> None:
     if missing:
         raise SettingsWrong(
             f"Marketo has no field {', '.join(missing.values())}.",
-            next_step="Create the fields in Marketo (README, custom fields), or name existing ones in "
+            next_step="Create the fields in Marketo (docs/connect.md#marketo-side), or name existing ones in "
             + ", ".join(PREFIX + name.upper() for name in missing)
             + ".",
         )
