@@ -3,6 +3,7 @@
 DynSyncError                 carries `retry_helps` and `next_step`
 ├── SettingsWrong            a setting is missing or contradicts another
 ├── FieldMapWrong            a line of the field map cannot be used
+├── AdoptionWrong            a line of the reviewed adoption file cannot be applied; nothing was written
 ├── ExtraMissing             the emulators were not installed
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)

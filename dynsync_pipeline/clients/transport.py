@@ -1,4 +1,4 @@
-"""One HTTP request, one answer; and the retries around it.
+"""One HTTP request, one answer; and the retries around it, which wait as long as a server asks (R128).
 
 Not here: what an answer says (`*/protocol.py`, `*/refusals.py`).
 

@@ -1,6 +1,7 @@
 """The first load of Marketo people by bulk extract (R5): windows of creation dates, resumable at every window.
 
-Used again when the list of fields changes, because the feed only tells values that change from then on (R100).
+Used again when the list of fields changes, because the feed only tells values that change from then on (R100,
+R102). Windows go by creation date, and `updatedAt` is asked for nowhere (R70).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the two systems offer: columns, lengths, option labels. Read at the first cycle, once a day, and on a schema error.
 
-A mapped field that a system does not offer is parked with its reason, and the others go on (R26, R107).
+A mapped field that a system does not offer is parked with its reason, and the others go on (R14, R26, R106, R107).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
     if missing:
         raise SettingsWrong(
             f"Marketo has no field {', '.join(missing.values())}.",
-            next_step="Create the fields in Marketo (README, custom fields), or name existing ones in "
+            next_step="Create the fields in Marketo (docs/connect.md#marketo-side), or name existing ones in "
             + ", ".join(missing)
             + ".",
         )

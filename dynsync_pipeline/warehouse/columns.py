@@ -2,6 +2,7 @@
 
 The three `state.*_values` views show base, Dynamics and Marketo of every link in one shape (`person_id`, `record_type`,
 `dynamics_id`, one column per Marketo field) and in one spelling, so that reconcile compares them with static SQL.
+A field that joins the map, or comes back to it, has no base yet (R103, R104).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where each stream of changes is read on (R11): one row per stream, moved in the transaction that lands its page."""
+"""Where each stream of changes is read on (R7, R11): one row per stream, moved in the transaction that lands its page."""
 
 from __future__ import annotations
 

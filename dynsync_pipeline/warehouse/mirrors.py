@@ -1,4 +1,4 @@
-"""Observations: rows land in the inbox in canonical text (R45), then are taken into the mirror, newest sighting first.
+"""Observations: rows land in the inbox in canonical text (R45, R47), then are taken into the mirror, newest sighting first.
 
 Extract lands what it reads, write back lands what a write left behind; both are observations and treated alike.
 """

@@ -58,6 +58,7 @@ def three(hand_made: HandMade) -> HandMade:
 def test_each_filter_lets_through_what_it_names_newest_first(
     run: Run, three: HandMade, arguments: list[str], ids: list[int]
 ) -> None:
+    """R120."""
     ran = run("errors", "--json", *arguments, environment=three.environment)
     assert [row["error_id"] for row in json.loads(ran.out)] == ids
 
@@ -67,6 +68,7 @@ def test_an_unknown_state_ends_with_2(run: Run, three: HandMade) -> None:
 
 
 def test_no_error_is_a_sentence_that_says_how_far_it_looked(run: Run, three: HandMade) -> None:
+    """R121."""
     ran = run("errors", "--person", "99", environment=three.environment)
     assert ran.code == 0
     assert ran.out == "No such errors in the last 5 d; --all looks further back.\n"

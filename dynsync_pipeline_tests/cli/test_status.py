@@ -70,6 +70,7 @@ def test_a_record_without_a_person_is_an_insert_and_the_oldest_is_told(run: Run,
 
 
 def test_an_edit_counts_on_the_side_where_it_was_made_and_a_record_once(run: Run, hand_made: HandMade) -> None:
+    """R118."""
     hand_made.publish(
         *linked(1, "contact", title="A", city="P"),
         unsettled("contact", "contact-1", 1, "title", "B", "A"),
@@ -108,6 +109,7 @@ def test_an_account_that_waits_is_an_update(run: Run, hand_made: HandMade) -> No
 
 @pytest.mark.usefixtures("at_twenty_past_two")
 def test_the_last_hour_is_the_last_full_clock_hour_and_has_no_backlog(run: Run, hand_made: HandMade) -> None:
+    """R119."""
     change = (
         "insert into ledger.changes (cycle_id, field, rule_code, entry_id, changed_at, direction, record_type, dynamics_id) "
         "select 1, 'title', 'one_sided', * from values "
@@ -252,6 +254,7 @@ def test_a_snapshot_of_another_version_is_one_sentence(run: Run, hand_made: Hand
 
 
 def test_a_real_world_is_told_as_it_is(run: Run, looked: Looked) -> None:
+    """R123."""
     found = json.loads(run("status", "--json", environment=looked.world.environment).out)
     assert {row["object"]: (row["n_inserts"], row["n_updates"]) for row in found["backlog"]} == {
         "account": (0, 0),

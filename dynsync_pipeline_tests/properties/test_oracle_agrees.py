@@ -126,7 +126,7 @@ def reused() -> Reused:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
-    """Which system is written, with what value, who won a collision, and whether there was a base."""
+    """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
     expected = [outcomes(record_type, RULES, fields) for record_type, fields in drawn]
     planned = reused.planned(drawn)
     for (record_type, fields), slow, fast in zip(drawn, expected, planned, strict=True):

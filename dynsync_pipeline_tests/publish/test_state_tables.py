@@ -100,6 +100,7 @@ def test_an_idle_cycle_rewrites_no_link_and_no_base(world: World) -> None:
 
 
 def test_one_edit_rewrites_one_link(world: World) -> None:
+    """R3."""
     world.create_record("contact", lastname="Other")
     for _ in range(3):
         world.sync()

@@ -24,7 +24,7 @@ def key_of(record_type: RecordType) -> str:
 
 @BOTH_TYPES
 def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: RecordType) -> None:
-    """R15. One-way fields go down if Dynamics owns them, and stay if Marketo does (R43, R44)."""
+    """R15. One-way fields go down if Dynamics owns them, and stay if Marketo does (R43, R44) (R20)."""
     world = World(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle="A", donotphone="true", new_source="web", mkt_leadscore="5")
     assert world.settled() == 1

@@ -25,7 +25,7 @@ VALUES = {
 
 @BOTH_TYPES
 def test_a_cycle_that_finds_no_change_writes_nothing(record_type: RecordType) -> None:
-    """R12, for every type of field, and also when both feeds repeat everything."""
+    """R12, for every type of field, and also when both feeds repeat everything (R9)."""
     world = World()
     person_id = world.link(record_type, "r", **VALUES)
     assert world.settled() == 0

@@ -1,6 +1,7 @@
-"""Reading rows: collections page by page, single rows, one property, `/$count`. Source: protocol sheet, 3.
+"""Reading rows: collections page by page, single rows, one property, `/$count`.
 
 Pages are live: each starts after the last row of the one before (9.12). Not here: change tracking (`tracking.py`).
+Source: docs/protocols/dataverse.md#reads, #query-options, #single-rows.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def read_collection(call: Call, table: Table, within: Condition | None = None) -
     ) else []  # fmt: skip
     orders.append(Order(table.columns[table.primary_id]))
     size = page_size(call)
-    # Dataverse ignores $top where a page size is asked for (protocol sheet 3.2).
+    # Dataverse ignores $top where a page size is asked for.
     top = _whole_number("$top", options["$top"]) if "$top" in options and size is None else None
     n_wanted = min(top, MAX_PAGE) if top is not None else size or MAX_PAGE
     n_all = _count(call, table, conditions) if _wants_count(options) else None
@@ -115,7 +116,7 @@ def read_single(call: Call, table: Table, row_id: str) -> Answer:
     if row is None:
         raise no_such_row(table.name, row_id)
     etag = f'W/"{row[0]}"'
-    # The service answers 304 only where neither expansion nor annotations are asked for (protocol sheet 3.5).
+    # The service answers 304 only where neither expansion nor annotations are asked for.
     if call.condition[1] == etag and not expanded and not call.annotations:
         return Answer(304, headers={"ETag": etag})
     context = f"{call.root}$metadata#{table.entity_set}{context_suffix(call.options)}/$entity"

@@ -1,4 +1,4 @@
-"""Bulk extract of people and activities: section 5 of the sheet."""
+"""Bulk extract of people and activities (docs/protocols/marketo.md#bulk-extract)."""
 
 from __future__ import annotations
 

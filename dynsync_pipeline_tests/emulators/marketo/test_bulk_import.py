@@ -1,4 +1,4 @@
-"""Bulk import of people: section 6 of the sheet."""
+"""Bulk import of people (docs/protocols/marketo.md#bulk-import)."""
 
 from __future__ import annotations
 

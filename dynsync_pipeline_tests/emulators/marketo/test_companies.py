@@ -1,4 +1,4 @@
-"""Companies and what people show of them: sections 3 and 2.5 of the sheet."""
+"""Companies and what people show of them (docs/protocols/marketo.md#companies, #field-types)."""
 
 from __future__ import annotations
 

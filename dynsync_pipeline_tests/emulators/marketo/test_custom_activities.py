@@ -1,4 +1,4 @@
-"""Custom activity types and activities: section 4 of the sheet."""
+"""Custom activity types and activities (docs/protocols/marketo.md#activities)."""
 
 from __future__ import annotations
 

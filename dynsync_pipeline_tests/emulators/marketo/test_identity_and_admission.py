@@ -1,4 +1,7 @@
-"""Signing in, tokens, limits, usage, and refusals before any handler: sections 0, 1, 7 and 8 of the sheet."""
+"""Signing in, tokens, limits, usage, and refusals before any handler.
+
+Source: docs/protocols/marketo.md#envelope, #sign-in, #limits, #errors.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequences of requests that two widespread extraction tools send, written down in section 10 of the sheet."""
+"""The sequences of requests that two widespread extraction tools send, as docs/protocols/marketo.md#other-tools tells."""
 
 from __future__ import annotations
 
