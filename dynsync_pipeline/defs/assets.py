@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import dagster as dg
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import READS, CycleRun

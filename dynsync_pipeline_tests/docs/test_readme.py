@@ -49,9 +49,9 @@ def test_every_command_is_in_the_table_and_no_other() -> None:
 
 
 def test_no_command_or_option_is_named_that_does_not_exist() -> None:
-    named = set(in_code(r"(?m)(?:^|`|\s)dynsync ([a-z]+)((?: +(?:--[a-z-]+|[^-\s`#]\S*))*)"))
-    assert {name for name, _ in named} <= COMMANDS.keys()
-    options = {(name, option) for name, rest in named for option in re.findall(r"--[a-z-]+", rest)}
+    named = {tuple(call.split()) for call in in_code(r"(?m)(?:^|`|\s)dynsync ([a-z]+(?: +(?:--[a-z-]+|[^-\s`#]\S*))*)")}
+    assert {name for name, *_ in named} <= COMMANDS.keys()
+    options = {(name, option) for name, *rest in named for word in rest for option in re.findall(r"--[a-z-]+", word)}
     assert options, "the pattern finds no option any more"
     for name, option in options:
         assert option in {text for parameter in COMMANDS[name].params for text in parameter.opts}, (name, option)

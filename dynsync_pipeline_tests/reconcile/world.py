@@ -469,7 +469,8 @@ class World:
         """What both sides last agreed on, or the word `missing`."""
         if self.rows("select 1 from state.base_missing where person_id = ? and field = ?", person_id, name):
             return "missing"
-        return self.rows(f'select "{name}" from state.base where person_id = ?', person_id)[0][0]
+        ((value,),) = self.rows(f'select "{name}" from state.base where person_id = ?', person_id)
+        return None if value is None else str(value)
 
     def standing(self) -> list[tuple[Any, ...]]:
         """The accepted inequalities."""

@@ -80,9 +80,9 @@ def test_checklist_03_identity_by_either_verb_and_place_with_oauth_errors(market
     store = marketo.store
     good = {"grant_type": "client_credentials", "client_id": store.client_id, "client_secret": store.client_secret}
     for verb in ("GET", "POST"):
-        for place in ("params", "data"):
-            assert marketo.http.request(verb, "/identity/oauth/token", **{place: good}).status_code == 200
-            bad = marketo.http.request(verb, "/identity/oauth/token", **{place: {**good, "client_secret": "x"}})
+        for in_query in (True, False):
+            assert marketo.identity(verb, good, in_query=in_query).status_code == 200
+            bad = marketo.identity(verb, {**good, "client_secret": "x"}, in_query=in_query)
             assert (bad.status_code, "success" in bad.json(), bad.json()["error"]) == (401, False, "invalid_client")
 
 
@@ -100,7 +100,7 @@ def test_checklist_04_method_overrides_in_query_and_form_and_delete_as_a_verb(ma
 
 
 def test_checklist_05_unknown_parameters_and_members_are_tolerated(marketo: Marketo) -> None:
-    body = {"fields": ["id"], "filter": {"createdAt": window()}, "colour": "red"}
+    body: dict[str, object] = {"fields": ["id"], "filter": {"createdAt": window()}, "colour": "red"}
     created = marketo.answer("POST", f"{LEADS}/create.json?batchSize=300&shape=round", json=body)
     assert created["success"]
     body = {"input": [{"email": "a@example.com"}], "asyncProcessing ": "false"}
@@ -244,12 +244,15 @@ def test_checklist_15_nulls_are_explicit_booleans_false_milliseconds_dropped_typ
         "firstName": None,
         "title": None,
     }
-    wrong = [
-        *({"leadScore": 14.1}, {"urgency": "14c"}, {"unsubscribed": "other"}, {"emailSuspendedAt": "yesterday"}),
-        {"email": "bademail"},
-    ]
-    for values in wrong:
-        assert reasons(marketo.sync({"email": "a@example.com", **values})[0]) == ["1003"]
+    wrong: dict[str, object] = {
+        "leadScore": 14.1,
+        "urgency": "14c",
+        "unsubscribed": "other",
+        "emailSuspendedAt": "yesterday",
+        "email": "bademail",
+    }
+    for field, value in wrong.items():
+        assert reasons(marketo.sync({"email": "a@example.com", field: value})[0]) == ["1003"]
     marketo.post(
         "leads/schema/fields.json", {"input": [{"name": "share", "displayName": "Share", "dataType": "percent"}]}
     )

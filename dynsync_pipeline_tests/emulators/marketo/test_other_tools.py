@@ -82,7 +82,7 @@ def test_a_connector_checks_creates_all_windows_first_and_passes_its_batch_size_
     root = str(stranger.base_url).rstrip("/") + "/"  # a trailing slash in its settings doubles one
     token = stranger.post(f"{root}/identity/oauth/token", data=form).json()["access_token"]
     stranger.headers["Authorization"] = f"Bearer {token}"
-    programs = {
+    programs: dict[str, str | int] = {
         "maxReturn": 200,
         "earliestUpdatedAt": "2025-01-01T00:00:00Z",
         "latestUpdatedAt": "2025-01-31T00:00:00Z",
