@@ -140,7 +140,7 @@ def _stop_on_mass_creation(
 
 
 def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, n_links: int) -> None:
-    """A side that comes back empty, or that a careless import went over, must not empty the other (design, section 6)."""
+    """A side that comes back empty, or that a careless import went over, must not empty the other (docs/design.md#guards)."""
     most = max(SMALL_NUMBER, limits.largest_share * n_links)
     for what, query in MASS_CHANGES.items():
         n_found = _count(connection, query)

@@ -1,6 +1,7 @@
 -- company_differences: compares updated accounts with their companies in Marketo. Any update of an account re-applies its
--- whole row, which overrides local edits of its company (R52). A deleted or deactivated account is not applied any more; its
--- company keeps the last values (R61).
+-- whole row, which overrides local edits of its company (R52, R65). A deleted or deactivated account is not applied any more; its
+-- company keeps the last values (R61). What Marketo holds already is no difference (R56); an account without contacts has a
+-- company too (R58).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
 --          state.account_values, state.company_values, state.local_company_edits

@@ -1,6 +1,6 @@
 -- differing_fields: finds what differs. The wide rows are compared once, by hash; only those that differ are turned long.
 -- A null has no row there, so a value that is null on every side has none, and a null on one side comes back through the
--- outer group.
+-- outer group. What was changed and changed back differs no more (R39).
 --
 -- reads    compared_links, state.base_values, state.dynamics_values, state.marketo_values, state.base_missing,
 --          state.returned_fields, reconcile.fields

@@ -68,7 +68,7 @@ decided as (
             when has_base and not is_dynamics_update and not is_marketo_update then 'stand'
             when has_base and not is_marketo_update then 'take_dynamics'                                           -- R34
             when has_base and not is_dynamics_update then 'take_marketo'                                           -- R34
-            when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35
+            when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35, R36
             else 'collision_dynamics_wins'                                                                         -- R35
         end as decision
     from records

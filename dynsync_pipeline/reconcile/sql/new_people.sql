@@ -1,5 +1,5 @@
 -- new_people: finds the records that shall have a person in Marketo (R5, R15, R17). Never the other way: a person that only
--- Marketo knows stays there (R19).
+-- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption,
 --          state.dynamics_records, mirror.person_records, mirror.marketo_people, reconcile.fields

@@ -1,5 +1,5 @@
 -- settled_differences: what a system made of our value was read back. Where it keeps another one, that is settled as a standing
--- difference, and no edit by a person.
+-- difference (R31), and no edit by a person; it holds up nothing else of its record (R32).
 --
 -- reads    new_links, fresh_receipts, applied_changes, refused_on_create, dynamics_long, marketo_long,
 --          reconcile.edited_meanwhile, reconcile.fields, state.links

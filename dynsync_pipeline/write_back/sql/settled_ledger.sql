@@ -32,7 +32,7 @@ join reconcile.planned_account_changes c using (operation_id)
 where r.outcome = 'applied'
   and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
 
--- One entry for every value that the sync changed on a person (R53, R68); writes to Dynamics give none.
+-- One entry for every value that the sync changed on a person (R53, R66, R68); writes to Dynamics give none.
 insert into ledger.activities
     (activity_id, cycle_id, activity_at, person_id, activity_type, field, old_value, new_value, reason_code, source)
 select
