@@ -1,4 +1,4 @@
--- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links.
+-- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links (R3).
 --
 -- reads    this_cycle, inbox.touched, state.links, state.unsettled, mirror.marketo_people, mirror.person_records
 -- makes    compared_links: one row per link that was touched on either side, or is due as unsettled

@@ -7,7 +7,7 @@
 -- changes  nothing
 create temp table field_outcomes as
 -- Two systems that each put their own value back would write for ever: a field that was written three times in a day, both
--- ways, and never another than two values, is set aside.
+-- ways, and never another than two values, is set aside (docs/design.md#lossy-round-trips).
 with oscillating as (
     select person_id, field
     from ledger.changes, this_cycle

@@ -1,6 +1,7 @@
 -- recognise: finds out, after a cut, what became of operations that were sent and have no receipt. One is ours exactly if all
 -- its values stand in the mirror now, which was read again before, or stood there until somebody edited them, as the feed
--- tells. Then it gets its receipt; otherwise it never happened and is planned anew.
+-- tells. Then it gets its receipt; otherwise it never happened and is planned anew
+-- (docs/design.md#after-a-cut).
 --
 -- reads    reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
 --          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, mirror.marketo_people,
