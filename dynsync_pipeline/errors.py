@@ -3,9 +3,11 @@
 DynSyncError                 carries `retry_helps` and `next_step`
 ├── SettingsWrong            a setting is missing or contradicts another
 ├── FieldMapWrong            a line of the field map cannot be used
+├── AdoptionWrong            a line of the reviewed adoption file cannot be applied; nothing was written
 ├── ExtraMissing             the emulators were not installed
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
+├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
 ├── GuardStopped             what was seen is too unlikely to act on; nothing was written
 ├── PlanStale                write back was asked for a plan of another cycle
 └── ApiError                 a remote system said no; carries `system`, `request`, `code`, `retry_after_s`
@@ -70,6 +72,15 @@ class CycleRunning(DynSyncError):
 
 class StorageFailed(DynSyncError):
     """The working file, the snapshot or the data folder cannot be used."""
+
+
+class SqlFileFailed(DynSyncError):
+    """A statement of one of our SQL files cannot be run; the message names file and statement, `statement` is its text."""
+
+    def __init__(self, message: str, *, statement: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.statement = statement
+        self.add_note(statement)
 
 
 class GuardStopped(DynSyncError):

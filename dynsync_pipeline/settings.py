@@ -65,6 +65,7 @@ class Settings(BaseSettings):
         description="Seconds between looks at a bulk export; Marketo refreshes once a minute.",
     )
 
+    # The fields that the sync owns: one key for leads and one for contacts (R20).
     marketo_field_lead_id: str = Field("dynamicsLeadId", description="Marketo field with the id of the Dynamics lead.")
     marketo_field_contact_id: str = Field("dynamicsContactId", description="Marketo field with the id of the contact.")
     marketo_field_type: str = Field("dynamicsType", description="Marketo field with Lead, Contact or nothing.")

@@ -1,11 +1,18 @@
-"""The table of allowed imports in the design (section 4), held against every file of the package."""
+"""The table of allowed imports of `docs/design.md`, held against every file of the package; and what importing may do.
+
+Each file is parsed once; a test shows all offenders together.
+"""
 
 from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,133 +20,227 @@ import pytest
 import dynsync_pipeline
 
 ROOT = Path(dynsync_pipeline.__file__).parent
+DESIGN = ROOT.parent / "docs" / "design.md"
 PACKAGE = "dynsync_pipeline"
-BASE = {"settings", "errors", "model"}
-STEPS = {"extract", "reconcile", "write_back", "publish"}
-EVERYTHING = {*BASE, *STEPS, "look", "clients", "warehouse", "cycle", "emulators", "defs"}
-# What each part may import of the package, beside itself and the package's own version.
-ALLOWED: dict[str, set[str]] = {
-    "__init__": set(),
-    "settings": {"errors", "model"},
-    "errors": set(),
-    "model": {"errors"},
-    "clients": BASE,
-    "warehouse": BASE,
-    "reconcile": {"model", "errors"},
-    "extract": {*BASE, "clients", "warehouse"},
-    "write_back": {*BASE, "clients", "warehouse"},
-    "publish": {*BASE, "warehouse"},
-    "look": {"model", "errors", "warehouse"},
-    "cycle": {*BASE, *STEPS, "warehouse"},
-    "emulators": set(),
-    "defs": EVERYTHING - {"emulators"},
-    "definitions": EVERYTHING - {"emulators"},
-    "cli": EVERYTHING,
-    "__main__": {"cli"},
-}
+TABLE_HEADER = "| part | may import of the package |"
+NOTHING = "nothing"
 DAGSTER_ONLY_IN = {"defs", "definitions"}
-FILES = sorted(ROOT.rglob("*.py"))
+Allowed = dict[str, set[str]]
 
 
-def part_of(file: Path) -> str:
-    """The part of the map a file belongs to: its folder, or its own name at the top."""
-    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+@dataclass(frozen=True)
+class Module:
+    """A file of the package: its path from there, the part of the map it belongs to, what it imports, its docstring."""
+
+    path: str
+    part: str
+    imports: frozenset[str]
+    docstring: str | None
 
 
-def imported(file: Path) -> set[str]:
+@cache
+def modules(root: Path = ROOT) -> list[Module]:
+    """Every file below a package's folder, parsed."""
+    return [_parsed(file, root) for file in sorted(root.rglob("*.py"))]
+
+
+def _parsed(file: Path, root: Path) -> Module:
+    tree, path = ast.parse(file.read_text("utf-8")), file.relative_to(root)
+    return Module(
+        str(path), path.parts[0].removesuffix(".py"), frozenset(_imported(tree, path)), ast.get_docstring(tree)
+    )
+
+
+def _imported(tree: ast.Module, path: Path) -> set[str]:
     """Dotted names that a file imports anywhere, inside functions too."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.level:  # relative: resolve against the file's package
-                here = [PACKAGE, *file.relative_to(ROOT).parent.parts]
-                stem = ".".join([*here[: len(here) - node.level + 1], *filter(None, [node.module])])
-            else:
-                stem = node.module or ""
-            names.update(f"{stem}.{alias.name}" for alias in node.names)
+            here = [PACKAGE, *path.parent.parts]
+            stem = [*here[: len(here) - node.level + 1]] if node.level else []
+            names.update(".".join([*stem, *filter(None, [node.module]), alias.name]) for alias in node.names)
     return names
 
 
-def parts_imported(file: Path) -> set[str]:
-    dotted = {name.split(".")[1] for name in imported(file) if name.startswith(f"{PACKAGE}.")}
-    return {name for name in dotted if (ROOT / name).is_dir() or (ROOT / f"{name}.py").exists()}
+def parts_of(found: list[Module]) -> set[str]:
+    """The parts of the map: the folders and the files at the top; the package itself is none."""
+    return {module.part for module in found} - {"__init__"}
 
 
-def test_there_is_something_to_check() -> None:
-    assert len(FILES) > 30
+def other_parts_imported(module: Module, parts: set[str]) -> set[str]:
+    """The parts that a file imports from, beside its own; the package's own names, such as its version, are no part."""
+    dotted = {name.split(".")[1] for name in module.imports if name.startswith(f"{PACKAGE}.")}
+    return (dotted & parts) - {module.part}
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
-def test_a_file_imports_only_what_its_part_may(file: Path) -> None:
-    part = part_of(file)
-    assert part in ALLOWED, f"{part} is not on the map of the design, section 4"
-    forbidden = parts_imported(file) - ALLOWED[part] - {part}
-    # The cycle hands its clients to the steps, and is the one place that makes them.
-    if part == "cycle":
-        forbidden -= {"clients"}
-    assert not forbidden, f"{part} may not import {', '.join(sorted(forbidden))}"
+def allowed_imports(page: str) -> Allowed:
+    """The rows of the table in the text of `docs/design.md`. Raises: AssertionError if there is not just one table."""
+    lines = [re.sub(r"\s+", " ", line.strip()) for line in page.splitlines()]
+    assert lines.count(TABLE_HEADER) == 1, f"docs/design.md has not one table {TABLE_HEADER!r}"
+    allowed: Allowed = {}
+    for line in lines[lines.index(TABLE_HEADER) + 2 :]:
+        if not line.startswith("|"):
+            break
+        part, others = (cell.strip() for cell in line.strip("|").split("|"))
+        (name,) = re.findall("`([^`]+)`", part)
+        assert name not in allowed, f"{name} has two rows"
+        allowed[name] = set(re.findall("`([^`]+)`", others))
+        assert allowed[name] or others == NOTHING, f"{name}: {others!r} names no part; say {NOTHING!r}"
+    return allowed
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
-def test_only_defs_and_definitions_import_dagster(file: Path) -> None:
-    uses = {name for name in imported(file) if name.split(".")[0].startswith("dagster")}
-    assert not uses or part_of(file) in DAGSTER_ONLY_IN
+def faults_of_the_map(found: list[Module], allowed: Allowed) -> list[str]:
+    """All that contradicts the table: parts and rows without each other, files that import what their part may not."""
+    parts = parts_of(found)
+    named = set(allowed).union(*allowed.values())
+    faults = [f"{part} has no row in the table of docs/design.md" for part in sorted(parts - set(allowed))]
+    faults += [f"the table names {part}, which the package does not have" for part in sorted(named - parts)]
+    for module in found:
+        forbidden = other_parts_imported(module, parts) - allowed.get(module.part, set())
+        faults += [f"{module.path} may not import {name}" for name in sorted(forbidden)]
+    return faults
 
 
-@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
-def test_every_module_says_what_belongs_in_it(file: Path) -> None:
-    assert ast.get_docstring(ast.parse(file.read_text("utf-8")))
+def circle(found: list[Module]) -> list[str]:
+    """Parts that import one another in a circle, the first one again at the end; empty if there are none."""
+    parts = parts_of(found)
+    graph: Allowed = {}
+    for module in found:
+        graph.setdefault(module.part, set()).update(other_parts_imported(module, parts))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
-def test_the_check_sees_a_forbidden_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that cannot fail proves nothing: hidden in a function, or relative, an import is still found."""
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    for name in ("clients", "emulators", "reconcile"):
-        (tmp_path / name).mkdir()
-    bad = tmp_path / "reconcile" / "bad.py"
-    bad.write_text(
-        "def f():\n    from dynsync_pipeline.clients import transport\n    from ..emulators import marketo\n    import dagster\n"
+def test_a_file_imports_only_what_the_table_of_the_design_allows_its_part() -> None:
+    assert faults_of_the_map(modules(), allowed_imports(DESIGN.read_text("utf-8"))) == []
+
+
+def test_no_parts_import_one_another_in_a_circle_and_only_defs_knows_dagster() -> None:
+    assert circle(modules()) == []
+    knows_dagster = {
+        module.path: module.part
+        for module in modules()
+        if any(name.split(".")[0].startswith("dagster") for name in module.imports)
+    }
+    assert [path for path, part in knows_dagster.items() if part not in DAGSTER_ONLY_IN] == []
+    assert knows_dagster
+
+
+def test_every_module_says_what_belongs_in_it() -> None:
+    assert [module.path for module in modules() if not module.docstring] == []
+    assert len(modules()) > 30
+
+
+# -- a check that cannot fail proves nothing ---------------------------------------------------------------------------
+
+
+def package(folder: Path, **files: str) -> list[Module]:
+    """The modules of a package made for one test; `reconcile__bad="…"` is its file `reconcile/bad.py`."""
+    for name, text in files.items():
+        file = folder.joinpath(*name.split("__")).with_suffix(".py")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    return modules(folder)
+
+
+HIDDEN = """
+def f():
+    from dynsync_pipeline.clients import transport
+    from ..emulators import marketo
+    from .. import errors, __version__
+    import dagster
+"""
+
+
+def test_an_import_is_seen_inside_a_function_relative_or_by_the_package_s_name(tmp_path: Path) -> None:
+    found = package(tmp_path, clients__a="", emulators__a="", errors="", reconcile__bad=HIDDEN)
+    allowed: Allowed = {"clients": set(), "emulators": set(), "errors": set(), "reconcile": {"errors"}}
+    assert faults_of_the_map(found, allowed) == [
+        "reconcile/bad.py may not import clients",
+        "reconcile/bad.py may not import emulators",
+    ]
+    assert "dagster" in found[-1].imports
+
+
+def test_a_part_without_a_row_and_a_row_without_a_part_are_faults(tmp_path: Path) -> None:
+    found = package(tmp_path, clients__a="", model="from dynsync_pipeline import clients")
+    assert faults_of_the_map(found, {"model": {"clients", "wishes"}, "rooms": set()}) == [
+        "clients has no row in the table of docs/design.md",
+        "the table names rooms, which the package does not have",
+        "the table names wishes, which the package does not have",
+    ]
+
+
+def test_parts_in_a_circle_are_named(tmp_path: Path) -> None:
+    one = "from dynsync_pipeline.model import records"
+    found = package(tmp_path, errors__a=one, model__records="import dynsync_pipeline.clients.rows", clients__rows="")
+    assert circle(found) == []
+    (tmp_path / "back").mkdir()
+    back = package(tmp_path / "back", errors=one, model__records="def f():\n    from ..errors import E")
+    assert sorted(set(circle(back))) == ["errors", "model"]
+
+
+TABLE = f"""
+Words.
+
+{TABLE_HEADER}
+|------|---------------------------|
+| `errors` | nothing |
+| `write_back`   | `errors`, `model` |
+
+| `this` | is another table |
+"""
+
+
+def test_the_table_is_read_row_by_row_and_must_be_there_once() -> None:
+    assert allowed_imports(TABLE) == {"errors": set(), "write_back": {"errors", "model"}}
+    for wrong in ("", TABLE + TABLE, TABLE.replace("`write_back`  ", "`errors`"), TABLE.replace("nothing", "all")):
+        with pytest.raises(AssertionError):
+            allowed_imports(wrong)
+
+
+# -- importing ---------------------------------------------------------------------------------------------------------
+
+
+def run_python(code: str, folder: Path) -> None:
+    """Run code in an empty folder and without settings; it must succeed, print nothing and leave nothing behind."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DYNSYNC_", "DAGSTER_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert parts_imported(bad) == {"clients", "emulators"}
-    assert "dagster" in imported(bad)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(folder.iterdir()) == []
 
 
 def test_importing_the_package_does_no_work(tmp_path: Path) -> None:
     """No dependency is loaded, nothing is read or written, nothing is printed."""
-    code = (
+    run_python(
         "import sys; before = set(sys.modules)\n"
         "import dynsync_pipeline\n"
         "loaded = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "assert dynsync_pipeline.__version__\n"
         "heavy = loaded & {'duckdb', 'dagster', 'httpx', 'pandas', 'pyarrow', 'pydantic', 'msal'}\n"
-        "assert not heavy, heavy\n"
+        "assert not heavy, heavy\n",
+        tmp_path,
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DYNSYNC_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_every_module_starts_nothing(tmp_path: Path) -> None:
     """No thread, no file, no output, no need for a setting: work begins when somebody calls a function."""
-    modules = [
-        ".".join([PACKAGE, *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
-        for file in FILES
-        if file.stem != "__main__"
+    names = [
+        ".".join([PACKAGE, *Path(module.path).with_suffix("").parts]).removesuffix(".__init__")
+        for module in modules()
+        if module.part != "__main__"
     ]
-    code = (
+    run_python(
         "import importlib, threading\n"
-        f"for name in {modules!r}:\n"
+        f"for name in {names!r}:\n"
         "    importlib.import_module(name)\n"
-        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n",
+        tmp_path,
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DYNSYNC_", "DAGSTER_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []

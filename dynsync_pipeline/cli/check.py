@@ -176,7 +176,7 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
         "Marketo: the fields the sync owns",
         not missing,
         f"missing: {', '.join(missing.values())}." if missing else "all there",
-        f"Create them (README), or name others in {', '.join(missing)}." if missing else "",
+        f"Create them (docs/connect.md#marketo-side), or name others in {', '.join(missing)}." if missing else "",
     )
     absent = [name for name in fields.person_fields if name not in people]
     yield Finding(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from enum import IntEnum
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,13 +20,23 @@ from dynsync_pipeline.errors import (
 
 app = typer.Typer(
     name="dynsync",
-    help="Two-way sync between Microsoft Dynamics 365 and Adobe Marketo Engage.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 prints_to = Console()
 errors_to = Console(stderr=True)
+
+
+@app.callback()
+def options(
+    is_debug: Annotated[
+        bool, typer.Option("--debug", help="Tell each SQL statement of a step, with its rows and milliseconds.")
+    ] = False,
+) -> None:
+    """Two-way sync between Microsoft Dynamics 365 and Adobe Marketo Engage."""
+    if is_debug:
+        logging.getLogger("dynsync_pipeline").setLevel(logging.DEBUG)
 
 
 class Exit(IntEnum):

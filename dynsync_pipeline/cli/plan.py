@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import duckdb
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -23,12 +24,14 @@ from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.plan import PlannedOperations, read_plan
 from dynsync_pipeline.look.reading import Row
+from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 
 MOST_SHOWN = 50
 SCRATCH = "plan-"
+Found = TypeVar("Found")
 
 
 @app.command(
@@ -36,23 +39,44 @@ SCRATCH = "plan-"
     "Reads both systems on a copy of the working file, as a cycle would, so it takes as long and uses as many calls; "
     f"no cycle runs meanwhile.\n\n{EXIT_CODES}"
 )
-def plan(as_json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False) -> None:
-    """Print the plan. Raises: DynSyncError."""
+def plan(
+    step: Annotated[
+        str | None, typer.Option(help="Show this table of the plan instead, as its SQL file made it (docs/steps.md).")
+    ] = None,
+    person: Annotated[
+        int | None, typer.Option(help="With --step: only the rows of the person with this Marketo id.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Print the plan, or a table that led to it. Raises: DynSyncError."""
+    if step is None and person is not None:
+        raise typer.BadParameter("it chooses rows of a step; name one with --step.", param_hint="--person")
+    if step is not None and step not in step_tables():
+        known = ", ".join(step_tables())
+        raise typer.BadParameter(f"{step!r} is no table of the plan; there are {known}.", param_hint="--step")
     settings = load_settings()
+
+    def look(connection: duckdb.DuckDBPyConnection) -> PlannedOperations | list[Row]:
+        if step is not None:
+            return read_step(connection, step, person)
+        return read_plan(connection, None if as_json else MOST_SHOWN)
+
     with errors_to.status("Copying the working file") as status:
-        found = planned(
-            settings, None if as_json else MOST_SHOWN, progress=lambda sentence: status.update(f"{sentence} …")
-        )
-    if as_json:
+        found = planned(settings, look, progress=lambda sentence: status.update(f"{sentence} …"))
+    if isinstance(found, list):
+        _show_step(str(step), found, as_json=as_json)
+    elif as_json:
         print_json(asdict(found))
     else:
         _show(found)
 
 
 def planned(
-    settings: Settings, most: int | None, progress: Callable[[str], None] = lambda sentence: None
-) -> PlannedOperations:
-    """Extract and reconcile on a copy that is thrown away; no write is sent. `most`: see `read_plan`.
+    settings: Settings,
+    look: Callable[[duckdb.DuckDBPyConnection], Found],
+    progress: Callable[[str], None] = lambda sentence: None,
+) -> Found:
+    """Extract and reconcile on a copy that is thrown away; no write is sent. Returns what `look` finds on the copy.
 
     Raises: CycleRunning, GuardStopped (as the cycle itself would), SettingsWrong, ApiError, StorageFailed.
     """
@@ -65,7 +89,7 @@ def planned(
         with folder as name:
             scratch = settings.model_copy(update={"data_dir": Path(name)})
             _copy(settings.working_file, scratch.working_file)
-            return _dry_cycle(scratch, most, progress)
+            return _dry_cycle(scratch, look, progress)
 
 
 def _copy(working_file: Path, copy: Path) -> None:
@@ -76,7 +100,9 @@ def _copy(working_file: Path, copy: Path) -> None:
                 shutil.copyfile(source, copy.with_name(copy.name + suffix))
 
 
-def _dry_cycle(scratch: Settings, most: int | None, progress: Callable[[str], None]) -> PlannedOperations:
+def _dry_cycle(
+    scratch: Settings, look: Callable[[duckdb.DuckDBPyConnection], Found], progress: Callable[[str], None]
+) -> Found:
     with Cycle(scratch) as cycle:
         try:
             progress("Reading both systems")
@@ -84,10 +110,29 @@ def _dry_cycle(scratch: Settings, most: int | None, progress: Callable[[str], No
             progress("Comparing")
             cycle.reconcile()
             with cycle.warehouse.reading() as connection:
-                return read_plan(connection, most)
+                return look(connection)
         except DynSyncError as error:
             stopped = error  # raised outside: a cycle that fails publishes a snapshot, which nobody would read here
     raise stopped
+
+
+def _show_step(name: str, rows: list[Row], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+        return
+    prints_to.print(f"{name}: {step_tables()[name]}", highlight=False)
+    if not rows:
+        prints_to.print("No rows.", highlight=False)
+        return
+    for row in rows[:MOST_SHOWN]:
+        table = Table(show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for column, value in row.items():
+            table.add_row(cell(column), value_cell(None if value is None else str(value)))
+        prints_to.print(table)
+    if len(rows) > MOST_SHOWN:
+        _say_more(len(rows) - MOST_SHOWN)
 
 
 def _show(found: PlannedOperations) -> None:

@@ -1,4 +1,4 @@
-"""`dynsync sync`: one cycle, the same steps the sensor's job runs."""
+"""`dynsync sync`: one cycle, the same steps the sensor's job runs, told as they begin (R4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many calls a system may still get: per day, and within a sliding window. Not here: sending them.
+"""How many calls a system may still get: per day, and within a sliding window (R126). Not here: sending them.
 
 Both vendors share one allowance between all integrations of a customer, so DynSync keeps to its part by itself.
 """

@@ -1,4 +1,4 @@
-"""One HTTP request, one answer; and the retries around it.
+"""One HTTP request, one answer; and the retries around it, which wait as long as a server asks (R128).
 
 Not here: what an answer says (`*/protocol.py`, `*/refusals.py`).
 
@@ -21,7 +21,9 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -359,14 +361,21 @@ def _announce(details: stamina.instrumentation.RetryDetails) -> None:
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:
-    """The system's certificate authorities and the one of the settings. Raises: SettingsWrong."""
+    """The system's certificate authorities and those of the settings. Raises: SettingsWrong."""
+    ca_file = settings.ca_file
+    try:
+        return _trusting(ca_file, b"" if ca_file is None else ca_file.read_bytes())
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsWrong(
+            f"DYNSYNC_CA_FILE: {ca_file} cannot be read as PEM certificates ({type(error).__name__}).",
+            next_step="Point it at a PEM file, or unset it.",
+        ) from None
+
+
+@cache
+def _trusting(ca_file: Path | None, _content: bytes) -> ssl.SSLContext:
+    """Read once for each content of the file: reading the system's authorities takes 25 ms, and a cycle asks four times."""
     trust = ssl.create_default_context()
-    if settings.ca_file is not None:
-        try:
-            trust.load_verify_locations(cafile=settings.ca_file)
-        except OSError as error:  # ssl.SSLError is one
-            raise SettingsWrong(
-                f"DYNSYNC_CA_FILE: {settings.ca_file} cannot be read as PEM certificates ({type(error).__name__}).",
-                next_step="Point it at a PEM file, or unset it.",
-            ) from None
+    if ca_file is not None:
+        trust.load_verify_locations(cafile=ca_file)
     return trust

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import dagster as dg
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import READS, CycleRun
@@ -100,8 +100,10 @@ def reconcile(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
 
 
 _PLAN_BY_RULE = """
-select o.system as to_system, o.action, o.record_type, c.field, c.rule, count(*) as n_values
-from reconcile.operations o join reconcile.planned_changes c using (operation_id)
+select o.system as to_system, o.action, o.record_type, c.field, codes.sentence as rule, count(*) as n_values
+from reconcile.operations o
+join reconcile.planned_changes c using (operation_id)
+left join codes on codes.code = c.rule_code
 group by all order by n_values desc, 1, 2, 3, 4, 5 limit 20
 """
 

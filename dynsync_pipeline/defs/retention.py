@@ -1,6 +1,6 @@
 """Removes old runs with everything Dagster wrote for them. Ticks are removed by Dagster itself (`dagster.yaml`).
 
-At one run every five minutes the history would take gigabytes a month (design, section 6). What cycles did stands in
+At one run every five minutes the history would take gigabytes a month (docs/design.md#storage). What cycles did stands in
 the ledger for good; Dagster's runs are for looking at recent ones. Not here: when this runs (`sensors.py`).
 """
 

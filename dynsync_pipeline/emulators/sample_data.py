@@ -113,9 +113,8 @@ def _locale_pools(locale: str, country: str) -> _Pools:
 def sample_accounts(n: int, seed: int) -> Iterator[Row]:
     """`n` companies by Dynamics columns, each with its `accountid`."""
     dice = random.Random(f"accounts {seed}")  # noqa: S311 - invented names, not secrets
-    pools = _pools()
     for number in range(n):
-        pool = _pick(dice, pools)
+        pool = _pick(dice, _pools())
         website = f"https://www.company-{number}.{_pick(dice, _DOMAINS)}"
         yield {
             "accountid": _guid("account", seed, number),

@@ -1,6 +1,7 @@
 """The first load of Marketo people by bulk extract (R5): windows of creation dates, resumable at every window.
 
-Used again when the list of fields changes, because the feed only tells values that change from then on (R100).
+Used again when the list of fields changes, because the feed only tells values that change from then on (R100,
+R102). Windows go by creation date, and `updatedAt` is asked for nowhere (R70).
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, name
         start += WINDOW
     with warehouse.transaction() as connection:
         connection.execute("delete from state.export_windows")
-        connection.executemany("insert into state.export_windows values (?, ?, ?, ?)", windows)
+        connection.executemany(
+            "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
+        )
         move_cursor(connection, STREAM, now.isoformat(), names, is_loaded=False)
 
 

@@ -74,7 +74,7 @@ class Feed:
         with self._told(connection):
             connection.execute(_MATCHED)
             found = [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
-            connection.execute("insert into state.feed_matched select change_id from matched")
+            connection.execute("insert into state.feed_matched (change_id) select change_id from matched")
             connection.execute(_FORGOTTEN)
             return found
 
@@ -88,14 +88,14 @@ class Feed:
             connection.execute(
                 "delete from state.standing_differences where person_id = ? and field = ?", [person_id, field]
             )
-            connection.execute("insert into inbox.touched values (null, null, ?, false)", [person_id])
+            connection.execute("insert into inbox.touched (person_id, is_receipt) values (?, false)", [person_id])
 
     def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
         if self._rows:
             with self._told(connection):
                 connection.execute(
-                    "insert into inbox.feed_after_cut "
+                    "insert into inbox.feed_after_cut (person_id, field, old_value, value, place) "
                     "select person_id, field, old_value, new_value, place from told where field is not null"
                 )
 
@@ -134,8 +134,10 @@ class Feed:
 def note_unseen_edits(connection: duckdb.DuckDBPyConnection, edits: Sequence[UnseenEdit]) -> None:
     """Store unseen edits until they are settled; call it where the feed's cursor moves, so that none is stored twice."""
     for edit in edits:
-        connection.execute("insert into state.unseen_edits values (?, ?, ?, ?)", list(edit))
-        connection.execute("insert into inbox.touched values (null, null, ?, false)", [edit.person_id])
+        connection.execute(
+            "insert into state.unseen_edits (person_id, field, value, change_id) values (?, ?, ?, ?)", list(edit)
+        )
+        connection.execute("insert into inbox.touched (person_id, is_receipt) values (?, false)", [edit.person_id])
 
 
 _TOLD = """
@@ -177,10 +179,11 @@ with latest as (
     select person_id, field, new_value from told where field is not null
     qualify row_number() over (partition by person_id, field order by changed_at desc, place desc) = 1
 ),
+wide as (
+    select * from ({mirror}) where person_id in (select person_id from told)
+),
 held as (
-    select person_id, field, value
-    from (unpivot (select * from ({mirror}) where person_id in (select person_id from told))
-          on columns(* exclude (person_id)) into name field value value)
+    select person_id, field, value from long_of('wide')
 )
 select distinct person_id from told where person_id not in (select person_id from mirror.marketo_people)
 union
@@ -201,7 +204,7 @@ with waiting as (
       and changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
       and person_id in (select person_id from told)
 )
-select w.entry_id as change_id, w.person_id, w.field, w.rule, w.old_value as known_value, t.old_value as replaced_value
+select w.entry_id as change_id, w.person_id, w.field, w.rule_code, w.old_value as known_value, t.old_value as replaced_value
 from waiting w
 join told t on t.person_id = w.person_id and t.field = w.field and t.new_value is not distinct from w.new_value
 qualify row_number() over (partition by w.person_id, w.field, w.new_value order by t.changed_at, t.place, w.entry_id) = 1
@@ -212,7 +215,7 @@ select person_id, field, replaced_value, change_id
 from matched
 where known_value is distinct from replaced_value
   and not (coalesce(known_value, 'false') = 'false' and coalesce(replaced_value, 'false') = 'false')
-  and rule not like 'R15%'
+  and rule_code <> 'new_in_dynamics'
 """
 
 _FORGOTTEN = """
@@ -231,6 +234,6 @@ join (
     qualify row_number() over (partition by person_id, field order by entry_id desc) = 1
 ) c on c.person_id = s.person_id and c.field = s.field
 join told t on t.person_id = s.person_id and t.field = s.field
-where s.reason = 'kept differently by marketo'
+where s.reason_code = 'kept_by_marketo'
   and t.old_value is not distinct from c.new_value and t.new_value is distinct from c.new_value
 """

@@ -31,7 +31,7 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
     """Bring the mirror of people up to date; returns the number of people that were read.
 
     The feed says who changed, and to what; people of whom the mirror holds just that are not read again, which is how
-    the sync's own writes coming back cost nothing (R9, R12). Raises: ApiError.
+    the sync's own writes coming back cost nothing (R9, R12, R69). Raises: ApiError.
     """
     columns = PersonColumns(fields, settings.own_fields)
     with warehouse.reading() as connection:

@@ -1,6 +1,6 @@
 """What the two systems offer: columns, lengths, option labels. Read at the first cycle, once a day, and on a schema error.
 
-A mapped field that a system does not offer is parked with its reason, and the others go on (R26, R107).
+A mapped field that a system does not offer is parked with its reason, and the others go on (R14, R26, R106, R107).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def learn_schema(
         for field, reason in parked.items():
             log.warning("Parked: %s of %ss. %s", field.marketo_field, field.record_type, reason)
             connection.execute(
-                "insert into state.parked_fields values (?, ?, ?, ?)",
+                "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason) values (?, ?, ?, ?)",
                 [field.record_type, field.marketo_field, field.dynamics_column, reason],
             )
         follow_field_map(connection, fields)
@@ -72,13 +72,20 @@ def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: Market
         before = connection.execute(_OFFERED).fetchall()
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
-        connection.executemany("insert into state.columns values (?, ?, ?, ?, ?, ?, ?, ?, ?)", columns)
+        connection.executemany(
+            "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
+            "read_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            columns,
+        )
         if options:
-            connection.executemany("insert into state.options values (?, ?, ?, ?)", options)
+            connection.executemany(
+                "insert into state.options (record_type, dynamics_column, option_value, label) values (?, ?, ?, ?)",
+                options,
+            )
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(
-                "update state.unsettled set next_look_at = ?, attempts = 0 where starts_with(reason, 'refused')", [at]
+                "update state.unsettled set next_look_at = ?, attempts = 0 where reason_code = 'refused'", [at]
             )
             connection.execute(
                 "update ledger.sync_errors set attempts = 0, state = 'waiting' where state <> 'resolved'"
@@ -144,7 +151,7 @@ def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
     if missing:
         raise SettingsWrong(
             f"Marketo has no field {', '.join(missing.values())}.",
-            next_step="Create the fields in Marketo (README, custom fields), or name existing ones in "
+            next_step="Create the fields in Marketo (docs/connect.md#marketo-side), or name existing ones in "
             + ", ".join(missing)
             + ".",
         )

@@ -30,7 +30,6 @@ from dynsync_pipeline.warehouse.mirrors import (
 
 OVERLAP = timedelta(minutes=10)
 CLOCKS_APART = timedelta(seconds=2)  # ours and Marketo's; Marketo tells whole seconds
-VERSION_MISMATCH = "0x80060882"
 
 
 class _Uncertain(NamedTuple):
@@ -156,8 +155,8 @@ def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fie
     for record_type in PERSON_TYPES:
         with warehouse.reading() as connection:
             rows = connection.execute(
-                "select distinct dynamics_id from state.unsettled where record_type = ? and reason = ?",
-                [record_type, f"waiting: {VERSION_MISMATCH}"],
+                "select distinct dynamics_id from state.unsettled where record_type = ? and reason_code = 'changed_meanwhile'",
+                [record_type],
             ).fetchall()
         if rows:
             found = _read_records(dynamics, fields, record_type, [row[0] for row in rows])

@@ -19,8 +19,8 @@ class PlannedOperations:
 
     groups: `system`, `action`, `record_type` and how many operations, `n`.
     operations: one row per write with `operation_id`, these three, both ids, `body` (what would be sent), and `changes`
-    (`field`, `old_value`, `new_value`, `rule`; options as labels).
-    collisions: both ids, `record_type`, `field`, three values, `winner`, `rule`; `n_collisions` counts all of them.
+    (`field`, `old_value`, `new_value`, `rule_code`, `rule`; options as labels).
+    collisions: both ids, `record_type`, `field`, three values, `winner`, `rule_code`, `rule`; `n_collisions` counts all of them.
     """
 
     groups: list[Row]
@@ -61,11 +61,13 @@ order by system, action, record_type, operation_id
 """
 
 _CHANGES = f"""
+select operation_id, field, old_value, new_value, rule_code, sentence as rule
 from (
-    select operation_id, field, old_value, new_value, rule from reconcile.planned_changes
+    select operation_id, field, old_value, new_value, rule_code from reconcile.planned_changes
     union all
-    select operation_id, field, old_value, new_value, reason from reconcile.planned_account_changes
+    select operation_id, field, old_value, new_value, reason_code from reconcile.planned_account_changes
 )
+left join codes on codes.code = rule_code
 where operation_id in (select operation_id from ({_OPERATIONS}))
 order by operation_id, field
 """
@@ -73,9 +75,10 @@ order by operation_id, field
 _COLLISIONS = """
 select
     o.person_id as person_id_marketo, o.dynamics_id as record_id_dynamics, o.record_type, c.field, c.base_value,
-    c.dynamics_value, c.marketo_value, c.winner, c.rule
+    c.dynamics_value, c.marketo_value, c.winner, c.rule_code, codes.sentence as rule
 from reconcile.planned_collisions c
 join reconcile.operations o using (operation_id)
+left join codes on codes.code = c.rule_code
 order by o.operation_id, c.field
 limit $1
 """

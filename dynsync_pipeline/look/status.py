@@ -1,4 +1,4 @@
-"""How the sync is doing (R118, R119): selects over the snapshot. Not here: how it is shown (`cli/status.py`)."""
+"""How the sync is doing (R118, R119, R123): selects over the snapshot. Not here: how it is shown (`cli/status.py`)."""
 
 from __future__ import annotations
 

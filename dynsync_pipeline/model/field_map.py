@@ -1,4 +1,5 @@
-"""The field map: one row of data per synced field. Adding a field adds a row here; no rule changes.
+"""The field map: one row of data per synced field, by its name in either system and never by a label (R30).
+Adding a field adds a row here; no rule changes.
 
 Not here: lengths and option labels (Dynamics metadata, read by `extract/`), the sync's own fields (`own_fields.py`).
 """

@@ -1,4 +1,4 @@
-"""The three record types of Dynamics and where each lives on the wire. Not here: which of their columns are synced."""
+"""The three record types of Dynamics (R15) and where each lives on the wire. Not here: which of their columns are synced."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The snapshot: one consistent DuckDB file for analysts, swapped in whole. Nothing in the pipeline reads it back.
 
-A private file is kept by delta, so that the cost follows the changes; it is copied and renamed over the public one.
+A private file is kept by delta, so that the cost follows the changes (R3); it is copied and renamed over the public one.
 Readers of the old file keep the old file. Not here: which tables and columns there are (`tables.py`).
 """
 

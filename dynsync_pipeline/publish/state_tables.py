@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
+from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import quoted
 
 PER_PERSON = ("links", "base", "standing_differences")  # rewritten for the people whose published row is out of date
@@ -75,21 +75,22 @@ _STATE = (
     PublishedTable(
         name="standing_differences",
         grain="One row per link and field: two unequal values accepted as settled, until either of them moves.",
-        source="state.standing_differences",
+        source=told("state.standing_differences", "reason_code"),
         key="person_id",
         columns=plain(
             _PERSON,
             _FIELD,
             _DYNAMICS_VALUE,
             _MARKETO_VALUE,
-            ("reason", "varchar", "reason", "Why it is accepted."),
+            ("reason_code", "varchar", "reason_code", "Why it is accepted; to be asked for in queries."),
+            ("reason", "varchar", "sentence", "The same in words."),
             ("since", "timestamp", "since", "Accepted at, UTC."),
         ),
     ),
     PublishedTable(
         name="unsettled",
         grain="One row per link and field not synced yet; for a record without a person one row, whose field is null.",
-        source="state.unsettled",
+        source=told("state.unsettled", "reason_code"),
         key="dynamics_id",
         columns=plain(
             _TYPE,
@@ -98,7 +99,9 @@ _STATE = (
             _FIELD,
             _DYNAMICS_VALUE,
             _MARKETO_VALUE,
-            ("reason", "varchar", "reason", "planned, or why it was refused or has to wait."),
+            ("reason_code", "varchar", "reason_code", "planned, refused, waiting or changed_meanwhile."),
+            ("code", "varchar", "state.unsettled.code", "The code of the refusal: the system's, or DynSync's own."),
+            ("reason", "varchar", "concat_ws(': ', sentence, state.unsettled.code)", "Both in words."),
             ("attempts", "integer", "attempts", "How often it was tried in vain."),
             ("since", "timestamp", "since", "Unsettled since, UTC."),
             ("next_look_at", "timestamp", "next_look_at", "The first cycle after this looks at it again, UTC."),

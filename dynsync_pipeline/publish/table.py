@@ -34,6 +34,11 @@ class PublishedTable:
         return f"select {values} from {self.source}"
 
 
+def told(table: str, code: str) -> str:
+    """A `from` clause over `table` that adds `sentence`, what the column `code` says in words."""
+    return f"{table} left join codes on codes.code = {table}.{code}"
+
+
 def plain(*columns: tuple[str, str, str, str]) -> tuple[PublishedColumn, ...]:
     """Columns from rows of name, SQL type, expression, comment."""
     return tuple(PublishedColumn(*column) for column in columns)

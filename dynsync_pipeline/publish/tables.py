@@ -8,7 +8,7 @@ from __future__ import annotations
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.publish.state_tables import state_tables
-from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
+from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 
 _SQL_TYPES = {
@@ -155,7 +155,7 @@ _LEDGERS = (
     PublishedTable(
         name="changes",
         grain="One row per value the sync wrote to a person, contact or lead.",
-        source="ledger.changes",
+        source=told("ledger.changes", "rule_code"),
         key="entry_id",
         columns=plain(
             ("change_id", "bigint", "entry_id", "Key; grows with time."),
@@ -168,13 +168,14 @@ _LEDGERS = (
             _FIELD,
             ("old_value", "varchar", "old_value", "What the target held before, as text; options as labels."),
             ("new_value", "varchar", "new_value", "What was written, as text; options as labels."),
-            ("rule", "varchar", "rule", "The rule that decided it, by number and in words."),
+            ("rule_code", "varchar", "rule_code", "The rule that decided it; to be asked for in queries."),
+            ("rule", "varchar", "sentence", "The same by number and in words, which may change."),
         ),
     ),
     PublishedTable(
         name="collisions",
         grain="One row per settled collision: both sides edited the same field to different values.",
-        source="ledger.collisions",
+        source=told("ledger.collisions", "rule_code"),
         key="entry_id",
         columns=plain(
             ("collision_id", "bigint", "entry_id", "Key; grows with time."),
@@ -193,13 +194,14 @@ _LEDGERS = (
             ("dynamics_value", "varchar", "dynamics_value", "The value in Dynamics."),
             ("marketo_value", "varchar", "marketo_value", "The value in Marketo."),
             ("winner", "varchar", "winner", "marketo or dynamics; the other value is kept only here (R40)."),
-            ("rule", "varchar", "rule", "The rule that decided it, by number and in words."),
+            ("rule_code", "varchar", "rule_code", "The rule that decided it; to be asked for in queries."),
+            ("rule", "varchar", "sentence", "The same by number and in words, which may change."),
         ),
     ),
     PublishedTable(
         name="activities",
         grain="One row per entry in a person's activity log, as this sync writes it.",
-        source="ledger.activities",
+        source=told("ledger.activities", "reason_code"),
         key="activity_id",
         columns=plain(
             ("activity_id", "bigint", "activity_id", "Key; grows with time."),
@@ -209,20 +211,26 @@ _LEDGERS = (
                 "activity_type",
                 "varchar",
                 "activity_type",
-                "Change Data Value, New Person, Sync Person to Microsoft, Sync Error or Create [StartSync].",
+                "Change Data Value, New Person or Sync Error.",
             ),
             ("activity_at", "timestamp", "activity_at", "UTC."),
             _FIELD,
             ("old_value", "varchar", "old_value", "What the person held before, as text; options as labels."),
             ("new_value", "varchar", "new_value", "What the person holds now, as text; options as labels."),
-            ("reason", "varchar", "reason", "The rule, or what happened to the account; the error of a Sync Error."),
+            ("reason_code", "varchar", "reason_code", "What made the entry; to be asked for in queries."),
+            (
+                "reason",
+                "varchar",
+                "coalesce(message, sentence)",
+                "The rule, or what happened to the account, in words; the error of a Sync Error.",
+            ),
             ("source", "varchar", "source", "Who made the entry."),
         ),
     ),
     PublishedTable(
         name="account_changes",
         grain="One row per account change and field that reached Marketo.",
-        source="ledger.account_changes",
+        source=told("ledger.account_changes", "reason_code"),
         key="entry_id",
         columns=plain(
             ("account_change_id", "bigint", "entry_id", "Key; grows with time."),
@@ -239,7 +247,13 @@ _LEDGERS = (
                 "activities_suppressed",
                 "More than 5,000 contacts: no activity per contact was logged (R53, R54).",
             ),
-            ("reason", "varchar", "reason", "account changed, or account re-applied over a local edit (R52)."),
+            (
+                "reason_code",
+                "varchar",
+                "reason_code",
+                "account_changed, or account_reapplied over a local edit (R52).",
+            ),
+            ("reason", "varchar", "sentence", "The same in words."),
         ),
     ),
     PublishedTable(

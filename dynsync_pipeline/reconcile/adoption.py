@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.reconcile.plan import sql
+from dynsync_pipeline.sql_files import run_steps
 
 EMAIL = "email"
 NAMES = ("firstName", "lastName")
@@ -94,7 +94,7 @@ def propose_pairs(
     """
     _show(connection, fields)
     _land_held_ids(connection, id_fields, held)
-    connection.execute(sql("proposed_pairs"))
+    run_steps(connection, ("reconcile/proposed_pairs",))
     connection.execute(
         "select * from proposed_pairs "
         "order by match <> 'unclear', match <> 'e-mail address', decision, match, record_type, dynamics_id"
@@ -118,8 +118,7 @@ def _show(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
     connection.execute(
         f"create or replace temp view records_shown as select record_type, dynamics_id, {shown([*fields.linked_fields])} "
         "from state.dynamics_records where (record_type, dynamics_id) not in ("
-        "select ('contact', contactid) from mirror.dynamics_contacts where is_deleted "
-        "union all select ('lead', leadid) from mirror.dynamics_leads where is_deleted)"
+        "select (record_type, dynamics_id) from mirror.person_records where is_deleted)"
     )
 
 
@@ -132,7 +131,8 @@ def _land_held_ids(connection: duckdb.DuckDBPyConnection, id_fields: Sequence[st
     connection.register("held", held)
     for name in id_fields:
         connection.execute(
-            f'insert into held_ids select id::bigint, ?, regexp_extract(lower("{name}"), ?) as found '
+            "insert into held_ids (person_id, id_field, dynamics_id) "
+            f'select id::bigint, ?, regexp_extract(lower("{name}"), ?) as found '
             "from held where found <> ''",
             [name, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"],
         )
@@ -142,7 +142,7 @@ def _land_held_ids(connection: duckdb.DuckDBPyConnection, id_fields: Sequence[st
 def find_faults(connection: duckdb.DuckDBPyConnection, reviewed: Sequence[Reviewed]) -> list[Fault]:
     """What contradicts the mirrors, in the order of the lines; lines that were carried out before are no fault."""
     _land_reviewed(connection, reviewed)
-    connection.execute(sql("adoption_faults"))
+    run_steps(connection, ("reconcile/adoption_faults",))
     return [Fault(*row) for row in connection.execute("from adoption_faults order by line, fault").fetchall()]
 
 
@@ -157,12 +157,15 @@ def keep_decisions(connection: duckdb.DuckDBPyConnection, reviewed: Sequence[Rev
         "delete from state.adoption a using reviewed r where r.record_type = a.record_type and r.dynamics_id = a.dynamics_id"
     )
     connection.execute(
-        "insert into state.adoption select r.record_type, r.dynamics_id, r.person_id, "
+        "insert into state.adoption (record_type, dynamics_id, person_id, decision, decided_at) "
+        "select r.record_type, r.dynamics_id, r.person_id, "
         "case when l.person_id is null then r.decision else 'linked' end, ? "
         "from reviewed r left join state.links l using (record_type, dynamics_id)",
         [at],
     )
-    connection.execute("insert into inbox.touched select record_type, dynamics_id, null, false from reviewed")
+    connection.execute(
+        "insert into inbox.touched (record_type, dynamics_id, is_receipt) select record_type, dynamics_id, false from reviewed"
+    )
     rows = connection.execute(
         "select count(*) from reviewed join state.links using (record_type, dynamics_id)"
     ).fetchall()
@@ -177,11 +180,7 @@ def count_undecided(connection: duckdb.DuckDBPyConnection) -> int:
 
 _UNDECIDED = """
 select count(*)
-from (
-    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
-    union all
-    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
-) r
+from (from mirror.person_records where not is_deleted) r
 anti join state.links l using (record_type, dynamics_id)
 anti join state.adoption a using (record_type, dynamics_id)
 anti join state.tombstones t using (record_type, dynamics_id)

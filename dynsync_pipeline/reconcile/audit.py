@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from dynsync_pipeline.reconcile.plan import sql
+from dynsync_pipeline.sql_files import run_steps
 
-STEPS = ("all_links", "differing_fields", "audit_findings")
+STEPS = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_findings")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ def run_audit(connection: duckdb.DuckDBPyConnection) -> Audit:
             "dynamics_id varchar, person_id bigint, field varchar)"
         )
         return Audit(0, 0, 0)
-    for step in STEPS:
-        connection.execute(sql(step))
+    run_steps(connection, STEPS)
     return Audit(
         n_links=_count(connection, "select count(*) from compared_links"),
         n_missed=_count(connection, "select count(*) from audit_findings where is_missed"),

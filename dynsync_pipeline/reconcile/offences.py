@@ -7,9 +7,10 @@ of everything (`audit.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 
 import duckdb
+
+from dynsync_pipeline.sql_files import run_steps
 
 MOST_SHOWN = 20
 
@@ -23,7 +24,7 @@ class Offences:
 
 
 def find_offences(connection: duckdb.DuckDBPyConnection, name: str) -> Offences:
-    """Run the query `sql/offences/{name}.sql` on the working file; nothing that lasts is changed."""
-    query = files("dynsync_pipeline.reconcile").joinpath("sql", "offences", f"{name}.sql").read_text("utf-8")
-    rows = connection.execute(query).fetchall()
+    """Run the step `reconcile/offences/{name}` on the working file; nothing that lasts is changed."""
+    run_steps(connection, (f"reconcile/offences/{name}",))
+    rows = connection.execute(f"select offence, id from temp.{name} order by all").fetchall()
     return Offences(len(rows), [f"{offence}: {id_}" for offence, id_ in rows[:MOST_SHOWN]])

@@ -7,28 +7,37 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import Literal
 
 import duckdb
 
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.own_fields import OwnFields
+from dynsync_pipeline.sql_files import run_steps
 
+# In this order, which the headers of the files are held against (docs/steps.md).
 STEPS = (
-    "ended_links",
-    "found_links",
-    "compared_links",
-    "differing_fields",
-    "field_outcomes",
-    "new_people",
-    "company_differences",
-    "company_links",
-    "planned_writes",
-    "operations",
-    "unseen_edits",
-    "fan_out",
-    "settled_without_write",
+    "reconcile/ended_links",
+    "reconcile/found_links",
+    "reconcile/compared_links",
+    "reconcile/differing_fields",
+    "reconcile/field_outcomes",
+    "reconcile/new_people",
+    "reconcile/company_differences",
+    "reconcile/company_links",
+    "reconcile/own_field_writes",
+    "reconcile/planned_writes",
+    "reconcile/empty_plan",
+    "reconcile/operations",
+    "reconcile/unseen_edits",
+    "reconcile/fan_out",
+    "reconcile/agreed_base",
+    "reconcile/standing_differences",
+    "reconcile/found_refusals",
+    "warehouse/report_refusals",
+    "reconcile/backlog",
+    "reconcile/resolved_errors",
+    "reconcile/empty_inbox",
 )
 
 
@@ -69,16 +78,21 @@ def make_plan(
     `at` is UTC without zone. Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
-    connection.execute("create or replace temp table this_cycle (cycle_id bigint, planned_at timestamp)")
-    connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
+    connection.execute(
+        "create or replace temp table this_cycle (cycle_id bigint not null, planned_at timestamp not null)"
+    )
+    connection.execute("insert into this_cycle (cycle_id, planned_at) values (?, ?)", [cycle_id, at])
     connection.execute("delete from reconcile.own_fields")
-    connection.execute("insert into reconcile.own_fields values (?, ?, ?, ?, ?, ?)", list(astuple(own_fields)))
+    connection.execute(
+        "insert into reconcile.own_fields (lead_id, contact_id, person_type, is_deleted, created_on, company) "
+        "values (?, ?, ?, ?, ?, ?)",
+        list(astuple(own_fields)),
+    )
     is_first = (
         _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
     )
     n_links = _count(connection, "select count(*) from state.links")
-    for step in STEPS:
-        connection.execute(sql(step))
+    run_steps(connection, STEPS)
     plan = Plan(
         n_compared=_count(connection, "select count(*) from compared_links"),
         n_companies=_operations(connection, "marketo", "company"),
@@ -90,11 +104,6 @@ def make_plan(
     _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
     _stop_on_mass_change(connection, limits, n_links)
     return plan
-
-
-def sql(step: str) -> str:
-    """The text of one rule file."""
-    return files("dynsync_pipeline.reconcile").joinpath("sql", f"{step}.sql").read_text("utf-8")
 
 
 def _stop_on_mass_creation(
@@ -131,7 +140,7 @@ def _stop_on_mass_creation(
 
 
 def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, n_links: int) -> None:
-    """A side that comes back empty, or that a careless import went over, must not empty the other (design, section 6)."""
+    """A side that comes back empty, or that a careless import went over, must not empty the other (docs/design.md#guards)."""
     most = max(SMALL_NUMBER, limits.largest_share * n_links)
     for what, query in MASS_CHANGES.items():
         n_found = _count(connection, query)

@@ -2,6 +2,7 @@
 
 The three `state.*_values` views show base, Dynamics and Marketo of every link in one shape (`person_id`, `record_type`,
 `dynamics_id`, one column per Marketo field) and in one spelling, so that reconcile compares them with static SQL.
+A field that joins the map, or comes back to it, has no base yet (R103, R104).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     _add_columns(connection, "state.base", fields.linked_fields)
     connection.execute("delete from reconcile.fields")
     connection.executemany(
-        "insert into reconcile.fields values (?, ?, ?, ?, ?, ?)",
+        "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
+        "values (?, ?, ?, ?, ?, ?)",
         [
             (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
             for f in fields.fields
@@ -57,7 +59,21 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     _create_views(connection, fields)
 
 
+# Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
+_PERSON_RECORDS = """
+create or replace view mirror.person_records as
+select
+    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon,
+    lower(_parentcustomerid_value) as parent_id
+from mirror.dynamics_contacts
+union all
+select 'lead', leadid, etag, is_deleted, createdon, null
+from mirror.dynamics_leads
+"""
+
+
 def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
+    connection.execute(_PERSON_RECORDS)
     for name, select in (
         ("base_values", _base_select),
         ("dynamics_records", _dynamics_select),
@@ -90,7 +106,9 @@ def move_base(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "delete from state.base_missing m using state.base_moves v where v.person_id = m.person_id and v.field = m.field"
     )
-    connection.execute("insert into state.unpublished select distinct 'people', null, person_id from state.base_moves")
+    connection.execute(
+        "insert into state.unpublished (published_table, person_id) select distinct 'people', person_id from state.base_moves"
+    )
     connection.execute("delete from state.base_moves")
 
 
@@ -119,11 +137,11 @@ def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
             [field.record_type, field.marketo_field],
         )
         connection.execute(
-            "insert into state.known_fields values (?, ?, ?)",
+            "insert into state.known_fields (record_type, field, dynamics_column) values (?, ?, ?)",
             [field.record_type, field.marketo_field, field.dynamics_column],
         )
         connection.execute(
-            """insert into state.base_missing
+            """insert into state.base_missing (person_id, field)
                select person_id, ? from state.links l where record_type = ?
                and not exists (from state.base_missing b where b.person_id = l.person_id and b.field = ?)""",
             [field.marketo_field, field.record_type, field.marketo_field],

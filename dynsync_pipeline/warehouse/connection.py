@@ -15,8 +15,9 @@ from types import TracebackType
 import duckdb
 
 from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.sql_files import run_steps
 
-SCHEMA_VERSION = 1
+FIRST_VERSION, SCHEMA_VERSION = 2, 2  # of the working file; 1 was never released
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
@@ -104,16 +105,23 @@ class Warehouse:
                 f"{self.path} was written by a newer DynSync (schema {version}, this one knows {SCHEMA_VERSION}).",
                 next_step="Install that version again, or name another data folder in DYNSYNC_DATA_DIR.",
             )
-        for step in range(version + 1, SCHEMA_VERSION + 1):
+        if 0 < version < FIRST_VERSION:
+            raise StorageFailed(
+                f"{self.path} was written by a DynSync from before its first release, whose files this one cannot read.",
+                next_step="Name another data folder in DYNSYNC_DATA_DIR, or remove this one: people are linked again by the "
+                "ids they bear in Marketo, and every link meets as for the first time.",
+            )
+        for step in range(max(version + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             self._connection.begin()
             self._connection.execute(_migration(step))
-            self._connection.execute("insert into schema_version values (?)", [step])
+            self._connection.execute("insert into schema_version (version) values (?)", [step])
             self._connection.commit()
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(path, config={"preserve_insertion_order": "false"})
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
+    run_steps(connection, ("warehouse/macros", "warehouse/codes"))
     return connection
 
 

@@ -1,4 +1,4 @@
-"""Where each stream of changes is read on (R11): one row per stream, moved in the transaction that lands its page."""
+"""Where each stream of changes is read on (R7, R11): one row per stream, moved in the transaction that lands its page."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def move_cursor(
     """Store where `stream` is read on; call it in the transaction that lands what was read."""
     connection.execute("delete from state.cursors where stream = ?", [stream])
     connection.execute(
-        "insert into state.cursors values (?, ?, ?, ?, now() at time zone 'UTC')",
+        "insert into state.cursors (stream, cursor, columns, is_loaded, moved_at) values (?, ?, ?, ?, now() at time zone 'UTC')",
         [stream, value, ",".join(columns), is_loaded],
     )

@@ -1,4 +1,4 @@
-"""Observations: rows land in the inbox in canonical text (R45), then are taken into the mirror, newest sighting first.
+"""Observations: rows land in the inbox in canonical text (R45, R47), then are taken into the mirror, newest sighting first.
 
 Extract lands what it reads, write back lands what a write left behind; both are observations and treated alike.
 """
@@ -183,13 +183,19 @@ def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordT
         # Only an update counts (R52): a row that is read again as it was must not undo local edits of its company.
         names = ", ".join(quoted(name) for name in _columns(connection, table.mirror))
         connection.execute(
-            f"insert into inbox.touched select distinct 'account', {table.id_column}, null, false from ("
+            f"insert into inbox.touched (record_type, dynamics_id, is_receipt) "
+            f"select distinct 'account', {table.id_column}, false from ("
             f"select {names} from newest except "
             f"select {names} from {table.mirror} where {table.id_column} in (select id from newest_ids))"
         )
     else:
-        connection.execute("insert into inbox.touched select ?, id, null, false from newest_ids", [record_type])
-    connection.execute("insert into state.unpublished select ?, id, null from newest_ids", [table.entity_set])
+        connection.execute(
+            "insert into inbox.touched (record_type, dynamics_id, is_receipt) select ?, id, false from newest_ids",
+            [record_type],
+        )
+    connection.execute(
+        "insert into state.unpublished (published_table, dynamics_id) select ?, id from newest_ids", [table.entity_set]
+    )
     return _replace(connection, table.inbox, table.mirror, table.id_column)
 
 
@@ -197,8 +203,8 @@ def take_in_people(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = 
     """Move the inbox of Marketo people into the mirror; returns the number of people seen."""
     if not _newest(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id"):
         return 0
-    connection.execute("insert into inbox.touched select null, null, id, ? from newest_ids", [is_receipt])
-    connection.execute("insert into state.unpublished select 'people', null, id from newest_ids")
+    connection.execute("insert into inbox.touched (person_id, is_receipt) select id, ? from newest_ids", [is_receipt])
+    connection.execute("insert into state.unpublished (published_table, person_id) select 'people', id from newest_ids")
     return _replace(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id")
 
 
@@ -215,16 +221,18 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
     else:
         connection.execute(_EDITED_COMPANIES)
         connection.execute(
-            "insert into state.local_company_edits select * from edited_companies "
+            "insert into state.local_company_edits (external_company_id, field, value_before) "
+            "select external_company_id, field, value_before from edited_companies "
             "where not starts_with(external_company_id, 'lead:') and (external_company_id, field) not in "
             "(select (external_company_id, field) from state.local_company_edits)"
         )
         connection.execute(
-            "insert into inbox.touched select distinct 'lead', substr(external_company_id, 6), null, false "
+            "insert into inbox.touched (record_type, dynamics_id, is_receipt) "
+            "select distinct 'lead', substr(external_company_id, 6), false "
             "from edited_companies where starts_with(external_company_id, 'lead:')"
         )
     connection.execute(
-        "insert into state.unpublished select 'people', null, person_id from mirror.marketo_people "
+        "insert into state.unpublished (published_table, person_id) select 'people', person_id from mirror.marketo_people "
         "where external_company_id in (select id from newest_ids)"
     )
     return _replace(connection, "inbox.marketo_companies", "mirror.marketo_companies", key)
@@ -232,15 +240,17 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
 
 _EDITED_COMPANIES = """
 create or replace temp table edited_companies as
+with known as (
+    from mirror.marketo_companies where external_company_id in (select id from newest_ids)
+),
+seen as (
+    from newest where external_company_id in (select external_company_id from mirror.marketo_companies)
+)
 select external_company_id, field, max(value) filter (where side = 'before') as value_before
 from (
-    select 'before' as side, * from (
-        unpivot (from mirror.marketo_companies where external_company_id in (select id from newest_ids))
-        on columns(* exclude (external_company_id)) into name field value value)
+    select 'before' as side, external_company_id, field, value from long_of('known')
     union all
-    select 'after', * from (
-        unpivot (from newest where external_company_id in (select external_company_id from mirror.marketo_companies))
-        on columns(* exclude (external_company_id)) into name field value value)
+    select 'after', external_company_id, field, value from long_of('seen')
 )
 group by external_company_id, field
 having max(value) filter (where side = 'before') is distinct from max(value) filter (where side = 'after')

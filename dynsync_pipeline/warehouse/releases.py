@@ -35,7 +35,8 @@ def release_errors(connection: duckdb.DuckDBPyConnection, error_ids: Collection[
     )
     # Looked at also where nothing waits any more, so that no error stays open for ever.
     connection.execute(
-        "insert into inbox.touched select distinct record_type, dynamics_id, null, false from released_errors"
+        "insert into inbox.touched (record_type, dynamics_id, is_receipt) "
+        "select distinct record_type, dynamics_id, false from released_errors"
     )
     return scalar(connection, "select count(*) from released_errors")
 

@@ -78,10 +78,9 @@ def write_keys(
 
 
 _LINKS = """
-select a.person_id, a.record_type, a.dynamics_id, coalesce(c.createdon, l.createdon)
+select a.person_id, a.record_type, a.dynamics_id, r.createdon
 from state.adoption a
-left join mirror.dynamics_contacts c on a.record_type = 'contact' and c.contactid = a.dynamics_id
-left join mirror.dynamics_leads l on a.record_type = 'lead' and l.leadid = a.dynamics_id
+left join mirror.person_records r using (record_type, dynamics_id)
 where a.decision = 'link'
 order by a.person_id
 """
@@ -138,6 +137,6 @@ def _observe(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns
         land_people(connection, columns, people)
         take_in_people(connection)
         connection.executemany(
-            "insert into inbox.touched values (?, ?, null, false)",
+            "insert into inbox.touched (record_type, dynamics_id, is_receipt) values (?, ?, false)",
             [(link.record_type, link.dynamics_id) for link in links],
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 
 import duckdb
 import msgspec
@@ -16,9 +15,24 @@ import pyarrow as pa
 
 from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, PlanStale, RateLimited, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
+from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.mirrors import take_in_companies, take_in_dynamics, take_in_people
+
+# In this order, which the headers of the files are held against (docs/steps.md).
+SETTLING = (
+    "write_back/new_links",
+    "write_back/answers",
+    "write_back/settled_base",
+    "write_back/settled_differences",
+    "write_back/settled_ledger",
+    "write_back/answered_refusals",
+    "warehouse/report_refusals",
+    "write_back/settled_backlog",
+    "write_back/settled_errors",
+    "write_back/settled_receipts",
+)
 
 
 @dataclass(frozen=True)
@@ -127,8 +141,7 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
         "is_settled": False,
     }
     if error is not None:
-        is_passing = isinstance(error, RateLimited | ServerFailed | ChangedMeanwhile)
-        receipt["outcome"] = "waiting" if is_passing else "refused"
+        receipt["outcome"] = _outcome(error)
         receipt["person_id"] = None
         receipt.update(code=error.code or type(error).__name__, message=_told(error), field=error.field)
         if error.retry_after_s:
@@ -136,12 +149,20 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
     return receipt
 
 
+def _outcome(error: ApiError) -> str:
+    """Whether an operation met an edit, has to wait, or was refused (R116)."""
+    if isinstance(error, ChangedMeanwhile):
+        return "changed_meanwhile"
+    return "waiting" if isinstance(error, RateLimited | ServerFailed) else "refused"
+
+
 def note_refused_field(
     connection: duckdb.DuckDBPyConnection, write: PlannedWrite, system: str, error: ApiError
 ) -> None:
     """Store that a field of this operation was refused and is set aside, while the rest is sent again (R116)."""
     connection.execute(
-        "insert into reconcile.refused_fields select ?, coalesce((select field from reconcile.fields "
+        "insert into reconcile.refused_fields (operation_id, field, code, message) "
+        "select ?, coalesce((select field from reconcile.fields "
         "where ? = 'dynamics' and record_type = ? and dynamics_column = ?), ?), ?, ?",
         [write.operation_id, system, write.record_type, error.field, error.field, error.code, _told(error)],
     )
@@ -164,7 +185,7 @@ def settle_receipts(warehouse: Warehouse, system: str) -> Written:
             take_in_dynamics(connection, record_type)
         take_in_companies(connection, is_receipt=True)
         take_in_people(connection, is_receipt=True)
-        connection.execute(_sql("settle"))
+        run_steps(connection, SETTLING)
         move_base(connection)
     return Written(*counts)
 
@@ -175,7 +196,7 @@ select
     count(*) filter (where action = 'create' and outcome = 'applied'),
     count(*) filter (where action = 'update' and outcome = 'applied'),
     count(*) filter (where outcome = 'refused') + count(x.operation_id),
-    count(*) filter (where code = '0x80060882')
+    count(*) filter (where outcome = 'changed_meanwhile')
 from reconcile.receipts
 join reconcile.operations using (operation_id)
 left join (select distinct operation_id from reconcile.refused_fields) x using (operation_id)
@@ -192,13 +213,9 @@ def recognise_own_writes(warehouse: Warehouse) -> int:
         if not scalar(connection, "select count(*) from reconcile.operations"):
             return 0
         before = scalar(connection, "select count(*) from reconcile.receipts")
-        connection.execute(_sql("recognise"))
+        run_steps(connection, ("write_back/recognise",))
         n_found = scalar(connection, "select count(*) from reconcile.receipts") - before
     settle_receipts(warehouse, "")
     with warehouse.transaction() as connection:
         connection.execute("delete from reconcile.operations")
     return n_found
-
-
-def _sql(name: str) -> str:
-    return files("dynsync_pipeline.write_back").joinpath("sql", f"{name}.sql").read_text("utf-8")

@@ -42,7 +42,9 @@ class CoreWorld(World):
             record_type: [str(uuid.uuid4()) for _ in range(n)]
             for record_type, n in (("contact", n_contacts), ("lead", n_leads))
         }
-        people = [(person, account) for account, team in self._teams.items() for person in team]
+        people: list[tuple[str, str | None]] = [
+            (person, account) for account, team in self._teams.items() for person in team
+        ]
         people += [(person, None) for person in self._waiting["contact"]]
         seed(
             self.emulators.dataverse,

@@ -17,6 +17,7 @@ def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(roun
 def test_r51_an_account_becomes_one_company_keyed_by_its_id_that_all_its_contacts_share(
     world: CoreWorld,
 ) -> Iterator[None]:
+    """R62."""
     account = world.create_account(
         name="Škoda & Söhne", address1_city="Brno", revenue=1234567.89, industrycode=16, numberofemployees=42,
         websiteurl="https://example.com", sic="7372", telephone1="+420 1", description="first line\nsecond line",
@@ -102,6 +103,7 @@ def test_case_13_a_company_edited_in_marketo_stays_so_there_and_never_reaches_dy
 
 @scenario
 def test_case_14_the_next_update_of_the_account_overrides_all_local_edits(world: CoreWorld) -> Iterator[None]:
+    """R52."""
     account, contacts = world.take_account()
     world.edit_company(account, company="C", industry="Banking", mainPhone="+1 local", billingState="BE")
     yield
@@ -379,6 +381,7 @@ def test_a_contact_of_an_account_that_never_was_active_gets_its_company_when_the
 
 @scenario
 def test_r131_a_leads_own_company_text_goes_both_ways_to_a_company_of_its_own(world: CoreWorld) -> Iterator[None]:
+    """R22, R63."""
     (in_dynamics, first), (in_marketo, second), (on_both, third) = (world.take("lead") for _ in range(3))
     assert world.values(first, "company", "annualRevenue", "externalCompanyId") == (
         "Lead & Co", 5, f"lead:{in_dynamics}",

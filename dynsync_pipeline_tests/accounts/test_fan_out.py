@@ -1,4 +1,4 @@
-"""An account with exactly 5,000 contacts, with one more, and a fan-out that is killed (R53, R54, R57; design, section 6)."""
+"""An account with exactly 5,000 contacts, with one more, and a fan-out that is killed (R53, R54, R57)."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_file_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path) -
     def cut() -> list[Pair]:
         raise StorageFailed("gone")
 
-    def pairs():  # type: ignore[no-untyped-def]
+    def pairs() -> Iterator[Pair]:
         yield PAIRS[0]
         yield from cut()
 

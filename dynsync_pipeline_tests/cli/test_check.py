@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,13 +23,13 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
         yield running
 
 
-def settings_of(emulators: Emulators, data_dir: Path, **other: object) -> Settings:
-    values: dict[str, object] = {
+def settings_of(emulators: Emulators, data_dir: Path, **other: Any) -> Settings:
+    values: dict[str, Any] = {
         name.removeprefix("DYNSYNC_").lower(): value
         for name, value in emulators.environment.items()
         if name.startswith("DYNSYNC_")
     }
-    return Settings(_env_file=None, **(values | {"data_dir": data_dir} | other))  # type: ignore[arg-type]
+    return Settings(_env_file=None, **(values | {"data_dir": data_dir} | other))
 
 
 def refused(found: list[Finding]) -> dict[str, Finding]:

@@ -15,9 +15,10 @@ from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 
 pytestmark = pytest.mark.xdist_group("cli")
 
-NAMES = (
-    "error_id, last_seen_at, record_type, person_id, dynamics_id, field, operation, direction, code, message, attempts, state"
-)  # fmt: skip
+INSERT = (
+    "insert into ledger.sync_errors (cycle_id, happened_at, "
+    "error_id, last_seen_at, record_type, person_id, dynamics_id, field, operation, direction, code, message, attempts, state)"
+)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def three(hand_made: HandMade) -> HandMade:
     day = timedelta(days=1)
     times = [f"{now() - age:%Y-%m-%d %H:%M:%S}" for age in (day / 24, 4 * day, 7 * day)]
     hand_made.publish(
-        f"insert into ledger.sync_errors ({NAMES}) values "
+        f"{INSERT} select 1, now() at time zone 'UTC', * from values "
         f"(1, '{times[0]}', 'lead', 10, 'aaa', 'title', 'update', 'to_dynamics', '0x80044331', 'Too long', 2, 'waiting'), "
         f"(2, '{times[1]}', 'contact', 11, 'bbb', 'email', 'create', 'to_marketo', '1003', '100% wrong', 8, 'quarantined'), "
         f"(3, '{times[2]}', 'account', null, 'ccc', null, 'company', 'to_marketo', '1006', 'Gone', 1, 'resolved')"
@@ -57,6 +58,7 @@ def three(hand_made: HandMade) -> HandMade:
 def test_each_filter_lets_through_what_it_names_newest_first(
     run: Run, three: HandMade, arguments: list[str], ids: list[int]
 ) -> None:
+    """R120."""
     ran = run("errors", "--json", *arguments, environment=three.environment)
     assert [row["error_id"] for row in json.loads(ran.out)] == ids
 
@@ -66,6 +68,7 @@ def test_an_unknown_state_ends_with_2(run: Run, three: HandMade) -> None:
 
 
 def test_no_error_is_a_sentence_that_says_how_far_it_looked(run: Run, three: HandMade) -> None:
+    """R121."""
     ran = run("errors", "--person", "99", environment=three.environment)
     assert ran.code == 0
     assert ran.out == "No such errors in the last 5 d; --all looks further back.\n"
@@ -111,7 +114,7 @@ def test_an_export_that_cannot_be_written_is_one_sentence(run: Run, three: HandM
 
 def test_more_errors_than_fit_are_counted(run: Run, hand_made: HandMade) -> None:
     hand_made.publish(
-        f"insert into ledger.sync_errors ({NAMES}) select i, now() at time zone 'UTC', 'lead', i, 'x', null, 'update', "
+        f"{INSERT} select 1, now() at time zone 'UTC', i, now() at time zone 'UTC', 'lead', i, 'x', null, 'update', "
         "'to_dynamics', 'c', 'm', 1, 'waiting' from range(1, 61) r(i)"
     )
     shown = run("errors", environment=hand_made.environment).out
@@ -121,7 +124,7 @@ def test_more_errors_than_fit_are_counted(run: Run, hand_made: HandMade) -> None
 
 def test_what_a_system_said_is_shown_as_it_stands(run: Run, hand_made: HandMade) -> None:
     hand_made.publish(
-        f"insert into ledger.sync_errors ({NAMES}) values (1, now() at time zone 'UTC', 'lead', 1, 'x', null, 'update', "
+        f"{INSERT} values (1, now() at time zone 'UTC', 1, now() at time zone 'UTC', 'lead', 1, 'x', null, 'update', "
         "'to_dynamics', 'c', '[red]no[/] ' || chr(27) || '[2J', 1, 'waiting')"
     )
     shown = run("errors", environment=hand_made.environment).out

@@ -161,7 +161,7 @@ def test_a_shared_address_names_everybody_who_bears_it(run: Run, hand_made: Hand
 def test_a_contact_that_waits_for_its_person_says_why_and_until_when(run: Run, hand_made: HandMade) -> None:
     hand_made.publish(
         *contact(1, lastname="Waiting"),
-        f"insert into state.unsettled values ('contact', '{GUID.format(1)}', null, null, null, null, 'refused: 1003', 3, "
+        f"insert into state.unsettled values ('contact', '{GUID.format(1)}', null, null, null, null, 'refused', '1003', 3, "
         "'2026-01-01', '2026-01-02 03:04:05')",
     )
     shown = run("explain", GUID.format(1), environment=hand_made.environment, width=200).out
@@ -174,7 +174,7 @@ def test_quarantine_says_what_ends_it(run: Run, hand_made: HandMade) -> None:
         *contact(1, jobtitle="A"),
         *person(1, title="B"),
         *linked(1),
-        f"insert into state.unsettled values ('contact', '{GUID.format(1)}', 1, 'title', 'A', 'B', 'refused: x', 8, "
+        f"insert into state.unsettled values ('contact', '{GUID.format(1)}', 1, 'title', 'A', 'B', 'refused', 'x', 8, "
         "'2026-01-01', '9999-12-31')",
     )
     shown = run("explain", "1", environment=hand_made.environment, width=200).out
@@ -192,7 +192,7 @@ def test_a_standing_difference_whose_value_moved_no_longer_stands(run: Run, hand
         *contact(1, jobtitle="A"),
         *person(1, title="B"),
         *linked(1),
-        "insert into state.standing_differences values (1, 'title', 'A', 'old', 'kept differently', '2026-01-01')",
+        "insert into state.standing_differences values (1, 'title', 'A', 'old', 'kept_by_marketo', '2026-01-01')",
     )
     assert field(explained(run, hand_made.environment, "1"), "title")["state"] == "not compared yet"
 

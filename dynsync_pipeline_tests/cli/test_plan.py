@@ -14,9 +14,10 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.cli import plan as command
+from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.end_to_end.world import World, settings_from
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -77,7 +78,13 @@ def test_a_plan_holds_every_operation_with_its_values_and_rules(run: Run, edited
     }
     by_record = {row["record_id_dynamics"]: row for row in found["operations"]}
     assert by_record[edited.contact_id]["changes"] == [
-        {"field": "title", "old_value": "Analyst", "new_value": "Countess", "rule": "R34 edited on one side"}
+        {
+            "field": "title",
+            "old_value": "Analyst",
+            "new_value": "Countess",
+            "rule_code": "one_sided",
+            "rule": "R34 edited on one side",
+        }
     ]
     assert by_record[edited.contact_id]["body"] == {"id": edited.contact, "title": "Countess"}
     assert by_record[edited.lead_id]["body"] == {"address1_city": "Bâle", "telephone1": "+41"}
@@ -111,6 +118,48 @@ def test_people_see_a_table_per_kind_of_write(run: Run, edited: Edited) -> None:
         assert "Collisions: 1" in shown
         assert "4 writes, 1 collision. Nothing was changed" in shown
         assert max(len(line) for line in shown.splitlines()) <= width
+
+
+def step(run: Run, edited: Edited, table: str, *options: str) -> list[dict[str, Any]]:
+    ran = run("plan", "--json", "--step", table, *options, environment=edited.world.environment)
+    assert ran.code == 0, ran.err
+    return list(json.loads(ran.out))
+
+
+def test_a_step_shows_its_table_for_all_people_or_for_one(run: Run, edited: Edited) -> None:
+    """So that a stuck person can be looked at without writing Python."""
+    rows = step(run, edited, "differing_fields")
+    assert {(row["person_id"], row["field"]) for row in rows} == {
+        (edited.contact, "title"), (edited.lead, "city"), (edited.lead, "phone")
+    }  # fmt: skip
+    (row,) = step(run, edited, "differing_fields", "--person", str(edited.contact))
+    assert (row["base_value"], row["dynamics_value"], row["marketo_value"]) == ("Analyst", "Countess", "Analyst")
+    assert step(run, edited, "differing_fields", "--person", "999999") == []
+
+
+def test_every_table_of_the_plan_can_be_shown_for_one_person(edited: Edited) -> None:
+    shown = command.planned(
+        settings_from(edited.world.environment),
+        lambda connection: {table: len(read_step(connection, table, edited.lead)) for table in step_tables()},
+    )
+    assert {table for table, n in shown.items() if n} >= {"compared_links", "field_outcomes", "planned_writes"}
+
+
+def test_people_see_a_step_as_one_box_a_row(run: Run, edited: Edited) -> None:
+    shown = run("plan", "--step", "field_outcomes", environment=edited.world.environment, width=80).out
+    assert "field_outcomes: one row per differing link and field" in shown
+    assert "take_dynamics" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--step", "nosuch"), "is no table of the plan"), (("--person", "1"), "name one with --step")],
+)
+def test_what_is_no_step_is_one_sentence(run: Run, edited: Edited, options: tuple[str, ...], said: str) -> None:
+    ran = run("plan", *options, environment=edited.world.environment)
+    assert ran.code == 2
+    assert said in " ".join(ran.err.replace("│", " ").split())
 
 
 def test_what_is_not_shown_is_counted(run: Run, edited: Edited, monkeypatch: pytest.MonkeyPatch) -> None:

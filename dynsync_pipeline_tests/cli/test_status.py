@@ -42,7 +42,7 @@ def unsettled(
     values = ", ".join(
         "null" if v is None else f"'{v}'" for v in (record_type, record, person, field, dynamics, marketo)
     )
-    return f"insert into state.unsettled values ({values}, 'planned', 0, '{since}', '{since}')"
+    return f"insert into state.unsettled values ({values}, 'planned', null, 0, '{since}', '{since}')"
 
 
 def linked(person: int, record_type: str, **base: str) -> list[str]:
@@ -70,6 +70,7 @@ def test_a_record_without_a_person_is_an_insert_and_the_oldest_is_told(run: Run,
 
 
 def test_an_edit_counts_on_the_side_where_it_was_made_and_a_record_once(run: Run, hand_made: HandMade) -> None:
+    """R118."""
     hand_made.publish(
         *linked(1, "contact", title="A", city="P"),
         unsettled("contact", "contact-1", 1, "title", "B", "A"),
@@ -108,7 +109,11 @@ def test_an_account_that_waits_is_an_update(run: Run, hand_made: HandMade) -> No
 
 @pytest.mark.usefixtures("at_twenty_past_two")
 def test_the_last_hour_is_the_last_full_clock_hour_and_has_no_backlog(run: Run, hand_made: HandMade) -> None:
-    change = "insert into ledger.changes (entry_id, changed_at, direction, record_type, dynamics_id) values "
+    """R119."""
+    change = (
+        "insert into ledger.changes (cycle_id, field, rule_code, entry_id, changed_at, direction, record_type, dynamics_id) "
+        "select 1, 'title', 'one_sided', * from values "
+    )
     hand_made.publish(
         f"{change} (1, '2026-03-10 12:59:59', 'to_marketo', 'contact', 'early')",
         f"{change} (2, '2026-03-10 13:00:00', 'to_marketo', 'contact', 'a')",
@@ -198,8 +203,12 @@ def test_parked_fields_are_told_with_their_reason(run: Run, hand_made: HandMade)
 
 
 def test_open_errors_are_counted_by_state(run: Run, hand_made: HandMade) -> None:
-    error = "insert into ledger.sync_errors (error_id, state) values"
-    hand_made.publish(f"{error} (1, 'waiting'), (2, 'waiting'), (3, 'quarantined'), (4, 'resolved')")
+    hand_made.publish(
+        "insert into ledger.sync_errors (error_id, state, cycle_id, happened_at, last_seen_at, record_type, dynamics_id, "
+        "operation, direction, code, message, attempts) "
+        "select *, 1, timestamp '2026-01-01', timestamp '2026-01-01', 'lead', 'x', 'update', 'to_dynamics', 'c', 'm', 1 "
+        "from values (1, 'waiting'), (2, 'waiting'), (3, 'quarantined'), (4, 'resolved')"
+    )
     assert figures(run, hand_made)["open_errors"] == {"quarantined": 1, "waiting": 2}
 
 
@@ -245,6 +254,7 @@ def test_a_snapshot_of_another_version_is_one_sentence(run: Run, hand_made: Hand
 
 
 def test_a_real_world_is_told_as_it_is(run: Run, looked: Looked) -> None:
+    """R123."""
     found = json.loads(run("status", "--json", environment=looked.world.environment).out)
     assert {row["object"]: (row["n_inserts"], row["n_updates"]) for row in found["backlog"]} == {
         "account": (0, 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import stamina
@@ -29,8 +30,8 @@ def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
-    def make(**given: object) -> Settings:
-        known: dict[str, object] = {
+    def make(**given: Any) -> Settings:
+        known: dict[str, Any] = {
             "dynamics_url": "https://org.example.com",
             "dynamics_tenant_id": "11111111-1111-1111-1111-111111111111",
             "dynamics_client_id": "22222222-2222-2222-2222-222222222222",
@@ -56,7 +57,7 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 def emulator_settings(emulators: Emulators, make_settings: Callable[..., Settings]) -> Callable[..., Settings]:
     """Settings that reach the emulators; any of them can be given otherwise, None for none."""
 
-    def make(**given: object) -> Settings:
+    def make(**given: Any) -> Settings:
         known = {
             name.removeprefix(PREFIX).lower(): value
             for name, value in emulators.environment.items()

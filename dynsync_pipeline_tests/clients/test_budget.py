@@ -12,6 +12,7 @@ from dynsync_pipeline.errors import BudgetSpent
 
 
 def test_a_spent_day_refuses_and_takes_nothing() -> None:
+    """R126."""
     budget = CallBudget("dynamics", 10, used=7)
     budget.spend("GET /x")
     with pytest.raises(BudgetSpent) as raised:

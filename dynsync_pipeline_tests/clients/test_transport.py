@@ -277,6 +277,8 @@ def test_a_write_that_was_refused_for_its_rate_is_sent_again(make_settings: Make
 
 
 def test_retry_after_is_waited_for_in_full(make_settings: MakeSettings) -> None:
+    """R128."""
+
     def answer(_: Seen, n_earlier: int) -> Canned:
         return Canned(429, b"", {"Retry-After": "1"}) if n_earlier == 0 else Canned(body=b"ok")
 

@@ -23,7 +23,7 @@ UNREACHABLE = "https://127.0.0.1:9"
 def settings(tmp_path: Path) -> Settings:
     """Settings that name two systems which nobody runs."""
     return Settings(
-        _env_file=None,  # type: ignore[call-arg]
+        _env_file=None,
         data_dir=tmp_path / "data",
         dynamics_url=UNREACHABLE,
         dynamics_authority=UNREACHABLE,

@@ -62,9 +62,11 @@ def test_what_is_unsettled_or_stands_is_no_finding(settings: Settings, instance:
         settings,
         """update mirror.marketo_people set title = 'Chief', city = 'Oslo';
            insert into state.unsettled by name select 'contact' as record_type, 'c1' as dynamics_id, 1 as person_id,
-               'title' as field, 'refused: 1' as reason, timestamp '2026-01-01' as next_look_at;
+               'title' as field, 'refused' as reason_code, 1 as attempts, timestamp '2026-01-01' as since,
+               timestamp '2026-01-01' as next_look_at;
            insert into state.standing_differences by name
-               select 1 as person_id, 'city' as field, null as dynamics_value, 'Oslo' as marketo_value""",
+               select 1 as person_id, 'city' as field, null as dynamics_value, 'Oslo' as marketo_value,
+                   'one_way_edited' as reason_code, timestamp '2026-01-01' as since""",
     )
     assert findings(audited(settings, instance)) == "Nothing."
 
@@ -74,7 +76,8 @@ def test_a_lapsed_standing_difference_is_a_finding(settings: Settings, instance:
         settings,
         """update mirror.marketo_people set city = 'Bergen';
            insert into state.standing_differences by name
-               select 1 as person_id, 'city' as field, null as dynamics_value, 'Oslo' as marketo_value""",
+               select 1 as person_id, 'city' as field, null as dynamics_value, 'Oslo' as marketo_value,
+                   'one_way_edited' as reason_code, timestamp '2026-01-01' as since""",
     )
     assert "difference that no cycle looks at" in findings(audited(settings, instance))
 

@@ -32,7 +32,8 @@ def warehouse(settings: Settings) -> Iterator[Warehouse]:
                 select 1 as operation_id, 1 as cycle_id, 'marketo' as system, 'update' as action,
                     'contact' as record_type, 'c1' as dynamics_id, 1 as person_id, '{EMAIL}' as body""",
             """insert into reconcile.receipts by name
-               select 1 as operation_id, 'applied' as outcome, 1 as person_id, true as is_settled""",
+               select 1 as operation_id, 'applied' as outcome, 1 as person_id, true as is_settled,
+                   timestamp '2026-01-01' as received_at""",
         )
         yield warehouse
 
@@ -79,13 +80,13 @@ def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> Non
         (
             "unsettled_without_reason",
             """insert into state.unsettled by name select 'contact' as record_type, 'c1' as dynamics_id, 1 as person_id,
-               'title' as field, 'refused' as reason""",
+               'title' as field, 'refused' as reason_code, 0 as attempts, timestamp '2026-01-01' as since""",
             "no next time to look: contact c1, person 1, title",
         ),
         (
             "unsettled_without_reason",
-            """insert into state.unsettled by name select 'lead' as record_type, 'l1' as dynamics_id, ' ' as reason,
-               timestamp '2026-01-01' as next_look_at""",
+            """insert into state.unsettled by name select 'lead' as record_type, 'l1' as dynamics_id,
+               0 as attempts, timestamp '2026-01-01' as since, timestamp '2026-01-01' as next_look_at""",
             "no reason: lead l1",
         ),
         (
@@ -115,7 +116,7 @@ def test_the_flag_of_a_deletion_is_no_write_past_a_link(warehouse: Warehouse) ->
         warehouse,
         "delete from state.links",
         """insert into state.tombstones by name select 1 as person_id, 'contact' as record_type, 'c1' as dynamics_id,
-           'dynamics' as side""",
+           'dynamics' as side, timestamp '2026-01-01' as ended_at""",
     )
     assert _offences(warehouse, "doubled_links").shown == []
     assert _offences(warehouse, "lost_writes").shown == []
@@ -138,8 +139,8 @@ def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     class Astray(QuietCycle):
         """Plans an update of a pair that is not linked."""
 
-        def reconcile(self) -> Plan:
-            plan = super().reconcile()
+        def reconcile(self, *, is_again: bool = False) -> Plan:
+            plan = super().reconcile(is_again=is_again)
             _run(
                 self.warehouse,
                 f"""insert into reconcile.operations by name

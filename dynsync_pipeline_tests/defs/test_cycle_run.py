@@ -3,11 +3,11 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import dagster as dg
 import pytest
 
-from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import CycleRun
 from dynsync_pipeline.errors import CycleRunning, ServerFailed
 from dynsync_pipeline.model.records import RecordType
@@ -44,9 +44,9 @@ def test_all_steps_of_a_run_share_one_cycle_that_holds_the_lock_to_the_end(
     held: list[bool] = []
 
     class Watched(QuietCycle):
-        def reconcile(self) -> Plan:
+        def reconcile(self, *, is_again: bool = False) -> Plan:
             held.append(not lock_is_free(settings))
-            return super().reconcile()
+            return super().reconcile(is_again=is_again)
 
         def write_marketo(self) -> Written:
             with pytest.raises(CycleRunning), CycleLock(settings.lock_file):
@@ -90,7 +90,7 @@ def test_an_unforeseen_error_shows_where_it_happened_and_nothing_of_a_record(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     class Broken(QuietCycle):
-        def reconcile(self) -> Plan:
+        def reconcile(self, *, is_again: bool = False) -> Plan:
             raise KeyError("ada@example.com")
 
     result = run_job(settings, instance, cycles=Broken)
@@ -185,7 +185,7 @@ def test_one_failed_read_lets_the_others_end_and_nothing_is_planned(
 
 def test_calls_are_those_of_this_cycle_alone(settings: Settings) -> None:
     class Calling(QuietCycle):
-        def __enter__(self) -> Cycle:
+        def __enter__(self) -> Self:
             entered = super().__enter__()
             self.marketo_budget.spend("GET /of/an/earlier/cycle", n_calls=40)
             return entered

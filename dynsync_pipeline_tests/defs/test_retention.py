@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.runs import SqlRunStorage
 from sqlalchemy import text
 
 from dynsync_pipeline.defs.retention import prune
@@ -41,12 +43,14 @@ def footprint(root: Path) -> tuple[int, int]:
 def rows_left(instance: dg.DagsterInstance) -> dict[str, int]:
     """Rows of every table that grows with runs."""
     counts = {}
+    assert isinstance(instance.event_log_storage, SqlEventLogStorage)
+    assert isinstance(instance.run_storage, SqlRunStorage)
     with instance.event_log_storage.index_connection() as connection:
         for table in ("event_logs", "asset_event_tags", "asset_check_executions"):
-            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar()
+            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar_one()
     with instance.run_storage.connect() as connection:
         for table in ("runs", "run_tags"):
-            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar()
+            counts[table] = connection.execute(text(f"select count(*) from {table}")).scalar_one()
     return counts
 
 

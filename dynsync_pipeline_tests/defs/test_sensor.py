@@ -42,6 +42,7 @@ def last(started: float, ended: float | None) -> LastCycle:
 def test_the_pause_counts_from_the_last_end_of_any_kind(
     cycle: LastCycle | None, run_ended: datetime | None, expected: float
 ) -> None:
+    """R1."""
     assert seconds_to_wait(NOW, cycle, run_ended, PAUSE_S) == expected
 
 

@@ -371,6 +371,7 @@ def test_two_leads_merged_in_marketo_leave_the_losers_record_untouched_until_it_
 def test_a_leads_person_merged_into_a_contacts_person_never_lets_the_lead_write_over_the_contact(
     world: CoreWorld,
 ) -> Iterator[None]:
+    """R18."""
     (contact, kept), (lead, gone) = world.take("contact"), world.take("lead")
     world.merge_people(kept, gone)  # which fills the winner's dynamicsLeadId with the loser's
     yield

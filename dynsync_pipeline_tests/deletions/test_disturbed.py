@@ -1,4 +1,7 @@
-"""Deletions in cycles that are cut or disturbed, without the right to read, or too many at once (R86; design, section 6)."""
+"""Deletions in cycles that are cut or disturbed, without the right to read, or too many at once.
+
+R86 and docs/design.md#deletions.
+"""
 
 from __future__ import annotations
 

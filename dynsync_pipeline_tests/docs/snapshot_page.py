@@ -20,7 +20,7 @@ Columns of `people` bear Marketo's REST names, those of `accounts`, `contacts` a
 A lookup such as `_parentcustomerid_value` stands there by its name alone, `parentcustomerid`.
 Values in ledgers are text in one spelling: `true` and `false`, `YYYY-MM-DDThh:mm:ssZ`, `YYYY-MM-DD`, numbers without padding.
 Times are UTC.
-Numbers such as R35 are rules; see [rules.md](rules.md).
+Numbers such as R35 are [rules](sync-rules.md); [rules.md](rules.md) says which are kept.
 
 The same texts are comments in the file itself:
 

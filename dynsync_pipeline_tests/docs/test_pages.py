@@ -4,37 +4,68 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from dynsync_pipeline_tests.docs.citations import anchors_of
 from dynsync_pipeline_tests.docs.snapshot_page import snapshot_page
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "data" / "README.md"])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "dynsync_pipeline").rglob("*.md"), ROOT / "data" / "README.md"]
+)
 RULES = (DOCS / "rules.md").read_text("utf-8")
 
 
-@cache
-def names_in(folder: Path) -> frozenset[str]:
-    trees = (ast.parse(file.read_text("utf-8")) for file in folder.glob("test_*.py"))
-    return frozenset(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+class Row(NamedTuple):
+    """One line of the tables in docs/rules.md."""
+
+    numbers: tuple[int, ...]
+    state: str
+    words: str
+    files: tuple[str, ...]
+    test: str
 
 
-def rows_of_rules() -> list[tuple[list[int], str, str]]:
-    """Every line of the tables: the numbers of its rules, where they live, their test."""
+STATES = ("kept", "partly", "otherwise", "not built", "no matter")
+
+
+def numbers_in(text: str) -> Iterator[int]:
+    """Numbers of the rules that a text names, `R71 to R76` included."""
+    for first, last in re.findall(r"\bR(\d+)(?: to R(\d+))?", text):
+        yield from range(int(first), int(last or first) + 1)
+
+
+def rows_of_rules() -> list[Row]:
     rows = []
     for line in RULES.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| R"):
-            numbers = [int(number) for number in re.findall(r"R(\d+)", cells[0])]
-            if " to " in cells[0]:
-                numbers = list(range(numbers[0], numbers[1] + 1))
-            rows.append((numbers, cells[2], cells[3]))
+            rule, state, words, where, test = [cell.strip() for cell in line.strip("|").split("|")]
+            rows.append(Row(tuple(numbers_in(rule)), state, words, tuple(re.findall(r"`([\w/]+\.\w+)`", where)), test))
     return rows
+
+
+@cache
+def sources_of_tests(folder: Path) -> dict[str, str]:
+    """What stands in each test of a folder, its module's docstring included."""
+    found = {}
+    for file in folder.glob("test_*.py"):
+        text = file.read_text("utf-8")
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                found[node.name] = f"{ast.get_docstring(tree)}\n{ast.get_source_segment(text, node)}"
+    return found
+
+
+def names_rule(number: int, text: str) -> bool:
+    """Whether a text names a rule: `R35`, or `_r35_` in the name of a test."""
+    return bool(re.search(rf"\bR{number}\b|_r{number}_", text)) or number in set(numbers_in(text))
 
 
 def test_the_page_of_the_snapshot_is_what_is_published() -> None:
@@ -44,34 +75,67 @@ def test_the_page_of_the_snapshot_is_what_is_published() -> None:
 
 
 def test_every_rule_stands_once_in_order() -> None:
-    numbers = list(chain.from_iterable(numbers for numbers, _, _ in rows_of_rules()))
-    assert numbers == list(range(1, 133))
+    assert [number for row in rows_of_rules() for number in row.numbers] == list(range(1, 133))
 
 
-def test_every_file_that_holds_a_rule_is_there() -> None:
-    named = {name for _, where, _ in rows_of_rules() for name in re.findall(r"`([\w/]+\.\w+)`", where)}
-    assert len(named) > 30
-    assert [name for name in sorted(named) if not (ROOT / "dynsync_pipeline" / name).is_file()] == []
+def test_every_rule_has_a_state_of_the_list_and_words() -> None:
+    assert [row.numbers for row in rows_of_rules() if row.state not in STATES or not row.words] == []
 
 
-def test_every_test_of_a_rule_is_there() -> None:
-    named = set(re.findall(r"`([\w/]+)::(test_\w+)`", RULES))
-    assert len(named) > 60
-    for folder, name in sorted(named):
-        assert name in names_in(ROOT / "dynsync_pipeline_tests" / folder), f"{folder}::{name}"
+def test_a_rule_that_is_kept_names_its_file_unless_it_forbids_something() -> None:
+    nowhere = {
+        number for row in rows_of_rules() if row.state in ("kept", "partly") and not row.files for number in row.numbers
+    }
+    assert nowhere == {27, 117}, "these two say what nothing does"
 
 
-def test_a_rule_without_a_test_is_said_to_be_so() -> None:
-    """A line names one test, or says that there is none."""
-    for numbers, _, test in rows_of_rules():
-        assert test == "none" or re.fullmatch(r"`[\w/]+::test_\w+`", test), numbers
+def test_a_rule_that_is_not_built_names_neither_file_nor_test() -> None:
+    for row in rows_of_rules():
+        if row.state in ("not built", "no matter"):
+            assert (row.files, row.test) == ((), "none"), row.numbers
+
+
+def test_every_file_that_holds_a_rule_is_there_and_one_of_them_names_the_rule() -> None:
+    package = ROOT / "dynsync_pipeline"
+    missing, silent = set(), set()
+    for row in rows_of_rules():
+        missing |= {name for name in row.files if not (package / name).is_file()}
+        texts = [(package / name).read_text("utf-8") for name in row.files if (package / name).is_file()]
+        if row.files and not all(name.endswith(".csv") for name in row.files):  # a CSV has no room for comments
+            silent |= {number for number in row.numbers if not any(names_rule(number, text) for text in texts)}
+    assert missing == set()
+    assert silent == set()
+
+
+def test_every_test_of_a_rule_is_there_and_names_the_rule() -> None:
+    silent = []
+    for row in rows_of_rules():
+        if row.test == "none":
+            continue
+        match = re.fullmatch(r"`([\w/]+)::(test_\w+)`", row.test)
+        assert match, row.numbers
+        tests = sources_of_tests(ROOT / "dynsync_pipeline_tests" / match[1])
+        assert match[2] in tests, row.test
+        silent += [f"R{number}: {match[2]}" for number in row.numbers if not names_rule(number, tests[match[2]])]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("state", "heading"), [("otherwise", "Done otherwise"), ("not built", "Not built")])
+def test_what_is_not_as_the_rule_says_is_told_to_users(state: str, heading: str) -> None:
+    page = (DOCS / "differences.md").read_text("utf-8")
+    (told,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    of_state = {number for row in rows_of_rules() if row.state == state for number in row.numbers}
+    assert sorted(of_state - set(numbers_in(told))) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
         if not target.startswith("https://"):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+            name, _, anchor = target.partition("#")
+            leads_to = page.parent / name if name else page
+            assert leads_to.exists(), target
+            assert not anchor or anchor in anchors_of(leads_to), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

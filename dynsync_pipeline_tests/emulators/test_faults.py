@@ -103,7 +103,8 @@ def test_away_cuts_everything_but_the_control_until_it_is_over(http: httpx.Clien
 
 
 def test_a_malformed_fault_is_refused_with_a_reason(http: httpx.Client) -> None:
-    for body in ({"path": "("}, {"nonsense": 1}, {"status": 99}, [], {"cut": "sideways"}):
+    bodies: tuple[object, ...] = ({"path": "("}, {"nonsense": 1}, {"status": 99}, [], {"cut": "sideways"})
+    for body in bodies:
         answer = control(http, "faults", body)
         assert answer.status_code == 400
         assert answer.json()["error"]

@@ -40,6 +40,7 @@ def test_only_mapped_fields_cross(make_world: Callable[..., World]) -> None:
 
 
 def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callable[..., World]) -> None:
+    """R100."""
     world = make_world()
     use_map(world, *SMALL)
     cities = {
@@ -78,6 +79,7 @@ def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callab
 
 
 def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_world: Callable[..., World]) -> None:
+    """R103."""
     world = make_world()
     use_map(world, *SMALL, CITY)
     record_id = world.create_record("contact", lastname="A", address1_city="One")

@@ -54,6 +54,7 @@ def test_names_in_any_script_arrive_as_they_were_typed_and_stay(shared_world: Wo
 
 
 def test_empty_text_is_nothing_in_both_directions(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+    """R47."""
     world = shared_world
     record_id, person_id = linked["contact"]
     world.edit_record("contact", record_id, jobtitle="T", telephone1="1")
@@ -151,6 +152,7 @@ def test_a_day_stays_that_day_in_both_directions(shared_world: World, linked: di
 
 
 def test_a_score_goes_to_dynamics_and_never_back(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+    """R44."""
     world = shared_world
     record_id, person_id = linked["contact"]
     world.edit_person(person_id, leadScore=41)
@@ -169,6 +171,7 @@ def test_a_score_goes_to_dynamics_and_never_back(shared_world: World, linked: di
 def test_the_state_goes_to_marketo_and_a_marketers_edit_of_it_is_overwritten_later(
     shared_world: World, linked: dict[str, tuple[str, int]]
 ) -> None:
+    """R130."""
     world = shared_world
     record_id, person_id = linked["contact"]
     assert world.person(person_id, "leadStatus")["leadStatus"] == "Active"
@@ -185,6 +188,7 @@ def test_the_state_goes_to_marketo_and_a_marketers_edit_of_it_is_overwritten_lat
 def test_a_text_too_long_is_reported_not_shortened_and_the_others_go_on(
     shared_world: World, linked: dict[str, tuple[str, int]]
 ) -> None:
+    """R117."""
     world = shared_world
     record_id, person_id = linked["contact"]
     (lead_id, lead_person_id) = linked["lead"]
@@ -233,6 +237,7 @@ def test_an_address_that_marketo_refuses_is_set_aside_and_arrives_once_it_is_cor
 
 
 def test_people_with_one_address_stay_as_many_people_as_records(shared_world: World) -> None:
+    """R17."""
     world = shared_world
     ids = [
         world.create_record(kind, lastname="Shared", emailaddress1="same@example.com")
@@ -250,6 +255,7 @@ def test_people_with_one_address_stay_as_many_people_as_records(shared_world: Wo
 
 
 def test_a_person_that_only_marketo_knows_never_goes_to_dynamics(shared_world: World) -> None:
+    """R19."""
     world = shared_world
     person_id = world.create_person(lastName="Marketo only", email="only@example.com", title="T")
     with world.writes_nothing():
@@ -264,6 +270,7 @@ def test_a_person_that_only_marketo_knows_never_goes_to_dynamics(shared_world: W
 
 
 def test_a_new_record_becomes_one_person_with_type_key_and_values(shared_world: World) -> None:
+    """R15."""
     world = shared_world
     values = {"firstname": "Ngozi", "lastname": "New", "emailaddress1": "ngozi@example.com", "donotphone": True}
     for kind in ("contact", "lead"):

@@ -1,4 +1,4 @@
-"""The worked cases of the collision rules (sync semantics, section 4), played by people over HTTP and settled by one cycle.
+"""The worked cases of the collision rules (docs/sync-rules.md#worked-cases), played by people over HTTP and settled by one cycle.
 
 Cases 13 and 14 (account fields) have a file of their own.
 """
@@ -106,6 +106,7 @@ def name_of(case: Case) -> str:
 def test_both_sides_end_with_the_value_that_the_rule_names(
     case: Case, played: dict[Case, Played], shared_world: World
 ) -> None:
+    """R10, R35, R36."""
     one = played[case]
     record = shared_world.record(case.record_type, one.record_id)
     person = shared_world.person(one.person_id, *case.result)
@@ -131,6 +132,7 @@ def test_every_write_stands_once_in_changes_with_its_direction_and_both_values(
 def test_a_collision_keeps_both_values_and_says_who_won(
     case: Case, played: dict[Case, Played], shared_world: World
 ) -> None:
+    """R40."""
     rows = shared_world.query(
         "select person_id_marketo, field, base_value, dynamics_value, marketo_value, winner from collisions "
         "where record_id_dynamics = ?",

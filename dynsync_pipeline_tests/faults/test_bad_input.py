@@ -164,6 +164,7 @@ def test_an_authorities_file_that_is_missing_is_named(world: World, tmp_path: Pa
 
 
 def test_an_expired_cursor_leads_to_a_full_read_that_loses_and_repeats_nothing(world: World) -> None:
+    """R7."""
     (record_id,) = world.query("select contactid from contacts limit 1")[0]
     world.edit_record("contact", record_id, jobtitle="while the cursor expired")
     world.control("dataverse", "cursors/expire", {})
@@ -222,6 +223,7 @@ def test_a_field_map_that_is_missing_or_no_text_is_named(world: World, tmp_path:
 def test_a_field_that_does_not_exist_is_parked_with_a_sentence_and_the_others_go_on(
     make_world: Callable[..., World], tmp_path: Path, line: str
 ) -> None:
+    """R26."""
     world = make_world()
     record_id = world.create_record("contact", lastname="Goes on")
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(map_with(tmp_path, line)))
@@ -235,6 +237,7 @@ def test_a_field_that_does_not_exist_is_parked_with_a_sentence_and_the_others_go
 def test_a_column_that_gets_secured_or_dropped_between_cycles_is_parked_and_clears_nothing(
     make_world: Callable[..., World],
 ) -> None:
+    """R14, R106."""
     world = make_world()
     record_id = world.create_record("contact", lastname="A", jobtitle="Kept", middlename="Kept too", fax="1")
     world.sync()

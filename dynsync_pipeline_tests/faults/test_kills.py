@@ -42,6 +42,7 @@ def recover(rounds: Rounds, moment: str) -> None:
 
 
 def test_a_kill_after_any_step_loses_and_doubles_nothing(rounds: Rounds) -> None:
+    """R11."""
     has_died = True
     for n_steps in range(1, MOST_MOMENTS, STRIDE):
         rounds.begin()
@@ -125,6 +126,7 @@ def test_a_kill_while_people_are_created_creates_nobody_twice(make_world: MakeWo
 
 
 def test_kill_9_of_the_command_itself_at_some_time_loses_and_doubles_nothing(rounds: Rounds) -> None:
+    """R13."""
     for wait_s in (0.1, 0.4):
         rounds.begin()
         process = rounds.world.start("sync")

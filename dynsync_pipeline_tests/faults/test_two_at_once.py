@@ -24,6 +24,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     make_world: Callable[..., World],
 ) -> None:
+    """R2."""
     world = make_world()
     record_id = world.create_record("contact", lastname="Once")
     first = world.start("sync")

@@ -117,7 +117,7 @@ def test_a_file_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert load_field_map(file).fields[0].dynamics_column == "jobtitle"
 
 
-def test_the_default_map_follows_the_specification() -> None:
+def test_the_default_map_has_the_directions_of_the_rules() -> None:
     """Accounts only downwards (R51); state never upwards (R130); scores only upwards (R44); both types bidirectional."""
     fields = load_field_map().fields
     assert {f.record_type for f in fields} == set(TABLES)
@@ -128,3 +128,40 @@ def test_the_default_map_follows_the_specification() -> None:
             assert field.direction is Direction.TO_DYNAMICS
         else:
             assert field.direction is Direction.BOTH
+
+
+def test_r30_a_leads_and_a_contacts_column_feed_the_field_that_the_map_names() -> None:
+    """Two columns whose labels nobody asked for: the names of the map alone join them."""
+    fields = parse_field_map(
+        "\n".join([HEADER, "lead,title,new_role,text,both,true", "contact,title,jobtitle,text,both,true", ""]),
+        "map.csv",
+    )
+    assert fields.linked_fields == {"title": FieldType.TEXT}
+    assert {(f.record_type, f.dynamics_column) for f in fields.fields} == {
+        (RecordType.LEAD, "new_role"),
+        (RecordType.CONTACT, "jobtitle"),
+    }
+
+
+def test_r64_the_company_fields_are_those_of_the_account_lines() -> None:
+    fields = parse_field_map(
+        "\n".join(
+            [HEADER, "account,rating,new_rating,text,to_marketo,true", "lead,company,companyname,text,both,true", ""]
+        ),
+        "map.csv",
+    )
+    assert fields.company_fields == {"rating": FieldType.TEXT}
+    assert fields.person_fields == {"company": FieldType.TEXT}
+
+
+def test_r129_the_default_map_fills_the_gaps_of_the_vendors_list() -> None:
+    named = {(f.record_type, f.marketo_field, f.dynamics_column) for f in load_field_map().fields}
+    assert (RecordType.ACCOUNT, "billingState", "address1_stateorprovince") in named
+    assert (RecordType.ACCOUNT, "website", "websiteurl") in named
+    assert (RecordType.LEAD, "leadScore", "mkt_leadscore") in named
+    assert not any(column == "subject" for _, _, column in named), "rules.md says that it is missing"
+
+
+def test_r132_the_default_map_has_two_of_the_five_fields_of_consent() -> None:
+    consent = {"donotphone", "donotbulkemail", "donotemail", "donotfax", "donotsendmm"}
+    assert {f.dynamics_column for f in load_field_map().fields} & consent == {"donotphone", "donotbulkemail"}

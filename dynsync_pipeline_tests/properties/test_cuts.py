@@ -44,9 +44,9 @@ def end(world: World) -> dict[str, Any]:
                 for row in world.rows(f"select {', '.join(columns)} from ledger.{table}")
             ]
             for table, columns in {
-                "changes": ("direction", "person_id", "dynamics_id", "field", "old_value", "new_value", "rule"),
+                "changes": ("direction", "person_id", "dynamics_id", "field", "old_value", "new_value", "rule_code"),
                 "collisions": ("person_id", "field", "base_value", "dynamics_value", "marketo_value", "winner"),
-                "activities": ("person_id", "activity_type", "field", "old_value", "new_value", "reason"),
+                "activities": ("person_id", "activity_type", "field", "old_value", "new_value", "reason_code"),
             }.items()
         }.items()
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import duckdb
 import pytest
 
 from dynsync_pipeline.cycle import run_cycle
@@ -16,9 +15,10 @@ from dynsync_pipeline_tests.end_to_end.world import World, settings_from
 
 PAIRS = {
     "links": "select person_id, record_type, dynamics_id, linked_at from state.links",
-    "standing_differences": "from state.standing_differences",
-    "unsettled": "select record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason, attempts, "
-    "since, next_look_at from state.unsettled",
+    "standing_differences": "select s.* exclude (since), sentence, since from state.standing_differences s "
+    "join codes on code = reason_code",
+    "unsettled": "select u.* exclude (attempts, since, next_look_at), concat_ws(': ', sentence, u.code), attempts, since, "
+    "next_look_at from state.unsettled u join codes on codes.code = reason_code",
     "tombstones": "select record_type, dynamics_id, person_id, side, ended_at from state.tombstones",
     "parked_fields": "from state.parked_fields",
     "cursors": "select stream, moved_at, is_loaded from state.cursors",
@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def assert_published_as_stored(world: World) -> None:
-    with duckdb.connect(world.data_dir / "dynsync.duckdb", read_only=True) as working:
+    with Warehouse(world.data_dir / "dynsync.duckdb") as warehouse, warehouse.reading() as working:
         for table, stored in PAIRS.items():
             assert sorted(map(str, world.query(f"from {table}"))) == sorted(
                 map(str, working.execute(stored).fetchall())
@@ -100,6 +100,7 @@ def test_an_idle_cycle_rewrites_no_link_and_no_base(world: World) -> None:
 
 
 def test_one_edit_rewrites_one_link(world: World) -> None:
+    """R3."""
     world.create_record("contact", lastname="Other")
     for _ in range(3):
         world.sync()

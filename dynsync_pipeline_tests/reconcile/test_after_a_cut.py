@@ -1,4 +1,7 @@
-"""What was applied before a cut is ours, and what people did to it before the next cycle is theirs (design, section 6)."""
+"""What was applied before a cut is ours, and what people did to it before the next cycle is theirs.
+
+Source: docs/design.md#after-a-cut.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guards: what is too unlikely to act on stops the cycle before any write (design, section 6)."""
+"""Guards: what is too unlikely to act on stops the cycle before any write (docs/design.md#guards)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Lossy round trips: what a system made of our value is settled, until one of the two values moves (design, section 6).
+"""Lossy round trips: what a system made of our value is settled, until one of the two values moves.
+
+Source: docs/design.md#lossy-round-trips.
 
 Each test runs four links at once: of a lead and a contact, one whose title Marketo keeps shorter and one whose phone
 Dynamics does.
@@ -70,7 +72,7 @@ def keep_all(world: World) -> None:
 
 
 def test_what_a_system_made_of_our_value_is_settled_and_no_edit() -> None:
-    """The shortened value does not travel back, is written once, and is listed with both values."""
+    """The shortened value does not travel back, is written once, and is listed with both values (R31, R32)."""
     world, links = lossy_world()
     assert world.settled() == 0
     assert [world.both(link.person_id, link.field) for link in links] == [

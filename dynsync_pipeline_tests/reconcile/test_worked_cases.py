@@ -1,4 +1,4 @@
-"""The worked cases of the specification (section 4), each by its number, through whole cycles."""
+"""The worked cases (docs/sync-rules.md#worked-cases), each by its number, through whole cycles."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def world() -> World:
     "place", range(len(CASES)), ids=[f"case_{c.number}_{c.record_type}_{n}" for n, c in enumerate(CASES)]
 )
 def test_worked_case(world: World, place: int) -> None:
-    """Both sides and the base end with the result; the ledger tells the one write, and a collision's loser (R40)."""
+    """Both sides and the base end with the result; the ledger tells the one write, and a collision's loser (R40) (R48, R50)."""
     case, person_id, record_id = CASES[place], 1001 + place, f"r{place}"
     assert world.both(person_id, "title") == (case.result, case.result)
     assert world.base(person_id, "title") == case.result

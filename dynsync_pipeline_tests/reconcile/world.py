@@ -22,7 +22,7 @@ from dynsync_pipeline.clients.dynamics.protocol import RecordWrite, WriteResult
 from dynsync_pipeline.clients.marketo.protocol import FeedPage, FeedStart, FieldChange, PersonResult
 from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, RecordMissing
 from dynsync_pipeline.extract.companies import extract_companies
-from dynsync_pipeline.extract.uncertain import VERSION_MISMATCH, reread_changed_meanwhile, reread_uncertain
+from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.model.field_map import FieldMap, FieldType, parse_field_map
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
@@ -185,7 +185,7 @@ class Dynamics:
         if row is None or row.is_deleted:
             return WriteResult(write.id, None, RecordMissing("gone", system="dynamics", request="PATCH", code="404"))
         if write.etag != f"W/{row.version}":
-            error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code=VERSION_MISMATCH)
+            error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code="0x80060882")
             return WriteResult(write.id, None, error)
         if refusal := self.refuses(write.id, values):
             return WriteResult(write.id, None, refusal)
@@ -448,12 +448,12 @@ class World:
         """What was ever done, without times, in the order it was done."""
         return {
             "changes": self.rows(
-                "select direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule "
+                "select direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule_code "
                 "from ledger.changes order by entry_id"
             ),
             "collisions": self.rows(
                 "select record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value, "
-                "winner, rule from ledger.collisions order by entry_id"
+                "winner, rule_code from ledger.collisions order by entry_id"
             ),
         }
 
@@ -469,7 +469,8 @@ class World:
         """What both sides last agreed on, or the word `missing`."""
         if self.rows("select 1 from state.base_missing where person_id = ? and field = ?", person_id, name):
             return "missing"
-        return self.rows(f'select "{name}" from state.base where person_id = ?', person_id)[0][0]
+        ((value,),) = self.rows(f'select "{name}" from state.base where person_id = ?', person_id)
+        return None if value is None else str(value)
 
     def standing(self) -> list[tuple[Any, ...]]:
         """The accepted inequalities."""

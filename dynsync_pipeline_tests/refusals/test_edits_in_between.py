@@ -1,4 +1,7 @@
-"""What happens between a write and its reading back, before a put-back, or in a late feed is not lost (design, section 6)."""
+"""What happens between a write and its reading back, before a put-back, or in a late feed is not lost.
+
+Source: docs/design.md#updates.
+"""
 
 from __future__ import annotations
 

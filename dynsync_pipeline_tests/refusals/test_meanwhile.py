@@ -1,6 +1,6 @@
 """What somebody does between our read and our write is neither overwritten nor lost, and settled in the same cycle.
 
-Also here: what fails for a while, for one record or all of a type, and what is given up. Design, section 6.
+Also here: what fails for a while, for one record or all of a type, and what is given up. See docs/design.md#refusals.
 """
 
 from __future__ import annotations

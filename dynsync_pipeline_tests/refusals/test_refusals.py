@@ -1,6 +1,6 @@
 """What a system refuses holds nothing else back, is told once, tried again with growing gaps, released by an edit.
 
-Rules R33, R115-R117 and design, section 6.
+Rules R33, R115, R116, R117; docs/design.md#refusals.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse, scalar
 
+MIGRATIONS = Path(connection_module.__file__).with_name("migrations")
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
 
 
@@ -52,6 +54,25 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match=rf"newer DynSync \(schema {SCHEMA_VERSION + 1}"):
         Warehouse(path)
     assert path.read_bytes() == before
+
+
+def test_a_file_from_before_the_first_release_is_left_alone(tmp_path: Path) -> None:
+    """Its tables had other columns, under the first version number."""
+    path = tmp_path / "dynsync.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("create table schema_version as select 1 as version")
+    before = path.read_bytes()
+    with pytest.raises(StorageFailed, match=r"before its first release.*Name another data folder"):
+        Warehouse(path)
+    assert path.read_bytes() == before
+
+
+def test_every_table_of_the_working_file_says_what_a_row_is() -> None:
+    """The nearest comment above it begins with its grain."""
+    texts = [file.read_text("utf-8") for file in MIGRATIONS.glob("*.sql")]
+    tables = [found for text in texts for found in re.findall(r"((?:--[^\n]*\n)*)create table (\S+)", text)]
+    assert len(tables) > 40
+    assert [name for comment, name in tables if not comment.startswith("-- One row")] == []
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
@@ -172,7 +193,9 @@ def test_a_field_that_leaves_keeps_its_column_and_values() -> None:
             follow_field_map(connection, fields("one", "two"))
             connection.execute("insert into state.links values (1, 'contact', 'c', now()::timestamp)")
             connection.execute("insert into state.base (person_id, one, two) values (1, 'A', 'B')")
-            connection.execute("insert into mirror.dynamics_contacts (contactid, two) values ('c', 'B')")
+            connection.execute(
+                "insert into mirror.dynamics_contacts (contactid, is_deleted, two) values ('c', false, 'B')"
+            )
             follow_field_map(connection, fields("one"))
         with warehouse.reading() as connection:
             assert connection.execute("select two from state.base").fetchall() == [("B",)]

@@ -1,6 +1,7 @@
-"""Signing in to Dataverse by secret, certificate, or user name and password, with MSAL (protocol sheet 1).
+"""Signing in to Dataverse by secret, certificate, or user name and password, with MSAL.
 
 Not here: what Dataverse says of a token afterwards (`refusals.py`).
+Source: docs/protocols/dataverse.md#sign-in.
 """
 
 from __future__ import annotations

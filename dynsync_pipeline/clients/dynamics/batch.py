@@ -1,4 +1,7 @@
-"""`$batch` as text and bytes (protocol sheet 5.4): many PATCHes in one request, one answer part each. No I/O."""
+"""`$batch` as text and bytes: many PATCHes in one request, one answer part each. No I/O.
+
+Source: docs/protocols/dataverse.md#batch.
+"""
 
 from __future__ import annotations
 

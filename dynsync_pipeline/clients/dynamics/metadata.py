@@ -1,4 +1,7 @@
-"""Table and column definitions (protocol sheet 6): which queries to send, and what their answers add up to. No I/O."""
+"""Table and column definitions: which queries to send, and what their answers add up to. No I/O.
+
+Source: docs/protocols/dataverse.md#metadata.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What the Dataverse Web API says, and how it is asked: text and bytes in, values out, no I/O (protocol sheet 3, 4, 6).
+"""What the Dataverse Web API says, and how it is asked: text and bytes in, values out, no I/O.
 
 Not here: error answers (`refusals.py`), `$batch` (`batch.py`), sending anything (`client.py`).
+Source: docs/protocols/dataverse.md#reads, #change-tracking, #metadata.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""An error answer of Dataverse as a named error (protocol sheet 7). Not here: errors of sign-in (`auth.py`).
+"""An error answer of Dataverse as a named error. Not here: errors of sign-in (`auth.py`).
 
 Codes decide, compared without case; the HTTP status only where there is no known code. Messages of the vendor are shown
 redacted, because they may quote values.
+Source: docs/protocols/dataverse.md#errors.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _KINDS: Mapping[str, type[ApiError]] = {
     "0x8004f504": RequestRefused,
     "0x8004f506": RequestRefused,
     "0x8004f507": RequestRefused,
-    "0x80040333": RequestRefused,
+    "0x80040333": RequestRefused,  # a rule against duplicates (R77)
 }
 _NEXT_STEPS: Mapping[str, str] = {
     "0x80040220": "Give the sync's user a security role with organization-level read and the write privilege it lacks.",

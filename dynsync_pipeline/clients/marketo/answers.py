@@ -1,4 +1,7 @@
-"""Marketo's answers: bytes in, values or a named error out, no I/O (protocol sheet 0, 2 to 5). Not here: sending."""
+"""Marketo's answers: bytes in, values or a named error out, no I/O. Not here: sending.
+
+Source: docs/protocols/marketo.md#envelope, #reading-people, #writing-people, #companies, #activities, #bulk-extract.
+"""
 
 from __future__ import annotations
 
@@ -181,8 +184,8 @@ def company_fields(answer: Envelope, request: str) -> dict[str, MarketoField]:
 def feed_page(answer: Envelope, request: str, *, read: Callable[[Entry], list[Item]], token: str) -> FeedPage[Item]:
     """One page of a feed; `token` is the one that was sent.
 
-    A page without records while `moreResult` is true is not the end (protocol sheet 4); one that also repeats the token
-    would never end. Raises: AnswerUnreadable.
+    A page without records while `moreResult` is true is not the end; one that also repeats the token would
+    never end. Raises: AnswerUnreadable.
     """
     entries = result(answer, _entries, request)
     following = answer.next_page_token

@@ -1,6 +1,7 @@
-"""Tokens of Marketo's identity service (protocol sheet 1). Not here: what the API says of a token (`refusals.py`).
+"""Tokens of Marketo's identity service. Not here: what the API says of a token (`refusals.py`).
 
 Marketo gives the same token until it expires, so there is no renewing it early; identity calls cost nothing.
+Source: docs/protocols/marketo.md#sign-in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The file of a bulk export, fetched piece by piece (protocol sheet 5). Not here: the jobs (`client.py`), reading CSV.
+"""The file of a bulk export, fetched piece by piece. Not here: the jobs (`client.py`), reading CSV.
 
 Pieces keep each request short, and a cut costs one piece: what is on disk already is never fetched again, also not by
 the next process.
+Source: docs/protocols/marketo.md#bulk-extract.
 """
 
 from __future__ import annotations

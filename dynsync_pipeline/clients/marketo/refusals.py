@@ -1,6 +1,7 @@
-"""An error of Marketo as a named error (protocol sheet 8): whole calls and single records alike. Not here: sign-in.
+"""An error of Marketo as a named error (R127): whole calls and single records alike. Not here: sign-in.
 
 The code decides, a string inside an answer with status 200; messages are shown redacted.
+Source: docs/protocols/marketo.md#errors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`$batch`: many requests in one, with change sets and continue-on-error. Source: protocol sheet, 5.4, 9.23.
+"""`$batch`: many requests in one, with change sets and continue-on-error.
 
 The whole batch is one SQLite transaction; each request in it is a savepoint, so that a failed one leaves no trace. The
 multipart grammar is read here by hand, for mail parsers are lenient in ways the service is not.
+Source: docs/protocols/dataverse.md#batch, #checklist 23.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The bulk messages: many rows, one transaction, one error without an index. Source: protocol sheet, 5.5, 9.24."""
+"""The bulk messages: many rows, one transaction, one error without an index.
+
+Source: docs/protocols/dataverse.md#bulk-messages, #checklist 24.
+"""
 
 from __future__ import annotations
 

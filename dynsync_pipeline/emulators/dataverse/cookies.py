@@ -1,6 +1,7 @@
-"""Opaque cursors: the paging cookie in `$skiptoken` and the version stamp in `$deltatoken` (protocol sheet 3.3, 4).
+"""Opaque cursors: the paging cookie in `$skiptoken` and the version stamp in `$deltatoken`.
 
 Built in the shape of the real ones, inner cookie percent-encoded twice; clients follow them byte for byte.
+Source: docs/protocols/dataverse.md#paging, #change-tracking.
 """
 
 from __future__ import annotations

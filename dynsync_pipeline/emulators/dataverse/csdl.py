@@ -1,4 +1,7 @@
-"""`$metadata`: the schema as CSDL XML, for clients that generate code or look up types. Source: protocol sheet, 6."""
+"""`$metadata`: the schema as CSDL XML, for clients that generate code or look up types.
+
+Source: docs/protocols/dataverse.md#metadata.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Duplicate detection, which runs only for clients that ask for it. Source: protocol sheet, 5.3 and 9.26."""
+"""Duplicate detection, which runs only for clients that ask for it.
+
+Source: docs/protocols/dataverse.md#duplicates, #checklist 26.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The errors of the real service as this emulator raises them: status, hex code, message. Source: protocol sheet, 7."""
+"""The errors of the real service as this emulator raises them: status, hex code, message.
+
+Source: docs/protocols/dataverse.md#errors.
+"""
 
 from __future__ import annotations
 

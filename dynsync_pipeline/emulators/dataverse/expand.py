@@ -1,7 +1,8 @@
-"""`$expand`: rows within rows, as further members of a row's JSON. Source: protocol sheet, 3.2.
+"""`$expand`: rows within rows, as further members of a row's JSON.
 
 A single-valued navigation gives an object with its own etag or null; a collection gives an array and, as in captured
 answers, a `<name>@odata.nextLink` beside it.
+Source: docs/protocols/dataverse.md#query-options.
 """
 
 from __future__ import annotations

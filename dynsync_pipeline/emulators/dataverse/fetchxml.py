@@ -1,6 +1,7 @@
-"""Simple FetchXML reads: one entity, its attributes, filters, order, pages. Source: protocol sheet, 10.
+"""Simple FetchXML reads: one entity, its attributes, filters, order, pages.
 
 Joins and aggregates are refused with an error that names them, never answered wrongly.
+Source: docs/protocols/dataverse.md#microsofts-sdk.
 """
 
 from __future__ import annotations

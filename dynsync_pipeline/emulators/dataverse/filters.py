@@ -1,7 +1,8 @@
 """`$filter` and `$orderby` to SQL with bound parameters. The grammar is odata-query's; the meaning is Dataverse's.
 
-Text compares case-insensitively, `ne` includes nulls, and `contains`, `startswith`, `endswith` know LIKE's wildcards
-(protocol sheet 3.2). Not here: paging.
+Text compares case-insensitively, `ne` includes nulls, and `contains`, `startswith`, `endswith` know LIKE's wildcards.
+Not here: paging.
+Source: docs/protocols/dataverse.md#query-options.
 """
 
 from __future__ import annotations

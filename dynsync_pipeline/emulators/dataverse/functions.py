@@ -1,4 +1,7 @@
-"""Functions (GET): who am I, record counts, access rights. Source: protocol sheet, 3.2, 6."""
+"""Functions (GET): who am I, record counts, access rights.
+
+Source: docs/protocols/dataverse.md#query-options, #metadata.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How a row is addressed: `contacts(<guid>)`, `contacts(new_extid='A1')`. Source: protocol sheet, 3.5, 5.1."""
+"""How a row is addressed: `contacts(<guid>)`, `contacts(new_extid='A1')`.
+
+Source: docs/protocols/dataverse.md#single-rows, #single-writes.
+"""
 
 from __future__ import annotations
 

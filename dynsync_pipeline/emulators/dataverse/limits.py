@@ -1,4 +1,7 @@
-"""Service protection: three limits per user over a sliding five minutes. Source: protocol sheet, 8.1, 9.28."""
+"""Service protection: three limits per user over a sliding five minutes.
+
+Source: docs/protocols/dataverse.md#limits, #checklist 28.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Definitions: tables, columns with casts, keys, relationships. Source: protocol sheet, 6, 9.29.
+"""Definitions: tables, columns with casts, keys, relationships.
 
 Definitions are made as JSON objects and then selected, filtered and expanded like any data; there is no paging.
+Source: docs/protocols/dataverse.md#metadata, #checklist 29.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Reading rows: collections page by page, single rows, one property, `/$count`. Source: protocol sheet, 3.
+"""Reading rows: collections page by page, single rows, one property, `/$count`.
 
 Pages are live: each starts after the last row of the one before (9.12). Not here: change tracking (`tracking.py`).
+Source: docs/protocols/dataverse.md#reads, #query-options, #single-rows.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _ordering(orders: Sequence[Order]) -> str:
 def _wanted(call: Call) -> tuple[int | None, int]:
     """The number after `$top`, None without; and how many rows to give at most."""
     size = page_size(call)
-    # Dataverse ignores $top where a page size is asked for (protocol sheet 3.2).
+    # Dataverse ignores $top where a page size is asked for.
     if "$top" not in call.options or size is not None:
         return None, size or MAX_PAGE
     top = _whole_number("$top", call.options["$top"])
@@ -126,7 +127,7 @@ def read_single(call: Call, table: Table, row_id: str) -> Answer:
     if row is None:
         raise no_such_row(table.name, row_id)
     etag = f'W/"{row[0]}"'
-    # The service answers 304 only where neither expansion nor annotations are asked for (protocol sheet 3.5).
+    # The service answers 304 only where neither expansion nor annotations are asked for.
     if call.condition[1] == etag and not expanded and not call.annotations:
         return Answer(304, headers={"ETag": etag})
     context = f"{call.root}$metadata#{table.entity_set}{context_suffix(call.options)}/$entity"

@@ -1,6 +1,7 @@
 """Rows on their way out: JSON put together inside SQLite, because that serves 5,000-row pages fastest.
 
 Contains the SQL of one row's JSON text: etag, selected columns, companions, annotations. Which rows is in `reads.py`.
+Source: docs/protocols/dataverse.md#values.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _money_sql(value: str) -> str:
 
 
 def _annotations_sql(schema: Schema, column: Column, alias: str, patterns: list[str]) -> str:
-    """SQL of the annotation members that follow a column's value; empty text for a null (protocol sheet 3.4)."""
+    """SQL of the annotation members that follow a column's value; empty text for a null."""
     value = f"{alias}.{column.sql}"
     parts = []
     formatted = _formatted_sql(schema, column, alias)

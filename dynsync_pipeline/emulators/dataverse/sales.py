@@ -1,4 +1,7 @@
-"""Actions that touch several rows: QualifyLead, Merge, BulkDelete. Source: protocol sheet, 5.6, 9.22, 10."""
+"""Actions that touch several rows: QualifyLead, Merge, BulkDelete.
+
+Source: docs/protocols/dataverse.md#actions, #microsofts-sdk, #checklist 22.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The identity provider, as far as MSAL and its like need one. Source: protocol sheet, 1.
+"""The identity provider, as far as MSAL and its like need one.
 
 Secrets, assertions and passwords are verified. Errors carry the real AADSTS numbers, and 400 or 401 as MSAL caches them
 differently.
+Source: docs/protocols/dataverse.md#sign-in.
 """
 
 from __future__ import annotations

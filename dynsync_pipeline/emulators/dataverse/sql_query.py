@@ -1,8 +1,9 @@
-"""`GET contacts?sql=…`: read-only SELECTs with joins, grouping and aggregates. Source: protocol sheet, 3.3, 10.
+"""`GET contacts?sql=…`: read-only SELECTs with joins, grouping and aggregates.
 
 The text is cut into tokens and put together anew: only names of visible columns, known keywords and bound values reach
 SQLite, so that nothing else can be asked of it. What the real endpoint refuses (`select *`, subqueries, `having`, `union`)
 is refused here.
+Source: docs/protocols/dataverse.md#paging, #microsofts-sdk.
 """
 
 from __future__ import annotations

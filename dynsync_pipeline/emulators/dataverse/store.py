@@ -1,6 +1,7 @@
 """The emulator's state: one SQLite file that survives restarts. Rows, versions, deletions, tokens, credentials, schema.
 
 Readers run side by side on connections of their own; writers take turns. Not here: what a request means.
+Source: docs/protocols/dataverse.md#change-tracking, #checklist 11.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Store:
         return datetime.now(UTC).replace(microsecond=0)
 
     def next_version(self) -> int:
-        """The next row version; one counter over all tables, as in the real thing (protocol sheet 9.11)."""
+        """The next row version; one counter over all tables, as in the real thing."""
         self.version += 1
         return self.version
 
@@ -226,7 +227,7 @@ class Store:
             self._writer.execute(f'create unique index if not exists "{name}_key_{key}" on "{name}" ({parts})')
 
     def replace_table(self, table: Table) -> None:
-        """Publish a changed table definition; every delta token of that table dies (protocol sheet 4)."""
+        """Publish a changed table definition; every delta token of that table dies."""
         with self.write():
             changed = msgspec.structs.replace(table, changed_at_version=self.next_version())
             self.schema = Schema({**self.schema.tables, table.name: changed})

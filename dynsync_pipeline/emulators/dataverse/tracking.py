@@ -1,7 +1,8 @@
-"""Change tracking: the first read with a delta link, and the changes since. Source: protocol sheet, 4.
+"""Change tracking: the first read with a delta link, and the changes since.
 
 Versions do all the work: one counter over all tables, each row carries the version of its last write, deletions are
 kept as (entity, id, version).
+Source: docs/protocols/dataverse.md#change-tracking.
 """
 
 from __future__ import annotations

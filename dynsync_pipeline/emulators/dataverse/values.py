@@ -1,7 +1,8 @@
-"""Values on their way in: from JSON, or a `$filter` literal, to what SQLite stores. Source: protocol sheet, 3.4, 7.
+"""Values on their way in: from JSON, or a `$filter` literal, to what SQLite stores.
 
 Stored: money as whole ten-thousandths, booleans 0/1, GUIDs lower-case, times `YYYY-MM-DDThh:mm:ssZ`. Not here: the way
 out (`rows.py`).
+Source: docs/protocols/dataverse.md#values, #errors.
 """
 
 from __future__ import annotations

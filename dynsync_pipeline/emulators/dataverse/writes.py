@@ -1,6 +1,7 @@
-"""Writing one row: create, update, upsert, delete, and what the service adds of its own. Source: protocol sheet, 5.
+"""Writing one row: create, update, upsert, delete, and what the service adds of its own.
 
 Not here: the actions that write several rows (`bulk.py`, `sales.py`), and the routing of verbs (`service.py`).
+Source: docs/protocols/dataverse.md#writes, #single-writes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def create(call: Call, table: Table, body: dict[str, Any], address: Address | No
     call.require("Create", table)
     values = payload_values(call, table, body, creating=True)
     if address:
-        # In an upsert the body's own value wins over the URL's (protocol sheet 5.1).
+        # In an upsert the body's own value wins over the URL's.
         values = {**address.by_key, **values}
         if address.row_id:
             values[table.primary_id] = address.row_id

@@ -1,4 +1,7 @@
-"""Who may call: the identity endpoint and the checking of tokens. §1, §9.2, §9.3."""
+"""Who may call: the identity endpoint and the checking of tokens.
+
+Source: docs/protocols/marketo.md#sign-in, #checklist 2, 3.
+"""
 
 from __future__ import annotations
 

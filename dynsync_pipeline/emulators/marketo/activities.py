@@ -1,6 +1,7 @@
-"""The activity log: what writes into it and the feeds that read it. §4, §9.8, §9.9.
+"""The activity log: what writes into it and the feeds that read it.
 
 Positions in the log are the cursor. Custom activities are in `custom_activities.py`, exports in `bulk_files.py`.
+Source: docs/protocols/marketo.md#activities, #checklist 8, 9.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from dynsync_pipeline.emulators.marketo.values import BadValue, parse_moment, ut
 TYPES_LIMIT = 10
 LEADS_LIMIT = 30
 LARGE_LIST = 10_000
-# A page looks at this many entries at most, so a narrow question gets short and even empty pages (§4, Paging).
+# A page looks at this many entries at most, so a narrow question gets short and even empty pages.
 SCANNED_PER_PAGE = 1000
-# Integer ids of activities are above 32 bits since the vendor's Activity Service (§4, Identity).
+# Integer ids of activities are above 32 bits since the vendor's Activity Service.
 FIRST_ACTIVITY_ID = 5_000_000_000
 
 
 class Entry(NamedTuple):
-    """One line for the log. `attributes` by name; empty ones are left out (§4)."""
+    """One line for the log. `attributes` by name; empty ones are left out."""
 
     lead_id: int
     type_id: int
@@ -66,7 +67,7 @@ def log(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 def value_change(
     lead_id: int, at: datetime, field: Field, old: str | None, new: str | None, *, reason: str, source: str
 ) -> Entry:
-    """A Change Data Value entry: the field by display name and describe id, values as text (§4)."""
+    """A Change Data Value entry: the field by display name and describe id, values as text."""
     attributes = {"New Value": new, "Old Value": old, "Reason": reason, "Source": source}
     return Entry(lead_id, CHANGE_DATA_VALUE, at, field.id, field.display_name, attributes)
 
@@ -77,7 +78,7 @@ def types(call: Call) -> dict[str, Any]:
 
 
 def paging_token(call: Call) -> dict[str, Any]:
-    """A token for everything after `sinceDatetime`; an answer without `result` (§4)."""
+    """A token for everything after `sinceDatetime`; an answer without `result`."""
     since = call.required("sinceDatetime")
     try:
         moment = parse_moment(since)
@@ -132,7 +133,7 @@ def deleted_leads(call: Call) -> dict[str, Any]:
 
 
 def retained(now: datetime) -> str:
-    """The SQL condition on `activities` that leaves out what the vendor has pruned by now (§4, Retention)."""
+    """The SQL condition on `activities` that leaves out what the vendor has pruned by now."""
     horizons: dict[int, list[int]] = {}
     for type_id, days in RETENTION_DAYS.items():
         horizons.setdefault(days, []).append(type_id)
@@ -159,7 +160,7 @@ def _change(field: Field, attributes: str) -> dict[str, Any]:
 
 
 def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
-    """One page: always a token, `moreResult` always, `result` only when something is in it (§9.8)."""
+    """One page: always a token, `moreResult` always, `result` only when something is in it."""
     since_ms, position = unpack_token(call.required("nextPageToken"), 2)
     size = call.batch_size()
     lead_ids = call.integers("leadIds")

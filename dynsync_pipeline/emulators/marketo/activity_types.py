@@ -1,4 +1,7 @@
-"""The activity types as data: those the emulator writes, the commonest others, and how long each is kept. §4."""
+"""The activity types as data: those the emulator writes, the commonest others, and how long each is kept.
+
+Source: docs/protocols/marketo.md#activities.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The asset API as far as list members and other tools' start-up checks need it; its envelope and dates differ. §0.
+"""The asset API as far as list members and other tools' start-up checks need it; its envelope and dates differ.
 
 There are no programs and no campaigns here, and the answers say so in the vendor's way.
+Source: docs/protocols/marketo.md#envelope.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Bulk extract jobs: create, enqueue, cancel, status, list, file. §5, §9.19, §9.21, §9.23.
+"""Bulk extract jobs: create, enqueue, cancel, status, list, file.
 
 What may be asked for is checked in `bulk_requests.py`; the files are written by `bulk_files.py`; the worker that takes
 jobs through their states is in `bulk_worker.py`.
+Source: docs/protocols/marketo.md#bulk-extract, #checklist 19, 21, 23.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def enqueue(call: Call) -> dict[str, Any]:
 
 
 def cancel(call: Call) -> dict[str, Any]:
-    """End a job that has not ended; "Cancelled" is the spelling on the wire (§5)."""
+    """End a job that has not ended; "Cancelled" is the spelling on the wire."""
     with call.store.transaction() as db:
         export_id = _job_id(call)
         db.execute(
@@ -102,7 +103,7 @@ def jobs(call: Call) -> dict[str, Any]:
 
 
 def file(call: Call) -> Response:
-    """The file of a completed job, whole or in ranges; HTTP 404 as plain text in every other case (§5)."""
+    """The file of a completed job, whole or in ranges; HTTP 404 as plain text in every other case."""
     missing = PlainTextResponse("Not Found", 404)
     with call.store.lock:
         row = call.store.db.execute(

@@ -1,4 +1,7 @@
-"""Writing the file of a bulk extract: every row in one pass from SQLite to disk. §5, §9.9, §9.20."""
+"""Writing the file of a bulk extract: every row in one pass from SQLite to disk.
+
+Source: docs/protocols/marketo.md#bulk-extract, #checklist 9, 20.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ def _lead_rows(store: Store, db: sqlite3.Connection, request: dict[str, Any]) ->
     for name in request["fields"]:
         field = store.fields[name]
         shown = f"case {field.sql} when 1 then 'true' else 'false' end" if field.type == "boolean" else field.sql
-        columns.append(f"coalesce({shown}, 'null')")  # an empty value is the word null (§5, File)
+        columns.append(f"coalesce({shown}, 'null')")  # an empty value is the word null
     ((kind, value),) = request["filter"].items()
     if kind == "staticListId":
         condition, parameters = "p.id in (select lead_id from list_members where list_id = ?)", [value]

@@ -1,6 +1,7 @@
-"""Bulk lead import: taking a file, its status, the rows that failed. §6, §9.25.
+"""Bulk lead import: taking a file, its status, the rows that failed.
 
 Reading rows and writing people is in `import_rows.py`; `bulk_worker.py` sets the pace.
+Source: docs/protocols/marketo.md#bulk-import, #checklist 25.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def import_leads(call: Call) -> dict[str, Any]:
 
 
 def import_status(call: Call) -> dict[str, Any]:
-    """How far a batch is; the last state is "Complete", without a d (§9.25)."""
+    """How far a batch is; the last state is "Complete", without a d."""
     status, n_rows, n_failed, n_warned, n_members, error = _batch(
         call,
         "status, coalesce(n_rows, 0), coalesce(n_failed, 0), coalesce(n_warned, 0), n_members, error",

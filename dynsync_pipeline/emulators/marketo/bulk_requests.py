@@ -1,4 +1,7 @@
-"""What a bulk extract may ask for: fields, format, filter, date range. §5, §9.21."""
+"""What a bulk extract may ask for: fields, format, filter, date range.
+
+Source: docs/protocols/marketo.md#bulk-extract, #checklist 21.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,7 @@ def _numbers(wanted: dict[str, Any], name: str) -> list[int]:
 
 
 def _range(given: object, kind: str) -> list[str]:
-    """First and last second of the window, both included (§5, Date range)."""
+    """First and last second of the window, both included."""
     moments: list[datetime] = []
     for end in ("startAt", "endAt"):
         text = given.get(end) if isinstance(given, dict) else None

@@ -1,4 +1,7 @@
-"""The worker that takes bulk jobs through their states, two of a kind at a time, in the vendor's minutes. §5, §6."""
+"""The worker that takes bulk jobs through their states, two of a kind at a time, in the vendor's minutes.
+
+Source: docs/protocols/marketo.md#bulk-extract, #bulk-import.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Companies: describe, read, sync, delete; their values show on every linked person. §3, §9.16.
+"""Companies: describe, read, sync, delete; their values show on every linked person.
 
 Companies without a key stand behind people who were written without one; they are read here like the others.
+Source: docs/protocols/marketo.md#companies, #native-sync, #checklist 16.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dynsync_pipeline.emulators.marketo.store import Store
 from dynsync_pipeline.emulators.marketo.values import BadValue, Stored, stored_value, text_value, utc_text
 
 KEY = "externalCompanyId"
-# With more people than this a change is silent: values move, nobody's log or clock does (§2.6, native behaviour).
+# With more people than this a change is silent: values move, nobody's log or clock does.
 LOGGED_UP_TO = 5_000
 _ID = Field(0, "id", "Id", "integer", is_read_only=True)
 _TIMES = (

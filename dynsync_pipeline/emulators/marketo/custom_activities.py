@@ -1,4 +1,7 @@
-"""Adding activities of custom types: write-once, an answer for each, `errors` instead of `reasons`. §4, §9.10."""
+"""Adding activities of custom types: write-once, an answer for each, `errors` instead of `reasons`.
+
+Source: docs/protocols/marketo.md#activities, #checklist 10.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Custom activity types: drafts, attributes, approval. §4.
+"""Custom activity types: drafts, attributes, approval.
 
 Adding activities of such a type is in `custom_activities.py`.
+Source: docs/protocols/marketo.md#activities.
 """
 
 from __future__ import annotations

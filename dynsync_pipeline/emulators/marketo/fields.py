@@ -1,6 +1,7 @@
 """The fields of people and companies: the standard ones as data, and where each is stored.
 
 What a value of a type must look like is in `values.py`; creating custom fields is in `schema_fields.py`.
+Source: docs/protocols/marketo.md#writing-people, #reading-people.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def column(self) -> str:
-        """The column definition in SQLite. Booleans are never null: unset ones read false (§2.3)."""
+        """The column definition in SQLite. Booleans are never null: unset ones read false."""
         if self.name == "id":
             return "id integer primary key autoincrement"
         if self.type == "boolean":
@@ -190,7 +191,7 @@ SYNC_FIELDS = (
 )
 
 DEFAULT_READ = ("id", "email", "firstName", "lastName", "updatedAt", "createdAt")
-# Legal filter types beside the custom fields (§2.2); those without a field of that name here never match anybody.
+# Legal filter types beside the custom fields; those without a field of that name here never match anybody.
 FILTER_TYPES = (
     *("id", "email", "cookies", "leadPartitionId", "facebookId", "linkedInId", "twitterId", "sfdcAccountId"),
     *("sfdcContactId", "sfdcLeadId", "sfdcLeadOwnerId", "sfdcOpptyId"),
@@ -221,6 +222,6 @@ class Catalogue:
 
     @property
     def filter_types(self) -> list[str]:
-        """Legal `filterType` and `lookupField` names: the fixed ones, and custom fields of a searchable type (§2.2)."""
+        """Legal `filterType` and `lookupField` names: the fixed ones, and custom fields of a searchable type."""
         custom = [field.name for field in self.all() if field.is_custom and field.type in SEARCHABLE_TYPES]
         return [*FILTER_TYPES, *custom]

@@ -1,6 +1,7 @@
-"""What every request passes, whatever its path: sizes, forms, token, limits, route, envelope, compression. §0, §7, §9.1.
+"""What every request passes, whatever its path: sizes, forms, token, limits, route, envelope, compression.
 
 The paths are in `app.py`.
+Source: docs/protocols/marketo.md#envelope, #limits, #announced-changes, #checklist 1.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Gateway:
     async def _answer(self, request: Request) -> Response:
         path = unquote(request.url.path)
         if not self._store.behaviour.refuse_double_slash:
-            path = re.sub("/+", "/", path)  # refusing them is announced, without a date (§11)
+            path = re.sub("/+", "/", path)  # refusing them is announced, without a date
         if len(request.scope.get("raw_path", b"")) + len(request.scope["query_string"]) > URI_LIMIT_BYTES:
             return PlainTextResponse("Request-URI Too Long", 414)
         body = await _body(request, IMPORT_LIMIT_BYTES if path == IMPORT else BODY_LIMIT_BYTES)
@@ -109,7 +110,7 @@ class Gateway:
         return Response(msgspec.json.encode(answer), status, headers, JSON)
 
     def _admit(self, call: Call, token: str | None) -> Response:
-        """Check, count, run. Refusals of every level but the record's end here, as HTTP 200 (§9.1)."""
+        """Check, count, run. Refusals of every level but the record's end here, as HTTP 200."""
         api_user = ""
         code: str | None = None
         try:

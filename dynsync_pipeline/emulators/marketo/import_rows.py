@@ -1,6 +1,7 @@
-"""Reading an import file and writing its people, row by row. §6.
+"""Reading an import file and writing its people, row by row.
 
 What the vendor does with an empty cell is undocumented. Here it leaves the field alone, and the word null clears it.
+Source: docs/protocols/marketo.md#bulk-import.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def _import_row(
             if field.type != "email":
                 message = f"Invalid data type in field {field.display_name}"
                 raise RecordRefused("1003", message) from None
-            warning = f"Invalid email address in field {field.display_name}"  # only a warning (§6)
+            warning = f"Invalid email address in field {field.display_name}"  # only a warning
             continue
         record[name] = value
     action = "updateOnly" if lookup.name == "id" else "createOrUpdate"

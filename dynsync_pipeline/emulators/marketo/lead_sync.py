@@ -1,6 +1,7 @@
-"""Sync Leads and Delete Leads: actions, lookups, per-record answers. §2.3, §2.4, §9.10, §9.11.
+"""Sync Leads and Delete Leads: actions, lookups, per-record answers.
 
 What a write does to a person and to the log is in `people_writes.py`.
+Source: docs/protocols/marketo.md#writing-people, #deleting-and-merging, #checklist 10, 11.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def sync_leads(call: Call) -> dict[str, Any]:
     partition = string_option(body, "partitionName")
     matches = Matches(call.store, lookup, records)
     if call.store.behaviour.race_window_s:
-        sleep(call.store.behaviour.race_window_s)  # overlapping upserts of one key may both create (§2.3, Dedupe)
+        sleep(call.store.behaviour.race_window_s)  # overlapping upserts of one key may both create
     with call.store.transaction():
         writes = PeopleWrites(call.store, reason="REST API: Sync Leads", source=f"Web service API: {call.api_user}")
         writes.load(matches.ids)

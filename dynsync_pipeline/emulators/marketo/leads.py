@@ -1,6 +1,7 @@
-"""Reading people: describe, describe2, one by id, many by filter. §2.1, §2.2.
+"""Reading people: describe, describe2, one by id, many by filter.
 
 Writing them is in `lead_sync.py`; lists that hold people are in `lists.py`.
+Source: docs/protocols/marketo.md#describe, #reading-people, #checklist 15.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ FROM_PEOPLE = "from people p join companies c on c.id = p.contactCompany"
 
 
 def describe(call: Call) -> dict[str, Any]:
-    """Every field with its ids and names in both APIs (§2.1)."""
+    """Every field with its ids and names in both APIs."""
     return {"result": [_described(field) for field in call.store.fields.all()]}
 
 
 def describe2(call: Call) -> dict[str, Any]:
-    """The legal filters and every field, in the newer shape (§2.1)."""
+    """The legal filters and every field, in the newer shape."""
     catalogue = call.store.fields
     described = [
         {
@@ -85,7 +86,7 @@ def _whole_numbers(values: list[str], filter_type: str) -> list[Any]:
 
 
 def page_of_people(call: Call, fields: list[Field], condition: str, parameters: list[Any]) -> dict[str, Any]:
-    """One page of the people under a condition; a token is given only while there is more (§2.2)."""
+    """One page of the people under a condition; a token is given only while there is more."""
     size = call.batch_size()
     token = call.text("nextPageToken")
     after = unpack_token(token, 1)[0] if token else 0
@@ -111,7 +112,7 @@ def asked_fields(call: Call) -> list[Field]:
 
 
 def read_people(call: Call, fields: list[Field], condition: str, parameters: list[Any]) -> list[dict[str, Any]]:
-    """People with these fields, nulls explicit (§9.15)."""
+    """People with these fields, nulls explicit."""
     columns = ", ".join(field.sql for field in fields)
     needs_company = any(field.on_company for field in fields)
     with call.store.lock:

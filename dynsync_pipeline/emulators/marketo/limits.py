@@ -1,6 +1,7 @@
-"""How often one may call: the window of 20 seconds, calls at the same time, calls per day, and the usage report. §7.
+"""How often one may call: the window of 20 seconds, calls at the same time, calls per day, and the usage report.
 
 All limits are the subscription's, shared by its API users. Bulk quotas and queues are in `bulk_extract.py`.
+Source: docs/protocols/marketo.md#limits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from zoneinfo import ZoneInfo
 from dynsync_pipeline.emulators.marketo.protocol import Call, Refused
 from dynsync_pipeline.emulators.marketo.store import Store
 
-# Answers with these codes count neither against the day nor against the window (§7).
+# Answers with these codes count neither against the day nor against the window.
 UNCOUNTED = frozenset({"601", "602", "604", "605", "608", "611"})
 
 

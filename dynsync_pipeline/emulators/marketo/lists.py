@@ -1,6 +1,7 @@
-"""Static lists: reading them and their members, adding and removing people. §2.2, §9.6.
+"""Static lists: reading them and their members, adding and removing people.
 
 Creating lists is an asset call, in `assets.py`.
+Source: docs/protocols/marketo.md#reading-people, #writing-people, #checklist 6.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def members(call: Call) -> dict[str, Any]:
 
 
 def add_members(call: Call) -> dict[str, Any]:
-    """Put people on a list; neither their clocks nor their values move (§2.3)."""
+    """Put people on a list; neither their clocks nor their values move."""
     return _change(call, "added", ADD_TO_LIST, "insert or ignore into list_members values (?, ?)")
 
 

@@ -1,4 +1,7 @@
-"""Merging people: the losing ids vanish, an entry Merge Leads remains. §2.4, §9.18."""
+"""Merging people: the losing ids vanish, an entry Merge Leads remains.
+
+Source: docs/protocols/marketo.md#deleting-and-merging, #checklist 18.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lead partitions: listing them and moving people between them. §2.4."""
+"""Lead partitions: listing them and moving people between them.
+
+Source: docs/protocols/marketo.md#deleting-and-merging.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Changing people, whoever asks: what is kept, what is logged, which clocks move. §2.3, §2.5, §9.13 to §9.16.
+"""Changing people, whoever asks: what is kept, what is logged, which clocks move.
 
 The rules of single calls (actions, lookups, answers) are in `lead_sync.py`, `bulk_import.py` and `merging.py`.
+Source: docs/protocols/marketo.md#writing-people, #field-types, #companies, #bulk-extract, #activities,
+#checklist 13 to 17.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _SQL_VARIABLES = 30_000
 
 
 class RecordRefused(Exception):
-    """One record is refused as a whole; nothing of it is written (§2.3)."""
+    """One record is refused as a whole; nothing of it is written."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -96,7 +98,7 @@ class PeopleWrites:
             "_changed_at": self._now,
         }
         person_id = self._insert("people", columns)
-        if person_id % 7 == 3:  # seen at the vendor: updatedAt one second before createdAt (§2.3)
+        if person_id % 7 == 3:  # seen at the vendor: updatedAt one second before createdAt
             earlier = utc_text(self._at - timedelta(seconds=1))
             self._db.execute("update people set updatedAt = ? where id = ?", (earlier, person_id))
         self.entries.append(Entry(person_id, NEW_LEAD, self._at, None, None, {"Source Type": self._source}))
@@ -108,7 +110,7 @@ class PeopleWrites:
         own, company_values, key = self._split(values)
         has_key = before["externalCompanyId"] is not None
         if "externalCompanyId" in values and key is None and has_key:
-            raise RecordRefused("1003", "Invalid value for field 'externalCompanyId'")  # moved, never detached (§3)
+            raise RecordRefused("1003", "Invalid value for field 'externalCompanyId'")  # moved, never detached
         if company_values and (has_key or key is not None):
             raise RecordRefused("1021", "Company update not allowed")
         after = {**before, **own, **self._of_company(before, company_values, key)}
@@ -127,7 +129,7 @@ class PeopleWrites:
         return self._company(self._company_id(key))
 
     def delete(self, person_id: int, *, is_logged: bool = True) -> None:
-        """Remove a loaded person at once, also from lists; the log keeps the name (§9.17)."""
+        """Remove a loaded person at once, also from lists; the log keeps the name."""
         person = self._rows.pop(person_id)
         self._db.execute("delete from people where id = ?", (person_id,))
         self._db.execute("delete from list_members where lead_id = ?", (person_id,))
@@ -175,7 +177,7 @@ class PeopleWrites:
         if on_company:
             self._update("companies", before["contactCompany"], {**on_company, "updatedAt": self._now})
         columns = {field.name: after[field.name] for field in changed if not field.on_company}
-        if any(not field.is_custom for field in changed):  # custom fields leave the visible clock alone (§5)
+        if any(not field.is_custom for field in changed):  # custom fields leave the visible clock alone
             columns["updatedAt"] = self._now
         self._update("people", person_id, {**columns, "_changed_at": self._now})
         if moved:
@@ -216,7 +218,7 @@ class PeopleWrites:
 
 
 def score_change(store: Store, person_id: int, field_name: str, change: int, reason: str) -> None:
-    """A flow step that moves a score: logged as Change Score, not as Change Data Value (§4). Raises: ValueError."""
+    """A flow step that moves a score: logged as Change Score, not as Change Data Value. Raises: ValueError."""
     field = store.fields.get(field_name)
     if field is None or field.type not in ("integer", "score"):
         raise ValueError("No score field of this name.")

@@ -1,6 +1,7 @@
-"""One call and its answer: parameters in every form clients send them, the JSON envelope, refusals. §0, §8.
+"""One call and its answer: parameters in every form clients send them, the JSON envelope, refusals.
 
 Not here: who may call and how often (`access.py`, `limits.py`), what a call does (a module per area).
+Source: docs/protocols/marketo.md#envelope, #errors, #writing-people, #activities, #checklist 6.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Call:
         return value
 
     def texts(self, name: str) -> list[str]:
-        """The values of a parameter, given comma-separated, repeated, or both (§9.6)."""
+        """The values of a parameter, given comma-separated, repeated, or both."""
         return [part.strip() for value in self.params.get(name, ()) for part in value.split(",") if part.strip()]
 
     def integers(self, name: str) -> list[int]:
@@ -127,7 +128,7 @@ def string_option(body: dict[str, Any], name: str, default: str | None = None) -
 
 
 def skipped(code: str, message: str) -> dict[str, Any]:
-    """The answer for one record that was left alone (§2.3): no id, and `reasons`."""
+    """The answer for one record that was left alone: no id, and `reasons`."""
     return {"status": "skipped", "reasons": [{"code": code, "message": message}]}
 
 
@@ -137,7 +138,7 @@ def form_params(body: bytes) -> Params:
 
 
 def pack_token(*parts: int) -> str:
-    """An opaque paging token: upper-case base32 with `=` padding, as the vendor's look (§4)."""
+    """An opaque paging token: upper-case base32 with `=` padding, as the vendor's look."""
     return base64.b32encode(",".join(str(part) for part in parts).encode()).decode()
 
 
@@ -153,7 +154,7 @@ def unpack_token(token: str, n_parts: int) -> list[int]:
 
 
 def envelope(request_id: str, answer: dict[str, Any]) -> bytes:
-    """A successful answer; `answer` holds `result` and the paging members, in the vendor's key order (§0)."""
+    """A successful answer; `answer` holds `result` and the paging members, in the vendor's key order."""
     body = {"requestId": request_id}
     if "result" in answer:
         body["result"] = answer["result"]
@@ -163,6 +164,6 @@ def envelope(request_id: str, answer: dict[str, Any]) -> bytes:
 
 
 def refusal(request_id: str, error: Refused) -> bytes:
-    """A failed answer: codes are strings (§0)."""
+    """A failed answer: codes are strings."""
     errors = [{"code": error.code, "message": error.message}]
     return msgspec.json.encode({"requestId": request_id, "success": False, "errors": errors})

@@ -1,4 +1,7 @@
-"""Fields as data: listing them with their flags, creating and changing custom person fields. §2.1, §3."""
+"""Fields as data: listing them with their flags, creating and changing custom person fields.
+
+Source: docs/protocols/marketo.md#describe, #companies.
+"""
 
 from __future__ import annotations
 

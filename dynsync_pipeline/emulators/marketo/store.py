@@ -1,6 +1,8 @@
 """The state of one Marketo subscription: a SQLite file, its clock, its API users and its behaviour switches.
 
 Files of bulk exports lie in a folder beside it. Not here: what any call means; each area of the API has its own module.
+Source: docs/protocols/marketo.md#companies, #bulk-extract, #deleting-and-merging, #announced-changes,
+#checklist 11, 14, 26.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from dynsync_pipeline.emulators.marketo.fields import (
 _COMPANY_COLUMNS = ", ".join(field.column for field in COMPANY_FIELDS)
 _PERSON_COLUMNS = ", ".join(f.column for f in (*STANDARD_FIELDS, *SYNC_FIELDS) if f.is_stored_on_person)
 
-# `_changed_at` is the hidden clock of the last change to any field, which the bulk updatedAt filter uses (§9.14).
+# `_changed_at` is the hidden clock of the last change to any field, which the bulk updatedAt filter uses.
 _SCHEMA = f"""
 create table kept (name text primary key, value text not null);
 create table api_users (client_id text primary key, client_secret text not null, email text not null);
@@ -85,14 +87,14 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     concurrent_calls: int = 10
     calls_per_day: int = 50_000
     export_bytes_per_day: int = 500_000_000
-    native_crm: bool = False  # company writes answer 1018 (§3)
-    updated_at_filter: bool = True  # off: bulk export by updatedAt answers 1035 (§5)
-    merge_trail: bool = False  # on: merged people also appear among the deleted (§2.4, unverified at the vendor)
-    refuse_double_slash: bool = False  # §9.26
-    refuse_token_in_query: bool = False  # §11
-    lose_export_files: bool = False  # Completed, yet the file answers 404 (§5)
-    refuse_large_lists: bool = False  # on: feeds narrowed to a list of 10,000 people and more answer 1003 (§11)
-    race_window_s: float = 0.0  # pause of Sync Leads between looking up keys and writing (§9.11)
+    native_crm: bool = False  # company writes answer 1018
+    updated_at_filter: bool = True  # off: bulk export by updatedAt answers 1035
+    merge_trail: bool = False  # on: merged people also appear among the deleted
+    refuse_double_slash: bool = False  # on: two slashes in a path answer 610
+    refuse_token_in_query: bool = False  # on: the parameter access_token is worth nothing
+    lose_export_files: bool = False  # Completed, yet the file answers 404
+    refuse_large_lists: bool = False  # on: feeds narrowed to a list of 10,000 people and more answer 1003
+    race_window_s: float = 0.0  # pause of Sync Leads between looking up keys and writing
 
 
 class Store:

@@ -1,6 +1,7 @@
 """What a value must look like to be stored in a field of a type, and how stored values are written in answers.
 
-Sources: §2.3 (types rejected, nulls, booleans, milliseconds) and §2.5 (lengths). Not here: which fields exist.
+Not here: which fields exist.
+Source: docs/protocols/marketo.md#envelope, #writing-people, #field-types.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def text_value(field: Field, value: Stored) -> str | None:
 
 
 def utc_text(moment: datetime) -> str:
-    """`2026-01-31T08:00:00Z`: the only form in which the lead database shows times (§0)."""
+    """`2026-01-31T08:00:00Z`: the only form in which the lead database shows times."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,10 +1,12 @@
--- adoption_faults. Grain: one row per fault of a reviewed line that the mirrors know of. What was carried out before is no
--- fault, so that a file can be applied twice. Reads reviewed (line, record_type, dynamics_id, person_id, decision).
-create or replace temp table adoption_faults as
+-- adoption_faults: holds a reviewed adoption file against the mirrors. What was carried out before is no fault, so that a file
+-- can be applied twice.
+--
+-- reads    reviewed, mirror.person_records, mirror.marketo_people, state.links
+-- makes    adoption_faults: one row per fault of a reviewed line
+-- changes  nothing
+create temp table adoption_faults as
 with records as (
-    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
-    union all
-    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
+    select record_type, dynamics_id from mirror.person_records where not is_deleted
 ),
 people as (
     select person_id, dynamics_contact_id, dynamics_lead_id from mirror.marketo_people where not is_deleted

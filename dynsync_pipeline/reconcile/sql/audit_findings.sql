@@ -1,7 +1,12 @@
--- audit_findings. Grain: one row per finding of the daily audit, from differing_fields over all links.
--- `is_missed` findings are work that the cycles should have known of: their keys are looked at by the next cycle.
--- The others are damage that looking again does not mend.
-create or replace temp table audit_findings as
+-- audit_findings: says what the daily audit found, from differing_fields over all links. Findings with `is_missed` are work that
+-- the cycles should have known of: their keys are looked at by the next cycle. The others are damage that looking again does
+-- not mend.
+--
+-- reads    differing_fields, inbox.touched, state.links, state.base, state.standing_differences, state.unsettled,
+--          state.tombstones, state.adoption, mirror.person_records, mirror.marketo_people
+-- makes    audit_findings: one row per finding
+-- changes  inbox.touched
+create temp table audit_findings as
 with due as (
     select person_id from inbox.touched where person_id is not null
     union
@@ -10,16 +15,6 @@ with due as (
 ),
 due_records as (
     select record_type, dynamics_id from inbox.touched where dynamics_id is not null
-),
-records as (
-    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
-    union all
-    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
-),
-all_records as (
-    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts
-    union all
-    select 'lead', leadid from mirror.dynamics_leads
 ),
 missed_differences as (
     select d.record_type, d.dynamics_id, d.person_id, d.field
@@ -33,7 +28,7 @@ missed_differences as (
 ),
 missed_records as (
     select r.record_type, r.dynamics_id
-    from records r
+    from mirror.person_records r
     anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
     anti join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id
     anti join due_records t on t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
@@ -41,6 +36,7 @@ missed_records as (
     anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side = 'marketo'
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
+    where not r.is_deleted
 )
 select 'difference that no cycle looks at' as finding, true as is_missed, record_type, dynamics_id, person_id, field
 from missed_differences
@@ -51,7 +47,7 @@ select 'link without its person in the mirror', false, l.record_type, l.dynamics
 from state.links l anti join mirror.marketo_people m on m.person_id = l.person_id
 union all
 select 'link without its record in the mirror', false, l.record_type, l.dynamics_id, l.person_id, null
-from state.links l anti join all_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id
+from state.links l anti join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id
 union all
 select 'link without a base', false, l.record_type, l.dynamics_id, l.person_id, null
 from state.links l anti join state.base b on b.person_id = l.person_id
@@ -68,7 +64,7 @@ anti join state.tombstones b on b.person_id = u.person_id  -- a deletion's flag 
 where u.person_id is not null
 union all
 select 'unsettled without a reason or a next time to look', false, record_type, dynamics_id, person_id, field
-from state.unsettled where nullif(trim(reason), '') is null or next_look_at is null;
+from state.unsettled where reason_code is null or next_look_at is null;
 
 insert into inbox.touched by name
 select distinct null as record_type, null as dynamics_id, person_id, false as is_receipt

@@ -1,7 +1,14 @@
--- company_differences. Grain: one row per updated account and company field that Marketo holds differently.
--- Any update of the account re-applies its whole row, which overrides local edits of its company (R52). A deleted or
--- deactivated account is not applied any more; its company keeps the last values (R61).
-create or replace temp table updated_accounts as
+-- company_differences: compares updated accounts with their companies in Marketo. Any update of an account re-applies its
+-- whole row, which overrides local edits of its company (R52, R65). A deleted or deactivated account is not applied any more; its
+-- company keeps the last values (R61). What Marketo holds already is no difference (R56); an account without contacts has a
+-- company too (R58).
+--
+-- reads    this_cycle, inbox.touched, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
+--          state.account_values, state.company_values, state.local_company_edits
+-- makes    updated_accounts: one row per living account that was updated or is due, `is_new` where Marketo has no company
+--          company_differences: one row per updated account and company field that Marketo holds differently
+-- changes  nothing
+create temp table updated_accounts as
 select a.accountid as account_id, k.external_company_id is null as is_new
 from (
     select dynamics_id from inbox.touched where record_type = 'account'
@@ -11,26 +18,25 @@ from (
 join mirror.dynamics_accounts a on a.accountid = t.dynamics_id and not a.is_deleted and coalesce(a.statecode, '0') = '0'
 left join mirror.marketo_companies k on k.external_company_id = a.accountid;
 
-create or replace temp table company_differences as
-with account_long as (
-    select account_id, field, value
-    from (unpivot (from state.account_values where account_id in (select account_id from updated_accounts))
-          on columns(* exclude (account_id)) into name field value value)
+create temp table company_differences as
+with accounts as (
+    from state.account_values where account_id in (select account_id from updated_accounts)
 ),
-company_long as (
-    select external_company_id as account_id, field, value
-    from (unpivot (from state.company_values where external_company_id in (select account_id from updated_accounts))
-          on columns(* exclude (external_company_id)) into name field value value)
+companies as (
+    from state.company_values where external_company_id in (select account_id from updated_accounts)
+),
+held as (
+    select external_company_id as account_id, field, value from long_of('companies')
 )
 select
     u.account_id,
     coalesce(a.field, c.field) as field,
     c.value as old_value,
     a.value as new_value,
-    case when e.field is not null and e.value_before is not distinct from a.value then 'account re-applied'
-         else 'account changed' end as reason
-from account_long a
-full join company_long c on c.account_id = a.account_id and c.field = a.field
+    case when e.field is not null and e.value_before is not distinct from a.value then 'account_reapplied'
+         else 'account_changed' end as reason_code
+from long_of('accounts') a
+full join held c on c.account_id = a.account_id and c.field = a.field
 join updated_accounts u on u.account_id = coalesce(a.account_id, c.account_id)
 left join state.local_company_edits e on e.external_company_id = u.account_id and e.field = coalesce(a.field, c.field)
 where a.value is distinct from c.value;

@@ -1,7 +1,12 @@
--- company_links. Grain: one row per person, linked or to be created, with the company record it must stand behind:
--- a contact behind its account's (R22, R59), a lead behind one of its own (R131). A contact whose parent was cleared, or
--- is no account, gets an empty company of its own once it has had another (R23, R60); before that it needs none.
-create or replace temp table company_links as
+-- company_links: finds the company record that each person must stand behind: a contact behind its account's (R22, R59), a
+-- lead behind one of its own (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
+-- once it has had another (R23, R60); before that it needs none.
+--
+-- reads    this_cycle, inbox.touched, state.links, state.unsettled, state.dynamics_records, reconcile.fields, new_people,
+--          updated_accounts, mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
+-- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
+-- changes  nothing
+create temp table company_links as
 with people as (
     select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
     from state.links l
@@ -10,19 +15,20 @@ with people as (
        or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
        or l.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at)
        -- An account that Marketo gets only now, because it was inactive until now, has contacts already.
-       or (l.record_type = 'contact' and l.dynamics_id in (
-           select c.contactid from mirror.dynamics_contacts c
-           join updated_accounts u on u.is_new and u.account_id = lower(c._parentcustomerid_value)
-       ))
+       or (l.record_type, l.dynamics_id) in (
+           select (r.record_type, r.dynamics_id)
+           from mirror.person_records r
+           join updated_accounts u on u.is_new and u.account_id = r.parent_id
+       )
     union all
     select null, record_type, dynamics_id, null, null from new_people
 ),
+leads as (
+    from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people)
+),
 lead_texts as (
     select distinct dynamics_id
-    from (
-        unpivot (from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people))
-        on columns(* exclude (record_type, dynamics_id)) into name field value value
-    )
+    from long_of('leads')
     where field in (select field from reconcile.fields where record_type = 'lead' and is_on_company)
 )
 select
@@ -37,8 +43,8 @@ select
 from people p
 left join lead_texts t on p.record_type = 'lead' and t.dynamics_id = p.dynamics_id
 left join mirror.marketo_companies k on p.record_type = 'lead' and k.external_company_id = 'lead:' || p.dynamics_id
-left join mirror.dynamics_contacts c on p.record_type = 'contact' and c.contactid = p.dynamics_id
-left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
+left join mirror.person_records r on r.record_type = p.record_type and r.dynamics_id = p.dynamics_id
+left join mirror.dynamics_accounts a on a.accountid = r.parent_id
     -- An account that is gone keeps its company, but nobody joins a company that was never made (R61).
     and ((not a.is_deleted and coalesce(a.statecode, '0') = '0')
          or a.accountid in (select external_company_id from mirror.marketo_companies));

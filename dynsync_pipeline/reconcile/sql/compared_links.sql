@@ -1,6 +1,9 @@
--- compared_links. Grain: one row per link to look at in this cycle: touched on either side, or due as unsettled.
--- Cost follows this table, never the number of links.
-create or replace temp table compared_links as
+-- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links (R3).
+--
+-- reads    this_cycle, inbox.touched, state.links, state.unsettled, mirror.marketo_people, mirror.person_records
+-- makes    compared_links: one row per link that was touched on either side, or is due as unsettled
+-- changes  nothing
+create temp table compared_links as
 with keys as (
     select person_id from inbox.touched where person_id is not null
     union
@@ -14,6 +17,5 @@ select l.person_id, l.record_type, l.dynamics_id
 from state.links l
 join keys using (person_id)
 join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
-left join mirror.dynamics_contacts c on l.record_type = 'contact' and c.contactid = l.dynamics_id
-left join mirror.dynamics_leads d on l.record_type = 'lead' and d.leadid = l.dynamics_id
-where not coalesce(c.is_deleted, d.is_deleted);  -- a deleted record has nothing to compare with (R84)
+-- A deleted record has nothing to compare with (R84).
+join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted;

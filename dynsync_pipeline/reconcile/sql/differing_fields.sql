@@ -1,16 +1,25 @@
--- differing_fields. Grain: one row per compared link and field whose three values are not all equal, or that has no base.
--- The wide rows are compared once, by hash; only those that differ are turned long. Unpivot drops nulls, so a value that
--- is null on every side has no row, and a null on one side comes back through the outer group.
-create or replace temp table base_side as
+-- differing_fields: finds what differs. The wide rows are compared once, by hash; only those that differ are turned long.
+-- A null has no row there, so a value that is null on every side has none, and a null on one side comes back through the
+-- outer group. What was changed and changed back differs no more (R39).
+--
+-- reads    compared_links, state.base_values, state.dynamics_values, state.marketo_values, state.base_missing,
+--          state.returned_fields, reconcile.fields
+-- makes    base_side: one row per compared link, its base
+--          dynamics_side: one row per compared link, its record in the words of Marketo
+--          marketo_side: one row per compared link, its person
+--          differing_links: one row per compared link with any difference, or a field without base
+--          differing_fields: one row per compared link and field whose three values are not all equal, or that has no base
+-- changes  nothing
+create temp table base_side as
 select * from state.base_values where person_id in (select person_id from compared_links);
 
-create or replace temp table dynamics_side as
+create temp table dynamics_side as
 select * from state.dynamics_values where person_id in (select person_id from compared_links);
 
-create or replace temp table marketo_side as
+create temp table marketo_side as
 select * from state.marketo_values where person_id in (select person_id from compared_links);
 
-create or replace temp table differing_links as
+create temp table differing_links as
 with hashes as (
     select person_id, 'base' as side, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from base_side
     union all
@@ -23,21 +32,15 @@ from hashes
 group by person_id
 having count(distinct h) > 1 or person_id in (select person_id from state.base_missing);
 
-create or replace temp table differing_fields as
+create temp table differing_fields as
 with long as (
-    select person_id, field, 'base' as side, value
-    from (unpivot (select * exclude (record_type, dynamics_id) from base_side)
-          on columns(* exclude (person_id)) into name field value value)
+    select person_id, field, 'base' as side, value from long_of('base_side')
     where person_id in (select person_id from differing_links)
     union all
-    select person_id, field, 'dynamics', value
-    from (unpivot (select * exclude (record_type, dynamics_id) from dynamics_side)
-          on columns(* exclude (person_id)) into name field value value)
+    select person_id, field, 'dynamics', value from long_of('dynamics_side')
     where person_id in (select person_id from differing_links)
     union all
-    select person_id, field, 'marketo', value
-    from (unpivot (select * exclude (record_type, dynamics_id) from marketo_side)
-          on columns(* exclude (person_id)) into name field value value)
+    select person_id, field, 'marketo', value from long_of('marketo_side')
     where person_id in (select person_id from differing_links)
 ),
 wide as (
@@ -49,27 +52,29 @@ wide as (
         max(value) filter (where side = 'marketo') as marketo_value
     from long
     group by person_id, field
+),
+with_base as (
+    select
+        wide.*,
+        links.record_type,
+        links.dynamics_id,
+        fields.dynamics_column,
+        fields.type,
+        fields.direction,
+        -- A field that was parked and comes back empty has lost its base: that is no clear (R107).
+        missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base
+    from wide
+    join compared_links as links using (person_id)
+    join reconcile.fields as fields on fields.record_type = links.record_type and fields.field = wide.field
+    left join state.returned_fields as returned
+        on returned.record_type = links.record_type and returned.field = wide.field
+    left join state.base_missing as missing on missing.person_id = wide.person_id and missing.field = wide.field
+    where missing.person_id is not null
+       or wide.base_value is distinct from wide.dynamics_value
+       or wide.base_value is distinct from wide.marketo_value
 )
 select
-    wide.person_id,
-    compared_links.record_type,
-    compared_links.dynamics_id,
-    wide.field,
-    fields.dynamics_column,
-    fields.type,
-    fields.direction,
-    missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base,
-    case
-        when missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) then wide.base_value
-    end as base_value,
-    wide.dynamics_value,
-    wide.marketo_value
-from wide
-join compared_links using (person_id)
-join reconcile.fields as fields on fields.record_type = compared_links.record_type and fields.field = wide.field
-left join state.returned_fields as returned
-    on returned.record_type = compared_links.record_type and returned.field = wide.field
-left join state.base_missing as missing on missing.person_id = wide.person_id and missing.field = wide.field
-where missing.person_id is not null
-   or wide.base_value is distinct from wide.dynamics_value
-   or wide.base_value is distinct from wide.marketo_value;
+    person_id, record_type, dynamics_id, field, dynamics_column, type, direction, has_base,
+    case when has_base then base_value end as base_value,
+    dynamics_value, marketo_value
+from with_base;

@@ -1,9 +1,13 @@
--- field_outcomes. Grain: one row per differing link and field. This is the collision rule.
--- Null is a value like any other (R46, R48, R50). No clock takes part (R41): a side has an update when its value differs
--- from what it held when the two last settled, which is the base (R37), or its half of a standing difference.
-create or replace temp table field_outcomes as
--- Two systems that each put their own value back would write for ever (design, section 6): a field that was written three
--- times in a day, both ways, and never another than two values, is set aside.
+-- field_outcomes: settles each differing field. This is the collision rule. Null is a value like any other (R46, R48, R50).
+-- No clock takes part (R41): a side has an update when its value differs from what it held when the two last settled, which
+-- is the base (R37), or its half of a standing difference.
+--
+-- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled
+-- makes    field_outcomes: one row per differing link and field, with its outcome
+-- changes  nothing
+create temp table field_outcomes as
+-- Two systems that each put their own value back would write for ever: a field that was written three times in a day, both
+-- ways, and never another than two values, is set aside (docs/design.md#lossy-round-trips).
 with oscillating as (
     select person_id, field
     from ledger.changes, this_cycle
@@ -26,7 +30,7 @@ settled as (
         case when is_pending then w.attempts else 0 end as attempts,
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
-        coalesce(starts_with(s.reason, 'kept differently'), false) as is_kept_differently
+        coalesce(s.reason_code in ('kept_by_dynamics', 'kept_by_marketo'), false) as is_kept_differently
     from differing_fields f
     cross join this_cycle
     left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
@@ -64,7 +68,7 @@ decided as (
             when has_base and not is_dynamics_update and not is_marketo_update then 'stand'
             when has_base and not is_marketo_update then 'take_dynamics'                                           -- R34
             when has_base and not is_dynamics_update then 'take_marketo'                                           -- R34
-            when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35
+            when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35, R36
             else 'collision_dynamics_wins'                                                                         -- R35
         end as decision
     from records
@@ -79,18 +83,18 @@ select
             then 'refuse'
         else decision
     end as outcome,
-    case when type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option' else 'oscillates' end as refusal,
+    case when type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option' else 'oscillates' end as refusal_code,
     case when decision in ('take_marketo', 'collision_marketo_wins') then 'marketo' else 'dynamics' end as decided_for,
     case
-        when decision = 'agree' then 'R38 same value on both sides'
-        when decision = 'stand' and direction <> 'both' then 'R43 R44 one-way field edited on the other side'
-        when direction = 'to_marketo' then 'R43 one-way field, Dynamics owns it'
-        when direction = 'to_dynamics' then 'R44 one-way field, Marketo owns it'
-        when not has_base and decision in ('take_marketo', 'take_dynamics') then 'R42 no base, blank filled'
-        when not has_base and record_type = 'lead' then 'R42 no base, R35 lead: Marketo wins'
-        when not has_base then 'R42 no base, R35 contact: Dynamics wins'
-        when decision = 'collision_marketo_wins' then 'R35 lead: Marketo wins'
-        when decision = 'collision_dynamics_wins' then 'R35 contact: Dynamics wins'
-        else 'R34 edited on one side'
-    end as rule
+        when decision = 'agree' then 'agreed'
+        when decision = 'stand' and direction <> 'both' then 'one_way_edited'
+        when direction = 'to_marketo' then 'dynamics_owns'
+        when direction = 'to_dynamics' then 'marketo_owns'
+        when not has_base and decision in ('take_marketo', 'take_dynamics') then 'blank_filled'
+        when not has_base and record_type = 'lead' then 'first_meeting_marketo_wins'
+        when not has_base then 'first_meeting_dynamics_wins'
+        when decision = 'collision_marketo_wins' then 'marketo_wins'
+        when decision = 'collision_dynamics_wins' then 'dynamics_wins'
+        else 'one_sided'
+    end as rule_code
 from decided;

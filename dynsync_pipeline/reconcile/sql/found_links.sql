@@ -1,7 +1,14 @@
--- found_links. Grain: one row per person that bears the key of a Dynamics record, where neither has a link yet (R16).
--- Happens after a lost working file, or when somebody filled the key field by hand. The contact's key counts before the
--- lead's (R25); of several people with one key the oldest is taken, so that the answer never depends on row order.
-create or replace temp table key_bearers as
+-- found_links: links people with the records whose keys they bear, where neither has a link yet (R16). Happens after a lost
+-- working file, or when somebody filled the key field by hand. The contact's key counts before the lead's (R25); of several
+-- people with one key the oldest is taken, so that the answer never depends on the order of rows.
+--
+-- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, reconcile.fields
+-- makes    key_bearers: one row per touched person without a link who bears the key of a living record
+--          found_links: one row per new link
+--          shared_keys: one row per person who bears the key of a record that is linked to somebody else
+-- changes  state.links, state.base, state.base_missing, state.adoption, state.tombstones, state.tombstone_values,
+--          state.unpublished, inbox.touched
+create temp table key_bearers as
 with bearers as (
     select person_id, 'contact' as record_type, dynamics_contact_id as dynamics_id
     from mirror.marketo_people
@@ -10,31 +17,25 @@ with bearers as (
     select person_id, 'lead', dynamics_lead_id
     from mirror.marketo_people
     where dynamics_lead_id is not null and dynamics_contact_id is null and not is_deleted
-),
-records as (
-    select 'contact' as record_type, contactid as dynamics_id from mirror.dynamics_contacts where not is_deleted
-    union all
-    select 'lead', leadid from mirror.dynamics_leads where not is_deleted
 )
 select bearers.person_id, bearers.record_type, bearers.dynamics_id
 from bearers
-join records using (record_type, dynamics_id)
+join mirror.person_records r on r.record_type = bearers.record_type and r.dynamics_id = bearers.dynamics_id and not r.is_deleted
 where (
     bearers.person_id in (select person_id from inbox.touched)
     or (bearers.record_type, bearers.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
 )
 and bearers.person_id not in (select person_id from state.links);
 
-create or replace temp table found_links as
-select * from key_bearers
+create temp table found_links as
+select person_id, record_type, dynamics_id from key_bearers
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.links)
 qualify row_number() over (partition by record_type, dynamics_id order by person_id) = 1;
 
--- shared_keys. Grain: one row per person who bears the key of a record that is linked to somebody else: reported below.
-create or replace temp table shared_keys as
-select * from key_bearers where person_id not in (select person_id from found_links);
+create temp table shared_keys as
+select person_id, record_type, dynamics_id from key_bearers where person_id not in (select person_id from found_links);
 
-insert into state.links
+insert into state.links (person_id, record_type, dynamics_id, linked_at)
 select person_id, record_type, dynamics_id, planned_at from found_links, this_cycle;
 
 update state.adoption a
@@ -45,14 +46,14 @@ where f.record_type = a.record_type and f.dynamics_id = a.dynamics_id;
 delete from state.tombstones t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
 delete from state.tombstone_values t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
 
-insert into state.base by name
+insert into state.base (person_id)
 select person_id from found_links;
 
-insert into state.base_missing
+insert into state.base_missing (person_id, field)
 select person_id, field from found_links join reconcile.fields using (record_type);
 
-insert into state.unpublished
-select 'people', null, person_id from found_links;
+insert into state.unpublished (published_table, person_id)
+select 'people', person_id from found_links;
 
-insert into inbox.touched
-select null, null, person_id, false from found_links;
+insert into inbox.touched (person_id, is_receipt)
+select person_id, false from found_links;

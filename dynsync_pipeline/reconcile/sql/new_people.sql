@@ -1,64 +1,70 @@
--- new_people. Grain: one row per Dynamics contact or lead without a link, to be created in Marketo (R5, R15, R17).
--- Never the other way: a person that only Marketo knows stays there (R19).
-create or replace temp table records_without_person as
+-- new_people: finds the records that shall have a person in Marketo (R5, R15, R17). Never the other way: a person that only
+-- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82).
+--
+-- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption,
+--          state.dynamics_records, mirror.person_records, mirror.marketo_people, reconcile.fields
+-- makes    resting_records: one row per candidate whose person was deleted in Marketo and that nobody has edited since
+--          records_without_person: one row per living contact or lead to create in Marketo
+--          kept_back: one row per such record and person who bears its key already
+--          new_people: one row per contact or lead that is created in Marketo in this cycle
+-- changes  nothing
+create temp table resting_records as
+with candidates as (
+    select record_type, dynamics_id from inbox.touched
+    union
+    select record_type, dynamics_id from state.unsettled where person_id is null
+),
+wide as (
+    from state.dynamics_records
+    where (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side = 'marketo')
+),
+-- A field that joined the map after the deletion, or left it, is no edit.
+edited as (
+    select record_type, dynamics_id
+    from (
+        select record_type, dynamics_id, field, value, 'then' as seen from state.tombstone_values
+        union all
+        select record_type, dynamics_id, field, value, 'now' from long_of('wide')
+    )
+    where (record_type, field) in (select (record_type, field) from reconcile.fields)
+      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+    group by record_type, dynamics_id, field
+    having max(value) filter (where seen = 'then') is distinct from max(value) filter (where seen = 'now')
+)
+select record_type, dynamics_id
+from state.tombstones
+where side = 'marketo'
+  and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+  and (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
+
+create temp table records_without_person as
 with candidates as (
     select record_type, dynamics_id from inbox.touched where dynamics_id is not null
     union
     select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at
-),
-records as (
-    select 'contact' as record_type, contactid as dynamics_id, createdon
-    from mirror.dynamics_contacts where not is_deleted
-    union all
-    select 'lead', leadid, createdon from mirror.dynamics_leads where not is_deleted
-),
--- Records whose person was deleted in Marketo and that nobody has edited since (R81). A field that joined the map
--- after the deletion, or left it, is no edit.
-at_rest as (
-    select t.record_type, t.dynamics_id
-    from state.tombstones t
-    where t.side = 'marketo'
-      and (t.record_type, t.dynamics_id) not in (
-          select (record_type, dynamics_id)
-          from (
-              select record_type, dynamics_id, field, value, 'then' as seen from state.tombstone_values
-              union all
-              select record_type, dynamics_id, field, value, 'now'
-              from (
-                  unpivot (
-                      from state.dynamics_records
-                      where (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-                        and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones)
-                  ) on columns(* exclude (record_type, dynamics_id)) into name field value value
-              )
-          )
-          where (record_type, field) in (select (record_type, field) from reconcile.fields)
-            and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-          group by record_type, dynamics_id, field
-          having max(value) filter (where seen = 'then') is distinct from max(value) filter (where seen = 'now')
-      )
 )
-select records.record_type, records.dynamics_id, records.createdon, coalesce(u.attempts, 0) as attempts, u.since as pending_since
+select r.record_type, r.dynamics_id, r.createdon, coalesce(u.attempts, 0) as attempts, u.since as pending_since
 from candidates
-join records using (record_type, dynamics_id)
-left join state.unsettled u
-    on u.record_type = records.record_type and u.dynamics_id = records.dynamics_id and u.person_id is null
-where (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
-  and (records.record_type, records.dynamics_id) not in (select (record_type, dynamics_id) from at_rest)
+join mirror.person_records r
+    on r.record_type = candidates.record_type and r.dynamics_id = candidates.dynamics_id and not r.is_deleted
+left join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.person_id is null
+where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
+  and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   -- Kept back by an adoption: to be linked with somebody, or left alone on purpose.
-  and (records.record_type, records.dynamics_id) not in (
+  and (r.record_type, r.dynamics_id) not in (
       select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')
   );
 
 -- A record whose key some living person bears is never created: the create would write over that person, who is linked to
 -- another record (R18). That happens when people are merged inside Marketo; it is reported, and looked at again later.
-create or replace temp table kept_back as
+create temp table kept_back as
 select n.*, m.person_id
 from records_without_person n
 join mirror.marketo_people m
     on not m.is_deleted
     and n.dynamics_id = case when n.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end;
 
-create or replace temp table new_people as
+create temp table new_people as
 select * from records_without_person
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from kept_back);

@@ -1,32 +1,22 @@
--- operations. Grain: one row per write to one record of one system. The plan: all of it is committed before the first is
--- sent. `company` operations go first, so that people find the company they are to stand behind.
-delete from reconcile.operations;
-delete from reconcile.planned_changes;
-delete from reconcile.planned_collisions;
-delete from reconcile.planned_activities;
-delete from reconcile.planned_account_changes;
-delete from reconcile.receipts;
-delete from reconcile.refused_fields;
-delete from reconcile.edited_meanwhile;
-
-create or replace temp table company_writes as
+-- operations: makes the plan, one write to one record of one system each. All of it is committed before the first is sent.
+-- `company` operations go first, so that people find the company they are to stand behind.
+--
+-- reads    this_cycle, planned_writes, new_people, updated_accounts, company_differences, company_links, state.links,
+--          state.account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
+--          reconcile.operations
+-- makes    company_writes: one row per company to write, `members` is its JSON without the key
+-- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions
+create temp table company_writes as
+with accounts as (
+    from state.account_values where account_id in (select account_id from updated_accounts)
+)
 -- An account's whole row, where it is new or anything differs (R52).
 select
     'account' as record_type, a.account_id as dynamics_id, a.account_id as company_key,
-    string_agg(
-        ', ' || to_json(f.field)::varchar || ': ' || case
-            when v.value is null then 'null'
-            when f.type = 'boolean' then v.value
-            when f.type in ('integer', 'decimal') and try_cast(v.value as decimal(38, 4)) is not null then v.value
-            else to_json(v.value)::varchar
-        end, '' order by f.field
-    ) as members
+    string_agg(', ' || to_json(f.field)::varchar || ': ' || json_text(v.value, f.type), '' order by f.field) as members
 from updated_accounts a
 join reconcile.fields f on f.record_type = 'account'
-left join (
-    unpivot (from state.account_values where account_id in (select account_id from updated_accounts))
-    on columns(* exclude (account_id)) into name field value value
-) v on v.account_id = a.account_id and v.field = f.field
+left join long_of('accounts') v on v.account_id = a.account_id and v.field = f.field
 where a.is_new or a.account_id in (select account_id from company_differences)
 group by all
 union all
@@ -41,6 +31,7 @@ group by all
 having count(w.field) > 0 or c.wanted_key not in (select external_company_id from mirror.marketo_companies);
 
 insert into reconcile.operations
+    (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, company_key, etag, body, sent_at)
 with numbered as (
     select *, row_number() over (order by system, action, record_type, dynamics_id) as operation_id
     from (
@@ -72,7 +63,7 @@ select
     b.dynamics_id,
     b.person_id,
     b.company_key,
-    case when b.system = 'dynamics' then coalesce(c.etag, l.etag) end as etag,
+    case when b.system = 'dynamics' then r.etag end,
     case
         when b.system = 'dynamics' then '{' || ltrim(b.members, ', ') || '}'
         when b.action = 'company'
@@ -84,20 +75,20 @@ select
             || to_json(own_fields.person_type)::varchar || ': '
             || case when b.record_type = 'contact' then '"Contact", ' else '"Lead", ' end
             || to_json(own_fields.is_deleted)::varchar || ': false, '
-            || to_json(own_fields.created_on)::varchar || ': ' || coalesce(to_json(n.createdon)::varchar, 'null')
+            || to_json(own_fields.created_on)::varchar || ': ' || json_text(n.createdon, 'datetime')
             || b.members || '}'
-    end as body,
-    null as sent_at
+    end,
+    null
 from bodies b
 cross join this_cycle
 cross join reconcile.own_fields
 left join company_writes w
     on b.action = 'company' and w.record_type = b.record_type and w.dynamics_id = b.dynamics_id
 left join new_people n on b.action = 'create' and n.record_type = b.record_type and n.dynamics_id = b.dynamics_id
-left join mirror.dynamics_contacts c on b.system = 'dynamics' and b.record_type = 'contact' and c.contactid = b.dynamics_id
-left join mirror.dynamics_leads l on b.system = 'dynamics' and b.record_type = 'lead' and l.leadid = b.dynamics_id;
+left join mirror.person_records r
+    on b.system = 'dynamics' and r.record_type = b.record_type and r.dynamics_id = b.dynamics_id;
 
-insert into reconcile.planned_changes
+insert into reconcile.planned_changes (operation_id, field, old_value, new_value, sent_value, base_after, rule_code)
 select
     o.operation_id,
     w.field,
@@ -105,15 +96,16 @@ select
     case when w.system = 'marketo' then w.dynamics_shown else w.marketo_shown end,
     w.value,
     w.value,
-    w.rule
+    w.rule_code
 from planned_writes w
 join reconcile.operations o using (system, action, record_type, dynamics_id);
 
 insert into reconcile.planned_collisions
+    (operation_id, field, base_value, dynamics_value, marketo_value, winner, rule_code)
 select
     o.operation_id, w.field, w.base_shown, w.dynamics_shown, w.marketo_shown,
     case when w.outcome = 'collision_dynamics_wins' then 'dynamics' else 'marketo' end,
-    w.rule
+    w.rule_code
 from planned_writes w
 join reconcile.operations o using (system, action, record_type, dynamics_id)
 where w.outcome in ('collision_dynamics_wins', 'collision_marketo_wins');

@@ -1,8 +1,11 @@
--- proposed_pairs. Grain: one row per Dynamics contact or lead that no person bears yet, with what an adoption proposes
--- for it (R16): the person who holds its id in a field that was named, else the only person with its e-mail address where
--- it is the only record with it. What is not clear is left to people. Reads the views people_shown and records_shown, and
--- held_ids (person_id, id_field, dynamics_id).
-create or replace temp table proposed_pairs as
+-- proposed_pairs: proposes what an adoption does with each record that no person bears yet (R16): the person who holds its id in
+-- a field that was named, else the only person with its e-mail address where it is the only record with it. What is not clear is
+-- left to people.
+--
+-- reads    people_shown, records_shown, held_ids, state.links, state.tombstones, state.adoption
+-- makes    proposed_pairs: one row per contact or lead that no person bears yet
+-- changes  nothing
+create temp table proposed_pairs as
 with people as (
     select
         p.person_id, p.name, p.email, nullif(lower(trim(p.email)), '') as address,

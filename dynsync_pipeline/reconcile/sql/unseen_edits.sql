@@ -1,6 +1,16 @@
--- unseen_edits. Grain: one row per edit in Marketo that fell between our read and our write, and that our write overwrote.
--- The feed is history: our own entry tells another old value than we knew. It is settled as the collision it was (R35).
-create or replace temp table unseen_edits as
+-- unseen_edits: settles edits in Marketo that fell between our read and our write, and that our write overwrote. The feed is
+-- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was (R35).
+--
+-- reads    this_cycle, field_outcomes, state.unseen_edits, state.links, state.base_values, state.options_by_label,
+--          ledger.changes, reconcile.fields, reconcile.operations
+-- makes    unseen_edits: one row per such edit that nobody has overtaken since
+--          put_back: one row per such edit of a lead, which is written again
+-- changes  ledger.collisions, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
+--          state.unseen_edits
+create temp table unseen_edits as
+with bases as (
+    from state.base_values where person_id in (select person_id from state.unseen_edits)
+)
 select
     l.person_id, l.record_type, l.dynamics_id, u.field, f.type, u.value as marketo_shown,
     c.old_value as base_shown, c.new_value as dynamics_shown,
@@ -12,49 +22,41 @@ join ledger.changes c on c.entry_id = u.change_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
 left join state.options_by_label o
     on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column and o.label = u.value
-left join (
-    unpivot (select * exclude (record_type, dynamics_id) from state.base_values
-             where person_id in (select person_id from state.unseen_edits))
-    on columns(* exclude (person_id)) into name field value value
-) b on b.person_id = l.person_id and b.field = u.field
+left join long_of('bases') b on b.person_id = l.person_id and b.field = u.field
 -- Where a side has moved again since, that later edit is settled like any other.
 where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes);
 
--- Contact: Dynamics wins, which is what stands; only the loser is kept (R40).
+-- Contact: Dynamics wins, which is what stands; nothing is written, and only the loser is kept (R40).
 insert into ledger.collisions
+    (entry_id, cycle_id, settled_at, record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value,
+     winner, rule_code)
 select
     nextval('ledger.entries'), cycle_id, planned_at, record_type, person_id, dynamics_id, field, base_shown, dynamics_shown,
-    marketo_shown, 'dynamics', 'R35 contact: Dynamics wins'
+    marketo_shown, 'dynamics', 'dynamics_wins'
 from unseen_edits, this_cycle
 where record_type = 'contact';
 
 -- Lead: Marketo wins. The edit is put back, the base stays, and so the next cycle carries it to Dynamics.
-create or replace temp table put_back as
+create temp table put_back as
 select
     (select coalesce(max(operation_id), 0) from reconcile.operations) + row_number() over (order by person_id, field) as operation_id,
     *
 from unseen_edits
 where record_type = 'lead';
 
-insert into reconcile.operations
+insert into reconcile.operations (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, body)
 select
-    operation_id, cycle_id, 'marketo', 'update', record_type, dynamics_id, person_id, null, null,
-    '{"id": ' || person_id || ', ' || to_json(field)::varchar || ': '
-    || case
-        when marketo_value is null then 'null'
-        when type = 'boolean' then marketo_value
-        when type in ('integer', 'decimal') and try_cast(marketo_value as decimal(38, 4)) is not null then marketo_value
-        else to_json(marketo_shown)::varchar
-    end || '}',
-    null
+    operation_id, cycle_id, 'marketo', 'update', record_type, dynamics_id, person_id,
+    '{"id": ' || person_id || ', ' || to_json(field)::varchar || ': ' || json_text(marketo_shown, type) || '}'
 from put_back, this_cycle;
 
-insert into reconcile.planned_changes
-select operation_id, field, dynamics_shown, marketo_shown, marketo_value, base_value, 'R35 lead: Marketo wins'
+insert into reconcile.planned_changes (operation_id, field, old_value, new_value, sent_value, base_after, rule_code)
+select operation_id, field, dynamics_shown, marketo_shown, marketo_value, base_value, 'marketo_wins'
 from put_back;
 
 insert into reconcile.planned_collisions
-select operation_id, field, base_shown, dynamics_shown, marketo_shown, 'marketo', 'R35 lead: Marketo wins'
+    (operation_id, field, base_value, dynamics_value, marketo_value, winner, rule_code)
+select operation_id, field, base_shown, dynamics_shown, marketo_shown, 'marketo', 'marketo_wins'
 from put_back;
 
 -- What is settled here, or overtaken by a later edit, is done; what is put back is done with its receipt.

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -66,7 +67,7 @@ def signing_in(
     make_settings: MakeSettings,
     tmp_path: Path,
     answer: Callable[[Seen, int], Canned] = tokens_in_turn,
-    **given: object,
+    **given: Any,
 ) -> Iterator[tuple[DynamicsTokens, LocalServer]]:
     """Tokens of a service that answers like this, with the settings given (a secret, if no other way is)."""
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -144,7 +145,7 @@ def test_a_certificate_signs_an_assertion_that_its_public_key_verifies(
     authority: trustme.CA, make_settings: MakeSettings, tmp_path: Path, passphrase: bytes | None
 ) -> None:
     file = certificate_file(tmp_path, passphrase=passphrase)
-    given: dict[str, object] = {"dynamics_certificate_file": file}
+    given: dict[str, Any] = {"dynamics_certificate_file": file}
     if passphrase:
         given["dynamics_certificate_passphrase"] = passphrase.decode()
     with signing_in(authority, make_settings, tmp_path, **given) as (tokens, server):
@@ -166,7 +167,7 @@ def _bytes(part: str) -> bytes:
 def test_user_name_and_password_sign_in_on_a_port_of_their_own_and_are_renewed_silently(
     authority: trustme.CA, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    given = {"dynamics_username": "sync@org.example.com", "dynamics_password": "pa&ss"}
+    given: dict[str, Any] = {"dynamics_username": "sync@org.example.com", "dynamics_password": "pa&ss"}
     with signing_in(authority, make_settings, tmp_path, **given) as (tokens, server):
         first = tokens.current()
         assert tokens.current() == first

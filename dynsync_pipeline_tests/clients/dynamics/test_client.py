@@ -18,6 +18,7 @@ import trustme
 
 from dynsync_pipeline import errors
 from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import ChangesPage, Column, RecordWrite, WriteResult
 from dynsync_pipeline.clients.transport import Transport
@@ -285,10 +286,11 @@ def test_each_operation_of_a_batch_counts_against_the_budget(emulator_settings: 
 # What the emulator does not do
 
 
-class Tokens:
+class Tokens(DynamicsTokens):
     """Tokens that count how often one was refused."""
 
-    n = 0
+    def __init__(self) -> None:
+        self.n = 0
 
     def current(self) -> str:
         return f"token-{self.n}"

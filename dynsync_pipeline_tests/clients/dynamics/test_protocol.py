@@ -80,6 +80,7 @@ def test_an_explicit_null_is_null_in_every_type(column: str) -> None:
 
 @pytest.mark.parametrize("column", [*(column.name for column in COLUMNS), "contactid", "@odata.etag"])
 def test_an_absent_column_is_an_error_and_never_a_null(column: str) -> None:
+    """R49."""
     with pytest.raises(Unreadable, match=column):
         RowReader(CONTACTS, COLUMNS).read(page(**{column: ...}))
 

@@ -1,4 +1,4 @@
-"""Every error answer of Dataverse that the protocol sheet lists becomes the named error with what a user needs."""
+"""Every error answer of Dataverse of docs/protocols/dataverse.md#errors becomes the named error with what a user needs."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def answer(status: int, code: str, message: str, **headers: str) -> Reply:
 def test_the_code_decides_the_error(
     status: int, code: str, message: str, kind: type[errors.ApiError], field: str | None
 ) -> None:
+    """R77."""
     error = refusal(answer(status, code, message), "PATCH /contacts")
     assert type(error) is kind
     assert (error.field, error.status, error.request, error.code) == (field, status, "PATCH /contacts", code.lower())

@@ -61,6 +61,7 @@ def failure(code: str, message: str = "no") -> Reply:
 def test_an_error_inside_a_200_is_named_by_its_code(
     code: str, message: str, kind: type[errors.ApiError], field: str | None
 ) -> None:
+    """R127."""
     with pytest.raises(errors.ApiError) as raised:
         answers.envelope(failure(code, message), REQUEST)
     assert type(raised.value) is kind

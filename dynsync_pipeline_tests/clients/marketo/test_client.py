@@ -360,10 +360,11 @@ def test_a_write_that_was_refused_before_execution_is_sent_again(make_settings: 
 def test_a_write_whose_outcome_is_unknown_is_never_sent_again(
     make_settings: MakeSettings, answer: Canned, kind: type[errors.ApiError]
 ) -> None:
-    for write in (
+    writes: tuple[Callable[[MarketoClient], object], ...] = (
         lambda client: client.sync_people("createOnly", "email", ["{}"]),
         lambda client: client.sync_companies(["{}"]),
-    ):
+    )
+    for write in writes:
         with scripted(make_settings, lambda *_: answer) as (client, calls):
             with pytest.raises(errors.ApiError) as raised:
                 write(client)

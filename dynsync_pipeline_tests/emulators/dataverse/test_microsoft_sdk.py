@@ -15,6 +15,7 @@ from PowerPlatform.Dataverse.client import DataverseClient
 from PowerPlatform.Dataverse.core.errors import HttpError
 from PowerPlatform.Dataverse.models.filters import col
 from PowerPlatform.Dataverse.models.query_builder import ExpandOption
+from PowerPlatform.Dataverse.models.record import QueryResult
 from PowerPlatform.Dataverse.models.upsert import UpsertItem
 
 from dynsync_pipeline.emulators.dataverse.control import reset
@@ -45,16 +46,23 @@ def client(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[Da
     credential.close()
 
 
+def retrieved(client: DataverseClient, table: str, record_id: str, **options: Any) -> Any:
+    """A record that must be there, with whatever the server put into it."""
+    record = client.records.retrieve(table, record_id, **options)
+    assert record is not None
+    return record
+
+
 def names(records: Any) -> list[str]:
     return [record["lastname"] for record in records]
 
 
 def test_one_record_is_created_read_updated_and_deleted(client: DataverseClient) -> None:
     contact_id = client.records.create("contact", {"firstname": "Åsa", "lastname": "Öberg", "birthdate": "1990-02-03"})
-    record = client.records.retrieve("contact", contact_id, select=["fullname", "birthdate", "donotphone"])
+    record = retrieved(client, "contact", contact_id, select=["fullname", "birthdate", "donotphone"])
     assert (record["fullname"], record["birthdate"], record["donotphone"]) == ("Åsa Öberg", "1990-02-03", False)
     client.records.update("contact", contact_id, {"jobtitle": "Chief", "donotphone": True})
-    record = client.records.retrieve("contact", contact_id, select=["jobtitle", "donotphone"])
+    record = retrieved(client, "contact", contact_id, select=["jobtitle", "donotphone"])
     assert (record["jobtitle"], record["donotphone"]) == ("Chief", True)
     client.records.delete("contact", contact_id)
     assert client.records.retrieve("contact", contact_id) is None
@@ -63,16 +71,14 @@ def test_one_record_is_created_read_updated_and_deleted(client: DataverseClient)
 def test_choice_labels_are_turned_into_numbers_from_our_metadata(client: DataverseClient) -> None:
     lead_id = client.records.create("lead", {"lastname": "x", "leadsourcecode": "Web", "leadqualitycode": "hot"})
     label = "OData.Community.Display.V1.FormattedValue"
-    record = client.records.retrieve(
-        "lead", lead_id, select=["leadsourcecode", "leadqualitycode"], include_annotations=label
-    )
+    record = retrieved(client, "lead", lead_id, select=["leadsourcecode", "leadqualitycode"], include_annotations=label)
     assert (record["leadsourcecode"], record["leadqualitycode"]) == (8, 1)
     assert record[f"leadsourcecode@{label}"] == "Web"
 
 
 def test_lists_are_created_updated_and_deleted_in_bulk(client: DataverseClient) -> None:
     ids = client.records.create("contact", [{"lastname": name} for name in "abc"])
-    assert [client.records.retrieve("contact", one, select=["lastname"])["lastname"] for one in ids] == ["a", "b", "c"]
+    assert [retrieved(client, "contact", one, select=["lastname"])["lastname"] for one in ids] == ["a", "b", "c"]
     client.records.update("contact", ids, {"jobtitle": "same"})
     client.records.update("contact", ids[:2], [{"lastname": "a1"}, {"lastname": "b1"}])
     found = client.records.list("contact", select=["lastname", "jobtitle"], orderby=["lastname asc"])
@@ -115,9 +121,10 @@ def test_expansion_gives_the_parent_and_its_children(client: DataverseClient) ->
     account_id = client.records.create("account", {"name": "Ägir", "revenue": 1234.5})
     bind = {"parentcustomerid_account@odata.bind": f"/accounts({account_id})"}
     contact_id = client.records.create("contact", {"lastname": "x", **bind})
-    record = client.records.retrieve("contact", contact_id, select=["lastname"], expand=["parentcustomerid_account"])
+    record = retrieved(client, "contact", contact_id, select=["lastname"], expand=["parentcustomerid_account"])
     assert record["parentcustomerid_account"]["name"] == "Ägir"
     option = ExpandOption("contact_customer_accounts").select("lastname").top(5)
+    account: Any
     (account,) = client.query.builder("account").select("name", "revenue").expand(option).execute()
     assert [one["lastname"] for one in account["contact_customer_accounts"]] == ["x"]
     assert account["revenue"] == 1234.5
@@ -158,12 +165,15 @@ def test_batches_report_each_request_and_change_sets_are_atomic(client: Datavers
 def test_data_frames_go_in_and_come_out(client: DataverseClient) -> None:
     ids = client.dataframe.create("contact", pd.DataFrame([{"lastname": "a"}, {"lastname": "b"}]))
     client.dataframe.update("contact", pd.DataFrame({"contactid": ids, "jobtitle": ["x", "y"]}), id_column="contactid")
-    frame = client.query.builder("contact").select("lastname", "jobtitle").order_by("lastname").execute().to_dataframe()
+    found = client.query.builder("contact").select("lastname", "jobtitle").order_by("lastname").execute()
+    assert isinstance(found, QueryResult)
+    frame = found.to_dataframe()
     assert frame[["lastname", "jobtitle"]].to_numpy().tolist() == [["a", "x"], ["b", "y"]]
 
 
 def test_table_information_comes_from_our_metadata(client: DataverseClient) -> None:
     info = client.tables.get("contact")
+    assert info is not None
     assert (info["entity_set_name"], info["table_logical_name"]) == ("contacts", "contact")
     columns = {column["LogicalName"]: column for column in _plain(client.tables.list_columns("contact"))}
     assert columns["lastname"]["AttributeType"] == "String"

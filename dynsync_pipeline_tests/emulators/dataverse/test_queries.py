@@ -1,4 +1,4 @@
-"""`$filter`, `$orderby` and FetchXML beyond what section 9 names."""
+"""`$filter`, `$orderby` and FetchXML beyond what the checklist names."""
 
 from __future__ import annotations
 

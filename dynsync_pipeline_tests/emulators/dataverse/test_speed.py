@@ -26,9 +26,9 @@ def test_seeding_paging_lookups_and_batches_are_fast_enough(dataverse: Dataverse
 
     started, n_rows, url = time.process_time(), 0, f"contacts?$select={COLUMNS}"
     while url:
-        body = dataverse.http.get(url, headers={"Prefer": "odata.track-changes"}).content
-        n_rows += body.count(b'"@odata.etag"')
-        _, found, rest = body.rpartition(b'"@odata.nextLink":"')
+        page = dataverse.http.get(url, headers={"Prefer": "odata.track-changes"}).content
+        n_rows += page.count(b'"@odata.etag"')
+        _, found, rest = page.rpartition(b'"@odata.nextLink":"')
         url = rest[:-2].decode() if found else ""
     assert n_rows == N_ROWS
     # The client's own share is in this figure.

@@ -1,4 +1,4 @@
-"""Writing beyond what section 9 names: impersonation, privileges, deletion of parents, single columns."""
+"""Writing beyond what the checklist names: impersonation, privileges, deletion of parents, single columns."""
 
 from __future__ import annotations
 

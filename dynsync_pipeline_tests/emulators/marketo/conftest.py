@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,11 @@ class Marketo:
         form = {"grant_type": "client_credentials", "client_id": client[0], "client_secret": client[1]}
         return dict(self.http.post("/identity/oauth/token", data=form).json())
 
+    def identity(self, verb: str, form: dict[str, str], *, in_query: bool) -> httpx.Response:
+        """What the identity endpoint answers to these parameters, in the query or in the body."""
+        path = "/identity/oauth/token"
+        return self.http.request(verb, path, params=form) if in_query else self.http.request(verb, path, data=form)
+
     def as_other(self) -> httpx.Client:
         """A client signed in as the other API user."""
         http = httpx.Client(base_url=self.http.base_url, timeout=30, verify=False)
@@ -88,7 +93,7 @@ class Marketo:
         assert response.status_code == 200, (response.status_code, response.text)
         return dict(response.json())
 
-    def sync(self, *records: dict[str, object], **options: object) -> list[dict[str, Any]]:
+    def sync(self, *records: Mapping[str, object], **options: object) -> list[dict[str, Any]]:
         """The per-record results of one Sync Leads call."""
         answer = self.post("leads.json", {"input": list(records), **options})
         assert answer["success"], answer

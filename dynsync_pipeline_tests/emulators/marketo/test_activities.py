@@ -1,4 +1,4 @@
-"""The activity log and its feeds: section 4 of the sheet."""
+"""The activity log and its feeds (docs/protocols/marketo.md#activities)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bulk extract of people and activities: section 5 of the sheet."""
+"""Bulk extract of people and activities (docs/protocols/marketo.md#bulk-extract)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ def create(marketo: Marketo, **request: object) -> str:
     return str(marketo.answer("POST", f"{LEADS}/create.json", json=body)["result"][0]["exportId"])
 
 
-def shown(marketo: Marketo, export_id: str) -> dict:
-    return marketo.answer("GET", f"{LEADS}/{export_id}/status.json")["result"][0]
+def shown(marketo: Marketo, export_id: str) -> dict[str, Any]:
+    return dict(marketo.answer("GET", f"{LEADS}/{export_id}/status.json")["result"][0])
 
 
 def rows(text: str, delimiter: str = ",") -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Bulk import of people: section 6 of the sheet."""
+"""Bulk import of people (docs/protocols/marketo.md#bulk-import)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,27 +18,27 @@ from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
 IMPORT = "/bulk/v1/leads.json"
 
 
-def send(marketo: Marketo, text: str | bytes, file_format: str = "csv", **params: object) -> dict:
+def send(marketo: Marketo, text: str | bytes, file_format: str = "csv", **params: object) -> dict[str, Any]:
     files = {"file": ("people.csv", text if isinstance(text, bytes) else text.encode())}
     return marketo.answer("POST", IMPORT, params={"format": file_format, **params}, files=files)
 
 
-def finished(marketo: Marketo, answer: dict) -> dict:
+def finished(marketo: Marketo, answer: dict[str, Any]) -> dict[str, Any]:
     batch = answer["result"][0]["batchId"]
     for _ in range(500):
         (status,) = marketo.answer("GET", f"/bulk/v1/leads/batch/{batch}.json")["result"]
         if status["status"] in ("Complete", "Failed"):
-            return status
+            return dict(status)
         time.sleep(0.02)
     raise AssertionError(status)
 
 
-def file_of(marketo: Marketo, status: dict, name: str) -> list[list[str]]:
+def file_of(marketo: Marketo, status: dict[str, Any], name: str) -> list[list[str]]:
     text = marketo.http.get(f"/bulk/v1/leads/batch/{status['batchId']}/{name}.json").text
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-def people(marketo: Marketo, *emails: str, fields: str = "email,firstName,leadScore") -> list[dict]:
+def people(marketo: Marketo, *emails: str, fields: str = "email,firstName,leadScore") -> list[dict[str, Any]]:
     found = marketo.get("leads.json", filterType="email", filterValues=list(emails), fields=fields)["result"]
     return [{name: value for name, value in person.items() if name != "id"} for person in found]
 
@@ -169,7 +170,7 @@ def test_a_file_that_cannot_be_imported_fails_with_a_sentence_and_writes_nothing
         ({"format": "csv", "partitionName": "EMEA"}, {"file": ("f", b"email\n")}, "1008"),
     ],
 )
-def test_a_wrong_request_is_refused(marketo: Marketo, params: dict, files: dict, code: str) -> None:
+def test_a_wrong_request_is_refused(marketo: Marketo, params: dict[str, str], files: dict[str, Any], code: str) -> None:
     assert codes(marketo.answer("POST", IMPORT, params=params, files=files)) == [code]
 
 

@@ -1,8 +1,10 @@
-"""Companies and what people show of them: sections 3 and 2.5 of the sheet."""
+"""Companies and what people show of them (docs/protocols/marketo.md#companies, #field-types)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -10,16 +12,16 @@ from dynsync_pipeline.emulators.marketo.seeding import seed
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, reasons
 
 
-def sync(marketo: Marketo, *records: dict[str, object], **options: object) -> list[dict]:
+def sync(marketo: Marketo, *records: Mapping[str, object], **options: object) -> list[dict[str, Any]]:
     answer = marketo.post("companies.json", {"input": list(records), **options})
     assert answer["success"], answer
-    return answer["result"]
+    return list(answer["result"])
 
 
-def company(marketo: Marketo, key: str, *fields: str) -> dict:
+def company(marketo: Marketo, key: str, *fields: str) -> dict[str, Any]:
     params = {"fields": ",".join(fields)} if fields else {}
     (found,) = marketo.get("companies.json", filterType="externalCompanyId", filterValues=key, **params)["result"]
-    return found
+    return dict(found)
 
 
 def test_describe_names_keys_filters_and_fields(marketo: Marketo) -> None:

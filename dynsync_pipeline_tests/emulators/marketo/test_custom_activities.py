@@ -1,6 +1,8 @@
-"""Custom activity types and activities: section 4 of the sheet."""
+"""Custom activity types and activities (docs/protocols/marketo.md#activities)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -23,8 +25,8 @@ def add_type(marketo: Marketo) -> int:
     return int(created["id"])
 
 
-def add(marketo: Marketo, *records: dict[str, object]) -> list[dict]:
-    return marketo.post("activities/external.json", {"input": list(records)})["result"]
+def add(marketo: Marketo, *records: dict[str, object]) -> list[dict[str, Any]]:
+    return list(marketo.post("activities/external.json", {"input": list(records)})["result"])
 
 
 def test_a_type_is_a_draft_until_approved_and_only_then_takes_activities(marketo: Marketo) -> None:

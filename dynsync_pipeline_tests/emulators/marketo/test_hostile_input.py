@@ -88,7 +88,7 @@ def test_any_query_on_any_read_is_answered_or_refused_in_the_vendors_shape(
 ) -> None:
     url = path.format(**FILLED)
     before = state(shared)
-    assert_vendors_shape(shared.http.request(method, url, params=query), url)
+    assert_vendors_shape(shared.http.request(method, url, params=tuple(query)), url)
     assert state(shared) == before
 
 

@@ -1,4 +1,7 @@
-"""Signing in, tokens, limits, usage, and refusals before any handler: sections 0, 1, 7 and 8 of the sheet."""
+"""Signing in, tokens, limits, usage, and refusals before any handler.
+
+Source: docs/protocols/marketo.md#envelope, #sign-in, #limits, #errors.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ DESCRIBE = "/rest/v1/leads/describe.json"
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
-@pytest.mark.parametrize("place", ["params", "data"])
-def test_credentials_are_taken_in_query_and_form_with_either_verb(marketo: Marketo, verb: str, place: str) -> None:
+@pytest.mark.parametrize("in_query", [True, False], ids=["params", "data"])
+def test_credentials_are_taken_in_query_and_form_with_either_verb(marketo: Marketo, verb: str, in_query: bool) -> None:
     given = {
         "grant_type": "client_credentials",
         "client_id": marketo.store.client_id,
         "client_secret": marketo.store.client_secret,
     }
-    answer = marketo.http.request(verb, "/identity/oauth/token", **{place: given})
+    answer = marketo.identity(verb, given, in_query=in_query)
     assert answer.json()["scope"] == "dynsync@api.example.com"
     assert answer.json()["token_type"] == "bearer"
     assert answer.headers["cache-control"] == "no-store"

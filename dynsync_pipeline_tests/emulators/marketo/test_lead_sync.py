@@ -1,4 +1,4 @@
-"""Sync Leads and Delete Leads: sections 2.3 and 2.4 of the protocol sheet."""
+"""Sync Leads and Delete Leads (docs/protocols/marketo.md#writing-people, #deleting-and-merging)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describe and reading people: sections 2.1, 2.2 and 2.5 of the sheet."""
+"""Describe and reading people (docs/protocols/marketo.md#describe, #reading-people, #field-types)."""
 
 from __future__ import annotations
 

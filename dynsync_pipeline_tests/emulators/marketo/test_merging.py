@@ -1,4 +1,4 @@
-"""Merge Leads: section 2.4 of the sheet."""
+"""Merge Leads (docs/protocols/marketo.md#deleting-and-merging)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequences of requests that two widespread extraction tools send, written down in section 10 of the sheet."""
+"""The sequences of requests that two widespread extraction tools send, as docs/protocols/marketo.md#other-tools tells."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_connector_checks_creates_all_windows_first_and_passes_its_batch_size_
     root = str(stranger.base_url).rstrip("/") + "/"  # a trailing slash in its settings doubles one
     token = stranger.post(f"{root}/identity/oauth/token", data=form).json()["access_token"]
     stranger.headers["Authorization"] = f"Bearer {token}"
-    programs = {
+    programs: dict[str, str | int] = {
         "maxReturn": 200,
         "earliestUpdatedAt": "2025-01-01T00:00:00Z",
         "latestUpdatedAt": "2025-01-31T00:00:00Z",

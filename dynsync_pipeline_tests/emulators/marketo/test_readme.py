@@ -9,7 +9,8 @@ import msgspec
 
 from dynsync_pipeline.emulators.marketo import app, control
 from dynsync_pipeline.emulators.marketo.store import Behaviour
-from dynsync_pipeline_tests.emulators.marketo import test_section_9
+from dynsync_pipeline_tests.docs.citations import n_items_of_checklist
+from dynsync_pipeline_tests.emulators.marketo import test_checklist
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo
 
 FOLDER = Path(app.__file__).parent
@@ -24,9 +25,9 @@ def test_every_control_endpoint_in_the_list_is_served(marketo: Marketo) -> None:
         assert answer.status_code in (200, 400), (method, path)
 
 
-def test_every_item_of_section_9_has_a_test() -> None:
-    items = {int(number) for number in re.findall(r"test_item_(\d\d)_", " ".join(dir(test_section_9)))}
-    assert items == set(range(1, 27))
+def test_every_item_of_the_checklist_has_a_test() -> None:
+    tested = {int(number) for number in re.findall(r"test_checklist_(\d\d)_", " ".join(dir(test_checklist)))}
+    assert tested == set(range(1, n_items_of_checklist("marketo") + 1))
 
 
 def test_switches_named_in_the_readme_exist() -> None:

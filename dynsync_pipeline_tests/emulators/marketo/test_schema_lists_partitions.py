@@ -1,4 +1,7 @@
-"""Schema fields, partitions, static lists and the asset calls: sections 0, 2.1, 2.2, 2.4 and 9 of the sheet."""
+"""Schema fields, partitions, static lists and the asset calls.
+
+Source: docs/protocols/marketo.md#envelope, #describe, #reading-people, #deleting-and-merging, #checklist 6, 24.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,10 @@
--- Offence: a key touched by this cycle that is linked more than once, or a write that goes past its link.
--- Guards against the worst a sync can do: one person's values written onto another's record.
+-- doubled_links: finds keys touched by this cycle that are linked more than once, and writes that go past their link. Guards
+-- against the worst a sync can do: one person's values written onto another's record.
+--
+-- reads    reconcile.operations, state.links, state.tombstones, ledger.cycles
+-- makes    doubled_links: one row per offending key
+-- changes  nothing
+create temp table doubled_links as
 with touched as (
     select record_type, dynamics_id, person_id from reconcile.operations
     union
@@ -27,5 +32,4 @@ union all
 select 'creation of a person whose record is linked', o.record_type || ' ' || o.dynamics_id
 from reconcile.operations o
 semi join near n on n.record_type = o.record_type and n.dynamics_id = o.dynamics_id
-where o.action = 'create' and o.sent_at is null
-order by all
+where o.action = 'create' and o.sent_at is null;

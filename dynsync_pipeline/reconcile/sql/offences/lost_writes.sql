@@ -1,5 +1,11 @@
--- Offence: an operation of the plan that vanished without an answer, or a touched link without exactly one row on each of
--- its three sides. Whatever was planned is either done, with a receipt, or stands in the backlog.
+-- lost_writes: finds operations of the plan that vanished without an answer, and touched links without exactly one row on each of
+-- their three sides. Whatever was planned is either done, with a receipt, or stands in the backlog.
+--
+-- reads    reconcile.operations, reconcile.receipts, state.links, state.base, state.unsettled, state.tombstones,
+--          mirror.marketo_people, mirror.person_records, ledger.cycles
+-- makes    lost_writes: one row per offending key
+-- changes  nothing
+create temp table lost_writes as
 with answered as (
     select o.*, r.outcome, r.is_settled, coalesce(o.person_id, r.person_id) as linked_person_id
     from reconcile.operations o
@@ -19,11 +25,7 @@ sides as (
     union all
     select person_id, 'Marketo' from mirror.marketo_people where person_id in (select person_id from linked)
     union all
-    select l.person_id, 'Dynamics' from linked l join mirror.dynamics_contacts c
-        on l.record_type = 'contact' and c.contactid = l.dynamics_id
-    union all
-    select l.person_id, 'Dynamics' from linked l join mirror.dynamics_leads d
-        on l.record_type = 'lead' and d.leadid = l.dynamics_id
+    select l.person_id, 'Dynamics' from linked l join mirror.person_records r using (record_type, dynamics_id)
 ),
 counted as (
     select s.person_id, s.side, count(sides.person_id) as n_rows
@@ -48,5 +50,4 @@ where outcome = 'applied' and action <> 'company'
     where l.person_id = a.linked_person_id and l.record_type = a.record_type and l.dynamics_id = a.dynamics_id
   )
 union all
-select n_rows || ' rows instead of one in ' || side, 'person ' || person_id from counted where n_rows <> 1
-order by all
+select n_rows || ' rows instead of one in ' || side, 'person ' || person_id from counted where n_rows <> 1;

@@ -1,4 +1,4 @@
-"""Section 9 of the protocol sheet, what naive emulators miss: a test for each item, under its number.
+"""What naive emulators miss (docs/protocols/marketo.md#checklist): a test for each item, under its number.
 
 The neighbouring files test the same areas in depth; here stands that no item is forgotten.
 """
@@ -43,7 +43,7 @@ def together(*calls: Callable[[], Any]) -> None:
         thread.join()
 
 
-def test_item_01_failures_are_http_200_but_for_identity_files_and_sizes(marketo: Marketo) -> None:
+def test_checklist_01_failures_are_http_200_but_for_identity_files_and_sizes(marketo: Marketo) -> None:
     http = marketo.http
     refused = [
         http.get("/nothing"),
@@ -64,7 +64,7 @@ def test_item_01_failures_are_http_200_but_for_identity_files_and_sizes(marketo:
     assert real[1].headers["content-type"].startswith("text/plain")
 
 
-def test_item_02_one_token_with_a_shrinking_life_then_602_once_then_601_and_603_without(marketo: Marketo) -> None:
+def test_checklist_02_one_token_with_a_shrinking_life_then_602_once_then_601_and_603_without(marketo: Marketo) -> None:
     first = marketo.token()
     marketo.control("clock", ahead_s=100)
     second = marketo.token()
@@ -76,17 +76,17 @@ def test_item_02_one_token_with_a_shrinking_life_then_602_once_then_601_and_603_
     assert codes(marketo.answer("GET", DESCRIBE)) == ["603"]
 
 
-def test_item_03_identity_by_either_verb_and_place_with_oauth_errors(marketo: Marketo) -> None:
+def test_checklist_03_identity_by_either_verb_and_place_with_oauth_errors(marketo: Marketo) -> None:
     store = marketo.store
     good = {"grant_type": "client_credentials", "client_id": store.client_id, "client_secret": store.client_secret}
     for verb in ("GET", "POST"):
-        for place in ("params", "data"):
-            assert marketo.http.request(verb, "/identity/oauth/token", **{place: good}).status_code == 200
-            bad = marketo.http.request(verb, "/identity/oauth/token", **{place: {**good, "client_secret": "x"}})
+        for in_query in (True, False):
+            assert marketo.identity(verb, good, in_query=in_query).status_code == 200
+            bad = marketo.identity(verb, {**good, "client_secret": "x"}, in_query=in_query)
             assert (bad.status_code, "success" in bad.json(), bad.json()["error"]) == (401, False, "invalid_client")
 
 
-def test_item_04_method_overrides_in_query_and_form_and_delete_as_a_verb(marketo: Marketo) -> None:
+def test_checklist_04_method_overrides_in_query_and_form_and_delete_as_a_verb(marketo: Marketo) -> None:
     ids = [marketo.create(email=f"p{n}@example.com") for n in range(4)]
     form = {"filterType": "id", "filterValues": ids[0]}
     by_form = marketo.answer("POST", "/rest/v1/leads.json", data={**form, "_method": "GET"})
@@ -99,15 +99,15 @@ def test_item_04_method_overrides_in_query_and_form_and_delete_as_a_verb(marketo
     assert [person["id"] for person in left] == ids[3:]
 
 
-def test_item_05_unknown_parameters_and_members_are_tolerated(marketo: Marketo) -> None:
-    body = {"fields": ["id"], "filter": {"createdAt": window()}, "colour": "red"}
+def test_checklist_05_unknown_parameters_and_members_are_tolerated(marketo: Marketo) -> None:
+    body: dict[str, object] = {"fields": ["id"], "filter": {"createdAt": window()}, "colour": "red"}
     created = marketo.answer("POST", f"{LEADS}/create.json?batchSize=300&shape=round", json=body)
     assert created["success"]
     body = {"input": [{"email": "a@example.com"}], "asyncProcessing ": "false"}
     assert marketo.post("leads.json", body, batchSize=300)["result"][0]["status"] == "created"
 
 
-def test_item_06_lists_come_comma_separated_and_repeated(marketo: Marketo) -> None:
+def test_checklist_06_lists_come_comma_separated_and_repeated(marketo: Marketo) -> None:
     ids = [marketo.create(email=f"p{n}@example.com") for n in range(3)]
     for values in (f"{ids[0]},{ids[2]}", [ids[0], ids[2]], [f"{ids[0]}", f" {ids[2]} ,"]):
         found = marketo.get("leads.json", filterType="id", filterValues=values, fields=["email,title", "city"])[
@@ -119,7 +119,7 @@ def test_item_06_lists_come_comma_separated_and_repeated(marketo: Marketo) -> No
     assert [result["status"] for result in gone] == ["deleted"] * 3
 
 
-def test_item_07_codes_are_strings_keys_are_in_order_and_empty_members_are_left_out(marketo: Marketo) -> None:
+def test_checklist_07_codes_are_strings_keys_are_in_order_and_empty_members_are_left_out(marketo: Marketo) -> None:
     marketo.create(email="a@example.com")
     answer = marketo.get("leads.json", filterType="email", filterValues="a@example.com")
     assert list(answer) == ["requestId", "result", "success"]
@@ -128,7 +128,7 @@ def test_item_07_codes_are_strings_keys_are_in_order_and_empty_members_are_left_
     assert isinstance(refused["errors"][0]["code"], str)
 
 
-def test_item_08_activity_pages_always_have_a_token_and_may_be_short_or_bare_while_there_is_more(
+def test_checklist_08_activity_pages_always_have_a_token_and_may_be_short_or_bare_while_there_is_more(
     marketo: Marketo,
 ) -> None:
     records = [{"email": f"p{n}@example.com"} for n in range(300)]
@@ -153,7 +153,7 @@ def test_item_08_activity_pages_always_have_a_token_and_may_be_short_or_bare_whi
     assert ("result" in bare, bare["moreResult"], bool(bare["nextPageToken"])) == (False, False, True)
 
 
-def test_item_09_three_encodings_of_one_change(marketo: Marketo) -> None:
+def test_checklist_09_three_encodings_of_one_change(marketo: Marketo) -> None:
     marketo.create(email="a@example.com")
     token = marketo.end_of_log()
     marketo.sync({"email": "a@example.com", "unsubscribed": True})
@@ -169,7 +169,7 @@ def test_item_09_three_encodings_of_one_change(marketo: Marketo) -> None:
     assert (row[5], row[6], json.loads(row[7])["New Value"]) == ("77", "Unsubscribed", "true")
 
 
-def test_item_10_results_come_in_order_per_record_in_the_dialect_of_each_call(marketo: Marketo) -> None:
+def test_checklist_10_results_come_in_order_per_record_in_the_dialect_of_each_call(marketo: Marketo) -> None:
     bad, good = marketo.sync({"email": "a@example.com", "firstName": "A", "leadScore": "x"}, {"email": "b@example.com"})
     assert (set(bad), set(good)) == ({"status", "reasons"}, {"id", "status"})
     assert marketo.get("leads.json", filterType="email", filterValues="a@example.com")["result"] == []
@@ -179,7 +179,7 @@ def test_item_10_results_come_in_order_per_record_in_the_dialect_of_each_call(ma
     assert set(activity) == {"status", "errors"}
 
 
-def test_item_11_emails_repeat_answer_1007_and_a_race_makes_duplicates(marketo: Marketo) -> None:
+def test_checklist_11_emails_repeat_answer_1007_and_a_race_makes_duplicates(marketo: Marketo) -> None:
     marketo.control("behaviour", race_window_s=0.5)
     record = {"email": "a@example.com"}
     together(lambda: marketo.sync(record), lambda: marketo.sync(record))
@@ -188,7 +188,7 @@ def test_item_11_emails_repeat_answer_1007_and_a_race_makes_duplicates(marketo: 
     assert marketo.sync(record, action="createDuplicate")[0]["status"] == "created"
 
 
-def test_item_12_every_cap(marketo: Marketo) -> None:
+def test_checklist_12_every_cap(marketo: Marketo) -> None:
     seed(marketo.store, ({"email": "same@example.com"} for _ in range(1001)))
     assert codes(marketo.get("leads.json", filterType="email", filterValues="same@example.com")) == ["1003"]
     values = ",".join(str(n) for n in range(301))
@@ -203,7 +203,9 @@ def test_item_12_every_cap(marketo: Marketo) -> None:
     assert codes(marketo.get("activities.json", **too_many)) == ["1003"]
 
 
-def test_item_13_a_no_op_says_updated_and_moves_nothing_and_creation_may_be_after_the_update(marketo: Marketo) -> None:
+def test_checklist_13_a_no_op_says_updated_and_moves_nothing_and_creation_may_be_after_the_update(
+    marketo: Marketo,
+) -> None:
     people = [{"email": f"p{n}@example.com", "title": "T"} for n in range(14)]
     marketo.sync(*people)
     found = marketo.get("leads.json", filterType="email", filterValues=[person["email"] for person in people])["result"]
@@ -220,7 +222,7 @@ def test_item_13_a_no_op_says_updated_and_moves_nothing_and_creation_may_be_afte
     assert status["numberOfRecords"] == 0
 
 
-def test_item_14_the_updated_filter_has_a_clock_of_its_own(marketo: Marketo) -> None:
+def test_checklist_14_the_updated_filter_has_a_clock_of_its_own(marketo: Marketo) -> None:
     person_id = marketo.create(email="a@example.com")
     before = marketo.person(person_id)["updatedAt"]
     pass_time(marketo, days=10)
@@ -232,7 +234,7 @@ def test_item_14_the_updated_filter_has_a_clock_of_its_own(marketo: Marketo) -> 
     assert status["numberOfRecords"] == 1
 
 
-def test_item_15_nulls_are_explicit_booleans_false_milliseconds_dropped_types_checked(marketo: Marketo) -> None:
+def test_checklist_15_nulls_are_explicit_booleans_false_milliseconds_dropped_types_checked(marketo: Marketo) -> None:
     values = {"unsubscribed": None, "emailSuspendedAt": "2026-01-02T03:04:05.999Z", "firstName": ""}
     person_id = marketo.create(email="a@example.com", **values)
     assert marketo.person(person_id, *values, "title") == {
@@ -242,19 +244,24 @@ def test_item_15_nulls_are_explicit_booleans_false_milliseconds_dropped_types_ch
         "firstName": None,
         "title": None,
     }
-    wrong = [
-        *({"leadScore": 14.1}, {"urgency": "14c"}, {"unsubscribed": "other"}, {"emailSuspendedAt": "yesterday"}),
-        {"email": "bademail"},
-    ]
-    for values in wrong:
-        assert reasons(marketo.sync({"email": "a@example.com", **values})[0]) == ["1003"]
+    wrong: dict[str, object] = {
+        "leadScore": 14.1,
+        "urgency": "14c",
+        "unsubscribed": "other",
+        "emailSuspendedAt": "yesterday",
+        "email": "bademail",
+    }
+    for field, value in wrong.items():
+        assert reasons(marketo.sync({"email": "a@example.com", field: value})[0]) == ["1003"]
     marketo.post(
         "leads/schema/fields.json", {"input": [{"name": "share", "displayName": "Share", "dataType": "percent"}]}
     )
     assert reasons(marketo.sync({"email": "a@example.com", "share": "100%"})[0]) == ["1003"]
 
 
-def test_item_16_companies_show_on_people_refuse_under_native_crm_and_are_silent_when_large(marketo: Marketo) -> None:
+def test_checklist_16_companies_show_on_people_refuse_under_native_crm_and_are_silent_when_large(
+    marketo: Marketo,
+) -> None:
     marketo.post("companies.json", {"input": [{"externalCompanyId": "A", "company": "Acme"}]})
     seed(marketo.store, ({"email": f"p{n}@example.com", "externalCompanyId": "A"} for n in range(5001)))
     token = marketo.end_of_log()
@@ -268,7 +275,7 @@ def test_item_16_companies_show_on_people_refuse_under_native_crm_and_are_silent
     assert codes(marketo.post("companies.json", {"input": [{"externalCompanyId": "A"}]})) == ["1018"]
 
 
-def test_item_17_a_deletion_is_at_once_logged_for_14_days_and_out_of_bulk(marketo: Marketo) -> None:
+def test_checklist_17_a_deletion_is_at_once_logged_for_14_days_and_out_of_bulk(marketo: Marketo) -> None:
     token = marketo.cursor()
     ids = [marketo.create(email=f"p{n}@example.com", firstName=f"P{n}") for n in range(2)]
     marketo.sync({"email": "p1@example.com", "title": "T"})
@@ -285,7 +292,7 @@ def test_item_17_a_deletion_is_at_once_logged_for_14_days_and_out_of_bulk(market
     assert marketo.feed("", token, activityTypeIds="13") == []
 
 
-def test_item_18_merged_people_vanish_and_the_trail_is_a_switch(marketo: Marketo) -> None:
+def test_checklist_18_merged_people_vanish_and_the_trail_is_a_switch(marketo: Marketo) -> None:
     token = marketo.cursor()
     ids = [marketo.create(email=f"p{n}@example.com") for n in range(3)]
     marketo.post(f"leads/{ids[0]}/merge.json", leadId=ids[1])
@@ -297,7 +304,7 @@ def test_item_18_merged_people_vanish_and_the_trail_is_a_switch(marketo: Marketo
     assert [entry["leadId"] for entry in marketo.feed("/deletedleads", token)] == [ids[2]]
 
 
-def test_item_19_an_export_starts_created_queues_by_two_and_ten_and_tells_the_bytes_it_serves(
+def test_checklist_19_an_export_starts_created_queues_by_two_and_ten_and_tells_the_bytes_it_serves(
     start: Callable[..., Marketo],
 ) -> None:
     marketo = start(time_scale=1.0)
@@ -325,7 +332,9 @@ def test_item_19_an_export_starts_created_queues_by_two_and_ten_and_tells_the_by
     assert done["fileChecksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def test_item_20_the_file_has_null_words_objects_newlines_ranges_and_a_type_that_is_not_json(marketo: Marketo) -> None:
+def test_checklist_20_the_file_has_null_words_objects_newlines_ranges_and_a_type_that_is_not_json(
+    marketo: Marketo,
+) -> None:
     marketo.create(email="a@example.com", mktoPersonNotes="one\ntwo")
     status, text = marketo.export("leads", fields=["email", "title", "mktoPersonNotes"], filter={"createdAt": window()})
     assert text == 'email,title,mktoPersonNotes\na@example.com,null,"one\ntwo"\n'
@@ -340,7 +349,7 @@ def test_item_20_the_file_has_null_words_objects_newlines_ranges_and_a_type_that
     assert marketo.http.get(url).status_code == 404
 
 
-def test_item_21_1035_is_a_switch_and_1029_tells_queue_from_quota(marketo: Marketo) -> None:
+def test_checklist_21_1035_is_a_switch_and_1029_tells_queue_from_quota(marketo: Marketo) -> None:
     body = {"fields": ["id"], "filter": {"updatedAt": window()}}
     (job,) = marketo.answer("POST", f"{LEADS}/create.json", json=body)["result"]
     marketo.control("behaviour", updated_at_filter=False)
@@ -356,7 +365,7 @@ def test_item_21_1035_is_a_switch_and_1029_tells_queue_from_quota(marketo: Marke
     assert quota["message"].startswith("Export daily quota ")
 
 
-def test_item_22_window_concurrency_and_day_are_the_subscriptions_and_usage_agrees(
+def test_checklist_22_window_concurrency_and_day_are_the_subscriptions_and_usage_agrees(
     start: Callable[..., Marketo],
 ) -> None:
     marketo = start(time_scale=1.0)
@@ -382,7 +391,7 @@ def test_item_22_window_concurrency_and_day_are_the_subscriptions_and_usage_agre
     assert codes(next(answer for answer in seen if not answer["success"])) == ["615"]
 
 
-def test_item_23_jobs_are_seen_by_their_own_user_only(marketo: Marketo) -> None:
+def test_checklist_23_jobs_are_seen_by_their_own_user_only(marketo: Marketo) -> None:
     status, _ = marketo.export("leads", fields=["id"], filter={"createdAt": window()})
     other = marketo.as_other()
     assert other.get(f"{LEADS}.json").json()["result"] == []
@@ -390,7 +399,7 @@ def test_item_23_jobs_are_seen_by_their_own_user_only(marketo: Marketo) -> None:
     assert other.get(f"{LEADS}/{status['exportId']}/file.json").status_code == 404
 
 
-def test_item_24_gzip_from_1024_bytes_and_never_on_bulk_and_odd_dates_on_assets(marketo: Marketo) -> None:
+def test_checklist_24_gzip_from_1024_bytes_and_never_on_bulk_and_odd_dates_on_assets(marketo: Marketo) -> None:
     gzip = {"Accept-Encoding": "gzip"}
     assert marketo.http.get(DESCRIBE, headers=gzip).headers["content-encoding"] == "gzip"
     assert "content-encoding" not in marketo.http.get("/rest/v1/stats/usage.json", headers=gzip).headers
@@ -404,7 +413,7 @@ def test_item_24_gzip_from_1024_bytes_and_never_on_bulk_and_odd_dates_on_assets(
     assert made["createdAt"].endswith("Z+0000")
 
 
-def test_item_25_an_import_is_complete_and_an_export_completed(marketo: Marketo) -> None:
+def test_checklist_25_an_import_is_complete_and_an_export_completed(marketo: Marketo) -> None:
     files = {"file": ("people.csv", b"email\na@example.com\n")}
     marketo.answer("POST", "/bulk/v1/leads.json?format=csv", files=files)
     states = []
@@ -418,7 +427,7 @@ def test_item_25_an_import_is_complete_and_an_export_completed(marketo: Marketo)
     assert marketo.export("leads", fields=["id"], filter={"createdAt": window()})[0]["status"] == "Completed"
 
 
-def test_item_26_double_slashes_are_refused_behind_a_switch(marketo: Marketo) -> None:
+def test_checklist_26_double_slashes_are_refused_behind_a_switch(marketo: Marketo) -> None:
     url = "/rest//v1/leads/describe.json"
     identity = httpx.URL(str(marketo.http.base_url).rstrip("/") + "//identity/oauth/token")
     credentials = {

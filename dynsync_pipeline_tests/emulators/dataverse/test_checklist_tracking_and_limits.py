@@ -1,4 +1,7 @@
-"""Section 9 of the protocol sheet: change tracking, sign-in answers, limits. Tests are named after their item."""
+"""The items about change tracking, sign-in and limits, a test for each, under its number.
+
+Source: docs/protocols/dataverse.md#checklist.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def control(dataverse: Dataverse, name: str, body: object = None) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_9_20_the_delta_link_stands_on_the_last_page_only(dataverse: Dataverse) -> None:
+def test_checklist_20_the_delta_link_stands_on_the_last_page_only(dataverse: Dataverse) -> None:
     for name in "abcde":
         dataverse.create("contacts", lastname=name)
     answer = dataverse.http.get(
@@ -32,7 +35,7 @@ def test_9_20_the_delta_link_stands_on_the_last_page_only(dataverse: Dataverse) 
     assert pages[-1]["@odata.deltaLink"].startswith(f"{dataverse.root}contacts?$select=lastname&$deltatoken=")
 
 
-def test_9_20_a_delta_shows_each_row_once_with_all_columns_and_deletions_last(dataverse: Dataverse) -> None:
+def test_checklist_20_a_delta_shows_each_row_once_with_all_columns_and_deletions_last(dataverse: Dataverse) -> None:
     first, second, third = (dataverse.create("contacts", lastname=name, jobtitle="j") for name in "abc")
     link = dataverse.delta_link("contacts?$select=lastname,jobtitle")
     dataverse.http.delete(f"contacts({second})")
@@ -54,7 +57,7 @@ def test_9_20_a_delta_shows_each_row_once_with_all_columns_and_deletions_last(da
     assert dataverse.http.get(link.replace("contacts?", "contacts/$count?")).content == b"\xef\xbb\xbf4"
 
 
-def test_9_20_a_delta_is_paged_and_keeps_its_order_over_the_pages(dataverse: Dataverse) -> None:
+def test_checklist_20_a_delta_is_paged_and_keeps_its_order_over_the_pages(dataverse: Dataverse) -> None:
     ids = [dataverse.create("contacts", lastname=str(n)) for n in range(7)]
     link = dataverse.delta_link("contacts?$select=lastname")
     for one in ids[:3]:
@@ -71,7 +74,7 @@ def test_9_20_a_delta_is_paged_and_keeps_its_order_over_the_pages(dataverse: Dat
         assert seen == expected
 
 
-def test_9_20_an_edit_made_while_paging_comes_with_the_next_delta(dataverse: Dataverse) -> None:
+def test_checklist_20_an_edit_made_while_paging_comes_with_the_next_delta(dataverse: Dataverse) -> None:
     ids = sorted(dataverse.create("contacts", lastname=str(n)) for n in range(4))
     first = dataverse.row("contacts?$select=lastname", Prefer="odata.track-changes,odata.maxpagesize=2")
     dataverse.http.patch(f"contacts({ids[0]})", json={"lastname": "late"})
@@ -80,7 +83,7 @@ def test_9_20_an_edit_made_while_paging_comes_with_the_next_delta(dataverse: Dat
     assert [(row["contactid"], row["lastname"]) for row in changed] == [(ids[0], "late")]
 
 
-def test_9_20_a_row_deleted_and_created_again_is_an_update(dataverse: Dataverse) -> None:
+def test_checklist_20_a_row_deleted_and_created_again_is_an_update(dataverse: Dataverse) -> None:
     row_id = dataverse.create("contacts", lastname="x")
     link = dataverse.delta_link("contacts?$select=lastname")
     dataverse.http.delete(f"contacts({row_id})")
@@ -89,13 +92,13 @@ def test_9_20_a_row_deleted_and_created_again_is_an_update(dataverse: Dataverse)
 
 
 @pytest.mark.parametrize("option", ["$filter=lastname eq 'x'", "$orderby=lastname", "$expand=masterid", "$top=1"])
-def test_9_21_change_tracking_refuses_other_options(dataverse: Dataverse, option: str) -> None:
+def test_checklist_21_change_tracking_refuses_other_options(dataverse: Dataverse, option: str) -> None:
     answer = dataverse.http.get(f"contacts?{option}", headers={"Prefer": "odata.track-changes"})
     assert error(answer)[0] == 400
     assert "isn't supported when Change Tracking is enabled" in answer.json()["error"]["message"]
 
 
-def test_9_21_change_tracking_needs_global_read_and_a_table_that_has_it(dataverse: Dataverse) -> None:
+def test_checklist_21_change_tracking_needs_global_read_and_a_table_that_has_it(dataverse: Dataverse) -> None:
     control(dataverse, "privileges", {"user": "sync", "deny": ["prvReadContact:global"]})
     tracking = {"Prefer": "odata.track-changes"}
     assert error(dataverse.http.get("contacts", headers=tracking)) == (403, "0x80040220")
@@ -104,7 +107,7 @@ def test_9_21_change_tracking_needs_global_read_and_a_table_that_has_it(datavers
     assert error(dataverse.http.get("leads", headers=tracking)) == (400, "0x80072491")
 
 
-def test_9_21_a_stamp_expires_by_age_by_metadata_change_and_on_demand(dataverse: Dataverse) -> None:
+def test_checklist_21_a_stamp_expires_by_age_by_metadata_change_and_on_demand(dataverse: Dataverse) -> None:
     expired = (400, "0x80044352")
     link = dataverse.delta_link("contacts?$select=lastname")
     other = dataverse.delta_link("leads?$select=lastname")
@@ -122,7 +125,7 @@ def test_9_21_a_stamp_expires_by_age_by_metadata_change_and_on_demand(dataverse:
         assert error(dataverse.http.get(f"leads?$deltatoken={nonsense}"))[0] == 400
 
 
-def test_9_27_no_token_and_a_bad_one_are_401_and_a_stranger_is_403(dataverse: Dataverse) -> None:
+def test_checklist_27_no_token_and_a_bad_one_are_401_and_a_stranger_is_403(dataverse: Dataverse) -> None:
     for token in (None, "nonsense"):
         with dataverse.client(token) as http:
             answer = http.get("WhoAmI")
@@ -135,7 +138,7 @@ def test_9_27_no_token_and_a_bad_one_are_401_and_a_stranger_is_403(dataverse: Da
         assert error(http.get("WhoAmI")) == (403, "0x80072560")
 
 
-def test_9_28_too_many_requests_is_429_with_an_integer_to_wait_also_for_batches(dataverse: Dataverse) -> None:
+def test_checklist_28_too_many_requests_is_429_with_an_integer_to_wait_also_for_batches(dataverse: Dataverse) -> None:
     control(dataverse, "limits", {"n_requests": 3})
     body, headers = batch(part("GET", "WhoAmI"))
     remaining = [dataverse.http.get("WhoAmI").headers["x-ms-ratelimit-burst-remaining-xrm-requests"] for _ in range(3)]
@@ -149,7 +152,7 @@ def test_9_28_too_many_requests_is_429_with_an_integer_to_wait_also_for_batches(
     assert dataverse.http.get("WhoAmI").status_code == 200
 
 
-def test_9_28_execution_time_and_concurrency_have_codes_of_their_own(dataverse: Dataverse) -> None:
+def test_checklist_28_execution_time_and_concurrency_have_codes_of_their_own(dataverse: Dataverse) -> None:
     control(dataverse, "limits", {"execution_s": 0.0})
     dataverse.http.get("WhoAmI")
     assert error(dataverse.http.get("WhoAmI")) == (429, "0x80072321")
@@ -160,7 +163,7 @@ def test_9_28_execution_time_and_concurrency_have_codes_of_their_own(dataverse: 
         assert {answer.status_code for answer in pool.map(lambda _: dataverse.http.get("WhoAmI"), range(40))} == {200}
 
 
-def test_9_28_every_answer_carries_rate_headers_and_a_request_id(dataverse: Dataverse) -> None:
+def test_checklist_28_every_answer_carries_rate_headers_and_a_request_id(dataverse: Dataverse) -> None:
     for answer in (dataverse.http.get("WhoAmI"), dataverse.http.get(f"contacts({uuid.uuid4()})")):
         assert answer.headers["x-ms-ratelimit-time-remaining-xrm-requests"][:2] == "1,"
         assert answer.headers["REQ_ID"] == answer.headers["x-ms-service-request-id"]
@@ -168,7 +171,7 @@ def test_9_28_every_answer_carries_rate_headers_and_a_request_id(dataverse: Data
         assert answer.headers["OData-Version"] == "4.0"
 
 
-def test_9_31_discovery_realm_and_statuses_of_the_token_endpoint(dataverse: Dataverse) -> None:
+def test_checklist_31_discovery_realm_and_statuses_of_the_token_endpoint(dataverse: Dataverse) -> None:
     """The real MSAL is in test_sign_in.py; here is what it reads."""
     tenant = f"{dataverse.url}/{dataverse.store.tenant_id}"
     found = dataverse.http.get(f"{tenant}/v2.0/.well-known/openid-configuration").json()

@@ -1,4 +1,4 @@
-"""Section 9 of the protocol sheet, the items about reading: one test per item, named after its number."""
+"""The items about reading (docs/protocols/dataverse.md#checklist), a test for each, under its number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def people(dataverse: Dataverse, *last_names: str) -> list[str]:
     return [dataverse.create("contacts", lastname=name) for name in last_names]
 
 
-def test_9_06_next_link_is_absolute_and_opaque_and_keeps_the_query(dataverse: Dataverse) -> None:
+def test_checklist_06_next_link_is_absolute_and_opaque_and_keeps_the_query(dataverse: Dataverse) -> None:
     ids = sorted(people(dataverse, *"abcdefg"))
     first = dataverse.row("contacts?$select=lastname&tag=x", Prefer="odata.maxpagesize=3")
     link = first["@odata.nextLink"]
@@ -31,7 +31,7 @@ def test_9_06_next_link_is_absolute_and_opaque_and_keeps_the_query(dataverse: Da
     assert "@odata.nextLink" not in third
 
 
-def test_9_06_no_page_is_larger_than_5000(dataverse: Dataverse) -> None:
+def test_checklist_06_no_page_is_larger_than_5000(dataverse: Dataverse) -> None:
     with dataverse.store.write() as connection:
         connection.executemany(
             "insert into contact (contactid, lastname, versionnumber) values (?, 'x', ?)",
@@ -43,7 +43,7 @@ def test_9_06_no_page_is_larger_than_5000(dataverse: Dataverse) -> None:
         assert len(dataverse.rows(page["@odata.nextLink"])) == 1
 
 
-def test_9_07_top_is_ignored_beside_a_page_size_and_skip_is_refused(dataverse: Dataverse) -> None:
+def test_checklist_07_top_is_ignored_beside_a_page_size_and_skip_is_refused(dataverse: Dataverse) -> None:
     people(dataverse, *"abcde")
     assert len(dataverse.rows("contacts?$top=2")) == 2
     page = dataverse.row("contacts?$top=2", Prefer="odata.maxpagesize=3")
@@ -53,7 +53,7 @@ def test_9_07_top_is_ignored_beside_a_page_size_and_skip_is_refused(dataverse: D
         assert error(dataverse.http.get(f"contacts?{option}")) == (400, "0x80060888")
 
 
-def test_9_08_counts_are_capped_at_5000_and_slash_count_starts_with_a_bom(dataverse: Dataverse) -> None:
+def test_checklist_08_counts_are_capped_at_5000_and_slash_count_starts_with_a_bom(dataverse: Dataverse) -> None:
     with dataverse.store.write() as connection:
         connection.executemany(
             "insert into contact (contactid, lastname, versionnumber) values (?, ?, ?)",
@@ -71,7 +71,7 @@ def test_9_08_counts_are_capped_at_5000_and_slash_count_starts_with_a_bom(datave
     assert dict(zip(counted["Keys"], counted["Values"], strict=True)) == {"contact": 5_002, "lead": 0}
 
 
-def test_9_09_query_options_are_decoded_and_their_names_are_case_sensitive(dataverse: Dataverse) -> None:
+def test_checklist_09_query_options_are_decoded_and_their_names_are_case_sensitive(dataverse: Dataverse) -> None:
     people(dataverse, "van den Berg")
     (row,) = dataverse.rows("contacts?%24select=firstname%2Clastname&%24filter=lastname+eq+%27van%20den+Berg%27")
     assert set(row) == {"@odata.etag", "contactid", "firstname", "lastname"}
@@ -79,7 +79,7 @@ def test_9_09_query_options_are_decoded_and_their_names_are_case_sensitive(datav
     assert error(dataverse.http.get("contacts?$select=LastName"))[0] == 400
 
 
-def test_9_10_rows_carry_etag_key_nulls_lookups_and_companions(dataverse: Dataverse) -> None:
+def test_checklist_10_rows_carry_etag_key_nulls_lookups_and_companions(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A", revenue=20000)
     contact = dataverse.create(
         "contacts",
@@ -99,7 +99,7 @@ def test_9_10_rows_carry_etag_key_nulls_lookups_and_companions(dataverse: Datave
         assert error(dataverse.http.get(f"contacts?$select={name}")) == (400, "0x80060888")
 
 
-def test_9_10_annotations_come_when_asked_and_never_for_nulls(dataverse: Dataverse) -> None:
+def test_checklist_10_annotations_come_when_asked_and_never_for_nulls(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="Ägir")
     contact = dataverse.create(
         "contacts", lastname="x", donotphone=True, **{"parentcustomerid_account@odata.bind": f"/accounts({account})"}
@@ -122,7 +122,7 @@ def test_9_10_annotations_come_when_asked_and_never_for_nulls(dataverse: Dataver
     assert f"statecode{label}" not in only
 
 
-def test_9_12_text_filters_ignore_case_and_know_likes_wildcards(dataverse: Dataverse) -> None:
+def test_checklist_12_text_filters_ignore_case_and_know_likes_wildcards(dataverse: Dataverse) -> None:
     people(dataverse, "Smith", "smythe", "ÉMILE", "100%", "a_b", "axb")
 
     def found(condition: str) -> list[str]:
@@ -140,7 +140,7 @@ def test_9_12_text_filters_ignore_case_and_know_likes_wildcards(dataverse: Datav
     assert found("endswith(lastname,'HE')") == ["smythe"]
 
 
-def test_9_12_the_default_order_is_the_key_and_pages_are_live(dataverse: Dataverse) -> None:
+def test_checklist_12_the_default_order_is_the_key_and_pages_are_live(dataverse: Dataverse) -> None:
     ids = sorted(people(dataverse, *"abcd"))
     first = dataverse.row("contacts?$select=lastname", Prefer="odata.maxpagesize=2")
     assert [row["contactid"] for row in first["value"]] == ids[:2]
@@ -149,7 +149,7 @@ def test_9_12_the_default_order_is_the_key_and_pages_are_live(dataverse: Dataver
     assert [row["contactid"] for row in dataverse.rows(first["@odata.nextLink"])] == ids[3:]
 
 
-def test_9_13_values_look_as_on_the_wire(dataverse: Dataverse) -> None:
+def test_checklist_13_values_look_as_on_the_wire(dataverse: Dataverse) -> None:
     lead = dataverse.create(
         "leads", lastname="x", revenue=20000, estimatedclosedate="2027-03-01", leadsourcecode=8, donotbulkemail=True
     )
@@ -165,7 +165,7 @@ def test_9_13_values_look_as_on_the_wire(dataverse: Dataverse) -> None:
     assert options["TrueOption"]["Label"]["UserLocalizedLabel"]["Label"] == "Do Not Allow"
 
 
-def test_9_13_money_is_exact_at_the_edge(dataverse: Dataverse) -> None:
+def test_checklist_13_money_is_exact_at_the_edge(dataverse: Dataverse) -> None:
     """Amounts that a float cannot hold come back as they were sent."""
     account = dataverse.create("accounts", name="A")
     amount = "92233720368547.07"
@@ -174,7 +174,7 @@ def test_9_13_money_is_exact_at_the_edge(dataverse: Dataverse) -> None:
     assert f'"revenue":{amount}00' in dataverse.http.get(f"accounts({account})").text
 
 
-def test_9_14_users_carry_ownerid_and_refuse_a_named_key(dataverse: Dataverse) -> None:
+def test_checklist_14_users_carry_ownerid_and_refuse_a_named_key(dataverse: Dataverse) -> None:
     user_id = dataverse.store.sync_user_id
     row = dataverse.row(f"systemusers({user_id})?$select=fullname")
     assert (row["ownerid"], row["systemuserid"]) == (user_id, user_id)
@@ -183,7 +183,7 @@ def test_9_14_users_carry_ownerid_and_refuse_a_named_key(dataverse: Dataverse) -
     assert error(dataverse.http.patch(f"systemusers({user_id})", json={"firstname": "x"}))[0] == 405
 
 
-def test_9_29_type_specific_members_need_a_cast(dataverse: Dataverse) -> None:
+def test_checklist_29_type_specific_members_need_a_cast(dataverse: Dataverse) -> None:
     base = "EntityDefinitions(LogicalName='contact')/Attributes"
     assert "MaxLength" not in dataverse.row(base)["value"][5]
     assert error(dataverse.http.get(f"{base}?$select=LogicalName,MaxLength"))[0] == 400
@@ -199,7 +199,9 @@ def test_9_29_type_specific_members_need_a_cast(dataverse: Dataverse) -> None:
     assert states == {1: 0, 2: 0, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2}
 
 
-def test_9_29_a_new_column_shows_in_data_after_a_lag_and_at_once_for_strong_consistency(dataverse: Dataverse) -> None:
+def test_checklist_29_a_new_column_shows_in_data_after_a_lag_and_at_once_for_strong_consistency(
+    dataverse: Dataverse,
+) -> None:
     dataverse.create("contacts", lastname="x")
     change_schema(dataverse.store, SchemaChange("add", "contact", "new_size", "integer", lag_s=60))
     names = [row["LogicalName"] for row in dataverse.rows("EntityDefinitions(LogicalName='contact')/Attributes")]
@@ -208,7 +210,7 @@ def test_9_29_a_new_column_shows_in_data_after_a_lag_and_at_once_for_strong_cons
     assert dataverse.rows("contacts?$select=new_size", Consistency="Strong")[0]["new_size"] is None
 
 
-def test_9_30_not_modified_only_without_expansion_and_annotations(dataverse: Dataverse) -> None:
+def test_checklist_30_not_modified_only_without_expansion_and_annotations(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A")
     contact = dataverse.create(
         "contacts", lastname="x", **{"parentcustomerid_account@odata.bind": f"accounts({account})"}
@@ -226,7 +228,7 @@ def test_9_30_not_modified_only_without_expansion_and_annotations(dataverse: Dat
     assert dataverse.http.get(f"contacts({contact})", headers={"If-None-Match": 'W/"1"'}).status_code == 200
 
 
-def test_9_30_an_expanded_collection_carries_a_next_link(dataverse: Dataverse) -> None:
+def test_checklist_30_an_expanded_collection_carries_a_next_link(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A")
     for name in "xyz":
         dataverse.create("contacts", lastname=name, **{"parentcustomerid_account@odata.bind": f"accounts({account})"})
@@ -240,7 +242,7 @@ def test_9_30_an_expanded_collection_carries_a_next_link(dataverse: Dataverse) -
     assert dataverse.row(f"contacts({missing})?$expand=parentcustomerid_account")["parentcustomerid_account"] is None
 
 
-def test_9_32_bound_operations_need_the_namespace_and_unbound_ones_do_not(dataverse: Dataverse) -> None:
+def test_checklist_32_bound_operations_need_the_namespace_and_unbound_ones_do_not(dataverse: Dataverse) -> None:
     body = {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.contact", "lastname": "x"}]}
     assert error(dataverse.http.post("contacts/CreateMultiple", json=body))[0] == 404
     assert dataverse.http.post("contacts/Microsoft.Dynamics.CRM.CreateMultiple", json=body).status_code == 200

@@ -1,4 +1,4 @@
-"""Section 9 of the protocol sheet, the items about writing: one test per item, named after its number."""
+"""The items about writing (docs/protocols/dataverse.md#checklist), a test for each, under its number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynsync_pipeline_tests.emulators.dataverse.conftest import (
 BULK = "contacts/Microsoft.Dynamics.CRM."
 
 
-def test_9_01_a_bare_patch_creates_and_if_match_star_does_not(dataverse: Dataverse) -> None:
+def test_checklist_01_a_bare_patch_creates_and_if_match_star_does_not(dataverse: Dataverse) -> None:
     row_id = str(uuid.uuid4())
     missing = dataverse.http.patch(f"contacts({row_id})", json={"lastname": "x"}, headers={"If-Match": "*"})
     assert error(missing) == (404, "0x80040217")
@@ -28,7 +28,7 @@ def test_9_01_a_bare_patch_creates_and_if_match_star_does_not(dataverse: Dataver
     ).status_code == 204  # fmt: skip
 
 
-def test_9_02_if_none_match_null_changes_nothing(dataverse: Dataverse) -> None:
+def test_checklist_02_if_none_match_null_changes_nothing(dataverse: Dataverse) -> None:
     headers = {"If-None-Match": "null"}
     row_id = str(uuid.uuid4())
     for _ in range(2):
@@ -39,7 +39,7 @@ def test_9_02_if_none_match_null_changes_nothing(dataverse: Dataverse) -> None:
     assert dataverse.http.delete(f"contacts({row_id})", headers=headers).status_code == 204
 
 
-def test_9_03_writes_answer_204_with_the_url_or_the_row_if_asked(dataverse: Dataverse) -> None:
+def test_checklist_03_writes_answer_204_with_the_url_or_the_row_if_asked(dataverse: Dataverse) -> None:
     answer = dataverse.http.post("contacts", json={"lastname": "x"})
     url = answer.headers["OData-EntityId"]
     assert (answer.status_code, answer.content) == (204, b"")
@@ -55,7 +55,7 @@ def test_9_03_writes_answer_204_with_the_url_or_the_row_if_asked(dataverse: Data
     assert (updated.status_code, updated.json()["lastname"]) == (200, "q")
 
 
-def test_9_04_an_upsert_by_key_repeats_the_keys_url(dataverse: Dataverse) -> None:
+def test_checklist_04_an_upsert_by_key_repeats_the_keys_url(dataverse: Dataverse) -> None:
     url = f"{dataverse.root}contacts(new_extid='A1')"
     for last_name in ("created", "updated"):
         answer = dataverse.http.patch("contacts(new_extid='A1')", json={"lastname": last_name})
@@ -68,7 +68,7 @@ def test_9_04_an_upsert_by_key_repeats_the_keys_url(dataverse: Dataverse) -> Non
     assert error(dataverse.http.get("contacts(lastname='B2')"))[0] == 400
 
 
-def test_9_05_key_columns_in_an_upserts_body(dataverse: Dataverse) -> None:
+def test_checklist_05_key_columns_in_an_upserts_body(dataverse: Dataverse) -> None:
     """Ignored on update, winning on create, refused in UpsertMultiple's create."""
     dataverse.http.patch("contacts(new_extid='A1')", json={"lastname": "x", "new_extid": "A2"})
     assert dataverse.row("contacts(new_extid='A2')")["lastname"] == "x"
@@ -80,7 +80,7 @@ def test_9_05_key_columns_in_an_upserts_body(dataverse: Dataverse) -> None:
     assert error(dataverse.http.post(f"{BULK}UpsertMultiple", json={"Targets": [target]}))[0] == 400
 
 
-def test_9_11_etag_is_the_version_of_one_counter_and_equal_writes_bump_it(dataverse: Dataverse) -> None:
+def test_checklist_11_etag_is_the_version_of_one_counter_and_equal_writes_bump_it(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", lastname="x")
     lead = dataverse.create("leads", lastname="x")
     versions = [dataverse.row(url)["versionnumber"] for url in (f"contacts({contact})", f"leads({lead})")]
@@ -91,7 +91,7 @@ def test_9_11_etag_is_the_version_of_one_counter_and_equal_writes_bump_it(datave
     assert row["@odata.etag"] == f'W/"{row["versionnumber"]}"'
 
 
-def test_9_15_values_that_do_not_fit_are_refused_by_code(dataverse: Dataverse) -> None:
+def test_checklist_15_values_that_do_not_fit_are_refused_by_code(dataverse: Dataverse) -> None:
     for body, code in (
         ({"lastname": "x" * 51}, "0x80044331"),
         ({"description": "x" * 2001}, "0x80044331"),
@@ -119,7 +119,7 @@ def test_9_15_values_that_do_not_fit_are_refused_by_code(dataverse: Dataverse) -
     )
 
 
-def test_9_15_values_not_valid_for_the_operation_are_dropped_silently(dataverse: Dataverse) -> None:
+def test_checklist_15_values_not_valid_for_the_operation_are_dropped_silently(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", fullname="ignored", createdon="2001-01-01T00:00:00Z", versionnumber=5)
     row = dataverse.row(f"contacts({contact})")
     assert row["fullname"] is None
@@ -129,12 +129,12 @@ def test_9_15_values_not_valid_for_the_operation_are_dropped_silently(dataverse:
     assert dataverse.row(f"contacts({contact})")["overriddencreatedon"] is None
 
 
-def test_9_15_application_required_is_not_enforced(dataverse: Dataverse) -> None:
+def test_checklist_15_application_required_is_not_enforced(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", firstname="Only")
     assert dataverse.row(f"contacts({contact})")["lastname"] is None
 
 
-def test_9_16_binds_are_case_sensitive_and_polymorphic_pairs_exclude_each_other(dataverse: Dataverse) -> None:
+def test_checklist_16_binds_are_case_sensitive_and_polymorphic_pairs_exclude_each_other(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A", accountnumber="N1")
     boss = dataverse.create("contacts", lastname="Boss")
     contact = dataverse.create("contacts", lastname="x")
@@ -158,7 +158,7 @@ def test_9_16_binds_are_case_sensitive_and_polymorphic_pairs_exclude_each_other(
     assert error(dataverse.http.patch(f"contacts({contact})", json=wrong)) == (400, "0x80048d19")
 
 
-def test_9_16_ref_sets_and_clears_lookups_from_either_end(dataverse: Dataverse) -> None:
+def test_checklist_16_ref_sets_and_clears_lookups_from_either_end(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A")
     contact = dataverse.create("contacts", lastname="x")
     single = f"contacts({contact})/parentcustomerid_account/$ref"
@@ -174,7 +174,7 @@ def test_9_16_ref_sets_and_clears_lookups_from_either_end(dataverse: Dataverse) 
     assert dataverse.rows(many) == []
 
 
-def test_9_17_a_bind_to_nothing_is_a_404_that_names_the_referenced_table(dataverse: Dataverse) -> None:
+def test_checklist_17_a_bind_to_nothing_is_a_404_that_names_the_referenced_table(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", lastname="x")
     body = {"parentcustomerid_account@odata.bind": f"/accounts({uuid.uuid4()})"}
     answer = dataverse.http.patch(f"contacts({contact})", json=body)
@@ -182,7 +182,7 @@ def test_9_17_a_bind_to_nothing_is_a_404_that_names_the_referenced_table(dataver
     assert answer.json()["error"]["message"].startswith("Entity 'Account' With Id = ")
 
 
-def test_9_18_a_secured_column_reads_null_and_refuses_the_whole_write(dataverse: Dataverse) -> None:
+def test_checklist_18_a_secured_column_reads_null_and_refuses_the_whole_write(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", lastname="x", jobtitle="Secret")
     change_schema(dataverse.store, SchemaChange("secure", "contact", "jobtitle"))
     assert dataverse.row(f"contacts({contact})")["jobtitle"] is None
@@ -194,7 +194,7 @@ def test_9_18_a_secured_column_reads_null_and_refuses_the_whole_write(dataverse:
     assert error(dataverse.http.get("contacts?$filter=jobtitle eq 'a'")) == (403, "0x8004f506")
 
 
-def test_9_19_the_server_owns_names_times_authors_owner_state_and_base_amounts(dataverse: Dataverse) -> None:
+def test_checklist_19_the_server_owns_names_times_authors_owner_state_and_base_amounts(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", firstname="Åsa", middlename="M", lastname="Öberg", annualincome=12.345)
     assert dataverse.sales.patch(f"contacts({contact})", json={"jobtitle": "x"}).status_code == 204
     row = dataverse.row(f"contacts({contact})")
@@ -206,7 +206,7 @@ def test_9_19_the_server_owns_names_times_authors_owner_state_and_base_amounts(d
     assert (row["donotphone"], row["createdon"] <= row["modifiedon"]) == (False, True)
 
 
-def test_9_19_state_and_status_must_fit(dataverse: Dataverse) -> None:
+def test_checklist_19_state_and_status_must_fit(dataverse: Dataverse) -> None:
     lead = dataverse.create("leads", lastname="x")
     url = f"leads({lead})"
     assert error(dataverse.http.patch(url, json={"statecode": 0, "statuscode": 4})) == (400, "0x80048408")
@@ -215,7 +215,7 @@ def test_9_19_state_and_status_must_fit(dataverse: Dataverse) -> None:
     assert dataverse.row(url)["statuscode"] == 1
 
 
-def test_9_22_a_merge_deactivates_the_loser_and_moves_its_children(dataverse: Dataverse) -> None:
+def test_checklist_22_a_merge_deactivates_the_loser_and_moves_its_children(dataverse: Dataverse) -> None:
     target, loser = dataverse.create("accounts", name="A"), dataverse.create("accounts", name="B")
     child = dataverse.create("contacts", lastname="x", **{"parentcustomerid_account@odata.bind": f"accounts({loser})"})
     link = dataverse.delta_link("accounts?$select=name,merged,_masterid_value,statecode")
@@ -237,7 +237,7 @@ def test_9_22_a_merge_deactivates_the_loser_and_moves_its_children(dataverse: Da
     assert dataverse.row(f"contacts({child})")["_parentcustomerid_value"] == target
 
 
-def test_9_22_qualifying_a_lead_creates_rows_nobody_wrote(dataverse: Dataverse) -> None:
+def test_checklist_22_qualifying_a_lead_creates_rows_nobody_wrote(dataverse: Dataverse) -> None:
     lead = dataverse.create("leads", firstname="A", lastname="B", companyname="C", emailaddress1="a@example.com")
     body = {"CreateAccount": True, "CreateContact": True, "CreateOpportunity": False, "Status": 3}
     answer = dataverse.http.post(f"leads({lead})/Microsoft.Dynamics.CRM.QualifyLead", json=body)
@@ -254,7 +254,7 @@ def test_9_22_qualifying_a_lead_creates_rows_nobody_wrote(dataverse: Dataverse) 
     assert len(dataverse.rows("contacts")) == 1
 
 
-def test_9_23_a_batch_stops_at_the_first_failure_and_takes_its_status(dataverse: Dataverse) -> None:
+def test_checklist_23_a_batch_stops_at_the_first_failure_and_takes_its_status(dataverse: Dataverse) -> None:
     ids = [dataverse.create("contacts", lastname="x") for _ in range(3)]
     body, headers = batch(
         part("PATCH", f"/api/data/v9.2/contacts({ids[0]})", '{"lastname":"1"}'),
@@ -274,7 +274,7 @@ def test_9_23_a_batch_stops_at_the_first_failure_and_takes_its_status(dataverse:
     assert [dataverse.row(f"contacts({one})")["lastname"] for one in ids] == ["1", "x", "3"]
 
 
-def test_9_23_a_change_set_is_atomic_and_answers_with_the_failing_part_alone(dataverse: Dataverse) -> None:
+def test_checklist_23_a_change_set_is_atomic_and_answers_with_the_failing_part_alone(dataverse: Dataverse) -> None:
     row_id = dataverse.create("contacts", lastname="x")
     body, headers = batch(
         change_set(
@@ -291,7 +291,7 @@ def test_9_23_a_change_set_is_atomic_and_answers_with_the_failing_part_alone(dat
     assert len(dataverse.rows("contacts")) == 1
 
 
-def test_9_23_content_ids_refer_to_what_was_created(dataverse: Dataverse) -> None:
+def test_checklist_23_content_ids_refer_to_what_was_created(dataverse: Dataverse) -> None:
     bound = '{"lastname":"x","parentcustomerid_account@odata.bind":"$1"}'
     body, headers = batch(
         change_set(
@@ -312,7 +312,7 @@ def test_9_23_content_ids_refer_to_what_was_created(dataverse: Dataverse) -> Non
     assert "Content-ID Reference: '$7' does not exist in the batch context." in answer.text
 
 
-def test_9_23_malformed_batches_are_refused_with_plain_json(dataverse: Dataverse) -> None:
+def test_checklist_23_malformed_batches_are_refused_with_plain_json(dataverse: Dataverse) -> None:
     get = part("GET", "contacts")
     for parts in (
         (change_set(part("GET", "contacts", content_id="1")),),
@@ -328,7 +328,7 @@ def test_9_23_malformed_batches_are_refused_with_plain_json(dataverse: Dataverse
     assert dataverse.rows("contacts") == []
 
 
-def test_9_23_line_feeds_alone_are_tolerated_and_1000_requests_fit(dataverse: Dataverse) -> None:
+def test_checklist_23_line_feeds_alone_are_tolerated_and_1000_requests_fit(dataverse: Dataverse) -> None:
     body, headers = batch(*(part("POST", "contacts", f'{{"lastname":"{n}"}}') for n in range(1_000)))
     answer = dataverse.http.post("$batch", content=body.replace("\r\n", "\n"), headers=headers)
     assert answer.status_code == 200
@@ -336,7 +336,7 @@ def test_9_23_line_feeds_alone_are_tolerated_and_1000_requests_fit(dataverse: Da
     assert len(dataverse.rows("contacts?$select=lastname")) == 1_000
 
 
-def test_9_24_bulk_messages_are_all_or_nothing(dataverse: Dataverse) -> None:
+def test_checklist_24_bulk_messages_are_all_or_nothing(dataverse: Dataverse) -> None:
     kind = {"@odata.type": "Microsoft.Dynamics.CRM.contact"}
     created = dataverse.http.post(
         f"{BULK}CreateMultiple", json={"Targets": [{**kind, "lastname": name} for name in "abc"]}
@@ -358,7 +358,7 @@ def test_9_24_bulk_messages_are_all_or_nothing(dataverse: Dataverse) -> None:
     assert error(dataverse.http.post(f"{BULK}DeleteMultiple", json={"Targets": []}))[0] == 400
 
 
-def test_9_25_412_has_four_causes_told_apart_by_code(dataverse: Dataverse) -> None:
+def test_checklist_25_412_has_four_causes_told_apart_by_code(dataverse: Dataverse) -> None:
     row_id = dataverse.create("contacts", lastname="x", new_extid="A1", emailaddress1="a@example.com")
     url = f"contacts({row_id})"
     stale = {"If-Match": 'W/"1"'}
@@ -375,7 +375,7 @@ def test_9_25_412_has_four_causes_told_apart_by_code(dataverse: Dataverse) -> No
     assert dataverse.row(url)["lastname"] == "x"
 
 
-def test_9_26_duplicates_are_detected_only_when_the_header_says_false(dataverse: Dataverse) -> None:
+def test_checklist_26_duplicates_are_detected_only_when_the_header_says_false(dataverse: Dataverse) -> None:
     body = {"lastname": "x", "emailaddress1": "a@example.com"}
     dataverse.create("contacts", **body)
     dataverse.create("contacts", **body)

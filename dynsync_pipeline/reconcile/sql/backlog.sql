@@ -1,0 +1,94 @@
+-- backlog: rewrites what is not settled of everything that was looked at. Whatever still differs has a row with a reason and a
+-- next time to look; what waits keeps its count of attempts.
+--
+-- reads    this_cycle, compared_links, field_outcomes, planned_writes, company_writes, updated_accounts,
+--          records_without_person, new_people, kept_back, waiting_own_fields, state.links, state.unsettled,
+--          mirror.person_records, mirror.dynamics_accounts, reconcile.own_fields
+-- makes    still_waiting: one row per field that was refused and is not due
+--          tried_accounts: one row per account that is applied in this cycle and was tried before
+--          tried_own_fields: one row per person and own field that is not settled
+-- changes  state.unsettled
+create temp table still_waiting as
+select u.* from state.unsettled u join field_outcomes o on o.person_id = u.person_id and o.field = u.field and o.outcome = 'wait'
+union all
+select * from waiting_own_fields
+where person_id in (select person_id from compared_links) or person_id in (select person_id from planned_writes);
+
+create temp table tried_accounts as
+select dynamics_id as account_id, max(attempts) as attempts from state.unsettled
+where record_type = 'account' and dynamics_id in (select account_id from updated_accounts)
+group by dynamics_id;
+
+create temp table tried_own_fields as
+select person_id, field, dynamics_value, attempts, since
+from state.unsettled, reconcile.own_fields
+where person_id is not null and field in (own_fields.company, own_fields.is_deleted);
+
+delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
+
+-- An account that is applied no more (R61) waits for nothing.
+delete from state.unsettled
+where record_type = 'account'
+  and dynamics_id in (select accountid from mirror.dynamics_accounts where is_deleted or coalesce(statecode, '0') <> '0');
+
+delete from state.unsettled
+where person_id in (select person_id from compared_links)
+   or person_id in (select person_id from planned_writes where action = 'update');
+
+delete from state.unsettled u using records_without_person n
+where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
+
+-- A record that got a link on its own, or is gone, waits for nobody.
+delete from state.unsettled
+where person_id is null and (record_type, dynamics_id) in (
+    select (record_type, dynamics_id) from state.links
+    union all
+    select (record_type, dynamics_id) from mirror.person_records where is_deleted
+);
+
+insert into state.unsettled by name
+select * from still_waiting;
+
+-- Fields.
+insert into state.unsettled
+    (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, code, attempts, since, next_look_at)
+select
+    record_type, dynamics_id, person_id, field, dynamics_value, marketo_value,
+    case when outcome = 'refuse' then 'refused' else 'planned' end,
+    case when outcome = 'refuse' then refusal_code end,
+    case when outcome = 'refuse' then attempts + 1 else attempts end,
+    coalesce(pending_since, planned_at),
+    case when outcome = 'refuse' then next_look_at(planned_at, attempts + 1) else planned_at end
+from field_outcomes, this_cycle
+where outcome not in ('agree', 'stand', 'wait');
+
+-- Records without a person.
+insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
+select record_type, dynamics_id, 'planned', attempts, coalesce(pending_since, planned_at), planned_at
+from new_people, this_cycle;
+
+insert into state.unsettled (record_type, dynamics_id, reason_code, code, attempts, since, next_look_at)
+select distinct
+    record_type, dynamics_id, 'refused', 'key_taken', attempts + 1, coalesce(pending_since, planned_at),
+    planned_at + interval 1 day
+from kept_back, this_cycle;
+
+-- The sync's own fields on a person.
+insert into state.unsettled
+    (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, attempts, since, next_look_at)
+select
+    w.record_type, w.dynamics_id, w.person_id, w.field, w.dynamics_value, w.marketo_value, 'planned', coalesce(t.attempts, 0),
+    coalesce(t.since, planned_at), planned_at
+from planned_writes w
+cross join this_cycle
+cross join reconcile.own_fields
+left join tried_own_fields t
+    on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
+where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted);
+
+-- Whole accounts.
+insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
+select 'account', c.dynamics_id, 'planned', coalesce(t.attempts, 0), planned_at, planned_at
+from company_writes c
+left join tried_accounts t on t.account_id = c.dynamics_id, this_cycle
+where c.record_type = 'account';

@@ -1,0 +1,30 @@
+-- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
+-- answers, by report_refusals.sql.
+--
+-- reads    this_cycle, field_outcomes, kept_back, shared_keys
+-- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
+-- changes  nothing
+create temp table refusals as
+select
+    cycle_id, planned_at as seen_at, record_type, person_id, dynamics_id, field, 'update' as operation,
+    case when decided_for = 'marketo' then 'to_dynamics' else 'to_marketo' end as direction,
+    refusal_code as code,
+    case refusal_code
+        when 'unknown_option' then
+            'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33). Choose one of these, or add the option.'
+        when 'oscillates' then
+            'Each system puts its own value back; the field was written three times in a day. Find the rule or workflow that does it.'
+    end as message
+from field_outcomes, this_cycle
+where outcome = 'refuse'
+union all
+select
+    any_value(cycle_id), any_value(planned_at), record_type, min(person_id), dynamics_id, null, 'create', 'to_marketo', 'key_taken',
+    'A person who is linked to another record bears the key of this one, as after a merge (R18). Empty the key there, or link by hand.'
+from kept_back, this_cycle
+group by record_type, dynamics_id
+union all
+select
+    cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',
+    'Another person bears the same key and is linked to the record (R16). Merge the two, or empty the key here.'
+from shared_keys, this_cycle;

@@ -1,0 +1,41 @@
+-- own_field_writes: decides what to write to the fields that the sync owns on a person: the key of the company, and the flag
+-- that says that the record is deleted in Dynamics (R79, R83). What Marketo refused waits for its next look (R116).
+--
+-- reads    this_cycle, state.unsettled, state.links, state.tombstones, inbox.touched, mirror.marketo_people, company_links,
+--          reconcile.own_fields
+-- makes    waiting_own_fields: one row per person and own field that was refused and is not due
+--          own_field_writes: one row per person, linked, ended or to be created, and own field to write
+-- changes  nothing
+create temp table waiting_own_fields as
+select u.*
+from state.unsettled u, this_cycle, reconcile.own_fields
+where u.person_id is not null and u.field in (own_fields.company, own_fields.is_deleted) and u.next_look_at > planned_at;
+
+create temp table own_field_writes as
+select
+    record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type,
+    case when person_id is null then 'new_in_dynamics' else 'company_of_record' end as rule_code,
+    held_key as old_value, wanted_key as new_value
+from company_links, reconcile.own_fields
+where wanted_key is distinct from held_key
+  and (person_id is null or (person_id, own_fields.company, wanted_key) not in (
+      select (person_id, field, dynamics_value) from waiting_own_fields
+  ))
+union all by name
+select
+    t.record_type, t.dynamics_id, t.person_id, own_fields.is_deleted as field, 'boolean' as type,
+    'deleted_in_dynamics' as rule_code, 'false' as old_value, 'true' as new_value
+from state.tombstones t
+join mirror.marketo_people m on m.person_id = t.person_id, reconcile.own_fields
+where t.side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
+  and t.person_id not in (select person_id from state.links)
+  and (t.person_id in (select person_id from inbox.touched)
+       or t.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
+  and (t.person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
+union all by name
+select
+    record_type, dynamics_id, person_id, own_fields.is_deleted as field, 'boolean' as type,
+    'back_in_dynamics' as rule_code, 'true' as old_value, 'false' as new_value
+from company_links, reconcile.own_fields
+where person_id is not null and is_deleted_in_dynamics = 'true'
+  and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields);

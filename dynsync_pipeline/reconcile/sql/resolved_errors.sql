@@ -1,0 +1,22 @@
+-- resolved_errors: closes the errors whose cause went away without a write.
+--
+-- reads    compared_links, shared_keys, inbox.touched, state.unsettled
+-- makes    nothing
+-- changes  ledger.sync_errors
+
+-- Somebody took the edit back.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved'
+  and e.person_id in (select person_id from compared_links)
+  and not exists (
+      from state.unsettled u
+      where u.person_id = e.person_id and u.field is not distinct from coalesce(e.field, u.field)
+  );
+
+-- The key is not shared any more.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved' and e.code = 'key_shared'
+  and e.person_id in (select person_id from inbox.touched)
+  and (e.person_id, e.dynamics_id) not in (select (person_id, dynamics_id) from shared_keys);

@@ -1,0 +1,152 @@
+"""Runs the SQL files of the package, statement by statement, each with a name.
+
+A file opens with what it does, what it reads, makes and changes, in one fixed form that `docs/steps.md` shows. Whatever a
+file makes is a temporary table and is dropped before the first file of a run starts: a file in the wrong place fails, it
+never reads what an earlier run left. Not here: which files run in which order (the code beside them).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import duckdb
+
+from dynsync_pipeline.errors import SqlFileFailed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One SQL file with its header; `path` is seen from the package, `makes` has the grain of each table."""
+
+    path: str
+    text: str
+    does: str
+    reads: tuple[str, ...]
+    makes: dict[str, str]
+    changes: tuple[str, ...]
+
+
+class Statement(NamedTuple):
+    """One statement of a file: its number and first line, both counted from 1, and its text."""
+
+    number: int
+    line: int
+    sql: str
+
+
+@lru_cache
+def sql_file(step: str) -> SqlFile:
+    """The file of a step, `reconcile/fan_out` for `reconcile/sql/fan_out.sql`. Raises: ValueError for another header."""
+    room, _, name = step.partition("/")
+    path = f"{room}/sql/{name}.sql"
+    text = files("dynsync_pipeline").joinpath(path).read_text("utf-8")
+    header = _HEADER.match(text)
+    if header is None:
+        raise ValueError(f"{path} does not open with what it does, reads, makes and changes.")
+    title, _, does = _unfolded(header["does"]).partition(": ")
+    if title != name.rpartition("/")[2]:
+        raise ValueError(f"{path} opens with the name {title}.")
+    makes = {found["table"]: _unfolded(found["grain"]) for found in _MADE.finditer(header["makes"])}
+    if not makes and _unfolded(header["makes"]) != "nothing":
+        raise ValueError(f"{path} does not say what a row of each table it makes is.")
+    return SqlFile(path, text, does, _names(header["reads"]), makes, _names(header["changes"]))
+
+
+_HEADER = re.compile(
+    r"(?P<does>(?:-- \S.*\n)+)--\n"
+    r"-- reads    (?P<reads>\S.*\n(?:--          .*\n)*)"
+    r"-- makes    (?P<makes>\S.*\n(?:--          .*\n)*)"
+    r"-- changes  (?P<changes>\S.*\n(?:--          .*\n)*)"
+)
+_MADE = re.compile(r"^(?:--          )?(?P<table>\w+): (?P<grain>\S.*\n(?:--              .*\n)*)", re.MULTILINE)
+
+
+def _unfolded(part: str) -> str:
+    return " ".join(line.removeprefix("--").strip() for line in part.splitlines())
+
+
+def _names(part: str) -> tuple[str, ...]:
+    names = _unfolded(part)
+    return () if names == "nothing" else tuple(names.split(", "))
+
+
+def statements(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> Iterator[Statement]:
+    """The statements of a file in order. Raises: SqlFileFailed, naming the line, where the text is no SQL."""
+    try:
+        parsed = connection.extract_statements(file.text)
+    except duckdb.ParserException as error:
+        said = " ".join(str(error).split())
+        raise _failure(file.path, said, file.text) from None
+    place = 0
+    for number, found in enumerate(parsed, start=1):
+        sql = _COMMENTS_BEFORE.sub("", found.query)
+        place = file.text.index(sql, place)
+        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip())
+        place += len(sql)
+
+
+_COMMENTS_BEFORE = re.compile(r"\A(?:\s*--[^\n]*\n)*\s*")
+
+
+def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> None:
+    """Run the files of these steps in order, after dropping every temporary table that one of them makes.
+
+    Raises: SqlFileFailed, naming file and statement, when DuckDB cannot run it; other errors of DuckDB, about storage, as
+    they come.
+    """
+    chain = [sql_file(step) for step in steps]
+    for file in chain:
+        for name in file.makes:
+            connection.execute(f"drop table if exists temp.{name}")
+    for file in chain:
+        for statement in statements(connection, file):
+            _run(connection, file, statement)
+
+
+def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement) -> None:
+    started_s = time.monotonic()
+    try:
+        counted = connection.execute(statement.sql).fetchall()
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException | duckdb.FatalException) or "No space left" in str(error):
+            raise
+        said = str(error).splitlines()[0] if isinstance(error, _ABOUT_THE_STATEMENT) else type(error).__name__
+        where = f"{file.path}, statement {statement.number} (line {statement.line})"
+        raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
+    n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
+    log.debug(
+        "%s, statement %d (line %d): %s rows, %.1f ms",
+        file.path,
+        statement.number,
+        statement.line,
+        f"{n_rows:,}",
+        (time.monotonic() - started_s) * 1000,
+    )
+
+
+# Errors about names and grammar quote the statement, which is static text; the others may quote a value of a record.
+_ABOUT_THE_STATEMENT = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.SyntaxException,
+    duckdb.NotImplementedException,
+)
+
+
+def _failure(where: str, said: str, sql: str) -> SqlFileFailed:
+    return SqlFileFailed(
+        f"{where} cannot be run: {said.rstrip('.')}.",
+        statement=sql,
+        next_step="Nothing of this step was kept. If the file was changed, mend it there; else report this sentence to the "
+        "makers of DynSync.",
+    )

@@ -1,0 +1,38 @@
+-- codes: what the sync says of its own decisions. Tables hold the code, and rules ask for the code; the sentence is for people
+-- and is looked up where something is shown, so that wording it better changes nothing else.
+--
+-- reads    nothing
+-- makes    codes: one row per code
+-- changes  nothing
+create temp table codes (code varchar not null, sentence varchar not null);
+
+insert into codes (code, sentence) values
+-- Why a value was written, or not.
+('agreed', 'R38 same value on both sides'),
+('one_sided', 'R34 edited on one side'),
+('marketo_wins', 'R35 lead: Marketo wins'),
+('dynamics_wins', 'R35 contact: Dynamics wins'),
+('blank_filled', 'R42 no base, blank filled'),
+('first_meeting_marketo_wins', 'R42 no base, R35 lead: Marketo wins'),
+('first_meeting_dynamics_wins', 'R42 no base, R35 contact: Dynamics wins'),
+('dynamics_owns', 'R43 one-way field, Dynamics owns it'),
+('marketo_owns', 'R44 one-way field, Marketo owns it'),
+('one_way_edited', 'R43 R44 one-way field edited on the other side'),
+('new_in_dynamics', 'R15 new in Dynamics'),
+('company_of_record', 'R59 R131 company of the record'),
+('deleted_in_dynamics', 'R79 deleted in Dynamics'),
+('back_in_dynamics', 'R83 in Dynamics again'),
+-- Why two unequal values stand.
+('kept_by_dynamics', 'kept differently by dynamics'),
+('kept_by_marketo', 'kept differently by marketo'),
+-- What made an entry in a person's activity log.
+('new_contact', 'R15 new contact in Dynamics'),
+('new_lead', 'R15 new lead in Dynamics'),
+('account_changed', 'account changed'),
+('account_reapplied', 'account re-applied'),
+('account_left', 'moved to another account'),
+('refused', 'refused'),
+-- Why something is not settled yet.
+('planned', 'planned'),
+('waiting', 'waiting'),
+('changed_meanwhile', 'edited meanwhile');

@@ -1,0 +1,61 @@
+-- macros: what several rule files need, stated once. Made on every connection to the working file, so that they are always
+-- those of this version.
+--
+-- reads    nothing
+-- makes    nothing
+-- changes  nothing
+
+-- R45: what a system sends becomes text that compares equal exactly when the values are equal.
+create or replace temp macro canonical_text(value) as nullif(regexp_replace(value, '\r+\n', chr(10), 'g'), '');
+
+create or replace temp macro canonical_integer(value) as
+    case when regexp_full_match(value, '[+-]?[0-9]+([.]0+)?') then coalesce(try_cast(value as hugeint)::varchar, value)
+         else nullif(value, '') end;
+
+create or replace temp macro canonical_decimal(value) as
+    coalesce(regexp_replace(regexp_replace(try_cast(value as decimal(38, 4))::varchar, '0+$', ''), '\.$', ''), nullif(value, ''));
+
+create or replace temp macro canonical_boolean(value) as
+    case lower(value) when 'true' then 'true' when '1' then 'true' when 'false' then 'false' when '0' then 'false' end;
+
+create or replace temp macro canonical_date(value) as coalesce(try_cast(left(value, 10) as date)::varchar, nullif(value, ''));
+
+create or replace temp macro canonical_datetime(value) as
+    coalesce(strftime(try_cast(value as timestamptz) at time zone 'UTC', '%Y-%m-%dT%H:%M:%SZ'), nullif(value, ''));
+
+create or replace temp macro canonical_choice(value) as nullif(value, '');
+
+create or replace temp macro canonical_guid(value) as nullif(lower(value), '');
+
+-- A canonical value as it stands in a request's JSON. Text that is no number goes out as text, and the system refuses it.
+create or replace temp macro json_text(value, type) as
+    case
+        when value is null then 'null'
+        when type = 'boolean' then value
+        when type in ('integer', 'decimal') and try_cast(value as decimal(38, 4)) is not null then value
+        else to_json(value)::varchar
+    end;
+
+-- A wide table, view or CTE of that name as rows of its keys, `field` and `value`; a null has no row.
+create or replace temp macro long_of(wide) as table
+    from (
+        unpivot (from query_table(wide))
+        on columns(lambda c: c not in ('person_id', 'record_type', 'dynamics_id', 'account_id', 'external_company_id'))
+        into name field value value
+    );
+
+-- R53, R54: of an account with more contacts than this, no activity per contact is logged.
+create or replace temp macro most_contacts_logged() as 5000;
+
+-- R115: a refusal that was met this often rests until somebody edits the value, the rule changes, or it is released.
+create or replace temp macro most_attempts() as 8;
+
+create or replace temp macro never() as timestamp '9999-12-31';
+
+-- R116: the gap after the nth attempt in vain doubles from five minutes to a day.
+create or replace temp macro gap_after(n_attempts) as
+    least(interval 1 day, to_minutes(5 * (2 ** least(n_attempts - 1, 10))::integer));
+
+-- `n_attempts` counts the one that was refused at `seen_at`.
+create or replace temp macro next_look_at(seen_at, n_attempts) as
+    case when n_attempts >= most_attempts() then never() else seen_at + gap_after(n_attempts) end;

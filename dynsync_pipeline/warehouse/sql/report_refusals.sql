@@ -1,0 +1,40 @@
+-- report_refusals: reports refusals, found by the rules or answered by a system, once per record, field, direction and code,
+-- in the list of errors and in the person's activity log (R115, R116). One that is open already is counted there.
+--
+-- reads    refusals, ledger.sync_errors
+-- makes    new_errors: one row per refusal that is not open yet
+-- changes  ledger.sync_errors, ledger.activities
+create temp table new_errors as
+select nextval('ledger.entries') as error_id, *
+from refusals r
+where not exists (
+    from ledger.sync_errors e
+    where e.state <> 'resolved'
+      and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id and e.person_id is not distinct from r.person_id
+      and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code
+);
+
+update ledger.sync_errors e
+set last_seen_at = r.seen_at,
+    attempts = e.attempts + 1,
+    state = case when e.attempts + 1 >= most_attempts() then 'quarantined' else e.state end
+from refusals r
+where e.state <> 'resolved'
+  and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id and e.person_id is not distinct from r.person_id
+  and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code;
+
+insert into ledger.sync_errors
+    (error_id, cycle_id, happened_at, last_seen_at, record_type, person_id, dynamics_id, field, operation, direction, code,
+     message, attempts, state)
+select
+    error_id, cycle_id, seen_at, seen_at, record_type, person_id, dynamics_id, field, operation, direction, code, message, 1,
+    'waiting'
+from new_errors;
+
+insert into ledger.activities
+    (activity_id, cycle_id, activity_at, person_id, activity_type, field, reason_code, message, source)
+select
+    nextval('ledger.entries'), cycle_id, seen_at, person_id, 'Sync Error', field, 'refused', code || ': ' || message,
+    'Dynamics sync'
+from new_errors
+where person_id is not null;

@@ -1,0 +1,112 @@
+"""What the statements of an SQL file read, make and change, found in their text; written apart from the headers they judge.
+
+Not here: the headers themselves (`dynsync_pipeline/sql_files.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from importlib.resources import files
+from typing import NamedTuple
+
+from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
+from dynsync_pipeline.reconcile.plan import STEPS as PLAN
+from dynsync_pipeline.sql_files import SqlFile
+from dynsync_pipeline.write_back.receipts import SETTLING
+
+SCHEMAS = "inbox|mirror|state|reconcile|ledger"
+
+
+class Chain(NamedTuple):
+    """SQL files that run one after another on one connection; `given` are the temporary relations they find there."""
+
+    title: str
+    does: str
+    steps: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+
+CHAINS = (
+    Chain(
+        "On every connection",
+        "The macros and the codes that the files below use.",
+        ("warehouse/macros", "warehouse/codes"),
+    ),
+    Chain(
+        "The plan",
+        "Step 2 of a cycle, `reconcile`: from what was seen to what is to be written. One transaction.",
+        PLAN,
+        ("this_cycle",),
+    ),
+    Chain(
+        "Settling receipts",
+        "The end of step 3, `write_back`: what a system answered becomes link, base and ledger. One transaction.",
+        SETTLING,
+    ),
+    Chain(
+        "After a cut",
+        "Before a cycle begins: which operations without a receipt were ours.",
+        ("write_back/recognise",),
+    ),
+    Chain("The daily audit", "All links compared in full, as a proof that cycles miss nothing.", AUDIT),
+    *(
+        Chain(
+            f"Offence: {name}", "An asset check, on the keys that the cycle touched.", (f"reconcile/offences/{name}",)
+        )
+        for name in ("doubled_links", "lost_writes", "unsettled_without_reason")
+    ),
+    Chain(
+        "Proposing an adoption",
+        "What `dynsync adopt` writes into its file.",
+        ("reconcile/proposed_pairs",),
+        ("people_shown", "records_shown", "held_ids"),
+    ),
+    Chain(
+        "Checking an adoption",
+        "What `dynsync adopt --apply` holds the reviewed file against.",
+        ("reconcile/adoption_faults",),
+        ("reviewed",),
+    ),
+)
+
+
+def all_steps() -> set[str]:
+    """Every SQL file in the package that is a step, as `room/name`; migrations are none."""
+    root = files("dynsync_pipeline")
+    found = set()
+    for room in root.iterdir():
+        folders = [(room.joinpath("sql"), f"{room.name}/")]
+        for folder, prefix in folders:
+            if not folder.is_dir():
+                continue
+            for entry in folder.iterdir():
+                if entry.is_dir():
+                    folders.append((entry, f"{prefix}{entry.name}/"))
+                elif entry.name.endswith(".sql"):
+                    found.add(prefix + entry.name.removesuffix(".sql"))
+    return found
+
+
+class Relations(NamedTuple):
+    """Names of tables and views: permanent ones with their schema, temporary ones without."""
+
+    reads: set[str]
+    makes: set[str]
+    changes: set[str]
+
+
+def relations(file: SqlFile, temporary: Collection[str]) -> Relations:
+    """What the statements of `file` do; `temporary` are the temporary relations that there are, of all chains."""
+    text = re.sub(r"--[^\n]*", "", file.text)
+    longed = set(re.findall(r"long_of\('(\w+)'\)", text))
+    text = re.sub(r"'(?:[^']|'')*'", "''", text)
+    made = set(re.findall(r"create (?:or replace )?temp (?:table|view) (\w+)", text))
+    changed = set(re.findall(rf"(?:insert into|delete from|update)\s+(?:({SCHEMAS})\.(\w+))", text))
+    text = re.sub(r"(?:insert into|delete from|update|create temp table)\s+\S+", " ", text)
+    ctes = set(re.findall(r"(?:with|,)\s+(\w+) as \(", text))
+    name = rf"(?:(?:{SCHEMAS})\.)?\w+"
+    named = set(re.findall(rf"(?:\bfrom|\bjoin|\busing|,)\s*({name})\b(?!\s*[.(])", text)) | longed
+    local = {word for word in named if word in temporary and word not in ctes}
+    permanent = {word for word in named if re.match(rf"(?:{SCHEMAS})\.", word)}
+    return Relations(local - made | permanent, made, {f"{schema}.{table}" for schema, table in changed})

@@ -1,0 +1,105 @@
+"""SQL files run statement by statement: an error names its place, a log line each statement, and nothing stale is read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dynsync_pipeline import sql_files
+from dynsync_pipeline.errors import SqlFileFailed
+
+HEADER = """-- {name}: does something.
+--
+-- reads    {reads}
+-- makes    {makes}
+-- changes  nothing
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of the package's own SQL files."""
+    (tmp_path / "room" / "sql").mkdir(parents=True)
+    monkeypatch.setattr(sql_files, "files", lambda package: tmp_path)
+    sql_files.sql_file.cache_clear()
+    return tmp_path / "room" / "sql"
+
+
+def write(package: Path, name: str, body: str, *, reads: str = "nothing", makes: str = "nothing") -> None:
+    (package / f"{name}.sql").write_text(HEADER.format(name=name, reads=reads, makes=makes) + body, "utf-8")
+
+
+ONE = "create temp table one as select 1 as a;\n"
+MADE = "one: one row"
+
+
+def test_an_error_names_file_statement_and_line_and_carries_the_statement(package: Path) -> None:
+    write(package, "broken", f"{ONE}\n-- A comment.\nselect b\nfrom one;\n", makes=MADE)
+    with pytest.raises(SqlFileFailed) as failed:
+        sql_files.run_steps(duckdb.connect(), ("room/broken",))
+    assert str(failed.value).startswith("room/sql/broken.sql, statement 2 (line 9) cannot be run: Binder Error")
+    assert '"b"' in str(failed.value)
+    assert failed.value.statement == "select b\nfrom one;"
+
+
+def test_a_text_that_is_no_sql_names_its_file_and_line(package: Path) -> None:
+    write(package, "broken", f"{ONE}selec 1;\n", makes=MADE)
+    with pytest.raises(SqlFileFailed, match=r"room/sql/broken\.sql cannot be run: Parser Error.*LINE 7: selec 1"):
+        sql_files.run_steps(duckdb.connect(), ("room/broken",))
+
+
+def test_an_error_about_a_value_does_not_tell_the_value(package: Path) -> None:
+    write(package, "converts", "select 'ada@example.com'::varchar[1]::integer;\nselect a::integer from given;\n")
+    connection = duckdb.connect()
+    connection.execute("create table given as select 'ada@example.com' as a")
+    write(package, "converts", "select a::integer from given;\n")
+    with pytest.raises(SqlFileFailed) as failed:
+        sql_files.run_steps(connection, ("room/converts",))
+    assert "ConversionException" in str(failed.value)
+    assert "ada@" not in "".join([str(failed.value), *failed.value.__notes__])
+    assert failed.value.__cause__ is None
+    assert failed.value.__suppress_context__
+
+
+def test_a_step_in_the_wrong_place_fails_instead_of_reading_what_an_earlier_run_left(package: Path) -> None:
+    write(package, "first", ONE, makes=MADE)
+    write(package, "second", "create temp table two as from one;\n", reads="one", makes="two: one row")
+    connection = duckdb.connect()
+    sql_files.run_steps(connection, ("room/first", "room/second"))
+    with pytest.raises(SqlFileFailed, match=r"second\.sql, statement 1 .*Catalog Error"):
+        sql_files.run_steps(connection, ("room/second", "room/first"))
+
+
+def test_at_debug_level_every_statement_is_told_with_its_rows(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(
+        package, "made", "create temp table one as from range(3);\ndelete from one;\n", makes="one: one row per number"
+    )
+    with caplog.at_level(logging.DEBUG, logger="dynsync_pipeline.sql_files"):
+        sql_files.run_steps(duckdb.connect(), ("room/made",))
+    told = [record.getMessage().rpartition(",")[0] for record in caplog.records]
+    assert told == [
+        "room/sql/made.sql, statement 1 (line 6): 3 rows",
+        "room/sql/made.sql, statement 2 (line 7): 3 rows",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("select 1;\n", "does not open with"),
+        (HEADER.format(name="other", reads="nothing", makes="nothing") + "select 1;\n", "opens with the name other"),
+        (HEADER.format(name="bad", reads="nothing", makes="one") + ONE, "does not say what a row"),
+    ],
+)
+def test_a_header_of_another_form_is_refused(package: Path, text: str, said: str) -> None:
+    (package / "bad.sql").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=said):
+        sql_files.run_steps(duckdb.connect(), ("room/bad",))
+
+
+def test_a_grain_may_take_several_lines(package: Path) -> None:
+    write(package, "made", ONE, makes="one: one row, and\n--              no more\n--          two: another")
+    assert sql_files.sql_file("room/made").makes == {"one": "one row, and no more", "two": "another"}
