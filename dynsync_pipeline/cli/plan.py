@@ -79,6 +79,7 @@ def _dry_cycle(scratch: Settings, most: int | None, progress: Callable[[str], No
         try:
             progress("Reading both systems")
             cycle.extract()
+            cycle.extract_companies()
             progress("Comparing")
             cycle.reconcile()
             with cycle.warehouse.reading() as connection:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
@@ -27,7 +27,7 @@ JOBS_AT_ONCE = 10  # the length of Marketo's queue, which other tools share
 TRIES = 3
 
 
-def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, columns: PersonColumns) -> None:
+def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, columns: PersonColumns) -> None:
     """Land every person in the inbox, then store the feed time from which changes must be read.
 
     Raises: ServerFailed when an export fails several times; other ApiErrors as they come. What landed stays landed.
@@ -72,7 +72,7 @@ def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings,
         move_cursor(connection, STREAM, read_cursor(connection, STREAM).value, names, is_loaded=True)
 
 
-def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, names: Sequence[str]) -> None:
+def _begin(warehouse: Warehouse, client: Marketo, settings: Settings, names: Sequence[str]) -> None:
     """Divide the time since the oldest person into windows; the feed is read on from before the first export."""
     now = client.start_of_feed(datetime.now(UTC)).server_time.astimezone(UTC)
     start = datetime.fromisoformat(settings.marketo_oldest_person).replace(tzinfo=UTC)
@@ -100,7 +100,7 @@ def _note_export(warehouse: Warehouse, starts_at: datetime, export_id: str | Non
 
 def _land_file(
     warehouse: Warehouse,
-    client: MarketoClient,
+    client: Marketo,
     columns: PersonColumns,
     starts_at: datetime,
     export_id: str,

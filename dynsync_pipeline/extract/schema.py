@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import RequestRefused, SettingsWrong
 from dynsync_pipeline.model.field_map import Field, FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -32,8 +31,8 @@ KEY_FIELDS = (
 
 def learn_schema(
     warehouse: Warehouse,
-    dynamics: DynamicsClient,
-    marketo: MarketoClient,
+    dynamics: Dynamics,
+    marketo: Marketo,
     settings: Settings,
     wanted: FieldMap,
     *,
@@ -67,7 +66,7 @@ def learn_schema(
     return fields
 
 
-def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, at: datetime) -> None:
+def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at: datetime) -> None:
     tables = {record_type: dynamics.table_metadata(table) for record_type, table in TABLES.items()}
     for record_type, metadata in tables.items():
         if not metadata.is_change_tracked:

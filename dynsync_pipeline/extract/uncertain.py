@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, timedelta
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
@@ -29,7 +28,7 @@ VERSION_MISMATCH = "0x80060882"
 
 
 def reread_uncertain(
-    warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, fields: FieldMap, columns: PersonColumns
+    warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, fields: FieldMap, columns: PersonColumns
 ) -> int:
     """Bring the mirror of those records up to date; returns how many operations are uncertain. Raises: ApiError."""
     with warehouse.reading() as connection:
@@ -72,7 +71,7 @@ def reread_uncertain(
     return len(uncertain)
 
 
-def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns) -> None:
+def _land_feed(warehouse: Warehouse, marketo: Marketo, columns: PersonColumns) -> None:
     """What the feed tells since the first uncertain write: whether our values stood there before somebody's edit."""
     with warehouse.reading() as connection:
         rows = connection.execute(
@@ -91,7 +90,7 @@ def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColu
         feed.land_after_cut(connection)
 
 
-def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap) -> None:
+def reread_changed_meanwhile(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap) -> None:
     """Read again the records whose update met an edit that nobody had seen (412), so that they can be settled again.
 
     Raises: ApiError.

@@ -84,9 +84,7 @@ def make_plan(
     connection.execute("insert into this_cycle values (?, ?)", [cycle_id, at])
     connection.execute("delete from reconcile.key_names")
     connection.execute("insert into reconcile.key_names values (?, ?, ?, ?, ?, ?)", list(astuple(keys)))
-    is_first = (
-        _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
-    )
+    is_first = _count(connection, "select count(*) from ledger.cycles where is_whole") == 0
     n_links = _count(connection, "select count(*) from state.links")
     for step in STEPS:
         connection.execute(sql(step))

@@ -153,6 +153,7 @@ create table reconcile.refused_fields (operation_id bigint, field varchar, code 
 create sequence ledger.entries;
 create table ledger.cycles (
     cycle_id bigint, started_at timestamp, ended_at timestamp, status varchar, message varchar,
+    is_whole boolean not null,  -- all steps of a cycle ran in it, and it succeeded
     n_accounts_read bigint, n_contacts_read bigint, n_leads_read bigint, n_people_read bigint,
     n_companies_written bigint, n_people_created bigint, n_people_updated bigint, n_records_updated bigint,
     n_collisions bigint, n_refused bigint, n_calls_dynamics bigint, n_calls_marketo bigint
