@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import dagster as dg
 import pytest
 
-from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import CycleRun
 from dynsync_pipeline.errors import CycleRunning, ServerFailed
 from dynsync_pipeline.model.records import RecordType
@@ -22,6 +21,7 @@ ALL = [
     "dynamics_contacts",
     "dynamics_leads",
     "dynamics_writes",
+    "marketo_companies",
     "marketo_people",
     "marketo_writes",
     "reconcile",
@@ -181,20 +181,6 @@ def test_one_failed_read_lets_the_others_end_and_nothing_is_planned(
     assert materialized(result) == sorted(READS - {"marketo_people"})
     assert set(failures(result)) == {"marketo_people"}
     assert cycles_told(settings) == [("failed", "Marketo failed. Wait for it.")]
-
-
-def test_calls_are_those_of_this_cycle_alone(settings: Settings) -> None:
-    class Calling(QuietCycle):
-        def __enter__(self) -> Cycle:
-            entered = super().__enter__()
-            self.marketo_budget.spend("GET /of/an/earlier/cycle", n_calls=40)
-            return entered
-
-    run = CycleRun(settings, Calling)
-    with run.step() as cycle:
-        cycle.marketo_budget.spend("GET /identity", n_calls=2)
-        assert run.calls("marketo") == 2
-    run.end()
 
 
 def test_seconds_of_a_read_are_its_own(settings: Settings) -> None:
