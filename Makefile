@@ -7,7 +7,8 @@ INSTALLED := .venv/installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev lint format lock clean
+MINUTES ?= 10
+.PHONY: help demo test deep dev lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +27,9 @@ demo: $(INSTALLED) ## sync two emulated systems with sample data and show what h
 
 test: lint ## style, types and all tests
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+deep: $(INSTALLED) ## the property tests with random examples for MINUTES minutes (10)
+	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)
 
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
 	$(BIN)/dynsync dev

@@ -1,4 +1,7 @@
-"""What the end-to-end and the fault tests share: worlds to sync. Not here: what a world is (`end_to_end/world.py`)."""
+"""What many tests share: worlds to sync over HTTP, and how hard property tests try. Not here: what a world is (`worlds/`).
+
+Profile `quick` is what `make test` runs, the same examples every time; `deep` is that of `make deep`.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
+
+settings.register_profile("quick", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "deep", max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
     """One world for all tests of a process, which each bring records of their own and leave no faults behind."""
-    with World(tmp_path_factory.mktemp("world")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("world")) as world:
         yield world
 
 
 @pytest.fixture
-def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., World]]:
-    """Makes worlds for one test alone, seeded as `World` says."""
+def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HttpWorld]]:
+    """Makes worlds for one test alone, seeded as `HttpWorld` says."""
     with ExitStack() as open_worlds:
 
-        def make(**seeded: int) -> World:
-            return open_worlds.enter_context(World(tmp_path_factory.mktemp("world"), **seeded))
+        def make(**seeded: int) -> HttpWorld:
+            return open_worlds.enter_context(HttpWorld(tmp_path_factory.mktemp("world"), **seeded))
 
         yield make

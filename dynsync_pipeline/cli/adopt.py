@@ -110,7 +110,7 @@ def _propose(settings: Settings, path: Path, id_fields: list[str], *, as_json: b
 def _known_fields(cycle: Cycle, names: list[str]) -> list[str]:
     if not names:
         return []
-    offered = {name.lower(): name for name in cycle.marketo.person_fields()}
+    offered = {name.lower(): name for name in cycle.systems.marketo.person_fields()}
     unknown = [name for name in names if name.lower() not in offered]
     if unknown:
         raise AdoptionWrong(
@@ -124,7 +124,7 @@ def _held_ids(cycle: Cycle, person_ids: list[int], names: list[str], tell: Tell)
     for first in range(0, len(person_ids), PEOPLE_AT_ONCE):
         tell(f"Reading {', '.join(names)}: {first:,} of {len(person_ids):,} people …")
         some = person_ids[first : first + PEOPLE_AT_ONCE]
-        parts.append(cycle.marketo.people("id", [str(person_id) for person_id in some], names))
+        parts.append(cycle.systems.marketo.people("id", [str(person_id) for person_id in some], names))
     return pa.concat_tables(parts)
 
 
@@ -141,7 +141,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
         try:
             adopted = write_keys(
                 cycle.warehouse,
-                cycle.marketo,
+                cycle.systems.marketo,
                 PersonColumns(cycle.prepare(), settings.own_fields),
                 lambda n, n_all: status.update(f"Writing ids to people in Marketo: {n:,} of {n_all:,} …"),
             )

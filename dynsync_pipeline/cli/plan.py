@@ -107,6 +107,7 @@ def _dry_cycle(
         try:
             progress("Reading both systems")
             cycle.extract()
+            cycle.extract_companies()
             progress("Comparing")
             cycle.reconcile()
             with cycle.warehouse.reading() as connection:

@@ -1,6 +1,6 @@
 """The assets of a cycle: extract, reconcile, write back, publish. Each calls one step and shows its figures.
 
-`rows`, `calls` and `seconds` are this step's; the extract steps run side by side, so `calls` there is what the cycle
+`rows`, `calls` and `seconds` are this step's; the streams are read side by side, so `calls` there is what the cycle
 has sent to that system so far. Previews count by record type, field and rule: no value of a record reaches Dagster.
 Not here: the steps themselves (`cycle.py`), the daily comparison (`audit.py`).
 """
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import dagster as dg
 import pandas as pd
 
+from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import READS, CycleRun
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -21,27 +22,32 @@ from dynsync_pipeline.write_back.receipts import Written
 OWNERS = ["team:dynsync"]
 
 
-def _extract_asset(name: str, mirror: str, description: str, kinds: set[str]) -> dg.AssetsDefinition:
-    system = name.split("_")[0]
+class _Before(NamedTuple):
+    """What the clock and the calls so far were before a step."""
 
+    at_s: float
+    n_calls: int
+
+
+def _stream_asset(name: str, system: System, mirror: str, description: str, kinds: set[str]) -> dg.AssetsDefinition:
     @dg.asset(name=name, group_name="extract", owners=OWNERS, kinds=kinds, description=description)
     def extract(context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
         with cycle.step() as steps:
             read = cycle.read(name, _reads_of(context))
+            deleted = "count(*) filter (is_deleted)"
             return dg.MaterializeResult(
                 metadata={
                     "rows": read.n_rows,
                     "calls": cycle.calls(system),
                     "seconds": round(read.seconds, 3),
-                    "preview": _table(
-                        steps.warehouse,
-                        f"select '{mirror}' as mirror, count(*) as n_rows, count(*) filter (is_deleted) as n_deleted, "
-                        f"{read.n_rows} as n_read from {mirror}",
-                    ),
+                    "preview": _table(steps.warehouse, _MIRROR.format(mirror=mirror, deleted=deleted), [read.n_rows]),
                 }
             )
 
     return extract
+
+
+_MIRROR = "select '{mirror}' as mirror, count(*) as n_rows, {deleted} as n_deleted, ? as n_read from {mirror}"
 
 
 def _reads_of(context: dg.AssetExecutionContext) -> set[str]:
@@ -50,10 +56,11 @@ def _reads_of(context: dg.AssetExecutionContext) -> set[str]:
     return in_job & READS.keys() & set(context.run.step_keys_to_execute or in_job)
 
 
-EXTRACT_ASSETS = [
+STREAM_ASSETS = [
     *(
-        _extract_asset(
+        _stream_asset(
             f"dynamics_{TABLES[kind].entity_set}",
+            "dynamics",
             TABLES[kind].mirror,
             f"{TABLES[kind].entity_set.capitalize()} changed or deleted in Dynamics since the last cycle, "
             "by change tracking, taken into the mirror.",
@@ -61,8 +68,9 @@ EXTRACT_ASSETS = [
         )
         for kind in RecordType
     ),
-    _extract_asset(
+    _stream_asset(
         "marketo_people",
+        "marketo",
         "mirror.marketo_people",
         "People changed or new in Marketo since the last cycle, by the change feed; the first time by bulk extract.",
         {"marketo", "duckdb"},
@@ -71,23 +79,47 @@ EXTRACT_ASSETS = [
 
 
 @dg.asset(
+    group_name="extract",
+    owners=OWNERS,
+    kinds={"marketo", "duckdb"},
+    deps=STREAM_ASSETS,
+    description="Companies in Marketo that the changes of accounts, contacts and leads concern, read by their key; there "
+    "is no feed of company changes.",
+)
+def marketo_companies(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
+    """Read the companies that the streams just read make worth a look."""
+    with cycle.step() as steps:
+        before = _Before(time.monotonic(), cycle.calls("marketo"))
+        n_read = steps.extract_companies()
+        query = _MIRROR.format(mirror="mirror.marketo_companies", deleted="0")
+        return dg.MaterializeResult(
+            metadata={
+                "rows": n_read,
+                "calls": cycle.calls("marketo") - before.n_calls,
+                "seconds": _since(before.at_s),
+                "preview": _table(steps.warehouse, query, [n_read]),
+            }
+        )
+
+
+@dg.asset(
     group_name="reconcile",
     owners=OWNERS,
     kinds={"duckdb", "sql"},
-    deps=EXTRACT_ASSETS,
+    deps=[marketo_companies],
     description="The plan: base, Dynamics and Marketo compared for every touched link, each differing field settled by "
     "the rules in reconcile/sql, all writes committed before the first is sent.",
 )
 def reconcile(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
     """Make and commit the plan of this cycle."""
     with cycle.step() as steps:
-        started_s = time.monotonic()
+        before = _Before(time.monotonic(), cycle.calls("marketo"))
         plan = steps.reconcile()
         return dg.MaterializeResult(
             metadata={
                 "rows": plan.n_operations,
-                "calls": 0,
-                "seconds": _since(started_s),
+                "calls": cycle.calls("marketo") - before.n_calls,
+                "seconds": _since(before.at_s),
                 "links compared": plan.n_compared,
                 "companies to write in Marketo": plan.n_companies,
                 "people to create in Marketo": plan.n_creates,
@@ -140,13 +172,8 @@ def marketo_writes(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[No
         return _writes_shown(steps, "marketo", written, before, cycle.calls("marketo"))
 
 
-class _Before(NamedTuple):
-    at_s: float
-    n_calls: int
-
-
 def _writes_shown(
-    steps: Cycle, system: str, written: Written, before: _Before, n_calls: int
+    steps: Cycle, system: System, written: Written, before: _Before, n_calls: int
 ) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(
         metadata={
@@ -195,7 +222,7 @@ def snapshot(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
         )
 
 
-CYCLE_ASSETS = [*EXTRACT_ASSETS, reconcile, dynamics_writes, marketo_writes, snapshot]
+CYCLE_ASSETS = [*STREAM_ASSETS, marketo_companies, reconcile, dynamics_writes, marketo_writes, snapshot]
 
 
 def _since(started_s: float) -> float:

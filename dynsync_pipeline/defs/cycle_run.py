@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from operator import methodcaller
@@ -17,6 +17,7 @@ from types import TracebackType
 
 import dagster as dg
 
+from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.errors import DynSyncError, StorageFailed
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -53,7 +54,7 @@ class CycleRun:
         self._error: BaseException | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._reads: dict[str, Future[Read]] = {}
-        self._calls_before: dict[str, int] = {}
+        self._open = ExitStack()
 
     @cached_property
     def settings(self) -> Settings:
@@ -100,9 +101,9 @@ class CycleRun:
                 self._reads[started] = self._pool.submit(_timed, READS[started], cycle)
         return self._reads[name].result()
 
-    def calls(self, system: str) -> int:
+    def calls(self, system: System) -> int:
         """Calls that this cycle sent to `system` so far. Call it inside `step`."""
-        return _calls_of_day(self._opened(), system) - self._calls_before[system]
+        return self._opened().systems.n_calls(system)
 
     def refuse(self, error: DynSyncError) -> None:
         """Note that a check ended this cycle; the first error noted is the one the ledger tells."""
@@ -113,11 +114,15 @@ class CycleRun:
         if self._cycle is None:
             return
         cycle, self._cycle = self._cycle, None
-        error = self._error
-        # An interrupted run leaves reads under way: with the turn held none of them is inside a statement while the
-        # file is closed, and each ends at its next statement or request.
-        with cycle.warehouse.reading():
-            cycle.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        try:
+            # An interrupted run leaves reads under way: with the turn held none of them is inside a statement while the
+            # file is closed, and each ends at its next statement or request.
+            with cycle.warehouse.reading(), self._open:
+                if self._error is not None:
+                    raise self._error
+        except BaseException as error:
+            if error is not self._error:  # that one was told by the step it ended
+                raise
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -128,11 +133,8 @@ class CycleRun:
             raise error.with_traceback(places)
         if self._cycle is None:
             try:
-                cycle = self._open_cycle(self.settings)
-                cycle.__enter__()
-                self._cycle = cycle
-                self._calls_before = {system: _calls_of_day(cycle, system) for system in ("dynamics", "marketo")}
-                cycle.prepare()
+                self._cycle = self._open.enter_context(self._open_cycle(self.settings))
+                self._cycle.prepare()
             except Exception as error:
                 self._obstacle = error, error.__traceback__
                 raise
@@ -190,10 +192,6 @@ def _ended_from_outside() -> DynSyncError:
         "The run was ended before its time, by hand or because it took longer than the limit.",
         next_step="The next cycle finds out what was applied and goes on; see the run in Dagster.",
     )
-
-
-def _calls_of_day(cycle: Cycle, system: str) -> int:
-    return (cycle.dynamics_budget if system == "dynamics" else cycle.marketo_budget).used
 
 
 def _timed(read: Callable[[Cycle], int], cycle: Cycle) -> Read:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import ExportStatus
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
@@ -39,7 +39,7 @@ class _Window(NamedTuple):
     export_id: str | None
 
 
-def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, columns: PersonColumns) -> None:
+def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, columns: PersonColumns) -> None:
     """Land every person in the inbox, then store the feed time from which changes must be read.
 
     Raises: ServerFailed when an export fails several times; other ApiErrors as they come. What landed stays landed.
@@ -69,7 +69,7 @@ def load_people(warehouse: Warehouse, client: MarketoClient, settings: Settings,
 
 def _advance(
     warehouse: Warehouse,
-    client: MarketoClient,
+    client: Marketo,
     columns: PersonColumns,
     window: _Window,
     exports: Mapping[str, ExportStatus],
@@ -101,7 +101,7 @@ def _stop_after_tries(n_failed: int, status: str) -> None:
         )
 
 
-def _begin(warehouse: Warehouse, client: MarketoClient, settings: Settings, names: Sequence[str]) -> None:
+def _begin(warehouse: Warehouse, client: Marketo, settings: Settings, names: Sequence[str]) -> None:
     """Divide the time since the oldest person into windows; the feed is read on from before the first export."""
     now = client.start_of_feed(datetime.now(UTC)).server_time.astimezone(UTC)
     start = datetime.fromisoformat(settings.marketo_oldest_person).replace(tzinfo=UTC)
@@ -132,7 +132,7 @@ def _note_export(warehouse: Warehouse, starts_at: datetime, export_id: str | Non
 
 def _land_file(
     warehouse: Warehouse,
-    client: MarketoClient,
+    client: Marketo,
     columns: PersonColumns,
     starts_at: datetime,
     export_id: str,

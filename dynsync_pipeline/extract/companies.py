@@ -1,13 +1,14 @@
 """Companies in Marketo, read by key where a decision needs them; there is no feed of company changes. Next: `reconcile`.
 
+Read last, because only what the other streams told says which these are.
 Company fields are read on companies and never asked of the change feed, which tells them once per person.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -20,7 +21,7 @@ _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
 select u.dynamics_id from state.unsettled u
-where u.record_type = 'account' and u.next_look_at <= now() at time zone 'UTC'
+where u.record_type = 'account' and u.next_look_at <= $at
 union
 select 'lead:' || l.dynamics_id
 from state.links l
@@ -28,7 +29,7 @@ where l.record_type = 'lead'
   and (
       l.person_id in (select person_id from inbox.touched where not is_receipt)
       or l.dynamics_id in (select dynamics_id from inbox.touched where record_type = 'lead')
-      or l.person_id in (select person_id from state.unsettled where next_look_at <= now() at time zone 'UTC')
+      or l.person_id in (select person_id from state.unsettled where next_look_at <= $at)
   )
 union
 select lower(c._parentcustomerid_value)
@@ -49,20 +50,21 @@ STREAM = "marketo_companies"
 DAY = timedelta(hours=24)
 
 
-def extract_companies(warehouse: Warehouse, client: MarketoClient, fields: FieldMap) -> int:
+def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -> int:
     """Bring the mirror of those companies up to date; returns how many were read. Raises: ApiError, StorageFailed."""
     if not fields.company_fields:
         return 0
+    at = warehouse.now()
     with warehouse.reading() as connection:
-        keys = {row[0] for row in connection.execute(_KEYS).fetchall()}
+        keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall()}
         read_at = read_cursor(connection, STREAM).value
-        is_daily = read_at is None or datetime.now(UTC) - datetime.fromisoformat(read_at) > DAY
+        is_daily = read_at is None or at - datetime.fromisoformat(read_at).replace(tzinfo=None) > DAY
         if is_daily:
             keys.update(row[0] for row in connection.execute(_LEADS_COMPANIES).fetchall())
     companies = client.companies(sorted(keys), [COMPANY_KEY, *fields.company_fields]) if keys else None
     with warehouse.transaction() as connection:
         if is_daily:
-            move_cursor(connection, STREAM, datetime.now(UTC).isoformat(), [], is_loaded=False)
+            move_cursor(connection, STREAM, at.isoformat(), [], is_loaded=False)
         if companies is None:
             return 0
         land_companies(connection, fields, companies)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import CursorExpired
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def extract_records(
     warehouse: Warehouse,
-    client: DynamicsClient,
+    client: Dynamics,
     fields: FieldMap,
     record_type: RecordType,
     *,
@@ -58,7 +58,7 @@ def extract_records(
 
 
 def _land_confirmed_deletions(
-    warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, record_type: RecordType, columns: list[Column]
+    warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType, columns: list[Column]
 ) -> None:
     """After a full read, ask for every record that is in the mirror and was not read: absence alone proves nothing."""
     table = TABLES[record_type]
@@ -78,7 +78,7 @@ def _land_confirmed_deletions(
 
 def _land_pages(
     warehouse: Warehouse,
-    client: DynamicsClient,
+    client: Dynamics,
     fields: FieldMap,
     record_type: RecordType,
     columns: list[Column],

@@ -194,20 +194,24 @@ where latest.new_value is distinct from coalesce(held.value, case when latest.ne
 order by 1
 """
 
-# Our writes of the last hour that the feed had not shown, each with the first new entry that tells our value: that entry
-# is our own, and its old value is what our write really replaced.
+# Our writes of the last hour that the feed had not shown, each with the first new entry that tells our value, or what
+# Marketo made of it: that entry is our own, and its old value is what our write really replaced.
 _MATCHED = """
 create or replace temp table matched as
 with waiting as (
-    select * from ledger.changes
-    where direction = 'to_marketo' and entry_id not in (select change_id from state.feed_matched)
-      and changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
-      and person_id in (select person_id from told)
+    select c.*, case when s.person_id is null then c.new_value else s.marketo_value end as kept_value
+    from ledger.changes c
+    left join state.standing_differences s
+        on s.person_id = c.person_id and s.field = c.field and s.dynamics_value is not distinct from c.new_value
+        and s.reason = 'kept differently by marketo'
+    where c.direction = 'to_marketo' and c.entry_id not in (select change_id from state.feed_matched)
+      and c.changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
+      and c.person_id in (select person_id from told)
 )
 select w.entry_id as change_id, w.person_id, w.field, w.rule_code, w.old_value as known_value, t.old_value as replaced_value
 from waiting w
-join told t on t.person_id = w.person_id and t.field = w.field and t.new_value is not distinct from w.new_value
-qualify row_number() over (partition by w.person_id, w.field, w.new_value order by t.changed_at, t.place, w.entry_id) = 1
+join told t on t.person_id = w.person_id and t.field = w.field and t.new_value is not distinct from w.kept_value
+qualify row_number() over (partition by w.person_id, w.field, w.kept_value order by t.changed_at, t.place, w.entry_id) = 1
 """
 
 _UNSEEN = """

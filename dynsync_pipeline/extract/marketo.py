@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.extract.bulk_load import STREAM, load_people
 from dynsync_pipeline.extract.feed import Feed, note_unseen_edits
 from dynsync_pipeline.model.field_map import FieldMap
@@ -27,7 +27,7 @@ CHANGE_SCORE = 22
 MERGE_LEADS = 32
 
 
-def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settings, fields: FieldMap) -> int:
+def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fields: FieldMap) -> int:
     """Bring the mirror of people up to date; returns the number of people that were read.
 
     The feed says who changed, and to what; people of whom the mirror holds just that are not read again, which is how
@@ -62,7 +62,7 @@ def extract_people(warehouse: Warehouse, client: MarketoClient, settings: Settin
         return take_in_people(connection)
 
 
-def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]:
+def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int]]:
     """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again."""
     gone = {deleted.person_id for page in client.deleted_people(token) for deleted in page.items}
     winners = set()
@@ -73,7 +73,7 @@ def _gone_people(client: MarketoClient, token: str) -> tuple[set[int], set[int]]
     return gone, winners
 
 
-def _read_feed(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, token: str) -> Feed:
+def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, token: str) -> Feed:
     """The entries since `token` that were not taken in before: changed values, and scores, which have a type of their own."""
     with warehouse.reading() as connection:
         labels = dict(connection.execute("select label, name from state.columns where system = 'marketo'").fetchall())

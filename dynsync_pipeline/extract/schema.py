@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import RequestRefused, SettingsWrong
 from dynsync_pipeline.model.field_map import Field, FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -25,8 +24,8 @@ LONGEST_AGE = timedelta(hours=24)
 
 def learn_schema(
     warehouse: Warehouse,
-    dynamics: DynamicsClient,
-    marketo: MarketoClient,
+    dynamics: Dynamics,
+    marketo: Marketo,
     settings: Settings,
     wanted: FieldMap,
     *,
@@ -61,7 +60,7 @@ def learn_schema(
     return fields
 
 
-def _read_schema(warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, at: datetime) -> None:
+def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at: datetime) -> None:
     tables = {record_type: dynamics.table_metadata(table) for record_type, table in TABLES.items()}
     for record_type, metadata in tables.items():
         _require_change_tracking(record_type, metadata)
@@ -127,7 +126,7 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
     ]
 
 
-def _field_rows(marketo: MarketoClient, at: datetime) -> list[tuple[object, ...]]:
+def _field_rows(marketo: Marketo, at: datetime) -> list[tuple[object, ...]]:
     return [
         ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
         for f in marketo.person_fields().values()

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column
-from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
@@ -50,7 +49,7 @@ class _Uncertain(NamedTuple):
 
 
 def reread_uncertain(
-    warehouse: Warehouse, dynamics: DynamicsClient, marketo: MarketoClient, fields: FieldMap, columns: PersonColumns
+    warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, fields: FieldMap, columns: PersonColumns
 ) -> int:
     """Bring the mirror of those records up to date; returns how many operations are uncertain. Raises: ApiError."""
     with warehouse.reading() as connection:
@@ -101,7 +100,7 @@ def _take_in(warehouse: Warehouse) -> None:
 
 
 def _land_records(
-    warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap, record_type: RecordType, ids: Sequence[str]
+    warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str]
 ) -> None:
     if not ids:
         return
@@ -110,13 +109,13 @@ def _land_records(
         land_dynamics(connection, fields, TABLES[record_type], rows, [])
 
 
-def _read_records(dynamics: DynamicsClient, fields: FieldMap, record_type: RecordType, ids: Sequence[str]) -> pa.Table:
+def _read_records(dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str]) -> pa.Table:
     wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
     return dynamics.records(TABLES[record_type], wanted, ids)
 
 
 def _land_people(
-    warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns, filter_type: str, values: Sequence[str]
+    warehouse: Warehouse, marketo: Marketo, columns: PersonColumns, filter_type: str, values: Sequence[str]
 ) -> None:
     if not values:
         return
@@ -125,7 +124,7 @@ def _land_people(
         land_people(connection, columns, people)
 
 
-def _land_companies(warehouse: Warehouse, marketo: MarketoClient, fields: FieldMap, keys: Sequence[str]) -> None:
+def _land_companies(warehouse: Warehouse, marketo: Marketo, fields: FieldMap, keys: Sequence[str]) -> None:
     if not keys:
         return
     companies = marketo.companies(keys, [COMPANY_KEY, *fields.company_fields])
@@ -133,7 +132,7 @@ def _land_companies(warehouse: Warehouse, marketo: MarketoClient, fields: FieldM
         land_companies(connection, fields, companies)
 
 
-def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColumns, sent_at: datetime) -> None:
+def _land_feed(warehouse: Warehouse, marketo: Marketo, columns: PersonColumns, sent_at: datetime) -> None:
     """What the feed tells since the first uncertain write: whether our values stood there before somebody's edit."""
     with warehouse.reading() as connection:
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
@@ -147,7 +146,7 @@ def _land_feed(warehouse: Warehouse, marketo: MarketoClient, columns: PersonColu
         feed.land_after_cut(connection)
 
 
-def reread_changed_meanwhile(warehouse: Warehouse, dynamics: DynamicsClient, fields: FieldMap) -> None:
+def reread_changed_meanwhile(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap) -> None:
     """Read again the records whose update met an edit that nobody had seen (412), so that they can be settled again.
 
     Raises: ApiError.

@@ -49,7 +49,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
         hour_at=hour_at,
         last_hour=select(connection, _LAST_HOUR, [hour_at, hour_at + timedelta(hours=1)]),
         last_cycle=_cycle(connection, "ended_at is not null"),
-        last_success=_cycle(connection, "status = 'succeeded' and message is null"),  # a message: only some steps ran
+        last_success=_cycle(connection, "is_whole"),
         calls=_calls(connection, at),
         cursors=_cursors(connection, at),
         open_errors={

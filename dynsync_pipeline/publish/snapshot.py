@@ -11,7 +11,6 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -23,6 +22,7 @@ from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
+from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 READ_ONLY = 0o444
@@ -40,11 +40,11 @@ class Published:
 
 
 def publish_snapshot(
-    warehouse: Warehouse, settings: Settings, fields: FieldMap, *, ending: tuple[int, datetime] | None = None
+    warehouse: Warehouse, settings: Settings, fields: FieldMap, *, ending: CycleEnd | None = None
 ) -> Published:
     """Bring the private file up to date and swap a copy of it in. Raises: StorageFailed; the old snapshot stays.
 
-    `ending` is the cycle that ends well with this swap, and when (UTC without zone): the snapshot tells so already.
+    `ending` is the end of the cycle that ends well with this swap: the snapshot tells so already.
     """
     tables = published_tables(fields)
     private = settings.data_dir / "snapshot.private.duckdb"
@@ -55,8 +55,8 @@ def publish_snapshot(
             n_people = scalar(connection, "select count(*) from published.people")
             if ending is not None:
                 connection.execute(
-                    "update published.cycles set status = 'succeeded', ended_at = ? where cycle_id = ?",
-                    [ending[1], ending[0]],
+                    "update published.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
+                    [ending.status, ending.message, ending.is_whole, ending.at, ending.cycle_id],
                 )
             connection.execute("checkpoint published")
         finally:

@@ -289,6 +289,7 @@ _LEDGERS = (
             ("ended_at", "timestamp", "ended_at", "UTC; null while it runs, or when it was killed."),
             ("status", "varchar", "status", "loading, running, succeeded, failed or stopped_by_guard."),
             ("message", "varchar", "message", "Why it failed and what to do."),
+            ("is_whole", "boolean", "is_whole", "Whether all steps of a cycle ran in it, and it succeeded."),
             ("n_accounts_read", "bigint", "n_accounts_read", "Accounts read from Dynamics."),
             ("n_contacts_read", "bigint", "n_contacts_read", "Contacts read from Dynamics."),
             ("n_leads_read", "bigint", "n_leads_read", "Leads read from Dynamics."),

@@ -88,9 +88,7 @@ def make_plan(
         "values (?, ?, ?, ?, ?, ?)",
         list(astuple(own_fields)),
     )
-    is_first = (
-        _count(connection, "select count(*) from ledger.cycles where status = 'succeeded' and message is null") == 0
-    )
+    is_first = _count(connection, "select count(*) from ledger.cycles where is_whole") == 0
     n_links = _count(connection, "select count(*) from state.links")
     run_steps(connection, STEPS)
     plan = Plan(

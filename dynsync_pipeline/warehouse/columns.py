@@ -38,15 +38,13 @@ _SYSTEM_TYPES = {
 
 def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
     """Bring columns, `reconcile.fields` and the views in line with `fields`; cheap when nothing changed."""
+    wanted: dict[str, dict[str, FieldType]] = {"state.base": fields.linked_fields}
     for record_type, table in TABLES.items():
-        _add_columns(connection, table.mirror, dynamics_columns(fields, record_type))
-        _add_columns(connection, table.inbox, dynamics_columns(fields, record_type))
-    for name in ("mirror.marketo_people", "inbox.marketo_people"):
-        _add_columns(connection, name, fields.person_fields)
-    for name in ("mirror.marketo_companies", "inbox.marketo_companies"):
-        _add_columns(connection, name, fields.company_fields)
+        wanted[table.mirror] = wanted[table.inbox] = dynamics_columns(fields, record_type)
+    wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.person_fields
+    wanted["mirror.marketo_companies"] = wanted["inbox.marketo_companies"] = fields.company_fields
+    _add_columns(connection, wanted)
     _mark_new_fields(connection, fields)
-    _add_columns(connection, "state.base", fields.linked_fields)
     connection.execute("delete from reconcile.fields")
     connection.executemany(
         "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
@@ -72,6 +70,17 @@ from mirror.dynamics_leads
 """
 
 
+def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> FieldMap:
+    """The part of `wanted` that columns and views follow now, as `follow_field_map` left them."""
+    rows = connection.execute("select record_type, field, dynamics_column from reconcile.fields").fetchall()
+    followed = set(rows)
+    return wanted.without(
+        field
+        for field in wanted.fields
+        if (field.record_type.value, field.marketo_field, field.dynamics_column) not in followed
+    )
+
+
 def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
     connection.execute(_PERSON_RECORDS)
     for name, select in (
@@ -90,7 +99,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> No
     moved = "".join(
         f", case when bool_or(v.field = '{name}') then max(v.value) filter (where v.field = '{name}') "
         f"else any_value(b.{quoted(name)}) end as {quoted(name)}"
-        for name in sorted(_existing(connection, "state.base") - {"person_id"})
+        for table, name in sorted(_existing(connection))
+        if table == "state.base" and name != "person_id"
     )
     connection.execute(
         f"create or replace view state.moved_base as select b.person_id{moved} "
@@ -112,17 +122,18 @@ def move_base(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("delete from state.base_moves")
 
 
-def _existing(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    schema, name = table.split(".")
-    rows = connection.execute(
-        "select column_name from duckdb_columns() where schema_name = ? and table_name = ?", [schema, name]
-    ).fetchall()
-    return {row[0] for row in rows}
+def _existing(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """All columns there are: the table with its schema, and the column."""
+    rows = connection.execute("select schema_name || '.' || table_name, column_name from duckdb_columns()").fetchall()
+    return set(rows)
 
 
-def _add_columns(connection: duckdb.DuckDBPyConnection, table: str, names: dict[str, FieldType]) -> None:
-    for name in names.keys() - _existing(connection, table):
-        connection.execute(f"alter table {table} add column {quoted(name)} varchar")
+def _add_columns(connection: duckdb.DuckDBPyConnection, wanted: dict[str, dict[str, FieldType]]) -> None:
+    existing = _existing(connection)
+    for table, names in wanted.items():
+        for name in names:
+            if (table, name) not in existing:
+                connection.execute(f"alter table {table} add column {quoted(name)} varchar")
 
 
 def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:

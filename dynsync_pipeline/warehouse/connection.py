@@ -6,8 +6,9 @@ Not here: what the tables hold (`migrations/`), which columns they have (`column
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -21,14 +22,21 @@ FIRST_VERSION, SCHEMA_VERSION = 2, 2  # of the working file; 1 was never release
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
+def utc_now() -> datetime:
+    """The time of this machine, with its zone."""
+    return datetime.now(UTC)
+
+
 class Warehouse:
     """The working file, open for writing by this process alone; the cycle lock is taken before.
 
     `transaction()` serialises the threads that extract side by side: HTTP is what they wait for, not DuckDB.
+    `clock` tells the time, with a zone, of whatever is written into it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
         self.path = path
+        self._clock = clock
         self._turn = threading.RLock()
         with storage_errors(path):
             self._connection = _opened(path)
@@ -46,6 +54,10 @@ class Warehouse:
         """Checkpoint and close."""
         with storage_errors(self.path):
             self._connection.close()
+
+    def now(self) -> datetime:
+        """The time as the working file keeps it: UTC without zone."""
+        return self._clock().astimezone(UTC).replace(tzinfo=None)
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

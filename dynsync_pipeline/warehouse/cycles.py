@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
 import duckdb
 
+from dynsync_pipeline.errors import DynSyncError, GuardStopped
 from dynsync_pipeline.warehouse.connection import scalar
 
 COUNTS = (
@@ -24,8 +28,37 @@ COUNTS = (
 )
 
 
-def begin_cycle(connection: duckdb.DuckDBPyConnection) -> int:
-    """Open the row of a new cycle and return its id; a row that a killed cycle left open is marked failed."""
+@dataclass(frozen=True)
+class CycleEnd:
+    """How a cycle ended, `at` UTC without zone; `message` says why, or what to do.
+
+    `is_whole`: all of its steps ran, and it succeeded.
+    """
+
+    cycle_id: int
+    at: datetime
+    status: Literal["succeeded", "failed", "stopped_by_guard"]
+    message: str | None
+    is_whole: bool
+
+
+def ended(cycle_id: int, at: datetime, *, is_whole: bool = False) -> CycleEnd:
+    """The end of a cycle that nothing went wrong in; `at` is UTC without zone."""
+    return CycleEnd(cycle_id, at, "succeeded", None if is_whole else "Only some of the steps ran.", is_whole)
+
+
+def failed(cycle_id: int, at: datetime, error: BaseException) -> CycleEnd:
+    """The end of a cycle that `error` ended; one of ours tells its sentence, any other its kind alone."""
+    message = str(error) if isinstance(error, DynSyncError) else f"{type(error).__name__}; see the log."
+    status: Literal["stopped_by_guard", "failed"] = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
+    return CycleEnd(cycle_id, at, status, message, is_whole=False)
+
+
+def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
+    """Open the row of a new cycle and return its id; a row that a killed cycle left open is marked failed.
+
+    `at` is UTC without zone.
+    """
     connection.execute(
         "update ledger.cycles set status = 'failed', message = 'It was killed; what it left is settled by the next cycle.' "
         "where status in ('running', 'loading')"
@@ -34,36 +67,35 @@ def begin_cycle(connection: duckdb.DuckDBPyConnection) -> int:
     is_loaded = scalar(connection, "select count(*) from state.cursors where is_loaded") > 3
     names = "".join(f", {name}" for name in COUNTS)
     connection.execute(
-        f"insert into ledger.cycles (cycle_id, started_at, status{names}) values (?, ?, ?{', 0' * len(COUNTS)})",
-        [cycle_id, _now(), "running" if is_loaded else "loading"],
+        f"insert into ledger.cycles (cycle_id, started_at, status, is_whole{names}) "
+        f"values (?, ?, ?, false{', 0' * len(COUNTS)})",
+        [cycle_id, at, "running" if is_loaded else "loading"],
     )
     return cycle_id
 
 
-def count(connection: duckdb.DuckDBPyConnection, cycle_id: int, counts: dict[str, int]) -> None:
-    """Store figures of the running cycle; the names are those of `COUNTS`."""
-    sets = ", ".join(f"{name} = ?" for name in counts)
-    connection.execute(f"update ledger.cycles set {sets} where cycle_id = ?", [*counts.values(), cycle_id])
-
-
-def end_cycle(
-    connection: duckdb.DuckDBPyConnection, cycle_id: int, status: str, message: str | None, at: datetime | None = None
-) -> None:
-    """Close the row: `succeeded`, `failed` or `stopped_by_guard`, with the sentence that says why."""
+def count(connection: duckdb.DuckDBPyConnection, cycle_id: int, counts: Mapping[str, int]) -> None:
+    """Store figures of the running cycle, whose names are those of `COUNTS`; its collisions are counted from the ledger."""
+    sets = "".join(f", {name} = ?" for name in counts)
     connection.execute(
-        "update ledger.cycles set status = ?, message = ?, ended_at = ? where cycle_id = ?",
-        [status, message, at or _now(), cycle_id],
+        "update ledger.cycles set "
+        f"n_collisions = (select count(*) from ledger.collisions c where c.cycle_id = ?){sets} where cycle_id = ?",
+        [cycle_id, *counts.values(), cycle_id],
     )
 
 
-def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str) -> int:
-    """Calls that the cycles of the last 24 hours sent to `system`."""
+def end_cycle(connection: duckdb.DuckDBPyConnection, end: CycleEnd) -> None:
+    """Close the row of a cycle."""
+    connection.execute(
+        "update ledger.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
+        [end.status, end.message, end.is_whole, end.at, end.cycle_id],
+    )
+
+
+def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str, at: datetime) -> int:
+    """Calls that the cycles of the 24 hours before `at` (UTC without zone) sent to `system`."""
     return scalar(
         connection,
         f"select coalesce(sum(n_calls_{system}), 0) from ledger.cycles where started_at > ?",
-        [_now() - timedelta(hours=24)],
+        [at - timedelta(hours=24)],
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dynsync_pipeline.clients.marketo.client import RECORDS_PER_WRITE, MarketoClient
+from dynsync_pipeline.clients.marketo.client import RECORDS_PER_WRITE
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -45,7 +46,7 @@ class _Link(NamedTuple):
 
 def write_keys(
     warehouse: Warehouse,
-    client: MarketoClient,
+    client: Marketo,
     columns: PersonColumns,
     progress: Callable[[int, int], None],
 ) -> Adopted:
@@ -87,7 +88,7 @@ order by a.person_id
 
 
 def _compared(
-    client: MarketoClient, columns: PersonColumns, batch: Sequence[_Link]
+    client: Marketo, columns: PersonColumns, batch: Sequence[_Link]
 ) -> tuple[list[_Link], list[_Link], list[Refusal]]:
     """Which of the people lack the key, which have it, and which cannot take it: gone, or with the id of another record."""
     found = client.people("id", [str(link.person_id) for link in batch], [columns.own.contact_id, columns.own.lead_id])
@@ -128,7 +129,7 @@ def _body(link: _Link, own: OwnFields) -> str:
     )
 
 
-def _observe(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, links: Sequence[_Link]) -> None:
+def _observe(warehouse: Warehouse, client: Marketo, columns: PersonColumns, links: Sequence[_Link]) -> None:
     """Take what stands in Marketo now into the mirror, whole, so that the next cycle has no need of the feed to see it."""
     if not links:
         return

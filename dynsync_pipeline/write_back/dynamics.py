@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column, RecordWrite, WriteResult
+from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
@@ -27,7 +27,7 @@ from dynsync_pipeline.write_back.receipts import (
 BATCH = 100
 
 
-def write_records(warehouse: Warehouse, client: DynamicsClient, fields: FieldMap, cycle_id: int) -> Written:
+def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int) -> Written:
     """Send this cycle's updates of contacts and leads, then settle their receipts.
 
     Every update carries `If-Match`, so an edit nobody has seen is never overwritten. The answer holds the record as
@@ -49,7 +49,7 @@ def _rest(write: PlannedWrite, error: ApiError | None) -> PlannedWrite | None:
 
 def _send(
     warehouse: Warehouse,
-    client: DynamicsClient,
+    client: Dynamics,
     fields: FieldMap,
     record_type: RecordType,
     batch: Sequence[PlannedWrite],
@@ -70,7 +70,7 @@ def _send(
                 else:
                     note_refused_field(connection, write, "dynamics", result.error)
                     smaller.append(rest)
-            note_receipts(connection, answered)
+            note_receipts(connection, answered, warehouse.now())
             land_dynamics(connection, fields, table, _rows(columns, results), [])
         pending = smaller
 

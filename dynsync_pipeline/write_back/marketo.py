@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
 
-from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import CompanyResult, PersonResult
+from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
@@ -33,7 +33,7 @@ MOST_RECORDS = 300
 MOST_BYTES = 900_000  # of the 1 MB that Marketo takes, the rest is for the envelope
 
 
-def write_people(warehouse: Warehouse, client: MarketoClient, columns: PersonColumns, cycle_id: int) -> Written:
+def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, cycle_id: int) -> Written:
     """Send this cycle's companies, creates and updates of people, in this order, then settle their receipts.
 
     Companies and creates upsert on a key, so that repeating one is harmless; updates go by id with `updateOnly`, so
@@ -121,7 +121,7 @@ def _send(
                     smaller.append(rest)
                 else:
                     answered.append((write, None if write.company_key else result.id, result.error))
-            note_receipts(connection, answered)
+            note_receipts(connection, answered, warehouse.now())
             if land is not None:
                 land(connection)
         pending = smaller

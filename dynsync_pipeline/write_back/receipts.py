@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import duckdb
 import msgspec
@@ -101,17 +101,21 @@ def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite]) -> None:
     """Note, before the request leaves, that these operations may from now on have been applied."""
     with warehouse.transaction() as connection:
         connection.execute(
-            "update reconcile.operations set sent_at = now() at time zone 'UTC' where operation_id in (select unnest(?))",
-            [[write.operation_id for write in writes]],
+            "update reconcile.operations set sent_at = ? where operation_id in (select unnest(?))",
+            [warehouse.now(), [write.operation_id for write in writes]],
         )
 
 
 def note_receipts(
-    connection: duckdb.DuckDBPyConnection, answers: Sequence[tuple[PlannedWrite, int | None, ApiError | None]]
+    connection: duckdb.DuckDBPyConnection,
+    answers: Sequence[tuple[PlannedWrite, int | None, ApiError | None]],
+    at: datetime,
 ) -> None:
-    """Store what was answered to each operation: the person's id, or the error. Call it where the rows are landed."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [_receipt(write, person_id, error, now) for write, person_id, error in answers]
+    """Store what was answered at `at` (UTC without zone) to each operation: the person's id, or the error.
+
+    Call it where the rows are landed.
+    """
+    rows = [_receipt(write, person_id, error, at) for write, person_id, error in answers]
     connection.register("answered", pa.Table.from_pylist(rows, schema=_RECEIPT))
     connection.execute("insert into reconcile.receipts by name from answered")
     connection.unregister("answered")

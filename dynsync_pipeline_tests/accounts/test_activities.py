@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld
-from dynsync_pipeline_tests.accounts.rounds import Rounds, scenario
+from dynsync_pipeline_tests.worlds.core import CoreWorld
+from dynsync_pipeline_tests.worlds.scenarios import Scenarios, scenario
 
 
-def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(rounds: Rounds) -> None:
-    rounds.check_quiet()
+def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(scenarios: Scenarios) -> None:
+    scenarios.check_quiet()
 
 
 @scenario

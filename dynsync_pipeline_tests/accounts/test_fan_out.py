@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
-from dynsync_pipeline_tests.accounts.core_world import ACCOUNT, CONTACT, CoreWorld
 from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
+from dynsync_pipeline_tests.worlds.core import ACCOUNT, CONTACT, CoreWorld
 
 LIMIT = 5_000
 FIRST_STEP, STRIDE = 14, 9  # which moments of a cycle are tried; with 1, 1 all of them, which takes some minutes

@@ -21,20 +21,20 @@ from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.adoption import Decision, Reviewed, keep_decisions
 from dynsync_pipeline.write_back.adoption import write_keys
-from dynsync_pipeline_tests.end_to_end.world import World, let_pass
-from dynsync_pipeline_tests.reconcile.world import KEYS, field_map
-from dynsync_pipeline_tests.reconcile.world import World as MemoryWorld
+from dynsync_pipeline_tests.worlds.http import HttpWorld, let_pass
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
-MakeWorld = Callable[..., World]
+MakeWorld = Callable[..., HttpWorld]
 N_LINKS = 310  # more than one batch
 
 
-def adopting(world: World) -> World:
+def adopting(world: HttpWorld) -> HttpWorld:
     world.environment["DYNSYNC_FIRST_LOAD"] = "adopt"
     return world
 
 
-def proposal_of(world: World, name: str = "adoption.csv") -> Path:
+def proposal_of(world: HttpWorld, name: str = "adoption.csv") -> Path:
     path = world.data_dir / name
     ended = world.dynsync("adopt", "--out", str(path))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -54,13 +54,13 @@ def review(path: Path, lines: list[dict[str, str]]) -> None:
         writer.writerows(lines)
 
 
-def applied(world: World, path: Path) -> dict[str, Any]:
+def applied(world: HttpWorld, path: Path) -> dict[str, Any]:
     ended = world.dynsync("adopt", "--apply", str(path), "--json")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return dict(json.loads(ended.stdout))
 
 
-def cut_connection(world: World, path: Path) -> None:
+def cut_connection(world: HttpWorld, path: Path) -> None:
     """Marketo applies the second batch, and the network breaks before it has answered."""
     fault = Fault(method="POST", path=r"/rest/v1/leads\.json", body="updateOnly", skip=1, cut="after")
     world.emulators.marketo_faults.add(fault)
@@ -69,7 +69,7 @@ def cut_connection(world: World, path: Path) -> None:
     assert "Run the same command again to go on" in ended.stderr
 
 
-def kill(world: World, path: Path) -> None:
+def kill(world: HttpWorld, path: Path) -> None:
     """The process dies when Marketo has applied the second batch and not answered."""
     process = world.start("adopt", "--apply", str(path))
     seen: list[str] = []
@@ -92,7 +92,7 @@ def kill(world: World, path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [cut_connection, kill])
 def test_a_cut_in_the_middle_is_repeated_and_nothing_is_written_or_made_twice(
-    make_world: MakeWorld, cut: Callable[[World, Path], None]
+    make_world: MakeWorld, cut: Callable[[HttpWorld, Path], None]
 ) -> None:
     """Also when an ordinary cycle comes in between: whoever is to be linked is never created."""
     world = adopting(make_world())
@@ -227,7 +227,7 @@ def test_what_contradicts_the_systems_is_told_line_by_line_and_nothing_is_writte
         (("--apply", "none.csv", "--out", "other.csv"), "--out and --id-field are for the proposal"),
     ],
 )
-def test_wrong_options_are_one_sentence(shared_world: World, arguments: tuple[str, ...], sentence: str) -> None:
+def test_wrong_options_are_one_sentence(shared_world: HttpWorld, arguments: tuple[str, ...], sentence: str) -> None:
     ended = shared_world.dynsync("adopt", *arguments)
     assert ended.returncode == 2
     assert sentence in " ".join(ended.stderr.replace("│", " ").split())
@@ -241,7 +241,8 @@ def test_a_person_who_cannot_take_the_key_any_more_is_told_and_the_others_get_th
         world.dynamics.put(RecordType.LEAD, name, jobtitle="A")
         world.marketo.put(1001 + place, title="A")
         decided.append(Reviewed(place, "lead", name, 1001 + place, Decision.LINK))
-    world.extract()
+    with world.opened() as cycle:
+        read_all(cycle)
     with world.warehouse.transaction() as connection:
         keep_decisions(connection, decided, datetime(2026, 1, 1))  # noqa: DTZ001
     world.marketo.put(1002, **{KEYS.lead_id: "THERE"})
@@ -250,7 +251,7 @@ def test_a_person_who_cannot_take_the_key_any_more_is_told_and_the_others_get_th
     refusal = RequestRefused("No.", system="marketo", request="POST", code="1003")
     world.marketo.refuses = lambda key, values: refusal if key == "1005" else None
     world.marketo.writes.clear()
-    found = write_keys(world.warehouse, world.marketo, world.columns, lambda n, n_all: None)  # type: ignore[arg-type]
+    found = write_keys(world.warehouse, world.marketo, world.columns, lambda n, n_all: None)
     assert (found.n_written, found.n_before) == (1, 1)
     assert [(refused.person_id, refused.reason) for refused in found.refusals] == [
         (1003, "Marketo has no such person any more."),

@@ -19,7 +19,7 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
-from dynsync_pipeline_tests.end_to_end.world import LOOKUP_FIELDS, World
+from dynsync_pipeline_tests.worlds.http import LOOKUP_FIELDS, HttpWorld
 
 N_PEOPLE = 2_000
 ID_FIELD = "crmId"
@@ -107,7 +107,7 @@ def populated() -> Population:
 class Adopted:
     """The world after everything, with what was seen on the way."""
 
-    world: World
+    world: HttpWorld
     made: Population
     proposal: dict[str, dict[str, str]]
     proposed: dict[str, Any]
@@ -116,12 +116,12 @@ class Adopted:
     second: dict[str, Any]
 
 
-def create_id_field(world: World) -> None:
+def create_id_field(world: HttpWorld) -> None:
     definition = {"name": ID_FIELD, "displayName": "CRM id", "dataType": "string"}
     world.answered(world.marketing.post("/rest/v1/leads/schema/fields.json", json={"input": [definition]}))
 
 
-def printed(world: World, *arguments: str, expected: int = 0) -> dict[str, Any]:
+def printed(world: HttpWorld, *arguments: str, expected: int = 0) -> dict[str, Any]:
     ended = world.dynsync(*arguments, "--json", DYNSYNC_FIRST_LOAD="adopt")
     assert ended.returncode == expected, ended.stdout + ended.stderr
     return dict(json.loads(ended.stdout))
@@ -130,7 +130,7 @@ def printed(world: World, *arguments: str, expected: int = 0) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
     made = populated()
-    with World(tmp_path_factory.mktemp("adoption")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("adoption")) as world:
         create_id_field(world)
         marketo_seeding.seed(world.emulators.marketo, made.people)
         dataverse_seeding.seed(world.emulators.dataverse, [], made.records["contact"], made.records["lead"])

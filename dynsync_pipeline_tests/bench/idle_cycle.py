@@ -24,7 +24,7 @@ from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.model.field_map import Direction, load_field_map
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 N_CHANGES = 100
 REPEATS = 3
@@ -50,10 +50,10 @@ def main() -> None:
         print(f"{kind:24} {seconds[small]:8.2f} s at {small:,}   {seconds[large]:8.2f} s at {large:,}   ×{ratio:.1f}")
 
 
-def seeded_world(folder: Path, n_people: int) -> World:
+def seeded_world(folder: Path, n_people: int) -> HttpWorld:
     """A world where `n_people` contacts stand in both systems with equal values, and a first cycle has linked them."""
     started_s = time.monotonic()
-    world = World(folder)
+    world = HttpWorld(folder)
     world.environment |= {
         "DYNSYNC_MARKETO_OLDEST_PERSON": CREATED_AT[:10],
         "DYNSYNC_DYNAMICS_CALLS_PER_DAY": "1000000",
@@ -110,7 +110,7 @@ def _as_people(contacts: Iterator[dict[str, object]], accounts: list[dict[str, o
         )
 
 
-def timed(worlds: dict[int, World], *, is_profiled: bool) -> dict[str, dict[int, float]]:
+def timed(worlds: dict[int, HttpWorld], *, is_profiled: bool) -> dict[str, dict[int, float]]:
     """Median seconds of an idle cycle and of one with 100 edits, half of them in each system, by kind and size."""
     seconds: dict[str, dict[int, list[float]]] = {
         kind: {size: [] for size in worlds} for kind in ("idle cycle", f"{N_CHANGES} changes")
@@ -132,7 +132,7 @@ def timed(worlds: dict[int, World], *, is_profiled: bool) -> dict[str, dict[int,
     return {kind: {size: statistics.median(times) for size, times in of.items()} for kind, of in seconds.items()}
 
 
-def _edit(world: World, n: int, n_changes: int) -> None:
+def _edit(world: HttpWorld, n: int, n_changes: int) -> None:
     keys = world.query(
         "select person_id_marketo, contact_id_dynamics from people where record_type = 'contact' "
         "order by hash(person_id_marketo) limit ?",
@@ -145,7 +145,7 @@ def _edit(world: World, n: int, n_changes: int) -> None:
             world.edit_record("contact", record_id, jobtitle=f"Edited {n}")
 
 
-def _cycle_s(world: World, n_expected: int) -> float:
+def _cycle_s(world: HttpWorld, n_expected: int) -> float:
     report = world.sync()
     plan = report["plan"]
     n_updates = plan["n_updates_to_marketo"] + plan["n_updates_to_dynamics"]

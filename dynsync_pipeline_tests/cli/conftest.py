@@ -16,7 +16,7 @@ from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 TOO_LONG = "Senior " * 29 + "Analyst"  # Dynamics takes 100 characters of a job title
 REFUSED_EMAIL = "grüße@example.com"  # Marketo refuses it
@@ -38,7 +38,7 @@ Run = Callable[..., Ran]
 class Looked:
     """A world after four cycles, and who is in it."""
 
-    world: World
+    world: HttpWorld
     account_id: str
     contact_id: str
     contact: int
@@ -55,7 +55,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
     Later: an edit on one side, a collision on the lead, a title that Dynamics refuses beside a phone that it takes, and
     a one-way field edited on the wrong side.
     """
-    with World(tmp_path_factory.mktemp("looked")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("looked")) as world:
         account_id = world.create_record("account", name="Fabrikam", address1_city="Oslo")
         contact_id = world.create_record(
             "contact",
@@ -120,9 +120,9 @@ class HandMade:
     def cycle(self, cycle_id: int, ended_at: str, status: str = "succeeded", message: str = "") -> str:
         """The statement that adds a cycle of ten seconds with 7 and 11 calls."""
         return (
-            "insert into ledger.cycles (cycle_id, started_at, ended_at, status, message, n_calls_dynamics, "
-            f"n_calls_marketo) values ({cycle_id}, timestamp '{ended_at}' - interval 10 seconds, '{ended_at}', "
-            f"'{status}', nullif('{message}', ''), 7, 11)"
+            "insert into ledger.cycles (cycle_id, started_at, ended_at, status, message, is_whole, "
+            f"n_calls_dynamics, n_calls_marketo) values ({cycle_id}, timestamp '{ended_at}' - interval 10 seconds, '{ended_at}', "
+            f"'{status}', nullif('{message}', ''), {status == 'succeeded' and not message}, 7, 11)"
         )
 
 

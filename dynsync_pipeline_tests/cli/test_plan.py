@@ -17,7 +17,7 @@ from dynsync_pipeline.cli import plan as command
 from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
-from dynsync_pipeline_tests.end_to_end.world import World, settings_from
+from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("cli")
 class Edited:
     """A synced world in which people then edited both sides."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: HttpWorld) -> None:
         self.world = world
         self.account_id = world.create_record("account", name="Fabrikam", address1_city="Oslo")
         self.contact_id = world.create_record(
@@ -49,7 +49,7 @@ class Edited:
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
     """The last test of this file syncs it; the others leave it as it is."""
-    with World(tmp_path_factory.mktemp("planned")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("planned")) as world:
         yield Edited(world)
 
 

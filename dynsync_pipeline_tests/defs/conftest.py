@@ -1,6 +1,7 @@
 """What the tests of the Dagster layer share: settings, an instance of its own, and a cycle that meets no system."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.definitions import build_definitions
-from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.connection import utc_now
+from dynsync_pipeline_tests.worlds.cuts import Steps
+from dynsync_pipeline_tests.worlds.memory import MemorySystems
+from dynsync_pipeline_tests.worlds.memory_dynamics import MemoryDynamics
+from dynsync_pipeline_tests.worlds.memory_marketo import MemoryMarketo
 
 # Nothing listens there; a test that sends anything fails on it.
 UNREACHABLE = "https://127.0.0.1:9"
@@ -33,6 +37,8 @@ def settings(tmp_path: Path) -> Settings:
         marketo_url=UNREACHABLE,
         marketo_client_id="nobody",
         marketo_client_secret="no secret",
+        marketo_oldest_person=utc_now().date().isoformat(),
+        marketo_poll_s=0.001,
         retry_limit_s=0,
     )
 
@@ -44,20 +50,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 class QuietCycle(Cycle):
-    """A cycle over a real working file that reads nothing: lock, plan, snapshot and ledger are real."""
+    """A cycle between two systems in memory that hold nothing; all else is real."""
 
-    def prepare(self) -> FieldMap:
-        if self._fields is None:
-            with self.warehouse.transaction() as connection:
-                follow_field_map(connection, self._wanted)
-            self._fields = self._wanted
-        return self._fields
-
-    def extract_records(self, record_type: RecordType) -> int:
-        return 0
-
-    def extract_people(self) -> int:
-        return 0
+    def __init__(self, settings: Settings) -> None:
+        fields = load_field_map(settings.field_map)
+        nothing = MemorySystems(MemoryDynamics(fields, Steps()), MemoryMarketo(fields, Steps(), utc_now))
+        super().__init__(settings, systems=lambda settings, used: nullcontext(nothing))
 
 
 @dataclass

@@ -139,8 +139,8 @@ def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     class Astray(QuietCycle):
         """Plans an update of a pair that is not linked."""
 
-        def reconcile(self, *, is_again: bool = False) -> Plan:
-            plan = super().reconcile(is_again=is_again)
+        def reconcile(self) -> Plan:
+            plan = super().reconcile()
             _run(
                 self.warehouse,
                 f"""insert into reconcile.operations by name

@@ -3,7 +3,6 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
 
 import dagster as dg
 import pytest
@@ -22,6 +21,7 @@ ALL = [
     "dynamics_contacts",
     "dynamics_leads",
     "dynamics_writes",
+    "marketo_companies",
     "marketo_people",
     "marketo_writes",
     "reconcile",
@@ -44,9 +44,9 @@ def test_all_steps_of_a_run_share_one_cycle_that_holds_the_lock_to_the_end(
     held: list[bool] = []
 
     class Watched(QuietCycle):
-        def reconcile(self, *, is_again: bool = False) -> Plan:
+        def reconcile(self) -> Plan:
             held.append(not lock_is_free(settings))
-            return super().reconcile(is_again=is_again)
+            return super().reconcile()
 
         def write_marketo(self) -> Written:
             with pytest.raises(CycleRunning), CycleLock(settings.lock_file):
@@ -90,7 +90,7 @@ def test_an_unforeseen_error_shows_where_it_happened_and_nothing_of_a_record(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     class Broken(QuietCycle):
-        def reconcile(self, *, is_again: bool = False) -> Plan:
+        def reconcile(self) -> Plan:
             raise KeyError("ada@example.com")
 
     result = run_job(settings, instance, cycles=Broken)
@@ -181,20 +181,6 @@ def test_one_failed_read_lets_the_others_end_and_nothing_is_planned(
     assert materialized(result) == sorted(READS - {"marketo_people"})
     assert set(failures(result)) == {"marketo_people"}
     assert cycles_told(settings) == [("failed", "Marketo failed. Wait for it.")]
-
-
-def test_calls_are_those_of_this_cycle_alone(settings: Settings) -> None:
-    class Calling(QuietCycle):
-        def __enter__(self) -> Self:
-            entered = super().__enter__()
-            self.marketo_budget.spend("GET /of/an/earlier/cycle", n_calls=40)
-            return entered
-
-    run = CycleRun(settings, Calling)
-    with run.step() as cycle:
-        cycle.marketo_budget.spend("GET /identity", n_calls=2)
-        assert run.calls("marketo") == 2
-    run.end()
 
 
 def test_seconds_of_a_read_are_its_own(settings: Settings) -> None:

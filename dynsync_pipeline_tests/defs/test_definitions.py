@@ -11,9 +11,10 @@ audit            audit       < marketo_writes
 extract          dynamics_accounts <
 extract          dynamics_contacts <
 extract          dynamics_leads <
+extract          marketo_companies < dynamics_accounts dynamics_contacts dynamics_leads marketo_people
 extract          marketo_people <
 publish          snapshot    < marketo_writes
-reconcile        reconcile   < dynamics_accounts dynamics_contacts dynamics_leads marketo_people
+reconcile        reconcile   < marketo_companies
 write_back       dynamics_writes < reconcile
 write_back       marketo_writes < dynamics_writes
 """

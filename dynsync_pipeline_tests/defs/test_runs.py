@@ -54,6 +54,26 @@ def test_a_first_run_syncs_everything_and_every_check_passes(live: Settings, ins
         assert {"rows", "calls", "seconds", "preview"} <= metadata.keys(), event.asset_key
 
 
+def test_companies_are_read_at_extract_and_reconcile_calls_nobody(live: Settings, instance: dg.DagsterInstance) -> None:
+    """The calls shown are those of this cycle alone, not of the day."""
+    run_job(live, instance, cycles=Cycle)
+    cases = [("all steps", run_job(live, instance, cycles=Cycle), 0)]
+    with duckdb.connect(live.working_file) as connection:
+        connection.execute("delete from state.cursors where stream = 'marketo_companies'")
+        connection.execute(
+            "insert into inbox.touched select 'account', accountid, null, false from mirror.dynamics_accounts"
+        )
+    cases.append(("reconcile alone", run_job(live, instance, "reconcile", cycles=Cycle), 1))
+    for what, result, n_calls in cases:
+        [materialization] = result.asset_materializations_for_node("reconcile")
+        assert materialization.metadata["calls"].value == n_calls, what
+    with duckdb.connect(live.working_file, read_only=True) as connection:
+        ((n_of_day, n_of_cycle),) = connection.execute(
+            "select sum(n_calls_marketo), max_by(n_calls_marketo, cycle_id) from ledger.cycles"
+        ).fetchall()
+    assert 0 < n_of_cycle < n_of_day / 2
+
+
 def test_nothing_that_dagster_keeps_holds_a_value_of_a_record(
     live: Settings, emulators: Emulators, instance: dg.DagsterInstance
 ) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld
-from dynsync_pipeline_tests.accounts.rounds import Rounds, scenario
+from dynsync_pipeline_tests.worlds.core import CoreWorld
+from dynsync_pipeline_tests.worlds.scenarios import Scenarios, scenario
 
 FLAG = "dynamicsIsDeleted"
 KEYS = {"contact": "dynamicsContactId", "lead": "dynamicsLeadId"}
@@ -21,8 +21,8 @@ def is_published(world: CoreWorld, person: int) -> list[tuple[object, ...]]:
     )
 
 
-def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(rounds: Rounds) -> None:
-    rounds.check_quiet()
+def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(scenarios: Scenarios) -> None:
+    scenarios.check_quiet()
 
 
 @scenario

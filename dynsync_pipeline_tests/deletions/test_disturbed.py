@@ -12,9 +12,9 @@ import pytest
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import GuardStopped
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
 from dynsync_pipeline_tests.deletions.test_deletions import FLAG, n_people_with_key
 from dynsync_pipeline_tests.faults.cut_short import cut_at_request
+from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 
 
 @pytest.fixture

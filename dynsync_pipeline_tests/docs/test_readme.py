@@ -15,7 +15,7 @@ import typer
 
 from dynsync_pipeline.cli import app
 from dynsync_pipeline.settings import PREFIX, Settings
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 pytestmark = pytest.mark.xdist_group("readme")
 
@@ -92,7 +92,7 @@ def test_every_key_field_is_told_with_its_setting() -> None:
 
 
 @pytest.fixture(scope="module")
-def edited_world(shared_world: World) -> World:
+def edited_world(shared_world: HttpWorld) -> HttpWorld:
     """A world with a collision, an account's change and a refusal, for the queries to find."""
     world = shared_world
     account = world.create_record("account", name="Before")
@@ -113,11 +113,11 @@ def test_there_are_queries() -> None:
 
 
 @pytest.mark.parametrize("query", EXAMPLES, ids=lambda query: query.split(" ", 2)[1].strip(","))
-def test_every_query_runs_and_finds_something(query: str, edited_world: World) -> None:
+def test_every_query_runs_and_finds_something(query: str, edited_world: HttpWorld) -> None:
     assert edited_world.query(query)
 
 
-def test_the_snippet_in_python_runs(edited_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_snippet_in_python_runs(edited_world: HttpWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo").symlink_to(edited_world.data_dir)
@@ -129,7 +129,7 @@ def test_the_snippet_in_python_runs(edited_world: World, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the walk is for bash and curl")
-def test_the_walk_by_hand_ends_as_it_says(make_world: Callable[..., World], tmp_path: Path) -> None:
+def test_the_walk_by_hand_ends_as_it_says(make_world: Callable[..., HttpWorld], tmp_path: Path) -> None:
     """The blocks of docs/try-it.md, as they stand, but for the emulators, which run in this process."""
     world = make_world(n_accounts=1, n_contacts=2)
     serve, *walk = re.findall(r"```sh\n(.*?)```", TRY_IT, re.DOTALL)

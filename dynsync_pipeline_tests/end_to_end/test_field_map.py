@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 HEAD = "record_type,marketo_field,dynamics_column,type,direction,enabled"
 SMALL = (
@@ -20,14 +20,14 @@ CITY = "contact,city,address1_city,text,both,true"
 CITY_DOWN = "contact,city,address1_city,text,to_marketo,true"
 
 
-def use_map(world: World, *lines: str) -> None:
+def use_map(world: HttpWorld, *lines: str) -> None:
     """From now on the world syncs these fields."""
     file = Path(world.folder) / "fields.csv"
     file.write_text("\n".join((HEAD, *lines, "")), "utf-8")
     world.environment["DYNSYNC_FIELD_MAP"] = str(file)
 
 
-def test_only_mapped_fields_cross(make_world: Callable[..., World]) -> None:
+def test_only_mapped_fields_cross(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     use_map(world, *SMALL)
     record_id = world.create_record("contact", lastname="A", jobtitle="T", address1_city="Not mapped")
@@ -39,7 +39,7 @@ def test_only_mapped_fields_cross(make_world: Callable[..., World]) -> None:
         world.sync()
 
 
-def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callable[..., World]) -> None:
+def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callable[..., HttpWorld]) -> None:
     """R100."""
     world = make_world()
     use_map(world, *SMALL)
@@ -78,7 +78,7 @@ def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callab
     assert world.record("contact", ids["none"])["address1_city"] == "Later"
 
 
-def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_world: Callable[..., World]) -> None:
+def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_world: Callable[..., HttpWorld]) -> None:
     """R103."""
     world = make_world()
     use_map(world, *SMALL, CITY)
@@ -97,7 +97,7 @@ def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_w
         world.sync()
 
 
-def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Callable[..., World]) -> None:
+def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     use_map(world, *SMALL, CITY)
     record_id = world.create_record("contact", lastname="A", address1_city="One")
@@ -114,7 +114,7 @@ def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Call
 
 
 def test_r107_a_column_that_was_dropped_and_made_anew_is_filled_and_clears_nobody(
-    make_world: Callable[..., World],
+    make_world: Callable[..., HttpWorld],
 ) -> None:
     """Everything it held is gone from Dynamics; that is no edit by anybody (R49)."""
     world = make_world()

@@ -12,7 +12,7 @@ import time
 import duckdb
 import pytest
 
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 pytestmark = pytest.mark.xdist_group("snapshot")
 
@@ -66,7 +66,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_every_table_and_column_says_what_it_means(shared_world: World) -> None:
+def test_every_table_and_column_says_what_it_means(shared_world: HttpWorld) -> None:
     shared_world.sync()
     tables = dict(shared_world.query("select table_name, comment from duckdb_tables()"))
     columns = shared_world.query("select table_name, column_name, comment from duckdb_columns() where not internal")
@@ -77,7 +77,7 @@ def test_every_table_and_column_says_what_it_means(shared_world: World) -> None:
         assert set(names.split()) <= there, table
 
 
-def test_nobody_can_write_to_the_file_and_older_clients_can_read_it(shared_world: World) -> None:
+def test_nobody_can_write_to_the_file_and_older_clients_can_read_it(shared_world: HttpWorld) -> None:
     shared_world.sync()
     file = shared_world.data_dir / "snapshot.duckdb"
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
@@ -89,7 +89,7 @@ def test_nobody_can_write_to_the_file_and_older_clients_can_read_it(shared_world
 
 
 def test_a_reader_never_sees_an_error_or_half_a_cycle(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with World(tmp_path_factory.mktemp("world")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("world")) as world:
         world.create_record("contact", lastname="1")
         world.sync()
         with subprocess.Popen(
@@ -115,7 +115,7 @@ def test_a_reader_never_sees_an_error_or_half_a_cycle(tmp_path_factory: pytest.T
 def test_a_client_that_dies_while_writing_cannot_keep_others_from_reading(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with World(tmp_path_factory.mktemp("world")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("world")) as world:
         record_id = world.create_record("contact", lastname="A")
         world.sync()
         file = world.data_dir / "snapshot.duckdb"
@@ -132,7 +132,7 @@ def test_a_client_that_dies_while_writing_cannot_keep_others_from_reading(
         assert stat.S_IMODE(file.stat().st_mode) == 0o444
 
 
-def test_a_reader_that_stays_connected_keeps_the_state_it_opened(shared_world: World) -> None:
+def test_a_reader_that_stays_connected_keeps_the_state_it_opened(shared_world: HttpWorld) -> None:
     world = shared_world
     world.sync()
     with duckdb.connect(world.data_dir / "snapshot.duckdb", read_only=True) as early:
@@ -143,7 +143,9 @@ def test_a_reader_that_stays_connected_keeps_the_state_it_opened(shared_world: W
     assert world.query("select count(*) from contacts") != [before]
 
 
-def test_an_analyst_can_ask_which_people_changed_today_in_which_direction_by_which_rule(shared_world: World) -> None:
+def test_an_analyst_can_ask_which_people_changed_today_in_which_direction_by_which_rule(
+    shared_world: HttpWorld,
+) -> None:
     world = shared_world
     contact = world.create_record("contact", lastname="Asked", address1_city="A")
     lead = world.create_record("lead", lastname="Asked too", address1_city="A")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 pytestmark = pytest.mark.xdist_group("values")
 
@@ -29,14 +29,14 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def linked(shared_world: World) -> dict[str, tuple[str, int]]:
+def linked(shared_world: HttpWorld) -> dict[str, tuple[str, int]]:
     """A contact and a lead that are linked, with no values but a name; ids on both sides."""
     records = {kind: shared_world.create_record(kind, lastname=f"Values {kind}") for kind in ("contact", "lead")}
     shared_world.sync()
     return {kind: (record_id, shared_world.person_of(kind, record_id)) for kind, record_id in records.items()}
 
 
-def test_names_in_any_script_arrive_as_they_were_typed_and_stay(shared_world: World) -> None:
+def test_names_in_any_script_arrive_as_they_were_typed_and_stay(shared_world: HttpWorld) -> None:
     world = shared_world
     records = {name: world.create_record("contact", lastname=name, firstname=f"{name} 1") for name in NAMES}
     world.sync()
@@ -53,7 +53,7 @@ def test_names_in_any_script_arrive_as_they_were_typed_and_stay(shared_world: Wo
         world.sync()
 
 
-def test_empty_text_is_nothing_in_both_directions(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+def test_empty_text_is_nothing_in_both_directions(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     """R47."""
     world = shared_world
     record_id, person_id = linked["contact"]
@@ -68,7 +68,7 @@ def test_empty_text_is_nothing_in_both_directions(shared_world: World, linked: d
         world.sync()
 
 
-def test_line_breaks_of_either_kind_are_no_edit(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+def test_line_breaks_of_either_kind_are_no_edit(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     world = shared_world
     record_id, person_id = linked["contact"]
     world.edit_record("contact", record_id, description="first\r\nsecond\r\nthird")
@@ -80,7 +80,7 @@ def test_line_breaks_of_either_kind_are_no_edit(shared_world: World, linked: dic
 
 
 def test_choices_arrive_as_labels_and_go_back_as_numbers(
-    shared_world: World, linked: dict[str, tuple[str, int]]
+    shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
     world = shared_world
     record_id, person_id = linked["lead"]
@@ -94,7 +94,7 @@ def test_choices_arrive_as_labels_and_go_back_as_numbers(
 
 
 def test_a_label_that_dynamics_does_not_know_is_reported_and_changes_nothing(
-    shared_world: World, linked: dict[str, tuple[str, int]]
+    shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
     world = shared_world
     record_id, person_id = linked["lead"]
@@ -116,7 +116,7 @@ def test_a_label_that_dynamics_does_not_know_is_reported_and_changes_nothing(
 
 
 def test_booleans_cross_both_ways_and_nothing_is_the_same_as_no(
-    shared_world: World, linked: dict[str, tuple[str, int]]
+    shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
     world = shared_world
     record_id, person_id = linked["contact"]
@@ -134,7 +134,7 @@ def test_booleans_cross_both_ways_and_nothing_is_the_same_as_no(
         world.sync()
 
 
-def test_a_day_stays_that_day_in_both_directions(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+def test_a_day_stays_that_day_in_both_directions(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     world = shared_world
     record_id, person_id = linked["contact"]
     for day in ("1980-02-29", "2004-12-31"):
@@ -151,7 +151,7 @@ def test_a_day_stays_that_day_in_both_directions(shared_world: World, linked: di
         world.sync()
 
 
-def test_a_score_goes_to_dynamics_and_never_back(shared_world: World, linked: dict[str, tuple[str, int]]) -> None:
+def test_a_score_goes_to_dynamics_and_never_back(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     """R44."""
     world = shared_world
     record_id, person_id = linked["contact"]
@@ -169,7 +169,7 @@ def test_a_score_goes_to_dynamics_and_never_back(shared_world: World, linked: di
 
 
 def test_the_state_goes_to_marketo_and_a_marketers_edit_of_it_is_overwritten_later(
-    shared_world: World, linked: dict[str, tuple[str, int]]
+    shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
     """R130."""
     world = shared_world
@@ -186,7 +186,7 @@ def test_the_state_goes_to_marketo_and_a_marketers_edit_of_it_is_overwritten_lat
 
 
 def test_a_text_too_long_is_reported_not_shortened_and_the_others_go_on(
-    shared_world: World, linked: dict[str, tuple[str, int]]
+    shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
     """R117."""
     world = shared_world
@@ -214,7 +214,7 @@ def test_a_text_too_long_is_reported_not_shortened_and_the_others_go_on(
     assert world.query("select state from sync_errors where record_id_dynamics = ?", record_id) == [("resolved",)]
 
 
-def test_an_address_that_marketo_refuses_is_set_aside_and_arrives_once_it_is_corrected(shared_world: World) -> None:
+def test_an_address_that_marketo_refuses_is_set_aside_and_arrives_once_it_is_corrected(shared_world: HttpWorld) -> None:
     world = shared_world
     record_id = world.create_record("contact", lastname="Refused", emailaddress1="grüße@example.com")
     other_id = world.create_record("contact", lastname="Taken", emailaddress1="taken@example.com")
@@ -236,7 +236,7 @@ def test_an_address_that_marketo_refuses_is_set_aside_and_arrives_once_it_is_cor
     assert world.query("select state from sync_errors where record_id_dynamics = ?", record_id) == [("resolved",)]
 
 
-def test_people_with_one_address_stay_as_many_people_as_records(shared_world: World) -> None:
+def test_people_with_one_address_stay_as_many_people_as_records(shared_world: HttpWorld) -> None:
     """R17."""
     world = shared_world
     ids = [
@@ -254,7 +254,7 @@ def test_people_with_one_address_stay_as_many_people_as_records(shared_world: Wo
     )
 
 
-def test_a_person_that_only_marketo_knows_never_goes_to_dynamics(shared_world: World) -> None:
+def test_a_person_that_only_marketo_knows_never_goes_to_dynamics(shared_world: HttpWorld) -> None:
     """R19."""
     world = shared_world
     person_id = world.create_person(lastName="Marketo only", email="only@example.com", title="T")
@@ -269,7 +269,7 @@ def test_a_person_that_only_marketo_knows_never_goes_to_dynamics(shared_world: W
     ) == [(None, None, None, "U")]  # fmt: skip
 
 
-def test_a_new_record_becomes_one_person_with_type_key_and_values(shared_world: World) -> None:
+def test_a_new_record_becomes_one_person_with_type_key_and_values(shared_world: HttpWorld) -> None:
     """R15."""
     world = shared_world
     values = {"firstname": "Ngozi", "lastname": "New", "emailaddress1": "ngozi@example.com", "donotphone": True}

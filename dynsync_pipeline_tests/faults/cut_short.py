@@ -13,13 +13,13 @@ from typing import Any
 
 from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline_tests.end_to_end.processes import forked
-from dynsync_pipeline_tests.end_to_end.world import Watch, World, let_pass, settings_from
+from dynsync_pipeline_tests.worlds.http import HttpWorld, Watch, let_pass, settings_from
+from dynsync_pipeline_tests.worlds.processes import forked
 
 LIMIT_S = 60.0
 
 
-def cut_after_step(world: World, n_steps: int) -> bool:
+def cut_after_step(world: HttpWorld, n_steps: int) -> bool:
     """Run a cycle that is killed right after its `n_steps`-th step; False if it ended before it got there.
 
     A step is a commit to the working file, or one of the file operations that swap the snapshot in.
@@ -29,7 +29,7 @@ def cut_after_step(world: World, n_steps: int) -> bool:
     return _has_died(process)
 
 
-def cut_at_request(world: World, system: str, path: str, n: int, *, is_applied: bool) -> bool:
+def cut_at_request(world: HttpWorld, system: str, path: str, n: int, *, is_applied: bool) -> bool:
     """Run a cycle that is killed when its n-th request to `path` arrives, or when it `is_applied` and unanswered.
 
     Returns False if the cycle ended before it got there. `path` is the end of `POST /rest/v1/leads.json` or the like.

@@ -16,8 +16,8 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse.certificate import new_client_pem
 from dynsync_pipeline.emulators.tls import Tls
-from dynsync_pipeline_tests.end_to_end.processes import command
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
+from dynsync_pipeline_tests.worlds.processes import command
 
 FAILED, SETTINGS = 1, 2
 DEFAULT_MAP = Path(__file__).parents[2] / "dynsync_pipeline" / "model" / "default_field_map.csv"
@@ -26,16 +26,16 @@ Ended = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
     """A world after its first load."""
-    with World(tmp_path_factory.mktemp("world")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("world")) as world:
         world.create_record("contact", lastname="O'Brien", emailaddress1="secret.address@example.com")
         world.create_record("lead", lastname="Lead")
         world.sync()
         yield world
 
 
-def refused(world: World, code: int, ended: Ended, *said: str) -> str:
+def refused(world: HttpWorld, code: int, ended: Ended, *said: str) -> str:
     """Assert that the command ended with `code` and one sentence that says all this; returns the sentence."""
     printed = ended.stdout + ended.stderr
     assert ended.returncode == code, printed
@@ -48,7 +48,7 @@ def refused(world: World, code: int, ended: Ended, *said: str) -> str:
     return text
 
 
-def silent_about_secrets(world: World, printed: str) -> None:
+def silent_about_secrets(world: HttpWorld, printed: str) -> None:
     """No secret, token or e-mail address may stand in what was printed."""
     emulators = world.emulators
     for secret in (
@@ -65,7 +65,7 @@ def silent_about_secrets(world: World, printed: str) -> None:
     assert "access_token" not in printed
 
 
-def nothing_lost(world: World, ended_as: str = "") -> None:
+def nothing_lost(world: HttpWorld, ended_as: str = "") -> None:
     """An edit made before the failure arrives with the next cycle, and the snapshot can be read all the time."""
     assert world.query("select count(*) from people where record_type is not null")[0][0] >= 2
     if ended_as:
@@ -89,26 +89,26 @@ def certificate_settings(file: Path) -> dict[str, str]:
     return {"DYNSYNC_DYNAMICS_CLIENT_SECRET": "", "DYNSYNC_DYNAMICS_CERTIFICATE_FILE": str(file)}
 
 
-def test_a_wrong_secret_of_dynamics_is_named_with_where_to_renew_it(world: World) -> None:
+def test_a_wrong_secret_of_dynamics_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_CLIENT_SECRET="wrong-secret")
     refused(world, FAILED, ended, "SignInRefused", "(?i)secret", "AADSTS7000215", "DYNSYNC_DYNAMICS_CLIENT_SECRET")
     nothing_lost(world, "failed")
 
 
-def test_a_wrong_secret_of_marketo_is_named_with_where_to_renew_it(world: World) -> None:
+def test_a_wrong_secret_of_marketo_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_MARKETO_CLIENT_SECRET="wrong-secret")
     refused(world, FAILED, ended, "SignInRefused", "(?i)marketo", "DYNSYNC_MARKETO_CLIENT_(SECRET|ID)")
     nothing_lost(world, "failed")
 
 
-def test_a_certificate_that_dynamics_does_not_know_is_named(world: World, tmp_path: Path) -> None:
+def test_a_certificate_that_dynamics_does_not_know_is_named(world: HttpWorld, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.pem"
     stranger.write_text(new_client_pem())
     ended = world.dynsync("sync", **certificate_settings(stranger))
     refused(world, FAILED, ended, "SignInRefused", "(?i)certificate", "AADSTS700027")
 
 
-def test_a_certificate_file_that_is_none_is_named(world: World, tmp_path: Path) -> None:
+def test_a_certificate_file_that_is_none_is_named(world: HttpWorld, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("this is no certificate\n")
     ended = world.dynsync("sync", **certificate_settings(nonsense))
@@ -117,13 +117,13 @@ def test_a_certificate_file_that_is_none_is_named(world: World, tmp_path: Path) 
     refused(world, SETTINGS, ended, "SettingsWrong", "missing.pem|DYNSYNC_DYNAMICS_CERTIFICATE_FILE")
 
 
-def test_a_wrong_tenant_is_named(world: World) -> None:
+def test_a_wrong_tenant_is_named(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_TENANT_ID="00000000-0000-0000-0000-00000000dead")
     refused(world, FAILED, ended, "SignInRefused", "(?i)tenant", "DYNSYNC_DYNAMICS_TENANT_ID")
 
 
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
-def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: World, system: str) -> None:
+def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: HttpWorld, system: str) -> None:
     port = free_port()
     ended = world.dynsync(
         "sync", **{f"DYNSYNC_{system}_URL": f"https://127.0.0.1:{port}", "DYNSYNC_RETRY_LIMIT_S": "0"}
@@ -132,7 +132,7 @@ def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: World
     nothing_lost(world, "failed")
 
 
-def test_a_host_name_that_does_not_exist_is_named(world: World, tmp_path: Path) -> None:
+def test_a_host_name_that_does_not_exist_is_named(world: HttpWorld, tmp_path: Path) -> None:
     ended = world.dynsync(
         "sync",
         DYNSYNC_MARKETO_URL="https://no-such-host.invalid",
@@ -143,7 +143,7 @@ def test_a_host_name_that_does_not_exist_is_named(world: World, tmp_path: Path) 
     refused(world, FAILED, ended, "Unreachable", "no-such-host.invalid")
 
 
-def test_r111_other_systems_than_the_data_folder_was_made_with_are_refused(world: World) -> None:
+def test_r111_other_systems_than_the_data_folder_was_made_with_are_refused(world: HttpWorld) -> None:
     """All links would be taken for deleted, and everybody created anew."""
     ended = world.dynsync("sync", DYNSYNC_MARKETO_URL="https://another.mktorest.example")
     refused(world, SETTINGS, ended, "SettingsWrong", "another.mktorest.example", "DYNSYNC_DATA_DIR")
@@ -151,19 +151,19 @@ def test_r111_other_systems_than_the_data_folder_was_made_with_are_refused(world
 
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
 def test_an_authority_that_is_not_trusted_is_named_with_the_setting_that_adds_one(
-    world: World, tmp_path: Path, system: str
+    world: HttpWorld, tmp_path: Path, system: str
 ) -> None:
     other = Tls(tmp_path)
     ended = world.dynsync("sync", DYNSYNC_CA_FILE=str(other.ca_file), DYNSYNC_RETRY_LIMIT_S="0")
     refused(world, FAILED, ended, "Unreachable", "(?i)certificate", "DYNSYNC_CA_FILE")
 
 
-def test_an_authorities_file_that_is_missing_is_named(world: World, tmp_path: Path) -> None:
+def test_an_authorities_file_that_is_missing_is_named(world: HttpWorld, tmp_path: Path) -> None:
     ended = world.dynsync("sync", DYNSYNC_CA_FILE=str(tmp_path / "none.pem"))
     refused(world, SETTINGS, ended, "SettingsWrong", "none.pem|DYNSYNC_CA_FILE")
 
 
-def test_an_expired_cursor_leads_to_a_full_read_that_loses_and_repeats_nothing(world: World) -> None:
+def test_an_expired_cursor_leads_to_a_full_read_that_loses_and_repeats_nothing(world: HttpWorld) -> None:
     """R7."""
     (record_id,) = world.query("select contactid from contacts limit 1")[0]
     world.edit_record("contact", record_id, jobtitle="while the cursor expired")
@@ -199,7 +199,7 @@ def map_with(tmp_path: Path, *lines: str) -> Path:
     ],
 )
 def test_a_broken_line_of_the_field_map_is_named_by_file_and_line(
-    world: World, tmp_path: Path, line: str, said: str
+    world: HttpWorld, tmp_path: Path, line: str, said: str
 ) -> None:
     file = map_with(tmp_path, line)
     number = len(file.read_text("utf-8").splitlines())
@@ -207,7 +207,7 @@ def test_a_broken_line_of_the_field_map_is_named_by_file_and_line(
     refused(world, SETTINGS, ended, "FieldMapWrong", f"fields.csv, line {number}", said)
 
 
-def test_a_field_map_that_is_missing_or_no_text_is_named(world: World, tmp_path: Path) -> None:
+def test_a_field_map_that_is_missing_or_no_text_is_named(world: HttpWorld, tmp_path: Path) -> None:
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(tmp_path / "none.csv"))
     refused(world, SETTINGS, ended, "FieldMapWrong", "none.csv")
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
@@ -221,7 +221,7 @@ def test_a_field_map_that_is_missing_or_no_text_is_named(world: World, tmp_path:
     ids=["column", "field"],
 )
 def test_a_field_that_does_not_exist_is_parked_with_a_sentence_and_the_others_go_on(
-    make_world: Callable[..., World], tmp_path: Path, line: str
+    make_world: Callable[..., HttpWorld], tmp_path: Path, line: str
 ) -> None:
     """R26."""
     world = make_world()
@@ -235,7 +235,7 @@ def test_a_field_that_does_not_exist_is_parked_with_a_sentence_and_the_others_go
 
 
 def test_a_column_that_gets_secured_or_dropped_between_cycles_is_parked_and_clears_nothing(
-    make_world: Callable[..., World],
+    make_world: Callable[..., HttpWorld],
 ) -> None:
     """R14, R106."""
     world = make_world()
@@ -264,7 +264,7 @@ def test_a_column_that_gets_secured_or_dropped_between_cycles_is_parked_and_clea
     assert world.person(person_id, "title", "city") == {"id": person_id, "title": "Kept", "city": "Wien"}
 
 
-def test_a_full_disk_is_named_and_the_next_cycle_with_space_loses_nothing(world: World) -> None:
+def test_a_full_disk_is_named_and_the_next_cycle_with_space_loses_nothing(world: HttpWorld) -> None:
     (record_id,) = world.query("select leadid from leads limit 1")[0]
     world.edit_record("lead", record_id, description="x" * 1900)
     working = max(path.stat().st_size for path in world.data_dir.glob("*.duckdb"))
@@ -276,14 +276,14 @@ def test_a_full_disk_is_named_and_the_next_cycle_with_space_loses_nothing(world:
     assert world.person(world.person_of("lead", record_id), "mktoPersonNotes")["mktoPersonNotes"] == "x" * 1900
 
 
-def test_a_data_folder_that_cannot_be_used_is_named(world: World, tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_used_is_named(world: HttpWorld, tmp_path: Path) -> None:
     file = tmp_path / "a file"
     file.write_text("")
     ended = world.dynsync("sync", DYNSYNC_DATA_DIR=str(file))
     refused(world, FAILED, ended, "StorageFailed", "DYNSYNC_DATA_DIR")
 
 
-def test_missing_settings_are_all_named_at_once(world: World) -> None:
+def test_missing_settings_are_all_named_at_once(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_URL="", DYNSYNC_MARKETO_CLIENT_SECRET="")
     refused(world, SETTINGS, ended, "SettingsWrong", "DYNSYNC_DYNAMICS_URL", "DYNSYNC_MARKETO_CLIENT_SECRET")
 
@@ -298,13 +298,13 @@ def test_missing_settings_are_all_named_at_once(world: World) -> None:
         ("DYNSYNC_DYNAMICS_USERNAME", "somebody"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named_without_its_value(world: World, name: str, value: str) -> None:
+def test_a_setting_that_cannot_be_used_is_named_without_its_value(world: HttpWorld, name: str, value: str) -> None:
     ended = world.dynsync("sync", **{name: value})
     refused(world, SETTINGS, ended, "SettingsWrong", f"{name}|dynamics_username")
 
 
 def test_a_first_load_into_a_marketo_with_people_is_refused_until_it_is_allowed(
-    make_world: Callable[..., World],
+    make_world: Callable[..., HttpWorld],
 ) -> None:
     world = make_world()
     world.create_record("contact", lastname="New")
@@ -317,7 +317,7 @@ def test_a_first_load_into_a_marketo_with_people_is_refused_until_it_is_allowed(
     assert world.query("select count(*) from people") == [(2,)]
 
 
-def test_the_environment_of_the_tests_reaches_no_command(world: World) -> None:
+def test_the_environment_of_the_tests_reaches_no_command(world: HttpWorld) -> None:
     assert not [
         name for name in world.environment_with() if name.startswith("DYNSYNC_") and name not in world.environment
     ]

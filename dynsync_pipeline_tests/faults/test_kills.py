@@ -9,29 +9,29 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dynsync_pipeline_tests.end_to_end.world import World
 from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
-from dynsync_pipeline_tests.faults.rounds import Rounds
+from dynsync_pipeline_tests.worlds.edit_rounds import EditRounds
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 STRIDE = 6  # every how many-th moment is tried; with 1 all of them, which takes some minutes
 N_ROWS = 3
 MOST_MOMENTS = 200  # more than a cycle has; reaching it means that nothing was killed
 pytestmark = pytest.mark.timeout(600)
-MakeWorld = Callable[..., World]
+MakeWorld = Callable[..., HttpWorld]
 
 
 @pytest.fixture(scope="module")
-def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditRounds]:
     """A world with a first load behind it and one undisturbed round; each kill happens in a round of its own."""
-    with World(tmp_path_factory.mktemp("world")) as world:
-        rounds = Rounds(world)
+    with HttpWorld(tmp_path_factory.mktemp("world")) as world:
+        rounds = EditRounds(world)
         rounds.begin()
         world.sync()
         rounds.check()
         yield rounds
 
 
-def recover(rounds: Rounds, moment: str) -> None:
+def recover(rounds: EditRounds, moment: str) -> None:
     """The next cycle, after which all must be as without a kill."""
     rounds.keep_writes()
     rounds.world.sync()
@@ -41,7 +41,7 @@ def recover(rounds: Rounds, moment: str) -> None:
         raise AssertionError(f"{moment}: {fault}") from fault
 
 
-def test_a_kill_after_any_step_loses_and_doubles_nothing(rounds: Rounds) -> None:
+def test_a_kill_after_any_step_loses_and_doubles_nothing(rounds: EditRounds) -> None:
     """R11."""
     has_died = True
     for n_steps in range(1, MOST_MOMENTS, STRIDE):
@@ -54,7 +54,7 @@ def test_a_kill_after_any_step_loses_and_doubles_nothing(rounds: Rounds) -> None
     assert n_steps > 10
 
 
-def test_a_kill_of_the_cycle_that_repairs_an_earlier_kill_loses_and_doubles_nothing(rounds: Rounds) -> None:
+def test_a_kill_of_the_cycle_that_repairs_an_earlier_kill_loses_and_doubles_nothing(rounds: EditRounds) -> None:
     dice = random.Random("kills in a row")
     for _ in range(N_ROWS):
         rounds.begin()
@@ -65,7 +65,9 @@ def test_a_kill_of_the_cycle_that_repairs_an_earlier_kill_loses_and_doubles_noth
 
 
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
-def test_a_kill_before_or_after_a_write_was_applied_loses_and_doubles_nothing(rounds: Rounds, is_applied: bool) -> None:
+def test_a_kill_before_or_after_a_write_was_applied_loses_and_doubles_nothing(
+    rounds: EditRounds, is_applied: bool
+) -> None:
     n_struck = 0
     for system, path in (("dynamics", "/$batch"), ("marketo", "POST /rest/v1/leads.json")):
         for n in range(1, MOST_MOMENTS):
@@ -78,7 +80,7 @@ def test_a_kill_before_or_after_a_write_was_applied_loses_and_doubles_nothing(ro
     assert n_struck >= 5, "a round has two writes to Dynamics and three to Marketo"
 
 
-def first_load(make_world: MakeWorld) -> tuple[World, dict[str, str]]:
+def first_load(make_world: MakeWorld) -> tuple[HttpWorld, dict[str, str]]:
     """A world that was never synced, with people in both systems."""
     world = make_world()
     records = {world.create_record("contact", lastname=f"Contact {n}", jobtitle=f"T{n}"): "contact" for n in range(4)}
@@ -88,7 +90,7 @@ def first_load(make_world: MakeWorld) -> tuple[World, dict[str, str]]:
     return world, records
 
 
-def check_first_load(world: World, records: dict[str, str]) -> None:
+def check_first_load(world: HttpWorld, records: dict[str, str]) -> None:
     """Every record became one person, created by one request, told once; nothing else happened."""
     for record_id, record_type in records.items():
         person_id = world.person_of(record_type, record_id)
@@ -125,7 +127,7 @@ def test_a_kill_while_people_are_created_creates_nobody_twice(make_world: MakeWo
     assert sorted(sent) == sorted(records), "each person is created by one request"
 
 
-def test_kill_9_of_the_command_itself_at_some_time_loses_and_doubles_nothing(rounds: Rounds) -> None:
+def test_kill_9_of_the_command_itself_at_some_time_loses_and_doubles_nothing(rounds: EditRounds) -> None:
     """R13."""
     for wait_s in (0.1, 0.4):
         rounds.begin()

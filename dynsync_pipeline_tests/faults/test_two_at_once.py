@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from dynsync_pipeline_tests.end_to_end.world import World
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 RUNNING = 3
 LIMIT_S = 60.0
@@ -22,7 +22,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
-    make_world: Callable[..., World],
+    make_world: Callable[..., HttpWorld],
 ) -> None:
     """R2."""
     world = make_world()
@@ -45,7 +45,7 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     assert world.query("select cycle_id, status from cycles") == [(1, "succeeded")]
 
 
-def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., World]) -> None:
+def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     world.create_record("contact", lastname="Once")
     first = world.start("sync")
@@ -57,7 +57,7 @@ def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., World
     assert world.query("select status from cycles order by cycle_id") == [("failed",), ("succeeded",)]
 
 
-def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..., World]) -> None:
+def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     world.create_record("contact", lastname="Once")
     world.sync()

@@ -6,13 +6,14 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.oracles.three_way_merge import normalised
+from dynsync_pipeline_tests.properties.effort import examples
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = examples(60)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.text(
     "\r\n x", max_size=6

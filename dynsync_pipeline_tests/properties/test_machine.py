@@ -1,46 +1,72 @@
-"""Any sequence of edits, whole cycles, cut cycles and refusals ends where the plain reading of the rules says.
+"""Any sequence of edits, deletions, merges, whole cycles, cut cycles and refusals ends where a plain reading of the rules says.
 
-The machine keeps a model of its own: base and standing differences as the oracle moves them, and the list of writes that
-must stand in the ledger, each once. All examples share a world and bring links of their own.
+The machine keeps a model of its own: base and standing differences as the oracle moves them, what becomes of accounts, and
+the list of writes that must stand in the ledger, each once. All examples share a world and bring records of their own.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, Seen, compared, outcomes
-from dynsync_pipeline_tests.reconcile.world import Values, World, as_is, field_map, refuse_nothing
+from dynsync_pipeline_tests.properties.effort import tally
+from dynsync_pipeline_tests.worlds.every_type import (
+    NUMBERS,
+    POOLS,
+    column_of,
+    compared_on_both_sides,
+    in_marketo,
+    line_of,
+)
+from dynsync_pipeline_tests.worlds.every_type import (
+    RULES as EVERY_TYPE,
+)
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.rows import Values, as_is, refuse_nothing
 
-CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
-RULES = {
-    "title": Rule("text", "both"),
-    "phone": Rule("text", "both"),  # Marketo keeps three characters of it, where a test asks for that
-    "flag": Rule("boolean", "both"),
-    "source": Rule("text", "to_marketo"),
-    "score": Rule("integer", "to_dynamics"),
-}
-COLUMNS = {name: f"new_{name}" for name in RULES}
-FIELDS = field_map(*(f"{name},{COLUMNS[name]},{rule.type},{rule.direction},true" for name, rule in RULES.items()))
+ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
+RULES = {**EVERY_TYPE, "phone": Rule("text")}  # Marketo keeps three characters of it, where a test asks for that
+FIELDS = field_map(*(line_of(name, rule) for name, rule in RULES.items()))
+START = {name: POOLS[rule.type][0] for name, rule in RULES.items()}
+LONG: list[str | None] = ["A", "long value", "lon", None]
 # Foreign edits of one-way fields are tested on their own (test_oracle_agrees, test_one_way_fields).
-EDITABLE = [(name, side) for name in ("title", "phone", "flag") for side in ("dynamics", "marketo")]
-EDITABLE += [("source", "dynamics"), ("score", "marketo")]
-POOLS = {
-    "text": st.sampled_from(["A", "B", "long value", "lon", "", None]),
-    "boolean": st.sampled_from(["true", "false", None]),
-    "integer": st.sampled_from(["1", "2", None]),
-}
+EDITABLE = [
+    (name, side)
+    for name, rule in RULES.items()
+    for side in ("dynamics", "marketo")
+    if rule.direction in ("both", f"to_{'marketo' if side == 'dynamics' else 'dynamics'}")
+]
 edits = st.sampled_from(EDITABLE).flatmap(
-    lambda target: st.tuples(st.just(target[0]), st.just(target[1]), POOLS[RULES[target[0]].type])
+    lambda target: st.tuples(
+        st.just(target[0]),
+        st.just(target[1]),
+        st.sampled_from(LONG if target[0] == "phone" else POOLS[RULES[target[0]].type]),
+    )
 )
 places = st.sampled_from([0, 1])
+accounts = st.sampled_from([0, 1])
 TYPES = (LEAD, CONTACT)
-WORLDS: list[World] = []  # one for all examples, opened by the first
+Expected = dict[int, dict[str, tuple[str | None, str | None]]]
+WORLDS: list[MemoryWorld] = []  # one for all examples, opened by the first
+
+
+class Link(StrEnum):
+    """What became of a link."""
+
+    LIVES = "lives"
+    LOSES_RECORD = "its record was deleted, and no cycle has seen it"
+    LOSES_PERSON = "its person was deleted or merged away, and no cycle has seen it"
+    HAS_NO_RECORD = "its record is gone"
+    HAS_NO_PERSON = "its person is gone"
+    IS_NEW = "its record was edited after that, and has a new person"
 
 
 def shortened(name: str, value: str | None) -> str | None:
@@ -52,31 +78,105 @@ def refuse_all(key: str, values: Values) -> ApiError | None:
 
 
 class SyncMachine(RuleBasedStateMachine):
-    """A lead and a contact, edited on both sides between cycles of every kind."""
+    """A lead and a contact, edited on both sides between cycles of every kind, and two accounts for the contact."""
 
     @initialize()
     def two_links_that_agree(self) -> None:
         if not WORLDS:
-            WORLDS.append(World(FIELDS))
+            WORLDS.append(MemoryWorld(FIELDS))
         self.world = WORLDS[0]
-        start = {"title": "A", "phone": "A", "flag": None, "source": "A", "score": "1"}
-        self.n_refusals = 0
-        self.record_ids = [f"x{len(self.world.marketo.rows)}-{kind}" for kind in TYPES]
+        self.n_refusals = self.n_collisions = 0
+        n = len(self.world.marketo.rows)
+        self.record_ids = [f"x{n}-{kind}" for kind in TYPES]
+        self.accounts = [f"x{n}-a{place}" for place in (0, 1)]
+        self.company: list[str | None] = ["A", "A"]  # what Marketo's company must hold
+        self.account_of_contact: int | None = 0
+        for account in self.accounts:
+            self.world.dynamics.put(ACCOUNT, account, name="A")
         self.people = [
-            self.world.link(kind, record_id, **start) for kind, record_id in zip(TYPES, self.record_ids, strict=True)
+            self.world.link(kind, record_id, **START) for kind, record_id in zip(TYPES, self.record_ids, strict=True)
         ]
+        self.world.dynamics.put(CONTACT, self.record_ids[1], _parentcustomerid_value=self.accounts[0])
         self.world.cycle()
-        self.base = [{name: compared(value, RULES[name].type) for name, value in start.items()} for _ in TYPES]
+        self.links = [Link.LIVES, Link.LIVES]
+        self.base = [{name: compared(value, RULES[name].type) for name, value in START.items()} for _ in TYPES]
         self.standing: list[dict[str, tuple[str | None, str | None]]] = [{}, {}]
         self.writes: list[tuple[int, str, str, str | None]] = []
+        self.edited_records: set[int] = set()  # since the last cycle
+        self.kept_records: dict[int, Values] = {}  # values of a record when its person went
+
+    def teardown(self) -> None:
+        if hasattr(self, "n_collisions"):
+            tally(self.n_collisions)
+
+    # -- what people do --------------------------------------------------------------------------------------------
 
     @rule(place=places, edit=edits)
+    def somebody_edits_a_field(self, place: int, edit: tuple[str, str, str | None]) -> None:
+        self.somebody_edits(place, edit)
+
     def somebody_edits(self, place: int, edit: tuple[str, str, str | None]) -> None:
         name, side, value = edit
         if side == "dynamics":
-            self.world.dynamics.put(TYPES[place], self.record_ids[place], **{COLUMNS[name]: value})
-        else:
-            self.world.marketo.put(self.people[place], **{name: value})
+            if self.links[place] in (Link.LIVES, Link.HAS_NO_PERSON):
+                self.world.dynamics.put(TYPES[place], self.record_ids[place], **{column_of(name): value})
+                self.edited_records.add(place)
+        elif self.links[place] is not Link.IS_NEW and self.world.marketo.is_there(self.people[place]):
+            self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
+
+    @rule(
+        place=places, data=st.data(), name=st.sampled_from([n for n, rule in RULES.items() if rule.direction == "both"])
+    )
+    def both_sides_edit_a_field(self, place: int, data: st.DataObject, name: str) -> None:
+        values = st.sampled_from(LONG if name == "phone" else POOLS[RULES[name].type])
+        for side in ("dynamics", "marketo"):
+            self.somebody_edits(place, (name, side, data.draw(values)))
+
+    @rule(place=accounts, value=st.sampled_from(["A", "B", None]))
+    def somebody_edits_an_account(self, place: int, value: str | None) -> None:
+        self.world.dynamics.put(ACCOUNT, self.accounts[place], name=value)
+        self.company[place] = value
+
+    @rule(place=accounts, value=st.sampled_from(["C", "D"]))
+    def somebody_edits_a_company_in_marketo(self, place: int, value: str) -> None:
+        """R52: it stays until the account's next update, whether that comes before or after it."""
+        account, is_updated = self.accounts[place], self.is_account_updated(place)
+        if account in self.world.marketo.company_rows:
+            self.world.marketo.put_company(account, company=value)
+            if not is_updated:
+                self.company[place] = value
+
+    @precondition(lambda self: self.links[1] is Link.LIVES)
+    @rule(place=st.sampled_from([0, 1, None]))
+    def somebody_moves_the_contact(self, place: int | None) -> None:
+        account = None if place is None else self.accounts[place]
+        self.world.dynamics.put(CONTACT, self.record_ids[1], _parentcustomerid_value=account)
+        self.account_of_contact = place
+        self.edited_records.add(1)
+
+    @rule(place=places)
+    def somebody_deletes_a_record(self, place: int) -> None:
+        if self.links[place] is Link.LIVES:
+            self.world.dynamics.delete(TYPES[place], self.record_ids[place])
+            self.links[place] = Link.LOSES_RECORD
+
+    @rule(place=places)
+    def somebody_deletes_a_person(self, place: int) -> None:
+        if self.may_lose_its_person(place):
+            self.world.marketo.delete(self.people[place])
+            self.links[place] = Link.LOSES_PERSON
+
+    @rule(loser=places)
+    def somebody_merges_the_people(self, loser: int) -> None:
+        if self.links == [Link.LIVES, Link.LIVES] and self.may_lose_its_person(loser):
+            self.world.marketo.merge(self.people[1 - loser], self.people[loser])
+            self.links[loser] = Link.LOSES_PERSON
+
+    def may_lose_its_person(self, place: int) -> bool:
+        """A known fault is left out: an edit of the record before the same cycle that sees its person gone is lost (R81)."""
+        return self.links[place] is Link.LIVES and place not in self.edited_records
+
+    # -- cycles ----------------------------------------------------------------------------------------------------
 
     @rule(is_lossy=st.booleans())
     def a_cycle_completes(self, is_lossy: bool) -> None:
@@ -85,11 +185,12 @@ class SyncMachine(RuleBasedStateMachine):
         self.run_cycle()
         self.world.marketo.keeps = as_is
         self.check(expected)
+        self.check_accounts()
         plan = self.world.cycle()
         assert plan is not None
         assert plan.n_operations == 0, "a second cycle is quiet"
 
-    @rule(cuts=st.lists(st.integers(3, 34), min_size=1, max_size=2))
+    @rule(cuts=st.lists(st.integers(3, 60), min_size=1, max_size=2))
     def a_cycle_is_cut_and_repeated(self, cuts: list[int]) -> None:
         expected = self.expected(refusing=None, is_lossy=False)
         for cut_after in cuts:
@@ -110,12 +211,20 @@ class SyncMachine(RuleBasedStateMachine):
 
     def run_cycle(self) -> None:
         self.world.clock += timedelta(days=2)  # whatever waits is due
-        assert self.world.cycle() is not None
+        plan = self.world.cycle()
+        assert plan is not None
+        self.n_collisions += plan.n_collisions
+        self.edited_records.clear()
 
-    def expected(self, *, refusing: str | None, is_lossy: bool) -> list[dict[str, tuple[str | None, str | None]]]:
-        """Where the rules lead from here; moves the model there."""
-        after = []
+    # -- what must come out ----------------------------------------------------------------------------------------
+
+    def expected(self, *, refusing: str | None, is_lossy: bool) -> Expected:
+        """Where the rules lead the links that live; moves the model there."""
+        after: Expected = {}
         for place, record_type in enumerate(TYPES):
+            if self.links[place] is not Link.LIVES:
+                self.move_on(place, refusing)
+                continue
             seen = {
                 name: Seen(self.base[place][name], *self.held(place, name), standing=self.standing[place].get(name))
                 for name in RULES
@@ -137,29 +246,82 @@ class SyncMachine(RuleBasedStateMachine):
                     self.base[place][name] = dynamics
                     self.standing[place].pop(name, None)
                 values[name] = (dynamics, marketo)
-            after.append(values)
+            after[place] = values
         return after
 
-    def held(self, place: int, name: str) -> tuple[str | None, str | None]:
-        dynamics, marketo = self.world.both(self.people[place], name)
-        return compared(dynamics, RULES[name].type), compared(marketo, RULES[name].type)
+    def move_on(self, place: int, refusing: str | None) -> None:
+        """Where the rules lead a link that ended (R79, R81): only an edit of the record after that brings a person back."""
+        if self.links[place] is Link.LOSES_RECORD:
+            self.links[place] = Link.HAS_NO_RECORD
+        elif self.links[place] is Link.LOSES_PERSON:
+            self.links[place] = Link.HAS_NO_PERSON
+            self.kept_records[place] = self.record(place)
+        elif self.links[place] is Link.HAS_NO_PERSON and self.record(place) != self.kept_records[place]:
+            self.links[place] = Link.HAS_NO_PERSON if refusing == "marketo" else Link.IS_NEW
 
-    def check(self, expected: list[dict[str, tuple[str | None, str | None]]]) -> None:
-        held = [{name: self.held(place, name) for name in RULES} for place in (0, 1)]
+    def record(self, place: int) -> Values:
+        row = self.world.dynamics.rows[TYPES[place], self.record_ids[place]].values
+        return {name: compared(row.get(column_of(name)), rule.type) for name, rule in RULES.items()}
+
+    def held(self, place: int, name: str) -> tuple[str | None, str | None]:
+        return compared_on_both_sides(self.world.both(self.people[place], name), RULES[name].type)
+
+    def is_account_updated(self, place: int) -> bool:
+        """Whether the next cycle sees an update of the account."""
+        ((cursor,),) = self.world.rows("select cursor from state.cursors where stream = 'dynamics_accounts'")
+        return self.world.dynamics.rows[ACCOUNT, self.accounts[place]].version > int(cursor)
+
+    def check(self, expected: Expected) -> None:
+        held = {place: {name: self.held(place, name) for name in RULES} for place in expected}
         assert held == expected
         rows = self.world.rows(
             "select person_id, field, direction, new_value from ledger.changes where person_id in (?, ?)", *self.people
         )
-        told = [(self.people.index(row[0]), row[1], row[2], compared(row[3], RULES[row[1]].type)) for row in rows]
+        told = [(self.people.index(row[0]), *row[1:3], canonical(row[1], row[3])) for row in rows if row[1] in RULES]
         assert sorted(told, key=repr) == sorted(self.writes, key=repr), "the ledger tells each write once"
+        for place, link in enumerate(self.links):
+            self.check_link(place, link)
+
+    def check_link(self, place: int, link: Link) -> None:
+        key = KEYS.contact_id if TYPES[place] is CONTACT else KEYS.lead_id
+        linked = self.world.rows("select person_id from state.links where dynamics_id = ?", self.record_ids[place])
+        bearers = self.world.marketo.bearers(key, self.record_ids[place])
+        if link is Link.LIVES:
+            assert linked == [(self.people[place],)]
+        elif link is Link.IS_NEW:
+            assert linked == [(bearers[0],)]
+            assert len(bearers) == 1, "created once"
+        else:
+            assert linked == []
+            assert bearers == ([self.people[place]] if link is Link.HAS_NO_RECORD else [])
+
+    def check_accounts(self) -> None:
+        """R52, R59: the contact's person belongs to its account's company, which holds what the account or an edit says."""
+        if self.links[1] is not Link.LIVES:
+            return
+        key = self.world.marketo.rows[self.people[1]].values.get(KEYS.company)
+        if self.account_of_contact is None:
+            assert key not in self.accounts
+        else:
+            assert key == self.accounts[self.account_of_contact]
+            company = self.world.marketo.company_rows[self.accounts[self.account_of_contact]]
+            assert company.get("company") == self.company[self.account_of_contact]
 
     @invariant()
     def nobody_is_doubled(self) -> None:
         if WORLDS:
-            assert self.world.rows("select person_id from state.links group by person_id having count(*) > 1") == []
+            rows = (
+                "select count(*) - count(distinct person_id), count(*) - count(distinct dynamics_id) from state.links"
+            )
+            assert WORLDS[0].rows(rows) == [(0, 0)]
+
+
+def canonical(name: str, value: str | None) -> str | None:
+    """A value of the ledger, which shows labels, as it compares."""
+    kind = RULES[name].type
+    return compared(NUMBERS.get(value, value) if kind == "choice" and value else value, kind)
 
 
 TestMachine = SyncMachine.TestCase
-TestMachine.settings = settings(
-    max_examples=6, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
-)
+if settings.get_current_profile_name() == "quick":
+    TestMachine.settings = settings(max_examples=6, stateful_step_count=8)

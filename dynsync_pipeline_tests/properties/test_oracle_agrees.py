@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Outcome, Rule, Seen, compared, normalised, outcomes
-from dynsync_pipeline_tests.reconcile.world import KEYS, World, field_map
+from dynsync_pipeline_tests.properties.effort import examples, tally
+from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo, line_of
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
-RULES = {
-    "title": Rule("text", "both"),
-    "phone": Rule("text", "both"),
-    "doNotCall": Rule("boolean", "both"),
-    "revenue": Rule("decimal", "both"),
-    "source": Rule("text", "to_marketo"),
-    "leadScore": Rule("integer", "to_dynamics"),
-}
+FIELDS = field_map(*(line_of(name, rule) for name, rule in RULES.items()))
 FIRST_MEETING = ("blank_filled", "first_meeting_marketo_wins", "first_meeting_dynamics_wins")
-COLUMNS = {name: f"new_{name.lower()}" for name in RULES}
-FIELDS = field_map(*(f"{name},{COLUMNS[name]},{rule.type},{rule.direction},true" for name, rule in RULES.items()))
-POOLS = {
-    "text": ["A", "B", None, "", "a", "x ", "é", "two\r\nlines", "two\nlines"],
-    "boolean": ["true", "false", None],
-    "decimal": ["1", "1.0", "2.5000", None, "0"],
-    "integer": ["1", "2", None, "0"],
-}
 
 
 @st.composite
@@ -63,13 +50,12 @@ links = st.tuples(
 class Reused:
     """One world for all examples: each empties what the last one left."""
 
-    world: World
-    n_used: int = 0
+    world: MemoryWorld
 
     def planned(self, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> list[dict[str, Outcome]]:
         """What the rules in SQL decide about these links."""
         world = self.world
-        for table in ("links", "base", "base_missing", "standing_differences", "unsettled", "cursors"):
+        for table in ("links", "base", "base_missing", "standing_differences", "unsettled"):
             world.rows(f"delete from state.{table}")
         for table in ("mirror.dynamics_contacts", "mirror.dynamics_leads", "mirror.marketo_people", "inbox.touched"):
             world.rows(f"delete from {table}")
@@ -77,13 +63,16 @@ class Reused:
         world.marketo.rows.clear()
         for place, (record_type, fields) in enumerate(drawn):
             key = KEYS.contact_id if record_type is RecordType.CONTACT else KEYS.lead_id
-            world.dynamics.put(record_type, f"r{place}", **{COLUMNS[n]: seen.dynamics for n, seen in fields.items()})
-            world.marketo.put(place, **{key: f"r{place}"}, **{name: seen.marketo for name, seen in fields.items()})
+            world.dynamics.put(record_type, f"r{place}", **{column_of(n): seen.dynamics for n, seen in fields.items()})
+            world.marketo.put(
+                place,
+                **{key: f"r{place}"},
+                **{name: in_marketo(seen.marketo, RULES[name].type) for name, seen in fields.items()},
+            )
             self._remember(place, record_type, fields)
-        world.extract()
-        self.n_used += 1
-        world.clock += timedelta(minutes=5)
-        world.plan(self.n_used)
+        with world.opened() as cycle:
+            read_all(cycle)
+            tally(cycle.reconcile().n_collisions)
         return [self._decided(place, fields) for place, (_, fields) in enumerate(drawn)]
 
     def _remember(self, person_id: int, record_type: RecordType, fields: dict[str, Seen]) -> None:
@@ -120,10 +109,12 @@ class Reused:
 
 @pytest.fixture(scope="module")
 def reused() -> Reused:
-    return Reused(World(FIELDS, is_optimised=True))
+    world = MemoryWorld(FIELDS, is_optimised=True)
+    world.cycle()  # makes the columns and views of the field map
+    return Reused(world)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(30)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
@@ -137,7 +128,7 @@ def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordTyp
             assert told == slow[name], f"{name} of a {record_type}: {fields[name]}"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(10)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """R38: equal values move the base in the plan's own transaction, and nothing that differs does."""

@@ -11,7 +11,7 @@ from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline_tests.end_to_end.world import World, settings_from
+from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
 PAIRS = {
     "links": "select person_id, record_type, dynamics_id, linked_at from state.links",
@@ -28,12 +28,12 @@ PAIRS = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("published")) as world:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
+    with HttpWorld(tmp_path_factory.mktemp("published")) as world:
         yield world
 
 
-def assert_published_as_stored(world: World) -> None:
+def assert_published_as_stored(world: HttpWorld) -> None:
     with Warehouse(world.data_dir / "dynsync.duckdb") as warehouse, warehouse.reading() as working:
         for table, stored in PAIRS.items():
             assert sorted(map(str, world.query(f"from {table}"))) == sorted(
@@ -49,7 +49,7 @@ def assert_published_as_stored(world: World) -> None:
     )
 
 
-def test_after_every_cycle_the_published_state_is_the_stored_one(world: World) -> None:
+def test_after_every_cycle_the_published_state_is_the_stored_one(world: HttpWorld) -> None:
     contact_id = world.create_record("contact", lastname="Contact", jobtitle="A")
     lead_id = world.create_record("lead", lastname="Lead", subject="Fair")
     world.create_record("contact", lastname="Refused", emailaddress1="grüße@example.com")
@@ -80,7 +80,7 @@ def test_after_every_cycle_the_published_state_is_the_stored_one(world: World) -
     assert_published_as_stored(world)
 
 
-def test_a_base_that_moves_without_anything_being_read_is_published(world: World) -> None:
+def test_a_base_that_moves_without_anything_being_read_is_published(world: HttpWorld) -> None:
     contact_id = world.create_record("contact", lastname="Unread")
     for _ in range(3):
         world.sync()
@@ -93,13 +93,13 @@ def test_a_base_that_moves_without_anything_being_read_is_published(world: World
     assert world.query("select city from base where person_id_marketo = ?", person) == [("Bern",)]
 
 
-def test_an_idle_cycle_rewrites_no_link_and_no_base(world: World) -> None:
+def test_an_idle_cycle_rewrites_no_link_and_no_base(world: HttpWorld) -> None:
     for _ in range(3):
         n_rows = run_cycle(settings_from(world.environment)).published.n_rows
     assert (n_rows["links"], n_rows["base"], n_rows["standing_differences"]) == (0, 0, 0)
 
 
-def test_one_edit_rewrites_one_link(world: World) -> None:
+def test_one_edit_rewrites_one_link(world: HttpWorld) -> None:
     """R3."""
     world.create_record("contact", lastname="Other")
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_one_edit_rewrites_one_link(world: World) -> None:
     assert (n_rows["links"], n_rows["base"]) == (1, 1)
 
 
-def test_every_published_table_and_column_says_what_it_is(world: World) -> None:
+def test_every_published_table_and_column_says_what_it_is(world: HttpWorld) -> None:
     silent = world.query(
         "select table_name, null from duckdb_tables() where coalesce(comment, '') = '' and not internal "
         "union all select table_name, column_name from duckdb_columns() where coalesce(comment, '') = '' and not internal"

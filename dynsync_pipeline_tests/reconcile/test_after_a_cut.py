@@ -8,14 +8,15 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import Steps, World, field_map
+from dynsync_pipeline_tests.worlds.cuts import Steps
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 
 
-def cut_when_marketo_was_written(world: World) -> None:
+def cut_when_marketo_was_written(world: MemoryWorld) -> None:
     """Find the step after Marketo's answer and before the receipt, by looking at what Marketo holds."""
     n_written = len(world.marketo.writes)
     step = Steps.step
@@ -35,7 +36,7 @@ def cut_when_marketo_was_written(world: World) -> None:
 @BOTH_TYPES
 def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType) -> None:
     """The feed shows that our value stood there first, so nobody collided."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(record_type, "r", title="A")
     world.settled()
     world.dynamics.put(record_type, "r", jobtitle="B")
@@ -49,7 +50,7 @@ def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType)
 
 @BOTH_TYPES
 def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle="A", telephone1="1")
     cut_when_marketo_was_written(world)
     (person_id,) = world.marketo.rows
@@ -63,7 +64,7 @@ def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record
 
 @BOTH_TYPES
 def test_an_uncertain_update_that_marketo_kept_shorter_is_no_collision(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(record_type, "r", title="A")
     world.settled()
     world.marketo.keeps = lambda name, value: value[:3] if value and name == "title" else value
@@ -77,7 +78,7 @@ def test_an_uncertain_update_that_marketo_kept_shorter_is_no_collision(record_ty
 
 @BOTH_TYPES
 def test_a_created_person_that_marketo_keeps_shorter_survives_a_cut(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.marketo.keeps = lambda name, value: value[:3] if value and name == "title" else value
     world.dynamics.put(record_type, "r", jobtitle="long value")
     cut_when_marketo_was_written(world)
@@ -88,7 +89,7 @@ def test_a_created_person_that_marketo_keeps_shorter_survives_a_cut(record_type:
 
 @BOTH_TYPES
 def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(record_type, "r", title="A", phone="1")
     world.settled()
     world.dynamics.put(record_type, "r", jobtitle="B")

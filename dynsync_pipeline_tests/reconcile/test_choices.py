@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("rating,new_rating,choice,both,true", "phone,telephone1,text,both,true")
@@ -13,7 +13,7 @@ FIELDS = field_map("rating,new_rating,choice,both,true", "phone,telephone1,text,
 
 def test_each_system_is_given_its_own_spelling() -> None:
     """To Marketo goes the label, to Dynamics the number, and the ledger shows labels both ways."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     down = world.link(CONTACT, "down", rating="1")
     up = world.link(CONTACT, "up", rating="1")
     world.dynamics.put(LEAD, "new", new_rating="3")
@@ -33,7 +33,7 @@ def test_each_system_is_given_its_own_spelling() -> None:
 
 def test_an_unknown_label_is_refused_reported_once_and_holds_nothing_else_back() -> None:
     """A new option is never made of it; other fields of the record go on."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", rating="1", phone="1")
     world.settled()
     world.marketo.put(person_id, rating="Boiling", phone="2")
@@ -46,7 +46,7 @@ def test_an_unknown_label_is_refused_reported_once_and_holds_nothing_else_back()
 
 
 def test_a_corrected_label_travels_and_resolves_the_error() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", rating="1")
     world.settled()
     world.marketo.put(person_id, rating="Boiling")
@@ -59,7 +59,7 @@ def test_a_corrected_label_travels_and_resolves_the_error() -> None:
 
 def test_a_label_put_back_resolves_the_error() -> None:
     """Nothing is left to write, and nothing is left to report."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", rating="1")
     world.settled()
     world.marketo.put(person_id, rating="Boiling")
@@ -72,7 +72,7 @@ def test_a_label_put_back_resolves_the_error() -> None:
 
 def test_an_unknown_label_that_loses_a_collision_is_overwritten() -> None:
     """For a contact Dynamics wins, and its value is valid."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", rating="1")
     world.settled()
     world.marketo.put(person_id, rating="Boiling")
@@ -84,8 +84,8 @@ def test_an_unknown_label_that_loses_a_collision_is_overwritten() -> None:
 
 def test_two_options_with_one_label_do_not_make_an_edit() -> None:
     """The label cannot tell which number it was; the number that Dynamics holds stays."""
-    world = World(FIELDS)
-    world.rows("insert into state.options values ('contact', 'new_rating', '9', 'Hot')")
+    world = MemoryWorld(FIELDS)
+    world.dynamics.options["9"] = "Hot"
     person_id = world.link(CONTACT, "r", rating="2")
     world.settled()
     world.dynamics.put(CONTACT, "r", new_rating="9")
@@ -95,7 +95,7 @@ def test_two_options_with_one_label_do_not_make_an_edit() -> None:
 
 @pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 def test_clearing_a_choice_travels_both_ways(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     down = world.link(record_type, "down", rating="1")
     up = world.link(record_type, "up", rating="1")
     world.settled()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import KEYS, World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
@@ -25,7 +26,7 @@ def key_of(record_type: RecordType) -> str:
 @BOTH_TYPES
 def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: RecordType) -> None:
     """R15. One-way fields go down if Dynamics owns them, and stay if Marketo does (R43, R44) (R20)."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle="A", donotphone="true", new_source="web", mkt_leadscore="5")
     assert world.settled() == 1
     assert world.marketo.writes == [
@@ -49,7 +50,7 @@ def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: R
 
 @BOTH_TYPES
 def test_after_a_creation_each_side_s_edits_are_one_sided(record_type: RecordType) -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle="A", emailaddress1="a@x.example")
     world.settled()
     world.marketo.put(1001, title="M", leadScore="7")
@@ -65,7 +66,7 @@ def test_after_a_creation_each_side_s_edits_are_one_sided(record_type: RecordTyp
 
 def test_a_person_that_only_marketo_knows_is_never_pushed() -> None:
     """R19."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.marketo.put(1001, title="A", email="a@x.example")
     plan = world.cycle()
     assert plan is not None
@@ -74,7 +75,7 @@ def test_a_person_that_only_marketo_knows_is_never_pushed() -> None:
 
 def test_equal_e_mail_never_links() -> None:
     """R16, R17: one address in a lead, a contact and a Marketo person are three people."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.marketo.put(1001, email="a@x.example")
     world.dynamics.put(LEAD, "l", emailaddress1="a@x.example")
     world.dynamics.put(CONTACT, "c", emailaddress1="a@x.example")
@@ -86,7 +87,7 @@ def test_equal_e_mail_never_links() -> None:
 @BOTH_TYPES
 def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created(record_type: RecordType) -> None:
     """R16: ids compare without case."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     record_id = "a0000000-0000-4000-8000-00000000000b"
     world.dynamics.put(record_type, record_id, jobtitle="A")
     world.marketo.put(1001, **{key_of(record_type): record_id.upper(), "title": "A"})
@@ -95,7 +96,7 @@ def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created(record
 
 
 def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
     world.settled()
     world.dynamics.put(LEAD, "l", jobtitle="A")
@@ -105,7 +106,7 @@ def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
 
 def test_of_several_people_with_one_id_the_oldest_is_linked_once_and_for_all() -> None:
     """The answer must not depend on the order of rows, and a link is never taken over (R18)."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(CONTACT, "c", jobtitle="A")
     for person_id in (1003, 1001, 1002):
         world.marketo.put(person_id, **{KEYS.contact_id: "c", "title": "A"})
@@ -117,7 +118,7 @@ def test_of_several_people_with_one_id_the_oldest_is_linked_once_and_for_all() -
 
 def test_a_person_with_both_ids_is_its_contact() -> None:
     """R25, R18: at most one record per person, the contact before the lead."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(CONTACT, "c", jobtitle="C")
     world.dynamics.put(LEAD, "l", jobtitle="L")
     world.marketo.put(1001, **{KEYS.contact_id: "c", KEYS.lead_id: "l", "title": "C"})
@@ -130,7 +131,7 @@ def test_a_link_found_for_a_refused_creation_leaves_no_backlog() -> None:
     """The record that waited to be created has its person now."""
     from dynsync_pipeline.errors import RequestRefused
 
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(CONTACT, "c", jobtitle="A")
     world.marketo.refuses = lambda key, values: RequestRefused("no", system="marketo", request="POST", code="1006")
     world.cycle()
@@ -158,7 +159,7 @@ def test_without_a_base_a_blank_is_filled_and_two_values_collide(
     record_type: RecordType, dynamics: str | None, marketo: str | None, result: str | None, winner: str | None
 ) -> None:
     """R42; the decision says that it had no base."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle=dynamics)
     world.marketo.put(1001, **{key_of(record_type): "r", "title": marketo})
     world.settled()
@@ -175,7 +176,7 @@ def test_without_a_base_a_blank_is_filled_and_two_values_collide(
 @pytest.mark.parametrize("true_side", ["dynamics", "marketo"])
 def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, true_side: str) -> None:
     """For booleans null and false are one value, so neither is evidence that somebody said no."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", donotphone="true" if true_side == "dynamics" else "false")
     world.marketo.put(1001, **{key_of(record_type): "r", "doNotCall": "true" if true_side == "marketo" else "false"})
     world.settled()
@@ -186,7 +187,7 @@ def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, t
 @BOTH_TYPES
 def test_without_a_base_one_way_fields_take_the_owner_s_value(record_type: RecordType) -> None:
     """R43 and R44 never collide, also at a first meeting; a blank owner clears nothing (R42)."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "full", new_source="web", mkt_leadscore="1")
     world.marketo.put(1001, **{key_of(record_type): "full", "source": "typed", "leadScore": "9"})
     world.dynamics.put(record_type, "blank", mkt_leadscore="1")
@@ -203,7 +204,7 @@ def test_a_record_deleted_before_its_person_was_created_leaves_no_backlog() -> N
     """Nothing is left to create."""
     from dynsync_pipeline.errors import RequestRefused
 
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     world.dynamics.put(CONTACT, "c", jobtitle="A")
     world.marketo.refuses = lambda key, values: RequestRefused("no", system="marketo", request="POST", code="1006")
     world.cycle()

@@ -8,14 +8,10 @@ import pytest
 
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.reconcile.plan import Limits
-from dynsync_pipeline_tests.reconcile.world import KEYS, World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
-
-
-def limits(max_creates: int, *, is_allowed: bool = True, largest_share: float = 1.0) -> Limits:
-    return Limits(max_creates, largest_share, "create" if is_allowed else "refuse")
 
 
 FIELDS = field_map("title,jobtitle,text,both,true")
@@ -23,8 +19,8 @@ FIELDS = field_map("title,jobtitle,text,both,true")
 
 def test_a_first_load_next_to_strangers_waits_for_a_word() -> None:
     """R5: people in both systems would stand twice. Nothing is written, and nothing is forgotten."""
-    world = World(FIELDS)
-    world.limits = limits(1000, is_allowed=False)
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.allow(max_creates=1000, first_load="refuse")
     world.marketo.put(1001, title="somebody")
     world.dynamics.put(LEAD, "l", jobtitle="A")
     for _ in range(2):
@@ -32,22 +28,22 @@ def test_a_first_load_next_to_strangers_waits_for_a_word() -> None:
             world.cycle()
     assert world.marketo.writes == []
     assert world.rows("select count(*) from state.links") == [(0,)]
-    world.limits = limits(1000, is_allowed=True)
+    world.allow(max_creates=1000, first_load="create")
     world.settled()
     assert sorted(world.marketo.rows) == [1001, 1002]
 
 
 def test_a_first_load_into_an_empty_marketo_needs_no_word() -> None:
-    world = World(FIELDS)
-    world.limits = limits(0, is_allowed=False)
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.allow(max_creates=0, first_load="refuse")
     world.dynamics.put(LEAD, "l", jobtitle="A")
     world.settled()
     assert sorted(world.marketo.rows) == [1001]
 
 
 def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
-    world = World(FIELDS)
-    world.limits = limits(1000, is_allowed=False)
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.allow(max_creates=1000, first_load="refuse")
     world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
     world.dynamics.put(LEAD, "l", jobtitle="A")
     world.dynamics.put(LEAD, "new", jobtitle="A")
@@ -56,25 +52,25 @@ def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
 
 
 def test_mass_creation_later_stops_with_the_number_and_goes_on_when_allowed() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
     world.settled()
-    world.limits = limits(2, is_allowed=True)
+    world.allow(max_creates=2, first_load="create")
     for place in range(3):
         world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
     with pytest.raises(GuardStopped, match=r"create 3 people .* more than 2\..*DYNSYNC_MAX_CREATES"):
         world.cycle()
     assert world.marketo.writes == []
-    world.limits = limits(3, is_allowed=True)
+    world.allow(max_creates=3, first_load="create")
     world.settled()
     assert len(world.marketo.rows) == 4
 
 
 def test_as_many_as_allowed_are_created() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
     world.settled()
-    world.limits = limits(2, is_allowed=True)
+    world.allow(max_creates=2, first_load="create")
     for place in range(2):
         world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
     world.settled()
@@ -84,8 +80,8 @@ def test_as_many_as_allowed_are_created() -> None:
 @pytest.mark.parametrize("cut_after", range(8, 20, 2))
 def test_a_first_load_that_was_cut_goes_on_as_a_first_load(cut_after: int) -> None:
     """The next cycle must end as if there had been no cut, however many people are still to be created."""
-    world = World(FIELDS)
-    world.limits = limits(2, is_allowed=True)
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.allow(max_creates=2, first_load="create")
     for place in range(3):
         world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
         world.dynamics.put(LEAD, f"l{place}", jobtitle="A")
@@ -99,38 +95,38 @@ def test_a_first_load_that_was_cut_goes_on_as_a_first_load(cut_after: int) -> No
 N_LINKS, SHARE = 120, 0.5  # a share of 60 links
 
 
-def many_links() -> World:
-    world = World(FIELDS)
+def many_links() -> MemoryWorld:
+    world = MemoryWorld(FIELDS, publishes=True)
     for place in range(N_LINKS):
         world.link(LEAD, f"r{place}", title="A")
     world.settled()
-    world.limits = limits(1000, largest_share=SHARE)
+    world.allow(largest_share=SHARE)
     return world
 
 
-def clear_titles(world: World, place: int) -> None:
+def clear_titles(world: MemoryWorld, place: int) -> None:
     world.dynamics.put(LEAD, f"r{place}", jobtitle=None)
 
 
-def clear_in_marketo(world: World, place: int) -> None:
+def clear_in_marketo(world: MemoryWorld, place: int) -> None:
     world.marketo.put(1001 + place, title=None)
 
 
-def delete_records(world: World, place: int) -> None:
+def delete_records(world: MemoryWorld, place: int) -> None:
     world.dynamics.delete(LEAD, f"r{place}")
 
 
-def delete_people(world: World, place: int) -> None:
+def delete_people(world: MemoryWorld, place: int) -> None:
     world.marketo.delete(1001 + place)
 
 
-def collide(world: World, place: int) -> None:
+def collide(world: MemoryWorld, place: int) -> None:
     world.dynamics.put(LEAD, f"r{place}", jobtitle="D")
     world.marketo.put(1001 + place, title="M")
 
 
 @pytest.mark.parametrize("strike", [clear_titles, clear_in_marketo, delete_records, delete_people, collide])
-def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Callable[[World, int], None]) -> None:
+def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Callable[[MemoryWorld, int], None]) -> None:
     """A side that comes back empty, a careless import: the cycle says what it saw, and an operator may go on."""
     world = many_links()
     for place in range(61):
@@ -141,12 +137,12 @@ def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Call
     assert world.marketo.writes == []
     assert world.dynamics.writes == []
     assert world.rows("select count(*) from state.links") == [(N_LINKS,)]
-    world.limits = limits(1000, largest_share=1.0)
+    world.allow(largest_share=1.0)
     assert world.settled() <= 1
 
 
 @pytest.mark.parametrize("strike", [clear_titles, delete_people, collide])
-def test_a_change_of_fewer_people_passes(strike: Callable[[World, int], None]) -> None:
+def test_a_change_of_fewer_people_passes(strike: Callable[[MemoryWorld, int], None]) -> None:
     world = many_links()
     for place in range(60):
         strike(world, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
@@ -15,8 +15,8 @@ FIELDS = field_map(
 )
 
 
-def linked(record_type: RecordType) -> tuple[World, int]:
-    world = World(FIELDS)
+def linked(record_type: RecordType) -> tuple[MemoryWorld, int]:
+    world = MemoryWorld(FIELDS)
     person_id = world.link(record_type, "r", title="A", source="S", leadScore="1")
     world.settled()
     return world, person_id

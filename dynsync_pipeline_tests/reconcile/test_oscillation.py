@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
 
 def test_a_field_that_both_systems_put_back_is_set_aside_and_reported() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(RecordType.LEAD, "r", title="A", phone="1")
     world.settled()
     for _ in range(4):
@@ -26,7 +26,7 @@ def test_a_field_that_both_systems_put_back_is_set_aside_and_reported() -> None:
 
 
 def test_edits_to_and_fro_on_one_side_travel_all_day() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(RecordType.LEAD, "r", title="A")
     world.settled()
     for title in ("B", "A", "B", "A", "B"):

@@ -9,7 +9,8 @@ import pytest
 
 from dynsync_pipeline.errors import ApiError, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import Values, World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.rows import Values
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
@@ -33,7 +34,7 @@ def refused(code: str = "0x80044331") -> ApiError:
 
 
 def test_a_refused_record_moves_nothing_and_holds_no_other_back() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     bad, good = world.link(LEAD, "bad", title="A"), world.link(LEAD, "good", title="A")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: key == "bad", refused())
@@ -49,7 +50,7 @@ def test_a_refused_record_moves_nothing_and_holds_no_other_back() -> None:
 
 def test_it_is_retried_with_growing_gaps_and_reported_once() -> None:
     """Cycles are five minutes apart; the gaps are 5, 10, 20, 40 minutes, and so on."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = refuses = Refusing(lambda key, values: True, refused())
@@ -63,7 +64,7 @@ def test_it_is_retried_with_growing_gaps_and_reported_once() -> None:
 
 
 def test_what_waits_is_sent_at_once_when_somebody_edits_it() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: values.get("jobtitle") == "B", refused())
@@ -77,7 +78,7 @@ def test_what_waits_is_sent_at_once_when_somebody_edits_it() -> None:
 
 
 def test_what_waits_is_sent_when_its_time_comes_and_its_error_is_resolved() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: True, refused())
@@ -92,7 +93,7 @@ def test_what_waits_is_sent_when_its_time_comes_and_its_error_is_resolved() -> N
 
 def test_a_waiting_field_holds_no_other_field_of_its_record_back() -> None:
     """And the success of the other field resolves nothing."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A", phone="1")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: "jobtitle" in values, refused())
@@ -107,7 +108,7 @@ def test_a_waiting_field_holds_no_other_field_of_its_record_back() -> None:
 
 
 def test_a_refused_field_that_is_put_back_is_resolved() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: True, refused())
@@ -121,7 +122,7 @@ def test_a_refused_field_that_is_put_back_is_resolved() -> None:
 
 def test_a_refused_winner_stays_the_winner_until_it_is_taken() -> None:
     """A collision whose write waits is told once, when it is applied, with the values that met."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = Refusing(lambda key, values: True, refused())
@@ -136,7 +137,7 @@ def test_a_refused_winner_stays_the_winner_until_it_is_taken() -> None:
 
 
 def test_a_refused_creation_waits_and_is_made_once() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     error = RequestRefused("no", system="marketo", request="POST", code="1006")
     world.marketo.refuses = refuses = Refusing(lambda key, values: True, error)
     world.dynamics.put(CONTACT, "bad", jobtitle="A")
@@ -153,7 +154,7 @@ def test_a_refused_creation_waits_and_is_made_once() -> None:
 
 def test_a_system_that_is_down_leaves_everything_to_the_next_cycle() -> None:
     """Nothing waits longer than the fault lasts, and no record is blamed."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", title="A", phone="1")
     world.settled()
     world.dynamics.put(CONTACT, "r", jobtitle="B")
@@ -171,7 +172,7 @@ def test_a_system_that_is_down_leaves_everything_to_the_next_cycle() -> None:
 
 def test_an_edit_between_read_and_write_is_never_overwritten() -> None:
     """If-Match fails, the record is read again, and what nobody had seen takes part in the decision."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", title="A", phone="1")
     world.settled()
     world.marketo.put(person_id, title="M")
@@ -193,7 +194,7 @@ def test_an_edit_between_read_and_write_is_never_overwritten() -> None:
 @pytest.mark.parametrize("system", ["dynamics", "marketo"])
 def test_a_refusal_that_names_a_field_sets_that_field_alone_aside(system: str) -> None:
     """The rest of the record is written in the same cycle, and the error names the field as Marketo does."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A", phone="1")
     world.settled()
     at_fault = "jobtitle" if system == "dynamics" else "title"
@@ -216,7 +217,7 @@ def test_a_refusal_that_names_a_field_sets_that_field_alone_aside(system: str) -
 
 
 def test_after_eight_attempts_it_is_quarantined_until_somebody_edits_it() -> None:
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()
     world.dynamics.refuses = refuses = Refusing(lambda key, values: True, refused())

@@ -14,7 +14,7 @@ import pytest
 
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.reconcile.world import World, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 COLUMNS = {"title": "jobtitle", "phone": "telephone1", "city": "address1_city"}
@@ -28,13 +28,13 @@ class Link(NamedTuple):
     person_id: int
     field: str  # title: shortened by Marketo; phone: by Dynamics
 
-    def edit_dynamics(self, world: World, value: str, field: str | None = None) -> None:
+    def edit_dynamics(self, world: MemoryWorld, value: str, field: str | None = None) -> None:
         world.dynamics.put(self.record_type, self.record_id, **{COLUMNS[field or self.field]: value})
 
-    def edit_marketo(self, world: World, value: str, field: str | None = None) -> None:
+    def edit_marketo(self, world: MemoryWorld, value: str, field: str | None = None) -> None:
         world.marketo.put(self.person_id, **{field or self.field: value})
 
-    def edit(self, world: World, side: str, value: str) -> None:
+    def edit(self, world: MemoryWorld, side: str, value: str) -> None:
         (self.edit_dynamics if side == "dynamics" else self.edit_marketo)(world, value)
 
     @property
@@ -50,9 +50,9 @@ def shortens(name: str) -> object:
     return lambda written, value: value[:3] if value and written == name else value
 
 
-def lossy_world() -> tuple[World, list[Link]]:
+def lossy_world() -> tuple[MemoryWorld, list[Link]]:
     """Four links whose one side holds `long value` and the other `lon`, settled."""
-    world = World(field_map(*(f"{name},{column},text,both,true" for name, column in COLUMNS.items())))
+    world = MemoryWorld(field_map(*(f"{name},{column},text,both,true" for name, column in COLUMNS.items())))
     links = [
         Link(kind, f"{kind}-{name}", world.link(kind, f"{kind}-{name}", title="A", phone="A", city="A"), name)
         for kind in (LEAD, CONTACT)
@@ -67,7 +67,7 @@ def lossy_world() -> tuple[World, list[Link]]:
     return world, links
 
 
-def keep_all(world: World) -> None:
+def keep_all(world: MemoryWorld) -> None:
     world.marketo.keeps = world.dynamics.keeps = lambda _, value: value
 
 
@@ -163,7 +163,7 @@ def test_once_somebody_made_the_values_equal_the_next_edit_is_one_sided(edited_s
 
 
 def test_created_people_that_marketo_keeps_shorter_are_settled_too() -> None:
-    world = World(field_map("title,jobtitle,text,both,true"))
+    world = MemoryWorld(field_map("title,jobtitle,text,both,true"))
     world.marketo.keeps = shortens("title")  # type: ignore[assignment]
     world.dynamics.put(LEAD, "a", jobtitle="long value")
     world.dynamics.put(CONTACT, "b", jobtitle="long value")
@@ -174,7 +174,7 @@ def test_created_people_that_marketo_keeps_shorter_are_settled_too() -> None:
 
 def test_a_one_way_field_kept_shorter_is_not_sent_again_at_every_change_of_its_record() -> None:
     """A standing difference lapses when either value moves, and here neither does."""
-    world = World(field_map("source,new_source,text,to_marketo,true", "phone,telephone1,text,both,true"))
+    world = MemoryWorld(field_map("source,new_source,text,to_marketo,true", "phone,telephone1,text,both,true"))
     world.marketo.keeps = shortens("source")  # type: ignore[assignment]
     world.link(CONTACT, "r", source=None, phone="1")
     world.settled()

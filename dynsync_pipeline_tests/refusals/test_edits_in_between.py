@@ -17,7 +17,7 @@ from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.errors import RequestRefused, ServerFailed
 from dynsync_pipeline.extract.feed import Feed
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
+from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 
 
 def sync_times(world: CoreWorld, n_times: int) -> None:

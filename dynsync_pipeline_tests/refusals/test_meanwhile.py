@@ -16,9 +16,9 @@ from dynsync_pipeline.clients.dynamics.protocol import RecordWrite, WriteResult
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.errors import RateLimited, ServerFailed
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld, just_before
 from dynsync_pipeline_tests.faults.cut_short import cut_at_request
 from dynsync_pipeline_tests.refusals.test_refusals import LONG
+from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 
 
 def collisions_of(world: CoreWorld, record_id: str) -> list[tuple[Any, ...]]:

@@ -12,8 +12,9 @@ from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.releases import open_errors, release_errors
-from dynsync_pipeline_tests.end_to_end.world import World as WireWorld
-from dynsync_pipeline_tests.reconcile.world import Values, World, field_map
+from dynsync_pipeline_tests.worlds.http import HttpWorld
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.rows import Values
 
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 N_TRIES = 8  # then an error is quarantined
@@ -35,9 +36,9 @@ def refuse_field(*columns: str) -> Callable[[str, Values], RequestRefused | None
     return refuse
 
 
-def quarantined(*edits: dict[str, str], refuses: Callable[[str, Values], RequestRefused | None]) -> World:
+def quarantined(*edits: dict[str, str], refuses: Callable[[str, Values], RequestRefused | None]) -> MemoryWorld:
     """A world with a person for each of these edits in Marketo, refused until nobody tries any more."""
-    world = World(FIELDS)
+    world = MemoryWorld(FIELDS)
     people = [world.link(RecordType.LEAD, f"r{place}", title="A", phone="1") for place in range(len(edits))]
     world.settled()
     world.dynamics.refuses = refuses
@@ -54,7 +55,7 @@ def quarantined(*edits: dict[str, str], refuses: Callable[[str, Values], Request
     return world
 
 
-def release(world: World, *error_ids: int) -> int:
+def release(world: MemoryWorld, *error_ids: int) -> int:
     with world.warehouse.transaction() as connection:
         return release_errors(connection, error_ids, world.clock.replace(tzinfo=None))
 
@@ -113,15 +114,15 @@ def test_a_release_survives_a_cycle_that_finds_nothing_left_to_do() -> None:
     assert [row[5] for row in world.errors()] == ["resolved"]
 
 
-def open_errors_of(world: World) -> set[int]:
+def open_errors_of(world: MemoryWorld) -> set[int]:
     with world.warehouse.reading() as connection:
         return open_errors(connection)
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireWorld]:
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
     """A title that Dynamics refuses for its length."""
-    with WireWorld(tmp_path_factory.mktemp("released")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("released")) as world:
         lead_id = world.create_record("lead", lastname="Lead", jobtitle="A")
         world.sync()
         world.edit_person(world.person_of("lead", lead_id), title="T" * 150)
@@ -130,7 +131,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireWorld]:
         yield world
 
 
-def test_the_command_releases_and_the_next_cycle_tries_again(refused: WireWorld) -> None:
+def test_the_command_releases_and_the_next_cycle_tries_again(refused: HttpWorld) -> None:
     refused.sync()
     assert refused.query("select attempts from sync_errors") == [(1,)], "five minutes have not passed"
     ended = refused.dynsync("errors", "--release", "all", "--json")
@@ -148,13 +149,13 @@ def test_the_command_releases_and_the_next_cycle_tries_again(refused: WireWorld)
         ("-3", "--release takes ids"),
     ],
 )
-def test_what_is_no_open_error_is_one_sentence(refused: WireWorld, wanted: str, sentence: str) -> None:
+def test_what_is_no_open_error_is_one_sentence(refused: HttpWorld, wanted: str, sentence: str) -> None:
     ended = refused.dynsync("errors", f"--release={wanted}")
     assert ended.returncode == 2
     assert sentence in " ".join(ended.stderr.replace("│", " ").split())
 
 
-def test_an_unknown_id_releases_no_known_one_either(refused: WireWorld) -> None:
+def test_an_unknown_id_releases_no_known_one_either(refused: HttpWorld) -> None:
     ((known, attempts),) = refused.query("select error_id, attempts from sync_errors")
     assert refused.dynsync("errors", "--release", f"{known},987654").returncode == 2
     refused.dynamics.forget()
@@ -163,7 +164,7 @@ def test_an_unknown_id_releases_no_known_one_either(refused: WireWorld) -> None:
     assert refused.query("select attempts from sync_errors") == [(attempts,)]
 
 
-def test_a_running_cycle_is_not_disturbed(refused: WireWorld) -> None:
+def test_a_running_cycle_is_not_disturbed(refused: HttpWorld) -> None:
     with CycleLock(refused.data_dir / "cycle.lock"):
         ended = refused.dynsync("errors", "--release", "all")
     assert ended.returncode == 3

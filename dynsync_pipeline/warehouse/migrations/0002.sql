@@ -202,10 +202,10 @@ create table reconcile.refused_fields (
 -- ledger: what was ever done. Rows are only added, except sync_errors.state and the running cycle's row.
 
 create sequence ledger.entries;
--- One row per cycle.
+-- One row per cycle. `is_whole`: all steps of a cycle ran in it, and it succeeded.
 create table ledger.cycles (
     cycle_id bigint not null, started_at timestamp not null, ended_at timestamp, status varchar not null,
-    message varchar, n_accounts_read bigint not null default 0, n_contacts_read bigint not null default 0,
+    message varchar, is_whole boolean not null default false, n_accounts_read bigint not null default 0, n_contacts_read bigint not null default 0,
     n_leads_read bigint not null default 0, n_people_read bigint not null default 0,
     n_companies_written bigint not null default 0, n_people_created bigint not null default 0,
     n_people_updated bigint not null default 0, n_records_updated bigint not null default 0,

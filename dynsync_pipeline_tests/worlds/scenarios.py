@@ -12,24 +12,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dynsync_pipeline_tests.accounts.core_world import CoreWorld
+from dynsync_pipeline_tests.worlds.core import CoreWorld
 
 Scenario = Callable[[CoreWorld], Iterator[None]]
 _scenarios: dict[str, dict[str, Scenario]] = defaultdict(dict)
 
 
-def scenario(function: Scenario) -> Callable[[Rounds], None]:
+def scenario(function: Scenario) -> Callable[[Scenarios], None]:
     """Make a test of a generator that takes a world and yields where both systems are to be synced."""
     _scenarios[function.__module__][function.__name__] = function
 
-    def test(rounds: Rounds) -> None:
-        rounds.tell(function.__name__)
+    def test(scenarios: Scenarios) -> None:
+        scenarios.tell(function.__name__)
 
     test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
     return test
 
 
-class Rounds:
+class Scenarios:
     """What became of each scenario of a module, and of the cycles that should have been quiet."""
 
     def __init__(self, world: CoreWorld, request: pytest.FixtureRequest) -> None:

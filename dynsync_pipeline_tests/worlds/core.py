@@ -1,6 +1,6 @@
 """A world for the tests of accounts, deletions and refusals: companies, parents, ledgers, and time that passes.
 
-What every world has is in `end_to_end/world.py`. Not here: what any rule says (the tests do).
+What every world has is in `worlds/http.py`. Not here: what any rule says (the tests do).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
-from dynsync_pipeline_tests.end_to_end.world import World, Write
+from dynsync_pipeline_tests.worlds.http import HttpWorld, Write
 
 LEDGERS = ("changes", "collisions", "activities", "account_changes", "sync_errors")
 MUCH_LATER = "timestamp '9999-01-01'"  # what is looked at only after an edit or a release waits beyond this
@@ -26,7 +26,7 @@ CONTACT = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer"}
 LEAD = {"lastname": "Nakamura", "firstname": "Aiko", "jobtitle": "Buyer", "companyname": "Lead & Co", "revenue": 5}
 
 
-class CoreWorld(World):
+class CoreWorld(HttpWorld):
     """A world in which each test takes, or brings, records of its own and looks only at them.
 
     It begins with synced accounts of two contacts each, and synced contacts and leads without an account, all alike.

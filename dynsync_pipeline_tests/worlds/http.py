@@ -26,7 +26,7 @@ import httpx
 from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
-from dynsync_pipeline_tests.end_to_end.processes import command
+from dynsync_pipeline_tests.worlds.processes import command
 
 TIMEOUT_S = 60.0
 DYNSYNC = Path(sys.executable).with_name("dynsync")
@@ -133,7 +133,7 @@ class Watch:
         return [Write("marketo", key, name, value) for name, value in record.items() if str(value) != key]
 
 
-class World:
+class HttpWorld:
     """Two systems, people who edit them, and a data folder. A context manager that ends all of it.
 
     The marketer is another API user than DynSync, the salesperson another user than its application user.

@@ -1,6 +1,6 @@
 """Processes that run the pipeline, forked from one that has imported it already, so that dozens of them take seconds.
 
-Not here: what they run (`world.py`, `../faults/cut_short.py`).
+Not here: what they run (`http.py`, `../faults/cut_short.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIMIT_S = 120.0
 PRELOADED = [
     "dynsync_pipeline.cycle",
     "dynsync_pipeline.emulators.running",
-    "dynsync_pipeline_tests.end_to_end.processes",
+    "dynsync_pipeline_tests.worlds.processes",
     "rich.logging",
     "rich.table",
     "typer",

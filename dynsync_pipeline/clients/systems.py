@@ -1,0 +1,152 @@
+"""The two systems of one cycle: what the steps ask of each, and the clients that do it for the systems in the settings.
+
+Not here: the requests themselves (`dynamics/client.py`, `marketo/client.py`), where calls are kept (`warehouse/cycles.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+import pyarrow as pa
+
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.protocol import ChangesPage, Column, RecordWrite, TableMetadata, WriteResult
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import (
+    Activity,
+    CompanyResult,
+    DeletedPerson,
+    ExportStatus,
+    FeedPage,
+    FeedStart,
+    FieldChange,
+    MarketoField,
+    PersonResult,
+)
+from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.settings import Settings
+
+System = Literal["dynamics", "marketo"]
+SYSTEMS: tuple[System, ...] = ("dynamics", "marketo")
+
+
+class Dynamics(Protocol):
+    """What the steps of a cycle ask of Dynamics; `DynamicsClient` says what each method gives and raises."""
+
+    def table_metadata(self, table: Table) -> TableMetadata:
+        """What Dynamics says of a table and its columns."""
+
+    def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
+        """All rows, or what changed since the cursor."""
+
+    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+        """These records as they are now."""
+
+    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+        """Send updates; one result each, in order."""
+
+
+class Marketo(Protocol):
+    """What the steps of a cycle ask of Marketo; `MarketoClient` says what each method gives and raises."""
+
+    def person_fields(self) -> Mapping[str, MarketoField]:
+        """The fields of people by REST name."""
+
+    def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """People who bear one of these values."""
+
+    def companies(self, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """Companies with these keys."""
+
+    def sync_people(self, action: str, lookup_field: str, records: Sequence[str]) -> list[PersonResult]:
+        """Write people; one result each, in order."""
+
+    def sync_companies(self, records: Sequence[str]) -> list[CompanyResult]:
+        """Write companies by key; one result each, in order."""
+
+    def start_of_feed(self, since: datetime) -> FeedStart:
+        """The token of what happened after `since`, and Marketo's clock."""
+
+    def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
+        """Changed fields and new people, page by page."""
+
+    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
+        """Entries of the activity log of these types, page by page."""
+
+    def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
+        """Deleted people, page by page."""
+
+    def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
+        """Create a bulk export of the people created in a window; returns its id."""
+
+    def enqueue_export(self, export_id: str) -> bool:
+        """Start a bulk export; False if the queue is full."""
+
+    def export_statuses(self) -> Mapping[str, ExportStatus]:
+        """The bulk exports of the last days, by id."""
+
+    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
+        """Save the file of a completed bulk export."""
+
+
+class Systems(Protocol):
+    """Both systems, as one cycle meets them."""
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Dynamics."""
+
+    @property
+    def marketo(self) -> Marketo:
+        """Marketo."""
+
+    def n_calls(self, system: System) -> int:
+        """Calls that this cycle sent to `system` so far."""
+
+
+class RemoteSystems:
+    """The systems that the settings name, each connected when it is first asked for; use it in `with`.
+
+    `used` holds the calls of the last 24 hours before this cycle: what is left of the day's budget follows from them.
+    Raises: SettingsWrong where the first use of a system finds its settings wanting.
+    """
+
+    def __init__(self, settings: Settings, used: Mapping[System, int]) -> None:
+        self._settings = settings
+        self._used = dict(used)
+        self._open = ExitStack()
+        self._budgets: dict[System, CallBudget] = {
+            "dynamics": CallBudget("dynamics", settings.dynamics_calls_per_day, used=used["dynamics"]),
+            "marketo": CallBudget(
+                "marketo",
+                settings.marketo_calls_per_day,
+                used=used["marketo"],
+                calls_per_window=settings.marketo_calls_per_20_s,
+            ),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def dynamics(self) -> DynamicsClient:
+        """The Dynamics client of this cycle."""
+        return self._open.enter_context(DynamicsClient.from_settings(self._settings, self._budgets["dynamics"]))
+
+    @cached_property
+    def marketo(self) -> MarketoClient:
+        """The Marketo client of this cycle."""
+        return self._open.enter_context(MarketoClient.from_settings(self._settings, self._budgets["marketo"]))
+
+    def n_calls(self, system: System) -> int:
+        """Calls that this cycle sent to `system` so far."""
+        return self._budgets[system].used - self._used[system]

@@ -1,0 +1,54 @@
+"""`make deep MINUTES=n`: the property tests with random seeds, round after round, until the time is up.
+
+Prints what was found with the seed that finds it again, and the share of examples with collisions.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+TOLD = re.compile(r"Collisions in (\d+) of (\d+) examples\.")
+
+
+def main(minutes: float) -> int:
+    """Run rounds for so many minutes; 1 if any test failed."""
+    ends_at = time.monotonic() + 60 * minutes
+    n_collisions = n_examples = n_rounds = 0
+    found: list[str] = []
+    while (left_s := ends_at - time.monotonic()) > 0:
+        seed = random.SystemRandom().randrange(2**32)
+        output, is_whole = _round(seed, left_s)
+        n_rounds += is_whole
+        for collided, tried in TOLD.findall(output):
+            n_collisions += int(collided)
+            n_examples += int(tried)
+        failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        if failed:
+            print(output)
+            found += [f"--hypothesis-seed={seed} {line}" for line in failed]
+    share = f"{n_collisions / n_examples:.0%}" if n_examples else "none"
+    print(f"{n_rounds} whole rounds, {n_examples:,} examples, {share} of them with collisions.")
+    print("\n".join(["Found:", *found]) if found else "Nothing was found.")
+    return 1 if found else 0
+
+
+def _round(seed: int, left_s: float) -> tuple[str, bool]:
+    """What one run of all property tests prints, and whether it came to its end in time."""
+    command = [sys.executable, "-m", "pytest", str(FOLDER), "-p", "no:xdist", "-p", "no:cacheprovider", "-rfE"]
+    command += ["--timeout=0", "--hypothesis-profile=deep", f"--hypothesis-seed={seed}"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=left_s, check=False)
+    except subprocess.TimeoutExpired as late:
+        printed = late.stdout or b""
+        return (printed.decode() if isinstance(printed, bytes) else printed), False
+    return run.stdout + run.stderr, True
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1])))

@@ -1,0 +1,28 @@
+"""How hard the property tests try, and what they met: examples, and those with collisions among them.
+
+The profiles are in the `conftest.py` of all tests; `deep.py` runs the deep one until its time is up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import settings
+
+TALLY: Counter[str] = Counter()
+
+
+def examples(n: int) -> settings:
+    """`n` examples in the profile quick, and as many as the profile says in any other."""
+    return settings(max_examples=n) if settings.get_current_profile_name() == "quick" else settings()
+
+
+def tally(n_collisions: int) -> None:
+    """Count an example, and whether anything collided in it."""
+    TALLY["examples"] += 1
+    TALLY["with collisions"] += n_collisions > 0
+
+
+def tally_sentence() -> str:
+    """What was counted, in the form that `deep.py` adds up."""
+    return f"Collisions in {TALLY['with collisions']} of {TALLY['examples']} examples."

@@ -1,0 +1,47 @@
+"""Kills: how far a cycle comes before its process dies. Not here: processes that really die (`../faults/cut_short.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from dynsync_pipeline.warehouse.connection import Warehouse
+
+
+class Cut(BaseException):
+    """The process was killed here. Not an Exception: nothing may catch it."""
+
+
+@dataclass
+class Steps:
+    """Counts what a kill can fall between: transactions and remote writes. At `left` = 0 no further step is taken."""
+
+    left: int | None = None
+    taken: int = 0
+
+    def step(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise Cut
+            self.left -= 1
+        self.taken += 1
+
+
+class CutWarehouse(Warehouse):
+    """A warehouse in memory whose process can be killed before any transaction; `path` is where its file would be."""
+
+    def __init__(self, path: Path, steps: Steps, clock: Callable[[], datetime]) -> None:
+        self.steps = steps
+        super().__init__(Path(":memory:"), clock)
+        self.path = path
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self.steps.step()
+        with super().transaction() as connection:
+            yield connection

@@ -1,0 +1,133 @@
+"""Dynamics in memory, as its client shows it to a cycle. Not here: Dynamics over HTTP (`dynsync_pipeline/emulators`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from dynsync_pipeline.clients.dynamics.protocol import (
+    ChangesPage,
+    Column,
+    ColumnMetadata,
+    RecordWrite,
+    TableMetadata,
+    WriteResult,
+)
+from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, ColumnUnknown, RecordMissing
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.records import RecordType, Table
+from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline_tests.worlds.cuts import Steps
+from dynsync_pipeline_tests.worlds.rows import (
+    OPTIONS,
+    Keeps,
+    Refuses,
+    Row,
+    Values,
+    as_is,
+    refuse_nothing,
+    sent_values,
+    table_of,
+)
+
+
+@dataclass
+class MemoryDynamics:
+    """Accounts, contacts and leads. `fields` says which columns there are, `keeps` spoils what is written, `refuses`
+    refuses it, `fails` fails every write.
+    """
+
+    fields: FieldMap
+    steps: Steps
+    rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
+    version: int = 0
+    options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
+    keeps: Keeps = as_is
+    refuses: Refuses = refuse_nothing
+    fails: ApiError | None = None
+    is_backwards: bool = False  # rows of an answer in the other order
+    writes: list[tuple[str, Values]] = field(default_factory=list)
+
+    # -- what people do --------------------------------------------------------------------------------------------
+
+    def put(self, record_type: RecordType, record_id: str, /, **values: str | None) -> None:
+        """Somebody creates or edits a record."""
+        self.version += 1
+        row = self.rows.setdefault((record_type, record_id), Row({"createdon": "2020-01-01T00:00:00Z"}, 0))
+        row.values.update(values)
+        row.version = self.version
+
+    def delete(self, record_type: RecordType, record_id: str) -> None:
+        """Somebody deletes a record."""
+        self.version += 1
+        self.rows[record_type, record_id] = Row({}, self.version, is_deleted=True)
+
+    def is_there(self, record_type: RecordType, record_id: str) -> bool:
+        """Whether there is such a record."""
+        row = self.rows.get((record_type, record_id))
+        return row is not None and not row.is_deleted
+
+    # -- what a cycle asks, as `DynamicsClient` ----------------------------------------------------------------------
+
+    def table_metadata(self, table: Table) -> TableMetadata:
+        """As `DynamicsClient.table_metadata`."""
+        columns = {
+            name: ColumnMetadata(
+                name, kind, True, True, True, False,
+                options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
+            )
+            for name, kind in dynamics_columns(self.fields, table.record_type).items()
+        }  # fmt: skip
+        return TableMetadata(table.entity_set, is_change_tracked=True, columns=columns)
+
+    def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
+        """As `DynamicsClient.changes`, in one page; the cursor is a version."""
+        since = int(cursor or 0)
+        new = [(i, r) for (kind, i), r in self.rows.items() if kind is table.record_type and r.version > since]
+        gone = tuple(i for i, row in new if row.is_deleted)
+        rows = self._read(table, columns, [i for i, row in new if not row.is_deleted])
+        yield ChangesPage(rows, () if cursor is None else gone, str(self.version), is_last=True)
+
+    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+        """As `DynamicsClient.records`."""
+        return self._read(table, columns, [i for i in ids if self.is_there(table.record_type, i)])
+
+    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+        """As `DynamicsClient.write`."""
+        if self.fails is not None:
+            raise self.fails
+        results = []
+        for write in writes:
+            self.steps.step()
+            results.append(self._write(table, columns, write))
+        if writes:
+            self.steps.step()
+        return results
+
+    def _write(self, table: Table, columns: Sequence[Column], write: RecordWrite) -> WriteResult:
+        values = sent_values(json.loads(write.body, parse_int=str, parse_float=str))
+        if not self.is_there(table.record_type, write.id):
+            return WriteResult(write.id, None, RecordMissing("gone", system="dynamics", request="PATCH", code="404"))
+        if write.etag != f"W/{self.rows[table.record_type, write.id].version}":
+            error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code="0x80060882")
+            return WriteResult(write.id, None, error)
+        if refusal := self.refuses(write.id, values):
+            return WriteResult(write.id, None, refusal)
+        self.writes.append((write.id, values))
+        self.put(table.record_type, write.id, **{name: self.keeps(name, value) for name, value in values.items()})
+        return WriteResult(write.id, self._row(table, columns, write.id), None)
+
+    def _read(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+        rows = [self._row(table, columns, i) for i in (reversed(ids) if self.is_backwards else ids)]
+        return table_of(["id", "etag", *(column.name for column in columns)], rows)
+
+    def _row(self, table: Table, columns: Sequence[Column], record_id: str) -> Values:
+        known = dynamics_columns(self.fields, table.record_type)
+        if unknown := [column.name for column in columns if column.name not in known]:
+            raise ColumnUnknown(f"No column {unknown[0]}.", system="dynamics", request=f"GET {table.entity_set}")
+        row = self.rows[table.record_type, record_id]
+        shown: Values = {"id": record_id, "etag": f"W/{row.version}"}
+        return shown | {column.name: row.values.get(column.name) for column in columns}

@@ -1,0 +1,230 @@
+"""Marketo in memory, as its client shows it to a cycle. Not here: Marketo over HTTP (`dynsync_pipeline/emulators`)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dynsync_pipeline.clients.marketo.protocol import (
+    Activity,
+    CompanyResult,
+    DeletedPerson,
+    ExportStatus,
+    FeedPage,
+    FeedStart,
+    FieldChange,
+    MarketoField,
+    PersonResult,
+)
+from dynsync_pipeline.errors import ApiError, RecordMissing
+from dynsync_pipeline.extract.marketo import MERGE_LEADS
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
+from dynsync_pipeline_tests.worlds.cuts import Steps
+from dynsync_pipeline_tests.worlds.rows import (
+    Keeps,
+    Refuses,
+    Row,
+    Values,
+    as_is,
+    refuse_nothing,
+    sent_values,
+    table_of,
+)
+
+KEYS = OwnFields("dynamicsLeadId", "dynamicsContactId", "dynamicsType", "dynamicsIsDeleted", "dynamicsCreatedOn")
+OWN = (KEYS.lead_id, KEYS.contact_id, KEYS.person_type, KEYS.is_deleted, KEYS.created_on, COMPANY_KEY)
+
+
+@dataclass
+class MemoryMarketo:
+    """People and companies: labels for choices, false for a boolean nobody set. `now` is Marketo's clock; `keeps` spoils
+    what is written to people, `refuses` refuses it, `fails` fails every write.
+    """
+
+    fields: FieldMap
+    steps: Steps
+    now: Callable[[], datetime]
+    rows: dict[int, Row] = field(default_factory=dict)
+    company_rows: dict[str, Values] = field(default_factory=dict)
+    version: int = 0
+    keeps: Keeps = as_is
+    refuses: Refuses = refuse_nothing
+    fails: ApiError | None = None
+    is_backwards: bool = False  # rows of an answer in the other order
+    writes: list[tuple[int, Values]] = field(default_factory=list)
+    feed: list[FieldChange] = field(default_factory=list)
+    deletions: list[DeletedPerson] = field(default_factory=list)
+    merges: list[Activity] = field(default_factory=list)
+    exports: dict[str, list[str]] = field(default_factory=dict)
+
+    # -- what people do --------------------------------------------------------------------------------------------
+
+    def put(self, person_id: int, **values: str | None) -> None:
+        """Somebody creates or edits a person; the feed tells each field that changed."""
+        self.version += 1
+        row = self.rows.setdefault(person_id, Row({}, 0))
+        if row.version == 0:  # a new person is told in one line, without its values
+            self._tell(person_id, None, None, None)
+        else:
+            for name, value in values.items():
+                if row.values.get(name) != value:
+                    self._tell(person_id, name, row.values.get(name), value)
+        row.values.update(values)
+        row.version = self.version
+
+    def put_company(self, key: str, **values: str | None) -> None:
+        """Somebody creates or edits a company; no feed tells of it."""
+        self.company_rows.setdefault(key, {COMPANY_KEY: key}).update(values)
+
+    def delete(self, person_id: int) -> None:
+        """Somebody deletes a person."""
+        self.version += 1
+        self.rows[person_id] = Row(self.rows[person_id].values, self.version, is_deleted=True)
+        self.deletions.append(DeletedPerson(f"d{len(self.deletions)}", person_id, self.now()))
+
+    def merge(self, winner: int, loser: int) -> None:
+        """Somebody merges `loser` into `winner`, who keeps its values and takes what it lacks; keys are never taken."""
+        held = self.rows[winner].values
+        self.version += 1
+        self.rows[loser] = Row(self.rows[loser].values, self.version, is_deleted=True)
+        self.put(winner, **{n: v for n, v in self.rows[loser].values.items() if held.get(n) is None and n not in OWN})
+        attributes = {"Merge IDs": str(loser)}
+        self.merges.append(Activity(f"m{len(self.merges)}", winner, self.now(), MERGE_LEADS, str(loser), attributes))
+
+    def is_there(self, person_id: int) -> bool:
+        """Whether there is such a person."""
+        row = self.rows.get(person_id)
+        return row is not None and not row.is_deleted
+
+    def bearers(self, name: str, value: str) -> list[int]:
+        """The people who bear this value."""
+        if name == "id":
+            return [int(value)] if self.is_there(int(value)) else []
+        return [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(name) == value]
+
+    def _tell(self, person_id: int, name: str | None, old: str | None, new: str | None) -> None:
+        self.feed.append(FieldChange(f"c{len(self.feed)}", person_id, self.now(), name, old, new))
+
+    # -- what a cycle asks, as `MarketoClient` -----------------------------------------------------------------------
+
+    def person_fields(self) -> Mapping[str, MarketoField]:
+        """As `MarketoClient.person_fields`."""
+        names = dict.fromkeys((*OWN, *self.fields.person_fields, *self.fields.company_fields))
+        return {name: MarketoField(name, 0, name, "string", None, is_read_only=False) for name in names}
+
+    def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """As `MarketoClient.people`."""
+        if filter_type == "id":
+            found = [i for value in values if self.is_there(i := int(value))]
+        else:
+            wanted = set(values)
+            found = [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(filter_type) in wanted]
+        return table_of(["id", *fields], [self._row(i, fields) for i in (found[::-1] if self.is_backwards else found)])
+
+    def companies(self, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
+        """As `MarketoClient.companies`."""
+        found = [self.company_rows[key] for key in values if key in self.company_rows]
+        return table_of(fields, [{name: self._shown(name, row.get(name)) for name in fields} for row in found])
+
+    def sync_people(self, action: str, lookup_field: str, records: Sequence[str]) -> list[PersonResult]:
+        """As `MarketoClient.sync_people`."""
+        if self.fails is not None:
+            raise self.fails
+        results = []
+        for body in records:
+            self.steps.step()
+            results.append(self._sync(action, lookup_field, json.loads(body, parse_int=str, parse_float=str)))
+        self.steps.step()
+        return results
+
+    def sync_companies(self, records: Sequence[str]) -> list[CompanyResult]:
+        """As `MarketoClient.sync_companies`."""
+        results = []
+        for body in records:
+            self.steps.step()
+            values = sent_values(json.loads(body, parse_int=str, parse_float=str))
+            key = values.pop(COMPANY_KEY) or ""
+            is_known = key in self.company_rows
+            self.put_company(key, **values)
+            company_id = list(self.company_rows).index(key) + 1
+            results.append(CompanyResult(company_id, "updated" if is_known else "created", None))
+        self.steps.step()
+        return results
+
+    def start_of_feed(self, since: datetime) -> FeedStart:
+        """As `MarketoClient.start_of_feed`; the token is a time."""
+        return FeedStart(since.isoformat(), self.now())
+
+    def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
+        """As `MarketoClient.changes`, in one page."""
+        since, names = datetime.fromisoformat(token), {None, *fields}
+        yield FeedPage([c for c in self.feed if c.at >= since and c.field in names], token, is_last=True)
+
+    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
+        """As `MarketoClient.activities`, in one page; there are merges and nothing else."""
+        since = datetime.fromisoformat(token)
+        yield FeedPage([m for m in self.merges if m.at >= since and m.type_id in type_ids], token, is_last=True)
+
+    def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
+        """As `MarketoClient.deleted_people`, in one page."""
+        since = datetime.fromisoformat(token)
+        yield FeedPage([d for d in self.deletions if d.at >= since], token, is_last=True)
+
+    def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
+        """As `MarketoClient.create_export`; all people were created just now."""
+        self.exports[export_id := f"e{len(self.exports)}"] = list(fields)
+        return export_id
+
+    def enqueue_export(self, export_id: str) -> bool:
+        """As `MarketoClient.enqueue_export`."""
+        return True
+
+    def export_statuses(self) -> Mapping[str, ExportStatus]:
+        """As `MarketoClient.export_statuses`; every export is completed at once."""
+        return {export_id: ExportStatus("Completed", None, None, "") for export_id in self.exports}
+
+    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
+        """As `MarketoClient.download_export`."""
+        names = self.exports[export_id]
+        with to.open("w", encoding="utf-8", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(names)
+            for person_id, row in self.rows.items():
+                if not row.is_deleted:
+                    shown = self._row(person_id, names)
+                    lines.writerow(["null" if shown[name] is None else shown[name] for name in names])
+
+    def _sync(self, action: str, lookup_field: str, body: dict[str, Any]) -> PersonResult:
+        values = sent_values(body)
+        key = str(values.pop("id") if lookup_field == "id" else values[lookup_field])
+        bearers = self.bearers(lookup_field, key)
+        if action == "updateOnly" and not bearers:
+            missing = RecordMissing("gone", system="marketo", request="POST", code="1004")
+            return PersonResult(None, "skipped", missing)
+        if refusal := self.refuses(key, values):
+            return PersonResult(None, "skipped", refusal)
+        person_id = bearers[0] if bearers else self.next_id
+        self.writes.append((person_id, values))
+        self.put(person_id, **{name: self.keeps(name, value) for name, value in values.items()})
+        return PersonResult(person_id, "updated" if bearers else "created", None)
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next new person gets."""
+        return max(self.rows, default=1000) + 1
+
+    def _row(self, person_id: int, names: Sequence[str]) -> Values:
+        values = self.rows[person_id].values
+        return {"id": str(person_id)} | {n: self._shown(n, values.get(n)) for n in names if n != "id"}
+
+    def _shown(self, name: str, value: str | None) -> str | None:
+        kind = self.fields.person_fields.get(name) or self.fields.company_fields.get(name)
+        return "false" if value is None and kind is FieldType.BOOLEAN else value

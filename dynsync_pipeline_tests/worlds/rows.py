@@ -1,0 +1,50 @@
+"""What both systems in memory are made of: rows that grow older with every change, and faults that tests ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from dynsync_pipeline.errors import ApiError
+
+Values = dict[str, str | None]
+Keeps = Callable[[str, str | None], str | None]
+Refuses = Callable[[str, Values], ApiError | None]
+OPTIONS = {"1": "Hot", "2": "Warm", "3": "Cold"}
+
+
+@dataclass
+class Row:
+    """One record, person or company in a system; `version` grows with every change in that system."""
+
+    values: Values
+    version: int
+    is_deleted: bool = False
+
+
+def as_is(name: str, value: str | None) -> str | None:
+    """A system that keeps what it is given."""
+    return value
+
+
+def refuse_nothing(key: str, values: Values) -> ApiError | None:
+    """A system that takes everything."""
+    return None
+
+
+def sent_values(body: Mapping[str, object]) -> Values:
+    """The values of a JSON object as text; numbers must have been read as text."""
+    return {name: _text(value) for name, value in body.items()}
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def table_of(names: Sequence[str], rows: Sequence[Values]) -> pa.Table:
+    """Rows as the clients give them: every column text."""
+    return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})
