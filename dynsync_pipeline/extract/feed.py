@@ -203,7 +203,7 @@ with waiting as (
     from ledger.changes c
     left join state.standing_differences s
         on s.person_id = c.person_id and s.field = c.field and s.dynamics_value is not distinct from c.new_value
-        and s.reason = 'kept differently by marketo'
+        and s.reason_code = 'kept_by_marketo'
     where c.direction = 'to_marketo' and c.entry_id not in (select change_id from state.feed_matched)
       and c.changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
       and c.person_id in (select person_id from told)

@@ -27,7 +27,10 @@ def world() -> MemoryWorld:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_worked_case(world: MemoryWorld, case: Case) -> None:
-    """Both sides and the base end with the result; the ledger tells every write, and a collision's loser (R40)."""
+    """Both sides and the base end with the result; the ledger tells every write, and a collision's loser (R40).
+
+    A cleared value is one like any other (R48, R50).
+    """
     place = CASES.index(case)
     person_id, record_id = 1001 + place, f"r{place}"
     for name, value in case.result.items():
