@@ -17,8 +17,6 @@ from dynsync_pipeline.cli import app
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.end_to_end.world import World
 
-pytestmark = pytest.mark.xdist_group("readme")
-
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)

@@ -6,8 +6,6 @@ import pytest
 
 from dynsync_pipeline_tests.end_to_end.world import World
 
-pytestmark = pytest.mark.xdist_group("values")
-
 NAMES = (
     "O'Brien",
     'Anna "Ann" Müller',

@@ -13,7 +13,6 @@ import pytest
 from dynsync_pipeline_tests.end_to_end.world import World
 
 # All cases are played at once: one cycle has to settle them side by side, and the tests only look.
-pytestmark = pytest.mark.xdist_group("worked cases")
 
 COLUMNS = {"title": "jobtitle", "city": "address1_city", "phone": "telephone1"}
 Values = Mapping[str, str | None]
