@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE, TESTS = "dynsync_pipeline", "dynsync_pipeline_tests"
 ROOMS = ("reconcile", "write_back", "warehouse")  # whose `sql/` holds rules
 QUICK = ("reconcile", "properties")
-OVER_HTTP = ("accounts", "deletions", "refusals")
+OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
 EXPLAINED = Path(__file__).with_name("explained.toml")
 LONGEST_S = 900.0  # a mutant whose tests do not end by then is noticed too
 # What takes long to import, so that each mutant starts in no time; nothing of ours, which a mutant may change.
