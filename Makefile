@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 10
-.PHONY: help demo test deep dev lint format lock clean
+.PHONY: help demo test cover mutants deep dev lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,8 +25,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## sync two emulated systems with sample data and show what happened
 	$(BIN)/dynsync demo
 
-test: lint ## style, types and all tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+test: lint ## style, types and all tests, each file in one process for what its tests share
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+
+mutants: $(INSTALLED) ## break the rule files in one place at a time; some test must notice (FLAGS="--sample 50")
+	$(BIN)/python -m dynsync_pipeline_tests.mutants $(FLAGS)
 
 deep: $(INSTALLED) ## the property tests with random examples for MINUTES minutes (10)
 	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)

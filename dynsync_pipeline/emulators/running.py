@@ -139,6 +139,8 @@ class Emulators:
 
     def stop(self) -> None:
         """Stop serving and close both stores; the state folder stays."""
+        for server in self.servers:  # all at once, for each takes a fifth of a second
+            server.begin_stop()
         for server in self.servers:
             server.stop()
         self.servers.clear()

@@ -84,9 +84,13 @@ class Server:
                 raise RuntimeError(f"The emulator on {self.url} did not start.")
             time.sleep(0.005)
 
+    def begin_stop(self) -> None:
+        """Take no more requests; `stop` waits until those that are running have ended."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """Stop serving and wait for it; requests that are running get a moment to end."""
-        self._server.should_exit = True
+        self.begin_stop()
         self._thread.join(STOP_LIMIT_S / 2)
         if self._thread.is_alive():
             self._server.force_exit = True

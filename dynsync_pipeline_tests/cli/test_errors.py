@@ -13,8 +13,6 @@ from dynsync_pipeline.cli.errors import COLUMNS, write_csv
 from dynsync_pipeline.cli.looking import now
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 INSERT = (
     "insert into ledger.sync_errors (cycle_id, happened_at, "
     "error_id, last_seen_at, record_type, person_id, dynamics_id, field, operation, direction, code, message, attempts, state)"

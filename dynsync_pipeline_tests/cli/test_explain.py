@@ -10,8 +10,6 @@ import pytest
 
 from dynsync_pipeline_tests.cli.conftest import TOO_LONG, HandMade, Looked, Run
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 GUID = "0a1b2c3d-0000-4000-8000-0000000000{:02}"
 
 

@@ -19,8 +19,6 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 
 class Edited:
     """A synced world in which people then edited both sides."""

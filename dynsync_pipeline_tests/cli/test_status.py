@@ -15,8 +15,6 @@ from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 AT = datetime.fromisoformat("2026-03-10 14:20:00")
 
 

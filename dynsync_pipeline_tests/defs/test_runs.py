@@ -15,9 +15,6 @@ from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.defs.conftest import checks, cycles_told, failures, materialized, run_job
 
-# One process for all of them, which share the emulators and the data folder.
-pytestmark = pytest.mark.xdist_group("dagster_runs")
-
 
 @pytest.fixture(scope="module")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:

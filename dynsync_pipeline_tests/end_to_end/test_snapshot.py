@@ -14,8 +14,6 @@ import pytest
 
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
-pytestmark = pytest.mark.xdist_group("snapshot")
-
 # The tables and columns that analysts rely on (the contract); columns of the field map come on top.
 MUST_HAVE = {
     "people": "person_id_marketo record_type contact_id_dynamics lead_id_dynamics account_id_dynamics "

@@ -10,7 +10,6 @@ from dynsync_pipeline_tests.worlds.cases import CASES, COLUMNS, Case
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 # All cases are played at once: one cycle has to settle them side by side, and the tests only look.
-pytestmark = pytest.mark.xdist_group("worked cases")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from dynsync_pipeline_tests.worlds.processes import command
 
 FAILED, SETTINGS = 1, 2
 DEFAULT_MAP = Path(__file__).parents[2] / "dynsync_pipeline" / "model" / "default_field_map.csv"
-pytestmark = pytest.mark.xdist_group("bad input")
 Ended = subprocess.CompletedProcess[str]
 
 

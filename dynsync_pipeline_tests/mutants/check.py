@@ -1,0 +1,172 @@
+"""Runs the tests of the rules against every mutant of the rule files: a mutant that no test notices is a survivor.
+
+Each mutant stands in a copy of package and tests, so that nobody's files are touched. Not here: what a mutant is
+(`sql_mutants.py`), which survivors are harmless (`explained.toml`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
+
+ROOT = Path(__file__).parents[2]
+PACKAGE, TESTS = "dynsync_pipeline", "dynsync_pipeline_tests"
+ROOMS = ("reconcile", "write_back", "warehouse")  # whose `sql/` holds rules
+QUICK = ("reconcile", "properties")
+OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
+EXPLAINED = Path(__file__).with_name("explained.toml")
+LONGEST_S = 900.0  # a mutant whose tests do not end by then is noticed too
+# What takes long to import, so that each mutant starts in no time; nothing of ours, which a mutant may change.
+PRELOADED = [
+    "duckdb",
+    "httpx",
+    "hypothesis",
+    "msal",
+    "pandas",
+    "pyarrow",
+    "pydantic_settings",
+    "pytest",
+    "stamina",
+    "uvicorn",
+]
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(PRELOADED)
+
+
+class Candidate(NamedTuple):
+    """A mutant and the file it is of, seen from the package."""
+
+    file: str
+    mutant: Mutant
+
+
+def rule_files(package: Path) -> list[Path]:
+    """All SQL files with rules, in the order of their names."""
+    return sorted(file for room in ROOMS for file in (package / room / "sql").rglob("*.sql"))
+
+
+def candidates(package: Path, pattern: str = "*") -> list[Candidate]:
+    """Every mutant of the rule files whose path fits `pattern`."""
+    names = [str(file.relative_to(package)) for file in rule_files(package)]
+    return [
+        Candidate(name, mutant)
+        for name in names
+        if Path(name).match(pattern)
+        for mutant in mutants_of((package / name).read_text("utf-8"))
+    ]
+
+
+def explained() -> dict[tuple[str, str], str]:
+    """(file, mutation) of every survivor that was reviewed, and the reason why no test need notice it."""
+    entries = tomllib.loads(EXPLAINED.read_text("utf-8")).get("survivor", [])
+    return {(entry["file"], entry["mutation"]): entry["reason"] for entry in entries}
+
+
+def is_noticed(copy: Path, candidate: Candidate, folders: Sequence[str]) -> bool:
+    """Whether a test fails, or does not end, with this mutant in the copy; the copy is put right again."""
+    file = copy / PACKAGE / candidate.file
+    original = file.read_text("utf-8")
+    file.write_text(candidate.mutant.text, "utf-8")
+    try:
+        return not passes(copy, folders)
+    finally:
+        file.write_text(original, "utf-8")
+
+
+def passes(copy: Path, folders: Sequence[str]) -> bool:
+    """Whether all tests in these folders of the copy pass, in a process of their own."""
+    process = _processes.Process(target=_test, args=(copy, folders))
+    process.start()
+    process.join(LONGEST_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    return process.exitcode == 0
+
+
+def _test(copy: Path, folders: Sequence[str]) -> None:
+    """Run pytest on the copy, to the first failure; our own modules are imported from there alone."""
+    import pytest
+
+    os.chdir(copy)
+    for name in [name for name in sys.modules if name.partition(".")[0] in (PACKAGE, TESTS)]:
+        del sys.modules[name]
+    sys.path.insert(0, str(copy))
+    module = importlib.import_module(PACKAGE)
+    assert Path(str(module.__file__)).is_relative_to(copy), "the copy is not what is tested"
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    options = ["-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-p", "no:xdist"]
+    code = pytest.main([*options, *(f"{TESTS}/{folder}" for folder in folders)])
+    os._exit(int(code))
+
+
+def copied(folder: Path) -> Path:
+    """A copy of package, tests and settings in `folder`."""
+    ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
+    for name in (PACKAGE, TESTS):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def survivors(found: Sequence[Candidate], folders: Sequence[str], minutes: float) -> Iterator[Candidate]:
+    """The candidates that no test notices, each as soon as it is known; tells on stderr how far it is."""
+    deadline = time.monotonic() + minutes * 60
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = copied(Path(temporary))
+        if not passes(copy, folders):
+            raise SystemExit("The tests fail without any mutant; mend that first.")
+        for n, candidate in enumerate(found, start=1):
+            if time.monotonic() > deadline:
+                print(f"Time is up after {n - 1} of {len(found)} mutants.", file=sys.stderr)
+                return
+            started = time.monotonic()
+            noticed = is_noticed(copy, candidate, folders)
+            seconds = time.monotonic() - started
+            outcome = "noticed" if noticed else "SURVIVED"
+            name = f"{candidate.file}:{candidate.mutant.line} {candidate.mutant.mutation}"
+            print(f"{n}/{len(found)} {outcome} {seconds:.0f} s {name}", file=sys.stderr, flush=True)
+            if not noticed:
+                yield candidate
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the survivors with their differences; returns 1 if any of them is not explained, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m dynsync_pipeline_tests.mutants", description=__doc__)
+    parser.add_argument("--file", default="*", help="only files whose path ends like this pattern, e.g. 'fan_out.sql'")
+    parser.add_argument("--sample", type=int, help="only this many mutants, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="draws another sample")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after this time")
+    parser.add_argument("--http", action="store_true", help=f"also run {', '.join(OVER_HTTP)}; slower")
+    given = parser.parse_args(arguments)
+
+    package = ROOT / PACKAGE
+    found = candidates(package, given.file)
+    if given.sample is not None and given.sample < len(found):
+        found = random.Random(given.seed).sample(found, given.sample)
+    folders = QUICK + (OVER_HTTP if given.http else ())
+    harmless, n_survivors, n_unexplained = explained(), 0, 0
+    for file, mutant in survivors(found, folders, given.minutes):
+        n_survivors += 1
+        reason = harmless.get((file, mutant.mutation))
+        n_unexplained += reason is None
+        print(f"\n{PACKAGE}/{file}:{mutant.line}\n  mutation: {mutant.mutation}")
+        print(f"  explained: {reason}" if reason else "  not explained")
+        print(mutant.diff((package / file).read_text("utf-8"), file), flush=True)
+    print(f"\n{n_survivors} survivors, {n_unexplained} of them not explained.")
+    return 1 if n_unexplained else 0
