@@ -26,7 +26,6 @@ CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT = (
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 GUIDE = "\n".join([README, CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT, CONTRIBUTING])
 EXAMPLES = list(dict.fromkeys(re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)))
-# Targets that others are adding to the Makefile; empty once all branches are one.
 GROUP = typer.main.get_group(app)
 COMMANDS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
 
