@@ -18,7 +18,7 @@ FIELDS = field_map(
 
 
 def shortened(name: str, value: str | None) -> str | None:
-    return value[:3] if value and name == "phone" else value
+    return value[:3] if value and name in ("phone", "source") else value
 
 
 def refuse_titles(key: str, values: Values) -> ApiError | None:
@@ -32,12 +32,14 @@ def story(world: MemoryWorld) -> None:
     world.dynamics.put(RecordType.CONTACT, "new", jobtitle="N", telephone1="123456")
     world.marketo.keeps = shortened
     world.cycle()
-    world.dynamics.put(RecordType.CONTACT, "contact", telephone1="555555", jobtitle="D")
+    world.dynamics.put(RecordType.CONTACT, "contact", telephone1="555555", jobtitle="D", new_source="website")
     world.marketo.put(contact, title="M")
     world.marketo.put(lead, title="Refused", rating="No such label")
     world.dynamics.refuses = refuse_titles
     world.cycle()
-    world.marketo.put(contact, phone="777", source="elsewhere")
+    world.dynamics.put(RecordType.CONTACT, "contact", jobtitle="E")
+    world.marketo.put(contact, phone="777")
+    world.marketo.put(lead, source="elsewhere")
     world.cycle()
     world.dynamics.refuses, world.marketo.keeps = refuse_nothing, as_is
     world.marketo.put(lead, title="Taken", rating="Hot")
