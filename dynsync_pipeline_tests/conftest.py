@@ -15,7 +15,7 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 settings.register_profile("quick", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 settings.register_profile(
-    "deep", max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    "deep", max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("quick")
 
