@@ -102,8 +102,6 @@ class SyncMachine(RuleBasedStateMachine):
         self.base = [{name: compared(value, RULES[name].type) for name, value in START.items()} for _ in TYPES]
         self.standing: list[dict[str, tuple[str | None, str | None]]] = [{}, {}]
         self.writes: list[tuple[int, str, str, str | None]] = []
-        self.edited_records: set[int] = set()  # since the last cycle
-        self.kept_records: dict[int, Values] = {}  # values of a record when its person went
 
     def teardown(self) -> None:
         if hasattr(self, "n_collisions"):
@@ -118,9 +116,8 @@ class SyncMachine(RuleBasedStateMachine):
     def somebody_edits(self, place: int, edit: tuple[str, str, str | None]) -> None:
         name, side, value = edit
         if side == "dynamics":
-            if self.links[place] in (Link.LIVES, Link.HAS_NO_PERSON):
+            if self.links[place] in (Link.LIVES, Link.LOSES_PERSON, Link.HAS_NO_PERSON):
                 self.world.dynamics.put(TYPES[place], self.record_ids[place], **{column_of(name): value})
-                self.edited_records.add(place)
         elif self.links[place] is not Link.IS_NEW and self.world.marketo.is_there(self.people[place]):
             self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
 
@@ -152,7 +149,6 @@ class SyncMachine(RuleBasedStateMachine):
         account = None if place is None else self.accounts[place]
         self.world.dynamics.put(CONTACT, self.record_ids[1], _parentcustomerid_value=account)
         self.account_of_contact = place
-        self.edited_records.add(1)
 
     @rule(place=places)
     def somebody_deletes_a_record(self, place: int) -> None:
@@ -162,19 +158,15 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(place=places)
     def somebody_deletes_a_person(self, place: int) -> None:
-        if self.may_lose_its_person(place):
+        if self.links[place] is Link.LIVES:
             self.world.marketo.delete(self.people[place])
             self.links[place] = Link.LOSES_PERSON
 
     @rule(loser=places)
     def somebody_merges_the_people(self, loser: int) -> None:
-        if self.links == [Link.LIVES, Link.LIVES] and self.may_lose_its_person(loser):
+        if self.links == [Link.LIVES, Link.LIVES]:
             self.world.marketo.merge(self.people[1 - loser], self.people[loser])
             self.links[loser] = Link.LOSES_PERSON
-
-    def may_lose_its_person(self, place: int) -> bool:
-        """A known fault is left out: an edit of the record before the same cycle that sees its person gone is lost (R81)."""
-        return self.links[place] is Link.LIVES and place not in self.edited_records
 
     # -- cycles ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +206,6 @@ class SyncMachine(RuleBasedStateMachine):
         plan = self.world.cycle()
         assert plan is not None
         self.n_collisions += plan.n_collisions
-        self.edited_records.clear()
 
     # -- what must come out ----------------------------------------------------------------------------------------
 
@@ -250,18 +241,21 @@ class SyncMachine(RuleBasedStateMachine):
         return after
 
     def move_on(self, place: int, refusing: str | None) -> None:
-        """Where the rules lead a link that ended (R79, R81): only an edit of the record after that brings a person back."""
+        """Where the rules lead a link that ended (R79, R81): whatever the person never got of its record brings one back."""
         if self.links[place] is Link.LOSES_RECORD:
             self.links[place] = Link.HAS_NO_RECORD
-        elif self.links[place] is Link.LOSES_PERSON:
-            self.links[place] = Link.HAS_NO_PERSON
-            self.kept_records[place] = self.record(place)
-        elif self.links[place] is Link.HAS_NO_PERSON and self.record(place) != self.kept_records[place]:
-            self.links[place] = Link.HAS_NO_PERSON if refusing == "marketo" else Link.IS_NEW
+        elif self.links[place] in (Link.LOSES_PERSON, Link.HAS_NO_PERSON):
+            is_revived = self.is_ahead_of_its_person(place) and refusing != "marketo"
+            self.links[place] = Link.IS_NEW if is_revived else Link.HAS_NO_PERSON
 
-    def record(self, place: int) -> Values:
+    def is_ahead_of_its_person(self, place: int) -> bool:
+        """Whether the record differs, in a field that goes to Marketo, from what its person last had in common with it."""
         row = self.world.dynamics.rows[TYPES[place], self.record_ids[place]].values
-        return {name: compared(row.get(column_of(name)), rule.type) for name, rule in RULES.items()}
+        for name, kind in RULES.items():
+            halves = self.standing[place].get(name, (self.base[place][name], None))
+            if kind.direction != "to_dynamics" and compared(row.get(column_of(name)), kind.type) != halves[0]:
+                return True
+        return False
 
     def held(self, place: int, name: str) -> tuple[str | None, str | None]:
         return compared_on_both_sides(self.world.both(self.people[place], name), RULES[name].type)

@@ -1,8 +1,9 @@
 -- ended_links: ends the links of which one side is gone; each becomes a tombstone. Gone in Dynamics: the person stays and is
--- flagged (R79). Gone in Marketo: Dynamics is untouched, and the record's values of now are kept, so that only a later edit
--- brings a person back (R80, R81).
+-- flagged (R79). Gone in Marketo: Dynamics is untouched (R80), and what the person last had in common with its record is kept:
+-- whatever differs from that in Dynamics, now or later, is an edit that the person never got, and brings one back (R81).
 --
--- reads    this_cycle, state.links, mirror.person_records, mirror.marketo_people, inbox.touched, state.dynamics_records
+-- reads    this_cycle, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
+--          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields
 -- makes    ended_links: one row per link whose record is gone on one side, with that `side`
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
 --          state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
@@ -27,12 +28,31 @@ delete from state.tombstone_values t using ended_links e where e.record_type = t
 insert into state.tombstones (person_id, record_type, dynamics_id, side, ended_at)
 select person_id, record_type, dynamics_id, side, planned_at from ended_links, this_cycle;
 
+-- Dynamics' half of a standing difference where one stands, else the base, and where the two never agreed what Dynamics holds.
+-- Fields that never go to Marketo revive nobody.
 insert into state.tombstone_values (record_type, dynamics_id, field, value)
-with wide as (
-    from state.dynamics_records
-    where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended_links where side = 'marketo')
+with ended as (
+    select person_id, record_type, dynamics_id from ended_links where side = 'marketo'
+),
+bases as (
+    from state.base_values where person_id in (select person_id from ended)
+),
+records as (
+    from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
 )
-select record_type, dynamics_id, field, value from long_of('wide');
+select
+    e.record_type, e.dynamics_id, f.field,
+    case
+        when s.person_id is not null then s.dynamics_value
+        when m.person_id is not null then r.value
+        else b.value
+    end
+from ended e
+join reconcile.fields f on f.record_type = e.record_type and f.direction <> 'to_dynamics'
+left join state.standing_differences s on s.person_id = e.person_id and s.field = f.field
+left join state.base_missing m on m.person_id = e.person_id and m.field = f.field
+left join long_of('bases') b on b.person_id = e.person_id and b.field = f.field
+left join long_of('records') r on r.record_type = e.record_type and r.dynamics_id = e.dynamics_id and r.field = f.field;
 
 delete from state.links using ended_links e where e.person_id = state.links.person_id;
 delete from state.base using ended_links e where e.person_id = state.base.person_id;
@@ -40,8 +60,11 @@ delete from state.base_missing using ended_links e where e.person_id = state.bas
 delete from state.standing_differences using ended_links e where e.person_id = state.standing_differences.person_id;
 delete from state.unsettled using ended_links e where e.person_id = state.unsettled.person_id;
 
-insert into inbox.touched (person_id, is_receipt)
-select person_id, true from ended_links where side = 'dynamics';
+insert into inbox.touched (record_type, dynamics_id, person_id, is_receipt)
+select
+    case when side = 'marketo' then record_type end, case when side = 'marketo' then dynamics_id end,
+    case when side = 'dynamics' then person_id end, true
+from ended_links;
 
 insert into state.unpublished (published_table, person_id)
 select 'people', person_id from ended_links;

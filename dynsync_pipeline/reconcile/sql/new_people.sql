@@ -14,29 +14,27 @@ with candidates as (
     union
     select record_type, dynamics_id from state.unsettled where person_id is null
 ),
-wide as (
-    from state.dynamics_records
-    where (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side = 'marketo')
+ended as (
+    select record_type, dynamics_id
+    from state.tombstones
+    where side = 'marketo' and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+),
+records as (
+    from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
 ),
 -- A field that joined the map after the deletion, or left it, is no edit.
 edited as (
-    select record_type, dynamics_id
-    from (
-        select record_type, dynamics_id, field, value, 'then' as seen from state.tombstone_values
-        union all
-        select record_type, dynamics_id, field, value, 'now' from long_of('wide')
-    )
-    where (record_type, field) in (select (record_type, field) from reconcile.fields)
-      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-    group by record_type, dynamics_id, field
-    having max(value) filter (where seen = 'then') is distinct from max(value) filter (where seen = 'now')
+    select t.record_type, t.dynamics_id
+    from state.tombstone_values t
+    join ended e on e.record_type = t.record_type and e.dynamics_id = t.dynamics_id
+    join reconcile.fields f on f.record_type = t.record_type and f.field = t.field and f.direction <> 'to_dynamics'
+    left join long_of('records') r
+        on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and r.field = t.field
+    where t.value is distinct from r.value
 )
 select record_type, dynamics_id
-from state.tombstones
-where side = 'marketo'
-  and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-  and (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
+from ended
+where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
 
 create temp table records_without_person as
 with candidates as (

@@ -112,9 +112,9 @@ create table state.tombstones (
     person_id bigint not null, record_type varchar not null, dynamics_id varchar not null, side varchar not null,
     ended_at timestamp not null
 );
--- One row per ended link and field that Dynamics held when the person was deleted, so that only a later edit counts (R81).
+-- One row per ended link and field that goes to Marketo: what the deleted person last had in common with its record (R81).
 create table state.tombstone_values (
-    record_type varchar not null, dynamics_id varchar not null, field varchar not null, value varchar not null
+    record_type varchar not null, dynamics_id varchar not null, field varchar not null, value varchar
 );
 -- One row per contact or lead that somebody decided on in an adoption: `link` it with person_id, `create` a person, `skip`
 -- it until somebody decides otherwise. A link that was found makes it `linked`.

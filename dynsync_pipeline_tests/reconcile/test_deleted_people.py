@@ -1,0 +1,135 @@
+"""A person who is deleted in Marketo comes back with whatever its record holds that the person never got (R80, R81)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynsync_pipeline.errors import RequestRefused
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.rows import as_is, refuse_nothing
+
+LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
+BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
+LINES = (
+    "title,jobtitle,text,both,true",
+    "phone,telephone1,text,both,true",
+    "flag,donotphone,boolean,both,true",
+    "source,new_source,text,to_marketo,true",
+    "leadScore,mkt_leadscore,integer,to_dynamics,true",
+)
+FIELDS = field_map(*LINES)
+
+
+def linked(world: MemoryWorld, record_type: RecordType) -> int:
+    person = world.link(record_type, "r", title="A", phone="123", source="web", leadScore="1")
+    world.settled()
+    return person
+
+
+def successors(world: MemoryWorld, record_type: RecordType) -> list[int]:
+    return world.marketo.bearers(KEYS.contact_id if record_type is CONTACT else KEYS.lead_id, "r")
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("is_edited_first", [True, False])
+@pytest.mark.parametrize(
+    "edit", [{"jobtitle": "B"}, {"jobtitle": None}, {"donotphone": "true"}, {"new_source": "fair"}], ids=str
+)
+def test_an_edit_that_the_deleted_person_never_got_brings_one_new_person_with_it(
+    record_type: RecordType, is_edited_first: bool, edit: dict[str, str | None]
+) -> None:
+    """R81, also where deletion and edit fall between the same two cycles, in either order."""
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    if is_edited_first:
+        world.dynamics.put(record_type, "r", **edit)
+    world.marketo.delete(person)
+    if not is_edited_first:
+        world.dynamics.put(record_type, "r", **edit)
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert new != person
+    held = {"jobtitle": "A", "new_source": "web", "donotphone": None} | edit
+    values = world.marketo.rows[new].values
+    assert [values.get(name) for name in ("title", "source", "flag")] == list(held.values())
+    assert world.settled() == 0
+
+
+@BOTH_TYPES
+def test_an_edit_that_was_refused_before_the_deletion_is_one_that_the_person_never_got(record_type: RecordType) -> None:
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    world.dynamics.put(record_type, "r", jobtitle="B")
+    world.marketo.refuses = lambda key, values: RequestRefused("No.", system="marketo", request="POST", code="1003")
+    world.cycle()
+    world.marketo.refuses = refuse_nothing
+    world.marketo.delete(person)
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert world.marketo.rows[new].values["title"] == "B"
+
+
+@BOTH_TYPES
+def test_a_person_deleted_with_its_last_edit_unread_comes_back_for_nothing(record_type: RecordType) -> None:
+    """What only Marketo held is gone with the person (R80)."""
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    world.marketo.put(person, title="Last words")
+    world.marketo.delete(person)
+    world.settled()
+    assert successors(world, record_type) == []
+    assert world.dynamics.rows[record_type, "r"].values["jobtitle"] == "A"
+
+
+@BOTH_TYPES
+def test_a_standing_difference_brings_nobody_back_until_its_half_in_dynamics_moves(record_type: RecordType) -> None:
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    world.marketo.keeps = lambda name, value: value[:3] if value and name == "phone" else value
+    world.dynamics.put(record_type, "r", telephone1="123456")
+    world.settled()
+    world.marketo.keeps = as_is
+    assert world.standing() == [(person, "phone", "123456", "123")]
+    world.marketo.delete(person)
+    world.settled()
+    assert successors(world, record_type) == []
+    world.dynamics.put(record_type, "r", telephone1="1234567")
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert world.marketo.rows[new].values["phone"] == "1234567"
+
+
+@BOTH_TYPES
+def test_a_difference_in_a_field_that_never_goes_to_marketo_brings_nobody_back(record_type: RecordType) -> None:
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    world.marketo.delete(person)
+    world.dynamics.put(record_type, "r", mkt_leadscore="99")
+    world.settled()
+    assert successors(world, record_type) == []
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_field_that_joins_the_map_is_no_edit_of_a_record_without_its_person(
+    record_type: RecordType, is_before: bool
+) -> None:
+    """R104; neither where it joins before the deletion is seen, nor after."""
+    world = MemoryWorld(field_map(*LINES[:1], *LINES[2:]))
+    person = world.link(record_type, "r", title="A", source="web")
+    world.settled()
+    world.dynamics.put(record_type, "r", telephone1="123")  # nobody syncs it yet
+    world.settled()
+    if is_before:
+        world.follow(FIELDS)
+    world.marketo.delete(person)
+    world.settled()
+    if not is_before:
+        world.follow(FIELDS)
+    world.settled()
+    assert successors(world, record_type) == []
+    world.dynamics.put(record_type, "r", telephone1="456")
+    world.settled()
+    assert len(successors(world, record_type)) == (1 if is_before else 0)
