@@ -58,6 +58,9 @@ Expected = dict[int, dict[str, tuple[str | None, str | None]]]
 WORLDS: list[MemoryWorld] = []  # one for all examples, opened by the first
 
 
+TWO_WAY = [name for name, rule in RULES.items() if rule.direction == "both"]
+
+
 class Link(StrEnum):
     """What became of a link."""
 
@@ -121,13 +124,15 @@ class SyncMachine(RuleBasedStateMachine):
         elif self.links[place] is not Link.IS_NEW and self.world.marketo.is_there(self.people[place]):
             self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
 
-    @rule(
-        place=places, data=st.data(), name=st.sampled_from([n for n, rule in RULES.items() if rule.direction == "both"])
-    )
-    def both_sides_edit_a_field(self, place: int, data: st.DataObject, name: str) -> None:
-        values = st.sampled_from(LONG if name == "phone" else POOLS[RULES[name].type])
-        for side in ("dynamics", "marketo"):
-            self.somebody_edits(place, (name, side, data.draw(values)))
+    @rule(place=places, data=st.data(), name=st.sampled_from(TWO_WAY), is_settled=st.booleans())
+    def both_sides_edit_a_field(self, place: int, data: st.DataObject, name: str, is_settled: bool) -> None:
+        """To two values; with a cycle at once, before anything else ends the link."""
+        pool = LONG if name == "phone" else POOLS[RULES[name].type]
+        values = data.draw(st.lists(st.sampled_from(pool), min_size=2, max_size=2, unique=True))
+        for side, value in zip(("dynamics", "marketo"), values, strict=True):
+            self.somebody_edits(place, (name, side, value))
+        if is_settled:
+            self.a_cycle_completes(is_lossy=False)
 
     @rule(place=accounts, value=st.sampled_from(["A", "B", None]))
     def somebody_edits_an_account(self, place: int, value: str | None) -> None:
