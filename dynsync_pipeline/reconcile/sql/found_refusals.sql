@@ -20,7 +20,8 @@ where outcome = 'refuse'
 union all
 select
     any_value(cycle_id), any_value(planned_at), record_type, min(person_id), dynamics_id, null, 'create', 'to_marketo', 'key_taken',
-    'A person who is linked to another record bears the key of this one, as after a merge (R18). Empty the key there, or link by hand.'
+    'A person who is linked to another record bears the key of this one, as after a merge (R18). Empty that key on the person: '
+        || 'the record then gets a person of its own within a day.'
 from kept_back, this_cycle
 group by record_type, dynamics_id
 union all
