@@ -102,7 +102,11 @@ def _stop_after_tries(n_failed: int, status: str) -> None:
 
 
 def _begin(warehouse: Warehouse, client: Marketo, settings: Settings, names: Sequence[str]) -> None:
-    """Divide the time since the oldest person into windows; the feed is read on from before the first export."""
+    """Divide the time since the oldest person into windows; the feed is read on from before the first export.
+
+    Where the feed was read before, for other fields, it is read on from there: an export tells nothing of who was deleted
+    or merged since.
+    """
     now = client.start_of_feed(datetime.now(UTC)).server_time.astimezone(UTC)
     start = datetime.fromisoformat(settings.marketo_oldest_person).replace(tzinfo=UTC)
     windows = []
@@ -110,11 +114,12 @@ def _begin(warehouse: Warehouse, client: Marketo, settings: Settings, names: Seq
         windows.append((start.replace(tzinfo=None), (start + WINDOW).replace(tzinfo=None), None, False))
         start += WINDOW
     with warehouse.transaction() as connection:
+        read_until = read_cursor(connection, STREAM).value or now.isoformat()
         connection.execute("delete from state.export_windows")
         connection.executemany(
             "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
         )
-        move_cursor(connection, STREAM, now.isoformat(), names, is_loaded=False)
+        move_cursor(connection, STREAM, read_until, names, is_loaded=False)
 
 
 def _pending(warehouse: Warehouse) -> list[_Window]:

@@ -21,8 +21,12 @@ class Cursor:
     is_loaded: bool
 
     def continues(self, columns: Sequence[str]) -> bool:
-        """Whether a read of `columns` may go on from here; another column list needs a full read."""
-        return self.value is not None and self.columns == ",".join(columns)
+        """Whether a read of `columns` may go on from here; other columns need a full read, another order of them does not."""
+        return self.value is not None and self.columns == _canonical(columns)
+
+
+def _canonical(columns: Sequence[str]) -> str:
+    return ",".join(sorted(columns))
 
 
 def read_cursor(connection: duckdb.DuckDBPyConnection, stream: str) -> Cursor:
@@ -40,5 +44,5 @@ def move_cursor(
     connection.execute("delete from state.cursors where stream = ?", [stream])
     connection.execute(
         "insert into state.cursors (stream, cursor, columns, is_loaded, moved_at) values (?, ?, ?, ?, now() at time zone 'UTC')",
-        [stream, value, ",".join(columns), is_loaded],
+        [stream, value, _canonical(columns), is_loaded],
     )

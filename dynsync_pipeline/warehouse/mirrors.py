@@ -72,8 +72,8 @@ class PersonColumns:
 
     @property
     def names(self) -> list[str]:
-        """REST names to ask for, `id` left out."""
-        return [*self.mirror_of_own, *self.fields.person_fields]
+        """REST names to ask for, `id` left out, in an order that does not depend on that of the field map."""
+        return [*self.mirror_of_own, *sorted(self.fields.person_fields)]
 
 
 def land_people(

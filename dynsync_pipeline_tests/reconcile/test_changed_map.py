@@ -1,0 +1,41 @@
+"""A field map that changes makes nothing unseen; one whose lines change places is no other map."""
+
+from __future__ import annotations
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+
+LINES = ("title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true")
+
+
+def test_lines_that_change_places_read_nothing_again_and_forget_no_deletion() -> None:
+    world = MemoryWorld(field_map(*LINES))
+    gone = world.link(RecordType.CONTACT, "gone", title="A")
+    stays = world.link(RecordType.LEAD, "stays", title="A")
+    world.settled()
+    world.marketo.delete(gone)
+    world.marketo.put(stays, title="B")
+    world.follow(field_map(*reversed(LINES)))
+    with world.opened() as cycle:
+        read_all(cycle)
+        cycle.reconcile()
+    counts = "n_accounts_read, n_contacts_read, n_leads_read, n_people_read"
+    assert world.rows(f"select {counts} from ledger.cycles order by cycle_id desc limit 1") == [
+        (0, 0, 0, 2)
+    ]  # the edit and the deletion
+    assert world.rows("select person_id from state.tombstones") == [(gone,)]
+
+
+def test_a_field_that_joins_or_leaves_leaves_no_deletion_and_no_merge_unseen() -> None:
+    """The people are exported anew, which tells nothing of those who are gone; the feed goes on where it was."""
+    for before, after in ((LINES[:2], LINES), (LINES, LINES[:2])):
+        world = MemoryWorld(field_map(*before))
+        gone = world.link(RecordType.CONTACT, "gone", title="A")
+        winner = world.link(RecordType.CONTACT, "winner", title="A")
+        loser = world.link(RecordType.LEAD, "loser", title="A")
+        world.settled()
+        world.marketo.delete(gone)
+        world.marketo.merge(winner, loser)
+        world.follow(field_map(*after))
+        world.cycle()
+        assert world.rows("select person_id from state.tombstones order by 1") == [(gone,), (loser,)]
