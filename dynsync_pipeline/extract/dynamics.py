@@ -39,8 +39,9 @@ def extract_records(
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
     names = [column.name for column in columns]
+    stream = f"dynamics_{table.entity_set}"
     with warehouse.reading() as connection:
-        cursor = read_cursor(connection, f"dynamics_{table.entity_set}")
+        cursor = read_cursor(connection, stream)
     start = cursor.value if cursor.continues(names) and not is_full else None
     is_full = start is None or not cursor.is_loaded
     try:
@@ -54,6 +55,8 @@ def extract_records(
     if is_full:
         _land_confirmed_deletions(warehouse, client, fields, record_type, columns)
     with warehouse.transaction() as connection:
+        if is_full:  # only now: cut before this, the next cycle asks again for the ids that are missing
+            move_cursor(connection, stream, read_cursor(connection, stream).value, names, is_loaded=True)
         return take_in_dynamics(connection, record_type)
 
 
@@ -91,6 +94,4 @@ def _land_pages(
     for page in client.changes(table, columns, start):
         with warehouse.transaction() as connection:
             land_dynamics(connection, fields, table, page.rows, page.deleted_ids)
-            move_cursor(
-                connection, f"dynamics_{table.entity_set}", page.cursor, names, is_loaded=is_loaded or page.is_last
-            )
+            move_cursor(connection, f"dynamics_{table.entity_set}", page.cursor, names, is_loaded=is_loaded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
@@ -39,3 +41,20 @@ def test_a_field_that_joins_or_leaves_leaves_no_deletion_and_no_merge_unseen() -
         world.follow(field_map(*after))
         world.cycle()
         assert world.rows("select person_id from state.tombstones order by 1") == [(gone,), (loser,)]
+
+
+def test_a_full_read_that_is_cut_anywhere_leaves_no_deletion_unseen() -> None:
+    """R13, R86: what is missing from a full read is asked for by id, however often the read is cut before that."""
+    for cut_after in itertools.count(1):
+        world = MemoryWorld(field_map(*LINES[:2]))
+        gone = world.link(RecordType.CONTACT, "gone", title="A")
+        world.link(RecordType.CONTACT, "stays", title="A")
+        world.settled()
+        world.dynamics.delete(RecordType.CONTACT, "gone")
+        world.follow(field_map(*LINES))
+        is_done = world.cycle(cut_after=cut_after) is not None
+        world.settled()
+        assert world.rows("select person_id, side from state.tombstones") == [(gone, "dynamics")], cut_after
+        if is_done:
+            break
+    assert cut_after > 15
