@@ -36,11 +36,12 @@ class SqlFile:
 
 
 class Statement(NamedTuple):
-    """One statement of a file: its number and first line, both counted from 1, and its text."""
+    """One statement of a file: its number and first line, both counted from 1, its text, and what DuckDB parsed of it."""
 
     number: int
     line: int
     sql: str
+    parsed: duckdb.Statement
 
 
 @lru_cache
@@ -90,7 +91,7 @@ def statements(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> Iterator
     for number, found in enumerate(parsed, start=1):
         sql = _COMMENTS_BEFORE.sub("", found.query)
         place = file.text.index(sql, place)
-        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip())
+        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip(), found)
         place += len(sql)
 
 
@@ -115,7 +116,7 @@ def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> No
 def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement) -> None:
     started_s = time.monotonic()
     try:
-        counted = connection.execute(statement.sql).fetchall()
+        counted = connection.execute(statement.parsed).fetchall()
     except duckdb.Error as error:
         if isinstance(error, duckdb.IOException | duckdb.FatalException) or "No space left" in str(error):
             raise
