@@ -62,7 +62,8 @@ def test_a_person_or_record_deleted_between_our_read_and_our_write_ends_like_one
     assert world.values(second, "title") == ("For one that stays",)
     assert world.columns("lead", stays, "jobtitle") == ("For a record that stays",)
     assert world.values(third, FLAG) == (True,)
-    assert n_people_with_key(world, "contact", contact) == 0
+    assert n_people_with_key(world, "contact", contact) == 1, "a new person, with the edit (R81)"
+    assert world.values(world.person_of("contact", contact), "title") == ("For a person that vanishes",)
     assert world.query("select * from unsettled") == []
     assert world.query("select state from sync_errors where state <> 'resolved'") == []
 
