@@ -48,7 +48,7 @@ def learn_schema(
         before = connection.execute("select record_type, marketo_field from state.parked_fields").fetchall()
         offered = {(field.record_type.value, field.marketo_field) for field in fields.fields}
         for returned in offered.intersection(before):
-            connection.execute("insert into state.returned_fields values (?, ?)", list(returned))
+            connection.execute("insert into state.returned_fields (record_type, field) values (?, ?)", list(returned))
         connection.execute("delete from state.parked_fields")
         for field, reason in parked.items():
             log.warning("Parked: %s of %ss. %s", field.marketo_field, field.record_type, reason)
