@@ -109,13 +109,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, .
             connection.execute(
                 f"comment on column published.{table.name}.{quoted(column.name)} is {_text(column.comment)}"
             )
-        connection.execute(f"insert into published.{table.name} {table.select} where not {_gone(table)}")
+        connection.execute(f"insert into published.{table.name} by name {table.select} where not {_gone(table)}")
     connection.execute("create table published.layout (layout varchar)")
     connection.execute(
         "comment on table published.layout is 'Which columns this file was made with; for DynSync itself.'"
     )
     connection.execute("comment on column published.layout.layout is 'Digest of all tables, columns and comments.'")
-    connection.execute("insert into published.layout values (?)", [layout])
+    connection.execute("insert into published.layout (layout) values (?)", [layout])
     connection.commit()
 
 
@@ -148,7 +148,7 @@ def _write_delta(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedT
                 keys = keys.replace("select key", "select key::bigint")
             connection.execute(f"delete from {target} where {key} in {keys}")
             chosen = f"{table.key} in {keys} and not {_gone(table)}"
-        n_rows[table.name] = scalar(connection, f"insert into {target} {table.select} where {chosen}")
+        n_rows[table.name] = scalar(connection, f"insert into {target} by name {table.select} where {chosen}")
     connection.commit()
     return n_rows
 

@@ -73,6 +73,20 @@ def test_two_steps_that_change_places_are_found() -> None:
     assert unmade(plan._replace(steps=tuple(swapped))) == ["reconcile/sql/field_outcomes.sql reads differing_fields"]
 
 
+def test_every_insert_names_its_columns() -> None:
+    """A column that joins a table must not shift the others."""
+    package = DOCS.parent / "dynsync_pipeline"
+    files = [*package.rglob("*.sql"), *(file for file in package.rglob("*.py") if "emulators" not in file.parts)]
+    named = re.compile(r"insert into [\w.{}]+\s*\"?\s*f?\"?\s*(?:\(|by name)")
+    nameless = [
+        f"{file.relative_to(package)}: {found[0]}"
+        for file in files
+        for found in re.finditer(r"insert into [\w.{}]+[^\n]*\n?[^\n]*", file.read_text("utf-8"))
+        if not named.match(found[0])
+    ]
+    assert nameless == []
+
+
 def test_every_sql_file_runs_in_some_chain() -> None:
     assert all_steps() == {step for chain in CHAINS for step in chain.steps}
 
