@@ -278,7 +278,7 @@ class Cycle:
         self._ran.add(step)
 
     def _count(self, counts: Mapping[str, int]) -> None:
-        """Store figures of the cycle as they come, calls included: those of a killed cycle count against the budget."""
+        """Store figures of the cycle with each step, calls included, so that those of a cycle killed later count too."""
         calls = {f"n_calls_{system}": self.systems.n_calls(system) for system in SYSTEMS}
         with self.warehouse.transaction() as connection:
             count(connection, self.cycle_id, {**counts, **calls, "n_refused": self._n_refused})

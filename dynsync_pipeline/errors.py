@@ -80,7 +80,6 @@ class SqlFileFailed(DynSyncError):
     def __init__(self, message: str, *, statement: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.statement = statement
-        self.add_note(statement)
 
 
 class GuardStopped(DynSyncError):

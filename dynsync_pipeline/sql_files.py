@@ -118,7 +118,7 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
     try:
         counted = connection.execute(statement.parsed).fetchall()
     except duckdb.Error as error:
-        if isinstance(error, duckdb.IOException | duckdb.FatalException) or "No space left" in str(error):
+        if isinstance(error, _ABOUT_STORAGE) or "No space left" in str(error):
             raise
         said = str(error).splitlines()[0] if isinstance(error, _ABOUT_THE_STATEMENT) else type(error).__name__
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
@@ -134,6 +134,7 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
     )
 
 
+_ABOUT_STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException)
 # Errors about names and grammar quote the statement, which is static text; the others may quote a value of a record.
 _ABOUT_THE_STATEMENT = (
     duckdb.BinderException,
@@ -148,6 +149,5 @@ def _failure(where: str, said: str, sql: str) -> SqlFileFailed:
     return SqlFileFailed(
         f"{where} cannot be run: {said.rstrip('.')}.",
         statement=sql,
-        next_step="Nothing of this step was kept. If the file was changed, mend it there; else report this sentence to the "
-        "makers of DynSync.",
+        next_step="If the file was changed, mend it there; else report this sentence to the makers of DynSync.",
     )

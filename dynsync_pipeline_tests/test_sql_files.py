@@ -59,9 +59,23 @@ def test_an_error_about_a_value_does_not_tell_the_value(package: Path) -> None:
     with pytest.raises(SqlFileFailed) as failed:
         sql_files.run_steps(connection, ("room/converts",))
     assert "ConversionException" in str(failed.value)
-    assert "ada@" not in "".join([str(failed.value), *failed.value.__notes__])
+    assert "ada@" not in str(failed.value) + failed.value.statement
     assert failed.value.__cause__ is None
     assert failed.value.__suppress_context__
+
+
+def test_too_little_memory_is_no_fault_of_the_file(package: Path) -> None:
+    """Whoever holds the connection says what to do about storage."""
+    write(
+        package,
+        "big",
+        "create temp table one as select range::varchar || 'x' as a from range(3_000_000) order by a;\n",
+        makes=MADE,
+    )
+    connection = duckdb.connect()
+    connection.execute("set memory_limit = '20MB'; set max_temp_directory_size = '1KB'")
+    with pytest.raises(duckdb.OutOfMemoryException):
+        sql_files.run_steps(connection, ("room/big",))
 
 
 def test_a_step_in_the_wrong_place_fails_instead_of_reading_what_an_earlier_run_left(package: Path) -> None:

@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 
 from dynsync_pipeline.cli import adopt, check, demo, develop, emulate, errors, explain, plan, status, sync
 from dynsync_pipeline.cli.output import app, errors_to
-from dynsync_pipeline.errors import DynSyncError
+from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
 
 __all__ = ["app", "main"]
 
@@ -35,4 +35,6 @@ def _report(error: DynSyncError) -> int:
 
     errors_to.print(f"[bold red]{type(error).__name__}:[/] ", end="")
     errors_to.print(str(error), markup=False, highlight=False)
+    if isinstance(error, SqlFileFailed):
+        errors_to.print(f"\n{error.statement}", markup=False, highlight=False)
     return exit_code_of(error)

@@ -31,7 +31,7 @@ errors_to = Console(stderr=True)
 @app.callback()
 def options(
     is_debug: Annotated[
-        bool, typer.Option("--debug", help="Tell each SQL statement of a step, with its rows and milliseconds.")
+        bool, typer.Option("--debug", help="Tell each request and each SQL statement, with rows and milliseconds.")
     ] = False,
 ) -> None:
     """Two-way sync between Microsoft Dynamics 365 and Adobe Marketo Engage."""

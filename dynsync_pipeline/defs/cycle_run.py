@@ -19,7 +19,7 @@ import dagster as dg
 
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
-from dynsync_pipeline.errors import DynSyncError, StorageFailed
+from dynsync_pipeline.errors import DynSyncError, SqlFileFailed, StorageFailed
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -114,17 +114,15 @@ class CycleRun:
         if self._cycle is None:
             return
         cycle, self._cycle = self._cycle, None
+        error = self._error  # told already, by the step it ended; the cycle learns of it here
         try:
             # An interrupted run leaves reads under way: with the turn held none of them is inside a statement while the
             # file is closed, and each ends at its next statement or request.
-            with cycle.warehouse.reading(), self._open:
-                if self._error is not None:
-                    raise self._error
-        except BaseException as error:
-            if error is not self._error:  # that one was told by the step it ended
-                raise
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            with cycle.warehouse.reading():
+                self._open.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _opened(self) -> Cycle:
         """The cycle, open and prepared. What stood in the way once stands in the way of every later step of the run."""
@@ -146,7 +144,12 @@ class CycleRun:
             yield
         except DynSyncError as error:
             self.refuse(error)
-            raise dg.Failure(str(error), allow_retries=error.retry_helps) from None
+            statement = (
+                {"statement": dg.MetadataValue.md(f"```sql\n{error.statement}\n```")}
+                if isinstance(error, SqlFileFailed)
+                else {}
+            )
+            raise dg.Failure(str(error), metadata=statement, allow_retries=error.retry_helps) from None
         except Exception as error:
             # The message of an unforeseen error may quote a record, so only its kind and place are told.
             self._error = self._error or error

@@ -18,7 +18,7 @@ from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
 
@@ -143,7 +143,10 @@ def _land_file(
     export_id: str,
     checksum: str,
 ) -> None:
-    with tempfile.TemporaryDirectory(dir=warehouse.path.parent, prefix="export-") as folder:
+    with (
+        storage_errors(warehouse.path),
+        tempfile.TemporaryDirectory(dir=warehouse.path.parent, prefix="export-") as folder,
+    ):
         file = Path(folder) / "people.csv"
         client.download_export(export_id, file, checksum)
         with warehouse.transaction() as connection:

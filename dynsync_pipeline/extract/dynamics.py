@@ -91,7 +91,11 @@ def _land_pages(
 ) -> None:
     table = TABLES[record_type]
     names = [column.name for column in columns]
+    is_anew = start is None
     for page in client.changes(table, columns, start):
         with warehouse.transaction() as connection:
+            if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell
+                connection.execute(f"delete from {table.inbox}")
+                is_anew = False
             land_dynamics(connection, fields, table, page.rows, page.deleted_ids)
             move_cursor(connection, f"dynamics_{table.entity_set}", page.cursor, names, is_loaded=is_loaded)

@@ -20,6 +20,8 @@ def step_tables() -> dict[str, str]:
 def read_step(connection: duckdb.DuckDBPyConnection, table: str, person_id: int | None = None) -> list[Row]:
     """All rows of a table of `step_tables`, or those about one person, the record linked to it, and the account of that.
 
+    A record without a person, and a whole account's row of `company_writes`, show among all rows only.
+
     Call it on the connection that has made the plan.
     """
     columns = {row["column_name"] for row in select(connection, f"describe temp.{table}")}

@@ -140,7 +140,7 @@ _STATE = (
         columns=plain(
             ("stream", "varchar", "stream", "System and table that is read."),
             ("moved_at", "timestamp", "moved_at", "Last read at, UTC; a cursor unused for too long dies."),
-            ("is_loaded", "boolean", "is_loaded", "The first full read has ended."),
+            ("is_loaded", "boolean", "is_loaded", "The last full read has ended; false while a table is read anew."),
         ),
     ),
     PublishedTable(

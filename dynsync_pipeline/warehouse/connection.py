@@ -173,11 +173,16 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
             f"The disk of {path.parent} is full.",
             next_step="Free space and start the next cycle; what was committed is kept.",
         )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageFailed(
+            "DuckDB has too little memory, or too little space for what does not fit into memory.",
+            next_step="Give the machine more memory, or free space on the disk of the data folder; then start the next cycle.",
+        )
     return StorageFailed(
         f"{path} cannot be read or written: {text.splitlines()[0].rstrip('.')}.",
         next_step="Check the data folder and the disk.",
     )
 
 
-_STORAGE = (duckdb.IOException, duckdb.FatalException, OSError)
+_STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError)
 _FULL = ("no space left", "disk quota", "not enough disk space")

@@ -102,6 +102,15 @@ def test_an_unforeseen_error_shows_where_it_happened_and_nothing_of_a_record(
     assert lock_is_free(settings)
 
 
+def test_a_run_that_the_disk_failed_ends_in_order(settings: Settings) -> None:
+    run = CycleRun(settings, QuietCycle)
+    with pytest.raises(dg.Failure), run.step():
+        raise OSError(28, "No space left on device")
+    run.end()
+    assert lock_is_free(settings)
+    assert [status for status, *_ in cycles_told(settings)] == ["failed"]
+
+
 def test_what_stops_a_cycle_from_opening_stops_every_step_of_the_run(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

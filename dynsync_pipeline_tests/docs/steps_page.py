@@ -25,7 +25,7 @@ dynsync plan --step differing_fields --person 1234
 ```
 
 Where a statement cannot be run, the error names file, statement and line.
-`dynsync --debug sync` and `dynsync --debug plan` tell each statement with its rows and milliseconds.
+`dynsync --debug sync` and `dynsync --debug plan` tell each statement with its rows and milliseconds, and each request.
 
 This page is generated; the tests say how when it is out of date.
 """

@@ -73,3 +73,17 @@ def test_a_full_read_that_is_cut_anywhere_leaves_no_deletion_unseen() -> None:
         if is_done:
             break
     assert cut_after > 8
+
+
+def test_a_full_read_that_is_cut_and_begun_anew_takes_nothing_of_the_first_one_for_read() -> None:
+    """R86: what the first one read may be gone by now, and the new cursor will never tell."""
+    world = MemoryWorld(field_map(*LINES[:2]))
+    for cut_after in range(3, 10):
+        gone = world.link(RecordType.CONTACT, f"gone-{cut_after}", title="A")
+        world.cycle()
+        world.follow(field_map(*LINES))
+        reads_contacts(world, cut_after)
+        world.dynamics.delete(RecordType.CONTACT, f"gone-{cut_after}")
+        world.follow(field_map(*LINES[:2]))
+        world.cycle()
+        assert (gone, "dynamics") in world.rows("select person_id, side from state.tombstones"), cut_after

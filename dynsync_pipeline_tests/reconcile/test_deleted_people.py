@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from dynsync_pipeline.errors import RequestRefused
+from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
-from dynsync_pipeline_tests.worlds.rows import as_is, refuse_nothing
+from dynsync_pipeline_tests.worlds.rows import Values, as_is, refuse_nothing
 
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
@@ -135,3 +137,70 @@ def test_a_field_that_joins_the_map_is_no_edit_of_a_record_without_its_person(
     world.dynamics.put(record_type, "r", telephone1="456")
     world.settled()
     assert len(successors(world, record_type)) == (1 if is_before else 0)
+
+
+@BOTH_TYPES
+def test_a_field_that_marketo_refuses_brings_the_deleted_person_back_once_and_not_for_ever(
+    record_type: RecordType,
+) -> None:
+    """The successor never got it either, and nobody has edited it since: a person may be deleted for good (R81)."""
+    world = MemoryWorld(FIELDS)
+    world.marketo.refuses = refuse_bad_titles
+    world.dynamics.put(record_type, "r", jobtitle="bad", telephone1="123")
+    for _ in range(3):
+        world.clock += timedelta(days=2)
+        world.settled()
+        for person in successors(world, record_type):
+            world.marketo.delete(person)
+    world.settled()
+    assert successors(world, record_type) == []
+    assert len(world.marketo.rows) == 1, "nobody came back"
+    world.dynamics.put(record_type, "r", jobtitle="good")
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert world.marketo.rows[new].values["title"] == "good"
+
+
+def refuse_bad_titles(key: str, values: Values) -> ApiError | None:
+    if values.get("title") != "bad":
+        return None
+    return RequestRefused("No.", system="marketo", request="POST", code="1003", field="title")
+
+
+@BOTH_TYPES
+def test_a_field_that_is_mapped_to_another_column_brings_nobody_back(record_type: RecordType) -> None:
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    world.dynamics.put(record_type, "r", new_title="other")
+    world.settled()
+    world.marketo.delete(person)
+    world.settled()
+    world.follow(field_map("title,new_title,text,both,true", *LINES[1:]))
+    world.settled()
+    assert successors(world, record_type) == []
+
+
+@BOTH_TYPES
+@pytest.mark.parametrize("is_seen_before", [True, False])
+def test_a_column_that_was_parked_and_comes_back_empty_brings_nobody_back(
+    record_type: RecordType, is_seen_before: bool
+) -> None:
+    """R107: what it lost meanwhile is no clear."""
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    if is_seen_before:
+        world.marketo.delete(person)
+        world.settled()
+    world.dynamics.hidden.add("jobtitle")
+    world.clock += timedelta(days=1)
+    world.settled()
+    world.dynamics.hidden.clear()
+    world.dynamics.put(record_type, "r", jobtitle=None)
+    if not is_seen_before:
+        world.marketo.delete(person)
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert successors(world, record_type) == []
+    world.dynamics.put(record_type, "r", telephone1="456")
+    world.settled()
+    assert len(successors(world, record_type)) == 1

@@ -232,3 +232,26 @@ def test_after_eight_attempts_it_is_quarantined_until_somebody_edits_it() -> Non
     world.cycle()
     assert world.both(person_id, "title") == ("C", "C")
     assert [row[5] for row in world.errors()] == ["resolved"]
+
+
+def test_a_field_that_is_refused_before_and_after_its_person_is_made_is_one_error() -> None:
+    """R115: reported once per record, field, direction and code; the row learns who the person is."""
+    world = MemoryWorld(FIELDS)
+    world.dynamics.put(CONTACT, "r", jobtitle="bad", telephone1="1")
+
+    def refuse(key: str, values: Values) -> ApiError | None:
+        """First the title, then what is left of the record."""
+        field, code = ("title", "1003") if "title" in values else (None, "1007")
+        return RequestRefused("No.", system="marketo", request="POST", code=code, field=field)
+
+    world.marketo.refuses = refuse
+    world.cycle()
+    assert {error[1:4] for error in world.errors()} == {("title", "to_marketo", "1003"), (None, "to_marketo", "1007")}
+    world.marketo.refuses = lambda key, values: refuse(key, values) if "title" in values else None
+    world.clock += timedelta(days=1)
+    world.cycle()
+    (person,) = world.marketo.rows
+    rows = world.rows(
+        "select person_id, attempts from ledger.sync_errors where field = 'title' and state <> 'resolved'"
+    )
+    assert rows == [(person, 2)]

@@ -32,3 +32,22 @@ def test_a_taken_key_is_one_open_error_until_the_key_is_free_and_then_the_record
     assert [error[5] for error in world.errors()] == ["resolved"]
     (new,) = world.marketo.bearers(KEYS.lead_id, "l")
     assert world.marketo.rows[new].values["title"] == "L2"
+
+
+def test_an_error_of_a_taken_key_is_never_quarantined_because_it_is_looked_at_every_day() -> None:
+    world = MemoryWorld(FIELDS)
+    bearer, other = (world.link(RecordType.CONTACT, f"c{n}", title="A") for n in range(2))
+    world.settled()
+    world.marketo.put(bearer, **{KEYS.lead_id: "l"})
+    world.dynamics.put(RecordType.LEAD, "l", jobtitle="L")
+    for _ in range(10):
+        world.clock += timedelta(days=1)
+        world.cycle()
+    assert world.errors() == [("l", None, "to_marketo", "key_taken", 10, "waiting")]
+
+    world.marketo.put(bearer, **{KEYS.lead_id: None})
+    world.marketo.put(other, **{KEYS.lead_id: "l"})
+    world.clock += timedelta(days=1)
+    world.cycle()
+    assert world.errors() == [("l", None, "to_marketo", "key_taken", 11, "waiting")], "still one error of one record"
+    assert world.rows("select person_id from ledger.sync_errors") == [(other,)]

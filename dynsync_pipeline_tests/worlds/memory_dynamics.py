@@ -42,6 +42,7 @@ class MemoryDynamics:
 
     fields: FieldMap
     steps: Steps
+    hidden: set[str] = field(default_factory=set)  # columns that its metadata does not show
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
@@ -80,6 +81,7 @@ class MemoryDynamics:
                 options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
             )
             for name, kind in dynamics_columns(self.fields, table.record_type).items()
+            if name not in self.hidden
         }  # fmt: skip
         return TableMetadata(table.entity_set, is_change_tracked=True, columns=columns)
 

@@ -2,7 +2,7 @@
 -- next time to look; what waits keeps its count of attempts.
 --
 -- reads    this_cycle, compared_links, field_outcomes, planned_writes, company_writes, updated_accounts,
---          records_without_person, new_people, kept_back, waiting_own_fields, state.links, state.unsettled,
+--          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, state.links, state.unsettled,
 --          mirror.person_records, mirror.dynamics_accounts, reconcile.own_fields
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
@@ -38,12 +38,14 @@ where person_id in (select person_id from compared_links)
 delete from state.unsettled u using records_without_person n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
 
--- A record that got a link on its own, or is gone, waits for nobody.
+-- A record that got a link on its own, is gone, or whose edit was taken back after its person was deleted, waits for nobody.
 delete from state.unsettled
 where person_id is null and (record_type, dynamics_id) in (
     select (record_type, dynamics_id) from state.links
     union all
     select (record_type, dynamics_id) from mirror.person_records where is_deleted
+    union all
+    select (record_type, dynamics_id) from resting_records
 );
 
 insert into state.unsettled by name

@@ -3,8 +3,10 @@
 -- whatever differs from that in Dynamics, now or later, is an edit that the person never got, and brings one back (R81).
 --
 -- reads    this_cycle, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
---          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields
+--          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields,
+--          state.tombstones
 -- makes    ended_links: one row per link whose record is gone on one side, with that `side`
+--          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
 --          state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
 create temp table ended_links as
@@ -30,7 +32,7 @@ select person_id, record_type, dynamics_id, side, planned_at from ended_links, t
 
 -- Dynamics' half of a standing difference where one stands, else the base, and where the two never agreed what Dynamics holds.
 -- Fields that never go to Marketo revive nobody.
-insert into state.tombstone_values (record_type, dynamics_id, field, value)
+insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
 with ended as (
     select person_id, record_type, dynamics_id from ended_links where side = 'marketo'
 ),
@@ -41,7 +43,7 @@ records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
 )
 select
-    e.record_type, e.dynamics_id, f.field,
+    e.record_type, e.dynamics_id, f.field, f.dynamics_column,
     case
         when s.person_id is not null then s.dynamics_value
         when m.person_id is not null then r.value
@@ -53,6 +55,23 @@ left join state.standing_differences s on s.person_id = e.person_id and s.field 
 left join state.base_missing m on m.person_id = e.person_id and m.field = f.field
 left join long_of('bases') b on b.person_id = e.person_id and b.field = f.field
 left join long_of('records') r on r.record_type = e.record_type and r.dynamics_id = e.dynamics_id and r.field = f.field;
+
+create temp table returned_values as
+with records as (
+    from state.dynamics_records
+    where record_type in (select record_type from state.returned_fields)
+      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side = 'marketo')
+)
+select record_type, dynamics_id, field
+from long_of('records')
+where (record_type, field) in (select (record_type, field) from state.returned_fields);
+
+-- What a field lost while it was parked is no clear (R107), so it is compared no more.
+delete from state.tombstone_values
+where (record_type, field) in (select (record_type, field) from state.returned_fields)
+  and (record_type, dynamics_id, field) not in (
+      select (record_type, dynamics_id, field) from returned_values
+  );
 
 delete from state.links using ended_links e where e.person_id = state.links.person_id;
 delete from state.base using ended_links e where e.person_id = state.base.person_id;

@@ -56,7 +56,7 @@ wanted as (
     -- An account that is not applied in this cycle: what its company holds, local edits included.
     select company_key, field, value from held where company_key not in (select account_id from updated_accounts)
 )
-select m.operation_id, m.person_id, f.field, h.value, w.value, 'account_left'
+select m.operation_id, m.person_id, f.field, h.value, w.value, 'account_moved'
 from moves m
 join reconcile.fields f on f.record_type = 'account'
 left join held h on h.company_key = m.held_key and h.field = f.field

@@ -22,12 +22,13 @@ ended as (
 records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
 ),
--- A field that joined the map after the deletion, or left it, is no edit.
+-- A field that joined the map after the deletion, left it, or is mapped to another column, is no edit.
 edited as (
     select t.record_type, t.dynamics_id
     from state.tombstone_values t
     join ended e on e.record_type = t.record_type and e.dynamics_id = t.dynamics_id
     join reconcile.fields f on f.record_type = t.record_type and f.field = t.field and f.direction <> 'to_dynamics'
+        and f.dynamics_column = t.dynamics_column
     left join long_of('records') r
         on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and r.field = t.field
     where t.value is distinct from r.value

@@ -1,6 +1,6 @@
 -- resolved_errors: closes the errors whose cause went away without a write.
 --
--- reads    compared_links, shared_keys, new_people, inbox.touched, state.links, state.unsettled
+-- reads    compared_links, shared_keys, new_people, resting_records, inbox.touched, state.links, state.unsettled
 -- makes    nothing
 -- changes  ledger.sync_errors
 
@@ -13,6 +13,11 @@ where e.state <> 'resolved' and e.code <> 'key_taken'
       from state.unsettled u
       where u.person_id = e.person_id and u.field is not distinct from coalesce(e.field, u.field)
   );
+
+-- The record has nothing any more that its deleted person did not have.
+update ledger.sync_errors e
+set state = 'resolved'
+where e.state <> 'resolved' and (e.record_type, e.dynamics_id) in (select (record_type, dynamics_id) from resting_records);
 
 -- The key is not shared any more.
 update ledger.sync_errors e

@@ -114,7 +114,8 @@ create table state.tombstones (
 );
 -- One row per ended link and field that goes to Marketo: what the deleted person last had in common with its record (R81).
 create table state.tombstone_values (
-    record_type varchar not null, dynamics_id varchar not null, field varchar not null, value varchar
+    record_type varchar not null, dynamics_id varchar not null, field varchar not null,
+    dynamics_column varchar not null, value varchar
 );
 -- One row per contact or lead that somebody decided on in an adoption: `link` it with person_id, `create` a person, `skip`
 -- it until somebody decides otherwise. A link that was found makes it `linked`.
@@ -155,7 +156,6 @@ create table reconcile.fields (
     record_type varchar not null, field varchar not null, dynamics_column varchar not null, type varchar not null,
     direction varchar not null, is_on_company boolean not null
 );
--- One row: the REST names of the fields the sync owns, as the settings have them.
 -- One row: the REST names of the fields the sync owns in Marketo, as the settings have them.
 create table reconcile.own_fields (
     lead_id varchar not null, contact_id varchar not null, person_type varchar not null, is_deleted varchar not null,

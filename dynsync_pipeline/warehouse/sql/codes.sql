@@ -30,7 +30,7 @@ insert into codes (code, sentence) values
 ('new_lead', 'R15 new lead in Dynamics'),
 ('account_changed', 'account changed'),
 ('account_reapplied', 'account re-applied'),
-('account_left', 'moved to another account'),
+('account_moved', 'moved to another account'),
 ('refused', 'refused'),
 -- Why something is not settled yet.
 ('planned', 'planned'),

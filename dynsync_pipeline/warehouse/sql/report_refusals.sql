@@ -1,5 +1,6 @@
 -- report_refusals: reports refusals, found by the rules or answered by a system, once per record, field, direction and code,
--- in the list of errors and in the person's activity log (R115, R116). One that is open already is counted there.
+-- in the list of errors and in the person's activity log (R115, R116). One that is open already is counted there, and learns
+-- who the person is. A key that is shared or taken is never quarantined: it is looked at again and again by itself.
 --
 -- reads    refusals, ledger.sync_errors
 -- makes    new_errors: one row per refusal that is not open yet
@@ -10,18 +11,24 @@ from refusals r
 where not exists (
     from ledger.sync_errors e
     where e.state <> 'resolved'
-      and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id and e.person_id is not distinct from r.person_id
+      and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id
       and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code
+      and (e.code <> 'key_shared' or e.person_id is not distinct from r.person_id)
 );
 
 update ledger.sync_errors e
 set last_seen_at = r.seen_at,
     attempts = e.attempts + 1,
-    state = case when e.attempts + 1 >= most_attempts() then 'quarantined' else e.state end
+    person_id = coalesce(r.person_id, e.person_id),
+    state = case
+        when e.attempts + 1 >= most_attempts() and e.code not in ('key_taken', 'key_shared') then 'quarantined'
+        else e.state
+    end
 from refusals r
 where e.state <> 'resolved'
-  and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id and e.person_id is not distinct from r.person_id
-  and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code;
+  and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id
+  and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code
+  and (e.code <> 'key_shared' or e.person_id is not distinct from r.person_id);
 
 insert into ledger.sync_errors
     (error_id, cycle_id, happened_at, last_seen_at, record_type, person_id, dynamics_id, field, operation, direction, code,
