@@ -25,7 +25,8 @@ from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
 ROOT = Path(__file__).parents[2]
 PACKAGE, TESTS = "dynsync_pipeline", "dynsync_pipeline_tests"
 ROOMS = ("reconcile", "write_back", "warehouse")  # whose `sql/` holds rules
-QUICK = ("reconcile", "properties")
+# The tests that notice most come first; pytest runs none twice.
+QUICK = ("properties/test_oracle_agrees.py", "reconcile/test_worked_cases.py", "reconcile", "properties")
 OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
 EXPLAINED = Path(__file__).with_name("explained.toml")
 LONGEST_S = 900.0  # a mutant whose tests do not end by then is noticed too
