@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
@@ -17,6 +17,8 @@ settings.register_profile("quick", derandomize=True, deadline=None, suppress_hea
 settings.register_profile(
     "deep", max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
+# For `make mutants`, which asks whether a test fails and not at which smallest example.
+settings.register_profile("mutants", settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("quick")
 
 

@@ -112,6 +112,7 @@ def _test(copy: Path, folders: Sequence[str]) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     options = ["-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-p", "no:xdist"]
+    options.append("--hypothesis-profile=mutants")
     code = pytest.main([*options, *(f"{TESTS}/{folder}" for folder in folders)])
     os._exit(int(code))
 

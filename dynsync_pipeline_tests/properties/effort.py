@@ -13,8 +13,8 @@ TALLY: Counter[str] = Counter()
 
 
 def examples(n: int) -> settings:
-    """`n` examples in the profile quick, and as many as the profile says in any other."""
-    return settings(max_examples=n) if settings.get_current_profile_name() == "quick" else settings()
+    """`n` examples, but in the profile deep as many as that says."""
+    return settings() if settings.get_current_profile_name() == "deep" else settings(max_examples=n)
 
 
 def tally(n_collisions: int) -> None:

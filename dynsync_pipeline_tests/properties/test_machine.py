@@ -322,5 +322,5 @@ def canonical(name: str, value: str | None) -> str | None:
 
 
 TestMachine = SyncMachine.TestCase
-if settings.get_current_profile_name() == "quick":
+if settings.get_current_profile_name() != "deep":
     TestMachine.settings = settings(max_examples=6, stateful_step_count=8)
