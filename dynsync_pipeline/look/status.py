@@ -76,9 +76,10 @@ with agreed as (
 sides as (
     select
         u.*,
-        list_contains(b.fields_without_base, u.field) as has_no_base,
-        -- null and false are one value for booleans, as Marketo reads a null back as false
-        case when f.type = 'boolean' then coalesce(a.value, 'false') else a.value end as agreed
+        -- Without a base a blank is no edit (R42). Null and false are one value for booleans, as Marketo reads a null back
+        -- as false.
+        case when not coalesce(list_contains(b.fields_without_base, u.field), false) then a.value end as last_agreed,
+        case when f.type = 'boolean' then coalesce(last_agreed, 'false') else last_agreed end as agreed
     from unsettled u
     left join field_map f on f.record_type = u.record_type and f.field = u.field
     left join base b on b.person_id_marketo = u.person_id_marketo
@@ -91,10 +92,10 @@ counted as (
     select record_type, 'update', record_id_dynamics, since
     from sides
     where record_type = 'account'  -- a company is written by its key, new or not
-       or (person_id_marketo is not null and (has_no_base or dynamics_value is distinct from agreed))
+       or (person_id_marketo is not null and dynamics_value is distinct from agreed)
     union all
     select 'person', 'update', person_id_marketo::varchar, since
-    from sides where person_id_marketo is not null and (has_no_base or marketo_value is distinct from agreed)
+    from sides where person_id_marketo is not null and marketo_value is distinct from agreed
 )
 select
     o.object,

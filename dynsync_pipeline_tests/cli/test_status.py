@@ -90,13 +90,17 @@ def test_a_boolean_without_a_value_is_false_and_no_edit(run: Run, hand_made: Han
     assert backlog(run, hand_made)["person"] == (0, 1)
 
 
-def test_a_field_without_a_base_counts_on_both_sides(run: Run, hand_made: HandMade) -> None:
+def test_a_field_without_a_base_counts_on_the_sides_that_hold_a_value(run: Run, hand_made: HandMade) -> None:
+    """R42: without a base a blank is no edit."""
     hand_made.publish(
+        *linked(2, "lead", phone="an old agreement"),
+        "insert into state.base_missing values (2, 'phone')",
+        unsettled("lead", "lead-2", 2, "phone", "1", "2"),
         *linked(1, "lead"),
         "insert into state.base_missing values (1, 'title')",
         unsettled("lead", "lead-1", 1, "title", "B", None),
     )
-    assert backlog(run, hand_made)["lead"] == (0, 1)
+    assert backlog(run, hand_made)["lead"] == (0, 2)
     assert backlog(run, hand_made)["person"] == (0, 1)
 
 
