@@ -25,6 +25,7 @@ from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 
 SOON_D = 2.0  # a cursor with fewer days left is shown in red
+CLOCKS_APART = timedelta(minutes=1)  # between the machine that syncs and the one that asks
 SHORT = 0.8  # so is a budget of which more than this share is used
 TOLD = (
     "Inserts: contacts and leads that have no person in Marketo yet. Updates: linked records with an edit that is not "
@@ -66,6 +67,11 @@ def _too_old(found: Status, limit: timedelta, at: datetime) -> str | None:
     if found.last_success is None:
         return "No cycle has succeeded yet. Run `dynsync sync` to see why."
     ended_at = found.last_success["ended_at"]
+    if at - ended_at < -CLOCKS_APART:
+        return (
+            f"The last successful cycle ended at {moment(ended_at)} UTC, which is yet to come: the clock was set back since, "
+            "and nobody can tell how long ago that was. Run `dynsync sync`."
+        )
     if at - ended_at <= limit:
         return None
     return (

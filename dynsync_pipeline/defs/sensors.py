@@ -64,10 +64,12 @@ def seconds_to_wait(now: datetime, last: LastCycle | None, last_run_ended_at: da
 
     The pause counts from the later of the last cycle's end and the last run's end. A killed cycle left no end: there
     it counts from the start, so that a long one is followed at once and one that dies young makes no storm.
+    An end that is yet to come was told by a clock that was set back since, and does not count.
     """
     ends = [] if last is None else [last.ended_at or last.started_at]
     if last_run_ended_at is not None:
         ends.append(last_run_ended_at)
+    ends = [end for end in ends if end <= now]
     return (max(ends) - now).total_seconds() + pause_s if ends else 0.0
 
 
@@ -85,7 +87,8 @@ def _end_dead_runs(instance: dg.DagsterInstance, last: LastCycle | None, now: da
     lock_freed_at = None if last is None else last.ended_at or last.started_at
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         quiet_since = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
-        if now - max(filter(None, (quiet_since, lock_freed_at))) > DEAD_AFTER:
+        # A time far ahead is that of a clock that was set back since.
+        if abs(now - max(filter(None, (quiet_since, lock_freed_at)))) > DEAD_AFTER:
             instance.report_run_failed(
                 record.dagster_run, "The process of this run is gone. The next cycle finds out what it had written."
             )

@@ -58,7 +58,7 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
     with warehouse.reading() as connection:
         keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall()}
         read_at = read_cursor(connection, STREAM).value
-        is_daily = read_at is None or at - datetime.fromisoformat(read_at).replace(tzinfo=None) > DAY
+        is_daily = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
         if is_daily:
             keys.update(row[0] for row in connection.execute(_LEADS_COMPANIES).fetchall())
     companies = client.companies(sorted(keys), [COMPANY_KEY, *fields.company_fields]) if keys else None

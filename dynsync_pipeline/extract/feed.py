@@ -205,7 +205,7 @@ with waiting as (
         on s.person_id = c.person_id and s.field = c.field and s.dynamics_value is not distinct from c.new_value
         and s.reason_code = 'kept_by_marketo'
     where c.direction = 'to_marketo' and c.entry_id not in (select change_id from state.feed_matched)
-      and c.changed_at > (select max(changed_at) from ledger.changes) - interval 1 hour
+      and c.changed_at > (select max_by(changed_at, entry_id) from ledger.changes) - interval 1 hour
       and c.person_id in (select person_id from told)
 )
 select w.entry_id as change_id, w.person_id, w.field, w.rule_code, w.old_value as known_value, t.old_value as replaced_value
@@ -225,7 +225,8 @@ where known_value is distinct from replaced_value
 _FORGOTTEN = """
 delete from state.feed_matched
 where change_id not in (
-    select entry_id from ledger.changes where changed_at > (select max(changed_at) from ledger.changes) - interval 2 hours
+    select entry_id from ledger.changes
+    where changed_at > (select max_by(changed_at, entry_id) from ledger.changes) - interval 2 hours
 )
 """
 

@@ -38,7 +38,9 @@ def learn_schema(
     tracking; ApiError.
     """
     with warehouse.reading() as connection:
-        n_fresh = scalar(connection, "select count(*) from state.columns where read_at > ?", [at - LONGEST_AGE])
+        n_fresh = scalar(
+            connection, "select count(*) from state.columns where read_at > ? and read_at <= ?", [at - LONGEST_AGE, at]
+        )
     if is_forced or not n_fresh:
         _read_schema(warehouse, dynamics, marketo, at)
     _require_own_fields(warehouse, settings)

@@ -18,6 +18,7 @@ CURSOR_LIVES = (
     ("Marketo changes", "marketo_people", 90),
     ("Marketo deletions", "marketo_people", 14),
 )
+DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def _calls(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int
         connection,
         "select coalesce(sum(n_calls_dynamics), 0)::bigint as dynamics, "
         "coalesce(sum(n_calls_marketo), 0)::bigint as marketo "
-        "from cycles where started_at > ?",
-        [at - timedelta(hours=24)],
+        "from cycles where started_at > ? and started_at < ?",
+        [at - DAY, at + DAY],  # as the budget counts them, which trusts no clock that was far ahead
     )[0]
     return {system: int(n_calls) for system, n_calls in row.items()}
 
@@ -155,7 +156,7 @@ def _cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
         {
             "what": what,
             "last_read_at": moved[stream]["moved_at"],
-            "dies_at": (dies_at := moved[stream]["moved_at"] + timedelta(days=days)),
+            "dies_at": (dies_at := min(moved[stream]["moved_at"], at) + timedelta(days=days)),
             "days_left": round((dies_at - at) / timedelta(days=1), 1),
             "is_loaded": moved[stream]["is_loaded"],
         }

@@ -26,6 +26,7 @@ COUNTS = (
     "n_calls_dynamics",
     "n_calls_marketo",
 )
+DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ def failed(cycle_id: int, at: datetime, error: BaseException) -> CycleEnd:
 def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
     """Open the row of a new cycle and return its id; a row that a killed cycle left open is marked failed.
 
-    `at` is UTC without zone.
+    Nobody waits for a time that a clock noted which was set back since. `at` is UTC without zone.
     """
+    connection.execute(
+        "update state.unsettled set next_look_at = $at "
+        "where next_look_at < never() and (since > $at or next_look_at > $at + interval 1 day)",
+        {"at": at},
+    )
     connection.execute(
         "update ledger.cycles set status = 'failed', message = 'It was killed; what it left is settled by the next cycle.' "
         "where status in ('running', 'loading')"
@@ -93,9 +99,12 @@ def end_cycle(connection: duckdb.DuckDBPyConnection, end: CycleEnd) -> None:
 
 
 def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str, at: datetime) -> int:
-    """Calls that the cycles of the 24 hours before `at` (UTC without zone) sent to `system`."""
+    """Calls that the cycles of the 24 hours before `at` (UTC without zone) sent to `system`.
+
+    Where the clock was set back, cycles of up to a day ahead count too; one that was further ahead tells nothing of today.
+    """
     return scalar(
         connection,
-        f"select coalesce(sum(n_calls_{system}), 0) from ledger.cycles where started_at > ?",
-        [at - timedelta(hours=24)],
+        f"select coalesce(sum(n_calls_{system}), 0) from ledger.cycles where started_at > ? and started_at < ?",
+        [at - DAY, at + DAY],
     )

@@ -183,6 +183,29 @@ def test_the_watchdog_ends_with_1_when_the_last_success_is_too_old(
     assert ("ended 2 h ago" in ran.err) == bool(code)
 
 
+@pytest.mark.usefixtures("at_twenty_past_two")
+@pytest.mark.parametrize("ended_at", ["2026-03-10 15:00:00", "2027-03-10 14:20:00"])
+def test_the_watchdog_does_not_trust_a_success_that_ended_in_the_future(
+    run: Run, hand_made: HandMade, ended_at: str
+) -> None:
+    hand_made.publish(hand_made.cycle(1, ended_at))
+    ran = run("status", "--fail-if-older-than", "2d", environment=hand_made.environment)
+    assert ran.code == 1
+    assert "the clock was set back" in ran.err
+
+
+@pytest.mark.usefixtures("at_twenty_past_two")
+def test_calls_of_cycles_far_in_the_future_are_not_those_of_today(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish(hand_made.cycle(1, "2027-03-10 14:00:00"), hand_made.cycle(2, "2026-03-10 14:00:00"))
+    assert [row["n_used"] for row in figures(run, hand_made)["calls"]] == [7, 11]
+
+
+@pytest.mark.usefixtures("at_twenty_past_two")
+def test_a_cursor_read_in_the_future_does_not_live_longer_for_it(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish("insert into state.cursors values ('dynamics_leads', 'x', '', true, '2027-03-04 14:20:00')")
+    assert [row["days_left"] for row in figures(run, hand_made)["cursors"]] == [7.0]
+
+
 def test_the_watchdog_ends_with_1_when_no_cycle_ever_succeeded(run: Run, hand_made: HandMade) -> None:
     hand_made.publish()
     ran = run("status", "--fail-if-older-than", "30d", environment=hand_made.environment)

@@ -37,6 +37,10 @@ def last(started: float, ended: float | None) -> LastCycle:
         (last(900, 800), ago(10), 290),  # a run that failed before it took the lock
         (last(4000, None), None, -3700),  # killed after an hour: at once
         (last(20, None), None, 280),  # killed young: after the pause
+        (last(900, -86_400), None, 0),  # ended tomorrow, by a clock that was set back since
+        (last(-31_536_000, None), None, 0),  # began in a year, and was killed
+        (last(900, -86_400), ago(100), 200),  # of two ends only the one that has come counts
+        (last(900, 100), ago(-86_400), 200),
     ],
 )
 def test_the_pause_counts_from_the_last_end_of_any_kind(
@@ -115,6 +119,17 @@ def test_nothing_starts_while_a_run_of_the_job_is_under_way(
 ) -> None:
     create_run_for_test(instance, job_name="sync_cycle", status=status)
     assert tick(settings, instance).skip_message == "A run of sync_cycle is queued or about to start or end."
+
+
+def test_a_dead_run_is_ended_though_the_clock_was_set_back_since_it_began(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run = create_run_for_test(instance, job_name="sync_cycle", status=dg.DagsterRunStatus.STARTED)
+    began_at = (datetime.now(UTC) + timedelta(days=400)).timestamp()
+    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
+        connection.exec_driver_sql("update runs set start_time = ? where run_id = ?", (began_at, run.run_id))
+    tell_lock(settings, started_s_ago=-900, ended_s_ago=-300)
+    assert len(tick(settings, instance).run_requests or []) == 1
 
 
 def test_a_run_that_failed_before_it_took_the_lock_is_followed_after_the_pause(
