@@ -35,6 +35,7 @@ from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle, ended, failed
+from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
@@ -94,6 +95,7 @@ class Cycle:
         self.settings.require_systems()
         with ExitStack() as opening:
             opening.enter_context(CycleLock(self.settings.lock_file))
+            remove_leftovers(self.settings.data_dir)
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
             with self.warehouse.transaction() as connection:
                 at = self.warehouse.now()
@@ -106,7 +108,8 @@ class Cycle:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._open:
+        # An interrupted cycle leaves reads under way: with the turn held, none is inside a statement while the file is closed.
+        with self.warehouse.reading(), self._open:
             if error is not None or not self._has_published:
                 self._end(error)
 

@@ -5,6 +5,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
 ├── FieldMapWrong            a line of the field map cannot be used
 ├── AdoptionWrong            a line of the reviewed adoption file cannot be applied; nothing was written
 ├── ExtraMissing             the emulators were not installed
+├── PortTaken                another program listens on the port
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
 ├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
@@ -62,6 +63,10 @@ class AdoptionWrong(DynSyncError):
 
 class ExtraMissing(DynSyncError):
     """A command needs an extra of this package that was not installed."""
+
+
+class PortTaken(DynSyncError):
+    """The port that was asked for cannot be listened on; nothing was started."""
 
 
 class CycleRunning(DynSyncError):

@@ -5,8 +5,11 @@ What does not belong here: which fields are synced (the field map, `model/field_
 
 from __future__ import annotations
 
+import difflib
+import logging
+import os
 from collections.abc import Container
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.own_fields import OwnFields
+
+log = logging.getLogger(__name__)
 
 PREFIX = "DYNSYNC_"
 
@@ -117,9 +122,12 @@ class Settings(BaseSettings):
     @classmethod
     def _a_date(cls, value: str) -> str:
         try:
-            return date.fromisoformat(value).isoformat()
+            oldest = date.fromisoformat(value)
         except ValueError:
             raise ValueError("must be a date such as 2015-01-31") from None
+        if oldest > datetime.now(UTC).date():
+            raise ValueError("must not lie in the future")
+        return oldest.isoformat()
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> Self:
@@ -201,11 +209,21 @@ def _require_host_alone(parts: SplitResult) -> None:
         raise ValueError("must start with https://; plain http would send tokens in the clear")
 
 
+def _warn_of_unknown_names() -> None:
+    """Tell of variables that look like a setting and are none, with the setting that was probably meant."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            log.warning("%s is no setting and is ignored.%s", name, f" Is {near[0]} meant?" if near else "")
+
+
 def load_settings(env_file: Path | None = None) -> Settings:
     """Read the settings of this process; `env_file` replaces `.env`.
 
     Raises: SettingsWrong, naming each setting at fault and never its value.
     """
+    _warn_of_unknown_names()
     try:
         return Settings(_env_file=env_file) if env_file else Settings()
     except UnicodeDecodeError:

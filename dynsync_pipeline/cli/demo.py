@@ -18,25 +18,29 @@ from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.cycle import CycleReport, run_cycle
+from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.connection import storage_errors
 
 if TYPE_CHECKING:
     from dynsync_pipeline.emulators.running import Emulators
 
 LIMIT = 5_000
 SIZES = (LIMIT, LIMIT + 1)
+MARK = ".dynsync-demo"  # stands in every folder that the demo made, and may make anew
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
 
 @app.command()
 def demo(
-    data: Annotated[Path, typer.Option(help="Folder the demo makes anew and leaves behind to look at.")] = Path(
-        "data/demo"
-    ),
+    data: Annotated[
+        Path, typer.Option(help="Folder the demo makes and leaves behind to look at; makes anew only one of its own.")
+    ] = Path("data/demo"),
 ) -> None:
     """Sync two emulated systems with sample data, edit both sides as people would, and show what became of it.
 
-    Exit codes: 0 everything ended as the rules say, 1 it did not, or the emulators are not installed.
+    Exit codes: 0 everything ended as the rules say, 1 it did not, or the emulators are not installed, 2 the folder is not
+    the demo's own.
     """
     with emulating():
         is_right = _play(data)
@@ -48,7 +52,7 @@ def _play(data: Path) -> bool:
     """Three cycles with people's edits in between; returns whether everything ended as the rules say."""
     from dynsync_pipeline.emulators.running import Emulators
 
-    shutil.rmtree(data, ignore_errors=True)
+    _empty(data)
     with Emulators(
         data / "emulator", n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=600
     ) as emulators:
@@ -71,6 +75,23 @@ def _play(data: Path) -> bool:
     is_right &= _show_outcomes(settings, keys[len(SCENES)], first, second, third)
     _show_where_to_look(settings)
     return is_right
+
+
+def _empty(data: Path) -> None:
+    """Make the folder anew, if it is the demo's own: one that it made before, or one without anything in it.
+
+    Raises: SettingsWrong, with nothing touched, for any other folder.
+    """
+    with storage_errors(data):
+        if data.exists() and not (data / MARK).exists() and (not data.is_dir() or any(data.iterdir())):
+            raise SettingsWrong(
+                f"{data} holds something that no demo made. Nothing was touched.",
+                next_step="Name a folder that does not exist yet or is empty: `dynsync demo --data FOLDER`.",
+            )
+        if data.exists():
+            shutil.rmtree(data)
+        data.mkdir(mode=0o700, parents=True)
+        (data / MARK).touch()
 
 
 def _seed_big_accounts(emulators: Emulators) -> list[str]:

@@ -8,12 +8,12 @@ import typer
 
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import app, prints_to
-from dynsync_pipeline.defs.development import run_dagster
+from dynsync_pipeline.defs.development import require_free_port, run_dagster
 from dynsync_pipeline.settings import load_settings
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] = 3000) -> None:
+def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI on 127.0.0.1.")] = 3000) -> None:
     """Serve Dagster's UI, with the sensor that keeps syncing; Ctrl-C ends it.
 
     Without DYNSYNC_DYNAMICS_URL and DYNSYNC_MARKETO_URL it starts both emulators with sample data and syncs these.
@@ -21,6 +21,7 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] 
     Exit codes: 0 ended by Ctrl-C, 1 failed, or it needs the emulators and they are not installed, 2 settings wrong.
     """
     settings = load_settings()
+    require_free_port(port)
     address = f"Dagster's UI: http://127.0.0.1:{port}   End: Ctrl-C"
     if settings.names_a_system:
         prints_to.print(address, highlight=False)

@@ -16,9 +16,11 @@ from dynsync_pipeline.cli.output import app, prints_to
 @app.command()
 def emulate(
     dataverse_port: Annotated[
-        int, typer.Option(help="Port of the Dataverse emulator; 0: the last one or a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the Dataverse emulator; 0: the last one or a free one.")
     ] = 0,
-    marketo_port: Annotated[int, typer.Option(help="Port of the Marketo emulator; 0: the last one or a free one.")] = 0,
+    marketo_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the Marketo emulator; 0: the last one or a free one.")
+    ] = 0,
     accounts: Annotated[int, typer.Option(min=0, help="Accounts in a new state folder.")] = 50,
     contacts: Annotated[int, typer.Option(min=0, help="Contacts in a new state folder.")] = 500,
     leads: Annotated[int, typer.Option(min=0, help="Leads in a new state folder.")] = 200,

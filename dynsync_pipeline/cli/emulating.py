@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-from dynsync_pipeline.emulators.errors import StateUnusable
-from dynsync_pipeline.errors import ExtraMissing, StorageFailed
+from dynsync_pipeline.emulators.errors import PortUnusable, StateUnusable
+from dynsync_pipeline.errors import ExtraMissing, PortTaken, StorageFailed
 
 LIBRARIES = ("faker", "odata_query", "python_multipart", "trustme")  # what the extra `emulators` installs
 
@@ -19,7 +19,8 @@ LIBRARIES = ("faker", "odata_query", "python_multipart", "trustme")  # what the 
 def emulating() -> Iterator[None]:
     """Around the import, the start and the use of the emulators.
 
-    Raises: ExtraMissing when a library of theirs is absent; StorageFailed when their state folder cannot be used.
+    Raises: ExtraMissing when a library of theirs is absent; StorageFailed when their state folder cannot be used;
+    PortTaken when a port that was asked for is.
     """
     try:
         for library in LIBRARIES:
@@ -33,3 +34,5 @@ def emulating() -> Iterator[None]:
         yield
     except StateUnusable as error:
         raise StorageFailed(str(error)) from None
+    except PortUnusable as error:
+        raise PortTaken(str(error), next_step="End the program that uses the port, or name another one.") from None

@@ -57,6 +57,9 @@ def span(text: str) -> timedelta:
     return timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
 
 
+KEPT = "\n\u200d"  # the latter joins emoji
+
+
 def rough(length: timedelta) -> str:
     """A span of time in its largest fitting unit: 12 s, 5 min, 3 h, 4 d."""
     seconds = max(length.total_seconds(), 0)
@@ -72,9 +75,11 @@ def moment(at: datetime | None) -> str:
 
 
 def cell(value: object, *, style: str = "") -> Text:
-    """A value as it stands: no markup, and no control character of it reaches the terminal."""
+    """A value as it stands: no markup, and no control character of it reaches the terminal, nor one that turns text around."""
     text = "" if value is None else str(value)
-    return Text("".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text), style=style)
+    return Text(
+        "".join("�" if unicodedata.category(c) in ("Cc", "Cf") and c not in KEPT else c for c in text), style=style
+    )
 
 
 def value_cell(value: str | None) -> Text:

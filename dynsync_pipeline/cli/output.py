@@ -47,11 +47,12 @@ class Exit(IntEnum):
     SETTINGS = 2
     RUNNING = 3
     GUARD = 4
+    INTERRUPTED = 130
 
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 settings or field map wrong, 3 another cycle is running, "
-    "4 stopped by a guard before any write."
+    "4 stopped by a guard before any write, 130 ended by Ctrl-C."
 )
 
 

@@ -28,9 +28,9 @@ from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.leftovers import SCRATCH, remove_leftovers
 
 MOST_SHOWN = 50
-SCRATCH = "plan-"
 Found = TypeVar("Found")
 
 
@@ -82,9 +82,8 @@ def planned(
     """
     settings.require_systems()
     with CycleLock(settings.lock_file, is_cycle=False):
+        remove_leftovers(settings.data_dir)
         with storage_errors(settings.data_dir):
-            for stale in settings.data_dir.glob(f"{SCRATCH}*"):  # of a plan that was killed; we hold its lock
-                shutil.rmtree(stale, ignore_errors=True)
             folder = tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=SCRATCH, ignore_cleanup_errors=True)
         with folder as name:
             scratch = settings.model_copy(update={"data_dir": Path(name)})
@@ -93,7 +92,10 @@ def planned(
 
 
 def _copy(working_file: Path, copy: Path) -> None:
-    with storage_errors(working_file):
+    if not working_file.exists():
+        return
+    # DuckDB's own lock keeps a cycle out also where somebody deleted the file of the cycle lock.
+    with storage_errors(working_file), duckdb.connect(working_file, read_only=True):
         for suffix in ("", ".wal"):  # a cycle that was killed leaves a write-ahead log, which belongs to the file
             source = working_file.with_name(working_file.name + suffix)
             if source.exists():

@@ -16,6 +16,7 @@ import re
 import ssl
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ from dynsync_pipeline.settings import Settings
 LARGEST_BODY_BYTES = 128 * 1024 * 1024
 LONGEST_CONNECT_S = 15.0
 SHORT_RETRY_LIMIT_S = 30.0  # a host out of reach, or another one answering, is rather left to the next cycle
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 
@@ -117,8 +119,14 @@ def http_date(text: str) -> datetime | None:
 
 
 def redacted(text: str, *, longest: int = 300) -> str:
-    """A vendor's text made fit for messages: one line, not long, e-mail addresses and tokens replaced by dots."""
-    return " ".join(_PERSONAL.sub("…", text[: longest * 10]).split())[:longest]
+    """A vendor's text made fit for messages: one line, not long, e-mail addresses and tokens replaced by dots.
+
+    No control character is left, nor one that turns text around on a terminal.
+    """
+    printable = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: longest * 10]
+    )
+    return " ".join(_PERSONAL.sub("…", printable).split())[:longest]
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -153,13 +161,7 @@ class Transport:
         self.retry_limit_s = settings.retry_limit_s
         self._budget = budget
         self._tokens = tokens
-        self._http = httpx.AsyncClient(
-            verify=_trust(settings),
-            timeout=httpx.Timeout(self._timeout_s, connect=min(LONGEST_CONNECT_S, self._timeout_s)),
-            headers={"User-Agent": f"dynsync/{__version__}"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-        )
+        self._http = _http_client(settings)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"http-{system}", daemon=True)
         self._thread.start()
@@ -340,7 +342,12 @@ class _Attempts(Generic[Answer]):
         left_s = self._left_s(error)
         if error.retry_after_s is None:
             return left_s > 0
-        return error.retry_after_s + random.uniform(0, 0.5) if error.retry_after_s <= left_s else False  # noqa: S311
+        if error.retry_after_s <= left_s:
+            return error.retry_after_s + random.uniform(0, 0.5)  # noqa: S311
+        error.next_step = error.next_step or (
+            f"It asks to wait {error.retry_after_s:,.0f} s, longer than DYNSYNC_RETRY_LIMIT_S allows; a later cycle tries again."
+        )
+        return False
 
     def _may_do_harm(self, error: Exception) -> bool:
         """Whether the request may have been applied, and must not be applied twice."""
@@ -358,6 +365,26 @@ def _announce(details: stamina.instrumentation.RetryDetails) -> None:
     error = details.caused_by
     request = error.request if isinstance(error, ApiError) else ""
     _log.warning("%s: %s Trying again in %.1f s.", request, error, details.wait_for)
+
+
+def _http_client(settings: Settings) -> httpx.AsyncClient:
+    """A client with our certificates and limits, and the proxies of the environment. Raises: SettingsWrong."""
+    timeout = httpx.Timeout(settings.request_timeout_s, connect=min(LONGEST_CONNECT_S, settings.request_timeout_s))
+    verify = _trust(settings)
+    try:
+        return httpx.AsyncClient(
+            verify=verify,
+            timeout=timeout,
+            headers={"User-Agent": f"dynsync/{__version__}"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            mounts=dict.fromkeys(LOOPBACK),  # None: no proxy leads back to this machine
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise SettingsWrong(
+            "The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used.",
+            next_step="Give it as http://HOST:PORT (SOCKS is not supported), or unset the variable.",
+        ) from None
 
 
 def _trust(settings: Settings) -> ssl.SSLContext:

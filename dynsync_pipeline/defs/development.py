@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,11 +15,25 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from dynsync_pipeline.errors import PortTaken
 from dynsync_pipeline.settings import Settings
 
 HOST = "127.0.0.1"
 PORT = 3000
 STOP_LIMIT_S = 60.0
+
+
+def require_free_port(port: int) -> None:
+    """Raise PortTaken where the UI could not listen: Dagster would go on without it, and sync beside the other one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTaken(
+                f"Dagster's UI cannot listen on {HOST}:{port}: {error.strerror}. Nothing was started.",
+                next_step="End the program that uses the port, maybe another `dynsync dev`, or name another one with --port.",
+            ) from None
 
 
 def prepare_home(settings: Settings) -> Path:

@@ -38,7 +38,7 @@ class Emulators:
     and take the same ports where these are free. `time_scale` makes the vendors' waits pass that many times faster.
     With `plain_http` everything is served over plain HTTP too, and `environment` names those addresses, except for the
     pipeline's authority: MSAL refuses one without TLS.
-    Raises: OSError if a port given is taken; StateUnusable if other emulators serve this state folder or
+    Raises: PortUnusable if a port given is taken; StateUnusable if other emulators serve this state folder or
     another version wrote it.
     """
 
@@ -57,7 +57,8 @@ class Emulators:
         time_scale: float = 1.0,
     ) -> None:
         self.state_dir = Path(state_dir)
-        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._umask = os.umask(0o077)  # secrets and records stand in the files that follow
         self.time_scale = time_scale
         self.plain_http = plain_http
         self._lock = _locked(self.state_dir)
@@ -146,6 +147,7 @@ class Emulators:
         self.servers.clear()
         self.dataverse.close()
         self.marketo.close()
+        os.umask(self._umask)
         os.close(self._lock)
 
     def __enter__(self) -> Self:

@@ -15,6 +15,8 @@ import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from dynsync_pipeline.emulators.errors import PortUnusable
+
 HOST = "127.0.0.1"
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
@@ -35,7 +37,7 @@ class Server:
 
     `port` 0 takes a free one; with `tls_file` (key and chain in one PEM) it speaks TLS. Only loopback is served: any
     other `host` needs `expose_to_network=True`, for whoever reaches an emulator owns all of its data.
-    Raises: ValueError for such a host, OSError if the port is taken, RuntimeError if the server does not come up.
+    Raises: ValueError for such a host, PortUnusable if the port is taken, RuntimeError if the server does not come up.
     """
 
     def __init__(
@@ -111,9 +113,9 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
-    except OSError:
+    except OSError as error:
         found.close()
-        raise
+        raise PortUnusable(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
     return found
 
 

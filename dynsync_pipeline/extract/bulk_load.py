@@ -20,6 +20,7 @@ from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.leftovers import EXPORT
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def _land_file(
 ) -> None:
     with (
         storage_errors(warehouse.path),
-        tempfile.TemporaryDirectory(dir=warehouse.path.parent, prefix="export-") as folder,
+        tempfile.TemporaryDirectory(dir=warehouse.path.parent, prefix=EXPORT) as folder,
     ):
         file = Path(folder) / "people.csv"
         client.download_export(export_id, file, checksum)

@@ -20,7 +20,14 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Raises: StorageFailed when there is none yet, when it cannot be opened, or when another version made it.
     """
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except PermissionError:
+        raise StorageFailed(
+            f"You may not read the folder {path.parent}.",
+            next_step="Ask its owner to share it (docs/operate.md#working-file-and-snapshot).",
+        ) from None
+    if not is_there:
         raise StorageFailed(
             f"There is no snapshot at {path} yet.",
             next_step="Run `dynsync sync` (DYNSYNC_DATA_DIR names the folder), or `dynsync demo` to see one made.",

@@ -111,8 +111,9 @@ def load_field_map(path: Path | None = None) -> FieldMap:
         try:
             text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
+            why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "").lower()
             raise FieldMapWrong(
-                f"The field map {path} cannot be read: {type(error).__name__}.",
+                f"The field map {path} cannot be read: {why}.",
                 next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
             ) from None
     return parse_field_map(text, name)

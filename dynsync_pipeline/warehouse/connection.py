@@ -19,6 +19,7 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.sql_files import run_steps
 
 FIRST_VERSION, SCHEMA_VERSION = 2, 2  # of the working file; 1 was never released
+OWNER_ONLY = 0o600  # it holds everybody's data
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
@@ -132,6 +133,8 @@ class Warehouse:
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(path, config={"preserve_insertion_order": "false"})
+    if path.exists():  # also one that an older version made; a database in memory has no file
+        path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
     run_steps(connection, ("warehouse/macros", "warehouse/codes"))
     return connection
@@ -161,8 +164,15 @@ def storage_errors(path: Path) -> Iterator[None]:
 def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed | None:
     """The sentence for what went wrong with the storage; None if something else did."""
     text = str(error)
-    if not isinstance(error, _STORAGE) and "No space left" not in text:
+    if not isinstance(error, _STORAGE) and not any(sign in text.lower() for sign in (*_FULL, *_DAMAGED)):
         return None
+    if any(sign in text.lower() for sign in _DAMAGED):
+        return StorageFailed(
+            f"{path} is damaged: {text.splitlines()[0].rstrip('.')}.",
+            next_step=f"Restore it from a backup. Without one, move {path.name} and {path.name}.wal away: people are linked "
+            "again by the ids they bear, every link meets as for the first time, and the ledger begins anew "
+            "(docs/operate.md#working-file-and-snapshot).",
+        )
     if "Could not set lock" in text or "Conflicting lock" in text:
         return StorageFailed(
             f"{path} is open in another program.",
@@ -185,4 +195,5 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
 
 
 _STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError)
+_DAMAGED = ("corrupt", "checksum", "replaying wal", "deserialize", "not a valid duckdb database")
 _FULL = ("no space left", "disk quota", "not enough disk space")

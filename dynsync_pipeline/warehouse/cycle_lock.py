@@ -19,6 +19,7 @@ from dynsync_pipeline.errors import CycleRunning, StorageFailed
 
 TRIES = 20
 PAUSE_S = 0.05
+OTHERS = 0o077  # whom the files that are made meanwhile are closed to
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,21 @@ class CycleLock:
     """Held from before extract to the end of publish. Raises: CycleRunning if another process holds it.
 
     `is_cycle=False` is for commands that only want cycles to stand still: the file goes on telling of the last cycle, so
-    that the next one is not put off and nobody takes them for one.
+    that the next one is not put off and nobody takes them for one. While it is held, new files of this process are its
+    owner's alone: they hold personal data.
     """
 
     def __init__(self, path: Path, *, is_cycle: bool = True) -> None:
         self._path = path
         self._is_cycle = is_cycle
         self._descriptor: int | None = None
+        self._umask = OTHERS
         self._started_at = datetime.now(UTC)
 
     def __enter__(self) -> CycleLock:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = _opened(self._path)
         except OSError as error:
             raise StorageFailed(
                 f"The data folder {self._path.parent} cannot be used: {error.strerror}.",
@@ -62,6 +65,7 @@ class CycleLock:
                 who = "Another command holds cycles off, such as `dynsync plan`."
             raise CycleRunning(who, next_step="Nothing was done; wait for it to end, then try again.")
         self._descriptor = descriptor
+        self._umask = os.umask(OTHERS)
         self._started_at = datetime.now(UTC)
         self._tell(ended_at=None)
         return self
@@ -71,6 +75,7 @@ class CycleLock:
     ) -> None:
         if self._descriptor is not None:
             self._tell(ended_at=datetime.now(UTC))
+            os.umask(self._umask)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -95,6 +100,11 @@ class CycleLock:
                 ) from None
 
 
+def _opened(path: Path) -> int:
+    """A descriptor of the lock file, which tells no personal data."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
 def _locked(descriptor: int) -> bool:
     """Take the lock; whoever only looks (`read_cycle_lock`) holds a share of it for a moment, so a second is waited."""
     for _ in range(TRIES):
@@ -107,10 +117,11 @@ def _locked(descriptor: int) -> bool:
 
 
 def read_cycle_lock(path: Path) -> LastCycle | None:
-    """What the lock file tells about the running or last cycle, or None before the first one. Takes no lock for long."""
+    """What the lock file tells about the running or last cycle, or None before the first one, and to whom
+    the folder is closed. Takes no lock for long."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     try:
         try:

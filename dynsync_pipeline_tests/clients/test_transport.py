@@ -361,6 +361,7 @@ def test_errors_and_requests_never_show_query_token_or_body(make_settings: MakeS
         ("Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJhdWQi.sig", "Bearer …"),
         ("user/ada%40example.com", "user/…"),
         ("x" * 500, "x" * 300),
+        ("a\x1b[2J\x9b31m\u202eb\u2028c\x00d", "a [2J 31m b c d"),
     ],
 )
 def test_a_vendors_text_is_made_fit_for_messages(said: str, shown: str) -> None:
