@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
-from dynsync_pipeline.errors import ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
+from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
@@ -159,7 +159,7 @@ class Cycle:
         dynamics = self.systems.dynamics
         n_read = self._with_schema(
             lambda fields: extract_records(self.warehouse, dynamics, fields, record_type),
-            lambda fields: extract_records(self.warehouse, dynamics, fields, record_type, is_full=True),
+            lambda fields, error: extract_records(self.warehouse, dynamics, fields, record_type, refused=error),
         )
         self._done(record_type, **{f"n_{record_type}s_read": n_read})
         return n_read
@@ -262,18 +262,21 @@ class Cycle:
         return plan
 
     def _with_schema(
-        self, step: Callable[[FieldMap], Answer], again: Callable[[FieldMap], Answer] | None = None
+        self, step: Callable[[FieldMap], Answer], again: Callable[[FieldMap, ApiError], Answer] | None = None
     ) -> Answer:
-        """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again."""
+        """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again.
+
+        `again`, where it is another step than the first, gets what the first one met.
+        """
         fields = self.prepare()
         try:
             return step(fields)
-        except (ColumnUnknown, CursorExpired):
+        except (ColumnUnknown, CursorExpired) as error:
             with self._turn:
                 if self._fields is fields:  # not yet learned again by another thread
                     self._fields = self._learn(is_forced=True)
                 fields = self.prepare()
-            return (again or step)(fields)
+            return again(fields, error) if again else step(fields)
 
     def _done(self, step: str, **counts: int) -> None:
         """Note that a step ran, with its figures."""

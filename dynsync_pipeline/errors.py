@@ -22,6 +22,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
     ├── RequestRefused       the request itself is wrong (400s); carries `field` where the vendor names one
     │   └── ColumnUnknown    a selected column or field does not exist
     ├── CursorExpired        change tracking must start anew with a full read
+    │   └── LinkRefused      the system does not take a link of its own, and does not say that it expired
     ├── ChangedMeanwhile     If-Match failed: somebody edited the record after it was read
     ├── RecordMissing        the record does not exist
     ├── RecordExists         a create met an existing key
@@ -172,6 +173,10 @@ class ColumnUnknown(RequestRefused):
 
 class CursorExpired(ApiError):
     """The change-tracking cursor is no longer valid; a full read must follow (R86: absence is no deletion)."""
+
+
+class LinkRefused(CursorExpired):
+    """A link that the system gave is refused for a reason that nobody has documented; a full read may help, once."""
 
 
 class ChangedMeanwhile(ApiError):

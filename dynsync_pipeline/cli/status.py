@@ -114,6 +114,8 @@ def _show(
     prints_to.print(_hour_table(found))
     prints_to.print(_calls_table(calls))
     prints_to.print(_cursors_table(found, at))
+    for line in _waiting_lines(found):
+        prints_to.print(line, style="red", highlight=False)
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
     if found.parked_fields:
@@ -155,6 +157,13 @@ def _cursors_table(found: Status, at: datetime) -> Table:
         read = f"{rough(at - row['last_read_at'])} ago"
         table.add_row(row["what"], read, cell(left, style="red" if row["days_left"] < SOON_D else ""))
     return table
+
+
+def _waiting_lines(found: Status) -> list[str]:
+    """The streams that are not read now, and what their system said."""
+    return [
+        cell(f"Not read: {row['what']}. {row['waits_because']}").markup for row in found.cursors if row["waits_because"]
+    ]
 
 
 def _parked_table(found: Status) -> Table:

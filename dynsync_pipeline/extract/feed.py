@@ -36,6 +36,7 @@ class Feed:
         self._columns = columns
         self._seen = seen
         self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None]] = []
+        self._asked_for: set[int] = set()
 
     def add(
         self, guid: str, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None
@@ -43,6 +44,12 @@ class Feed:
         """Add an entry; `at` has a zone."""
         if guid not in self._seen:
             self._rows.append((guid, person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
+
+    def ask_for(self, guid: str, person_id: int, at: datetime) -> None:
+        """Add an entry that tells of a change and not surely of which field: its person is read again, whatever is held."""
+        if guid not in self._seen:
+            self.add(guid, person_id, at, None, None, None)
+            self._asked_for.add(person_id)
 
     def note_seen(self, connection: duckdb.DuckDBPyConnection, forget_before: datetime) -> None:
         """Remember the entries, and forget those that no later read can show; call it where the feed's cursor moves."""
@@ -62,7 +69,7 @@ class Feed:
             return []
         with self._told(connection):
             rows = connection.execute(_CHANGED.format(mirror=self._mirror())).fetchall()
-        return [row[0] for row in rows]
+        return sorted({row[0] for row in rows} | self._asked_for)
 
     def unseen_edits(self, connection: duckdb.DuckDBPyConnection) -> list[UnseenEdit]:
         """Values that our writes overwrote, where these differ from what we believed to overwrite.

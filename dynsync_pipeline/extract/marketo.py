@@ -62,6 +62,13 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         return take_in_people(connection)
 
 
+# Labels that mean one field; a score is told by its label alone.
+_UNIQUE_LABELS = """
+select label, min(name) from state.columns
+where system = 'marketo' and label is not null group by label having count(*) = 1
+"""
+
+
 def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int]]:
     """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again."""
     gone = {deleted.person_id for page in client.deleted_people(token) for deleted in page.items}
@@ -76,7 +83,7 @@ def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int]]:
 def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, token: str) -> Feed:
     """The entries since `token` that were not taken in before: changed values, and scores, which have a type of their own."""
     with warehouse.reading() as connection:
-        labels = dict(connection.execute("select label, name from state.columns where system = 'marketo'").fetchall())
+        labels = dict(connection.execute(_UNIQUE_LABELS).fetchall())
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     feed = Feed(columns, seen)
     for page in client.changes(token, columns.names):
@@ -84,6 +91,7 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
             feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     for scores in client.activities(token, [CHANGE_SCORE]):
         for score in scores.items:
+            feed.ask_for(score.guid, score.person_id, score.at)  # a label may be shared, or new since it was learned
             field = labels.get(score.primary_value or "")
             if field in columns.fields.person_fields:
                 values = score.attributes

@@ -159,6 +159,7 @@ def _cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
             "dies_at": (dies_at := min(moved[stream]["moved_at"], at) + timedelta(days=days)),
             "days_left": round((dies_at - at) / timedelta(days=1), 1),
             "is_loaded": moved[stream]["is_loaded"],
+            "waits_because": moved[stream]["waits_because"],
         }
         for what, stream, days in CURSOR_LIVES
         if stream in moved

@@ -135,12 +135,18 @@ _STATE = (
     PublishedTable(
         name="cursors",
         grain="One row per stream of changes: when it was last read. The cursor itself stays in the working file.",
-        source="state.cursors",
+        source="state.cursors left join state.refused_links using (stream)",
         key="stream",
         columns=plain(
             ("stream", "varchar", "stream", "System and table that is read."),
             ("moved_at", "timestamp", "moved_at", "Last read at, UTC; a cursor unused for too long dies."),
             ("is_loaded", "boolean", "is_loaded", "The last full read has ended; false while a table is read anew."),
+            (
+                "waits_because",
+                "varchar",
+                "waits_because",
+                "What the system said when it refused this cursor again, since when the stream is not read; null: it is read.",
+            ),
         ),
     ),
     PublishedTable(

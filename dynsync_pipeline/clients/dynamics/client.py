@@ -31,11 +31,12 @@ from dynsync_pipeline.clients.dynamics.protocol import (
 )
 from dynsync_pipeline.clients.dynamics.refusals import refusal
 from dynsync_pipeline.clients.transport import Reply, Request, Transport
-from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, RequestRefused
+from dynsync_pipeline.errors import AnswerUnreadable, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.model.records import Table
 from dynsync_pipeline.settings import Settings
 
 Answer = TypeVar("Answer")
+_LINK_AT_FAULT = (400, 404, 414)  # what may be said of a link that cannot be read; a lost right is no fault of it
 _HEADERS = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.0"}
 
 
@@ -93,7 +94,8 @@ class DynamicsClient:
         """All rows (`cursor` None), or what changed since the cursor of a last page, or the rest of a cut read.
 
         The pages are as fresh as their request: the server takes no snapshot. The column list is part of the cursor.
-        Raises: CursorExpired, ColumnUnknown, RequestRefused if the table has no change tracking.
+        Raises: CursorExpired, LinkRefused for any other refusal of a link that Dynamics gave, ColumnUnknown, RequestRefused if
+        the table has no change tracking.
         """
         reader = RowReader(table, columns)
         url = cursor or f"{self._base}/{table.entity_set}?{select_of(columns)}"
@@ -104,7 +106,7 @@ class DynamicsClient:
                 request=f"GET {API_PATH}/{table.entity_set}",
             )
         prefer = {"Prefer": f"odata.track-changes,odata.maxpagesize={page_size}"}
-        for request, rows in self._pages(url, _HEADERS | prefer, reader):
+        for request, rows in self._pages(url, _HEADERS | prefer, reader, is_link=cursor is not None):
             cursor = rows.next_link or rows.delta_link
             if cursor is None:
                 raise RequestRefused(
@@ -156,11 +158,21 @@ class DynamicsClient:
 
         return self._transport.call(request, decode)
 
-    def _pages(self, url: str, headers: Mapping[str, str], reader: RowReader) -> Iterator[tuple[Request, Rows]]:
-        """The pages from `url` on, following each nextLink byte for byte."""
+    def _pages(
+        self, url: str, headers: Mapping[str, str], reader: RowReader, *, is_link: bool = False
+    ) -> Iterator[tuple[Request, Rows]]:
+        """The pages from `url` on, following each nextLink byte for byte; `is_link`: Dynamics gave the first one, too."""
         while True:
             request = Request("GET", url, headers)
-            rows = self._call(request, reader.read)
+            try:
+                rows = self._call(request, reader.read)
+            except RequestRefused as error:
+                if not is_link or isinstance(error, ColumnUnknown) or error.status not in _LINK_AT_FAULT:
+                    raise
+                raise LinkRefused(
+                    error.message, system=SYSTEM, request=str(request), code=error.code, status=error.status
+                ) from None
+            is_link = True
             link = rows.next_link or rows.delta_link
             if link is not None and not self._transport.is_own(link):
                 raise self._unreadable(request, "its link leads to another host")

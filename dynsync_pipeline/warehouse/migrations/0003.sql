@@ -1,0 +1,5 @@
+-- What schema 3 adds to the working file.
+
+-- One row per stream that was read anew because the system refused its link; the last such time. `waits_because`: what it said
+-- when it refused again within a day, since when the stream is left out of the cycles; null while it is read.
+create table state.refused_links (stream varchar not null, read_anew_at timestamp not null, waits_because varchar);
