@@ -34,7 +34,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
-from dynsync_pipeline.warehouse.cycles import begin_cycle, calls_of_last_day, count, end_cycle, ended, failed
+from dynsync_pipeline.warehouse.cycles import CycleEnd, begin_cycle, calls_of_last_day, count, end_cycle, ended, failed
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.systems import require_same_systems
@@ -64,6 +64,11 @@ class CycleReport:
     published: Published
     seconds: float
 
+    @property
+    def failures(self) -> list[str]:
+        """Why some of the plan was not written, a sentence for each system that failed."""
+        return [*filter(None, (self.to_dynamics.failure, self.to_marketo.failure))]
+
 
 class Cycle:
     """One cycle in progress; use it in `with`. Entering takes the lock and opens the working file.
@@ -89,6 +94,7 @@ class Cycle:
         self._fields: FieldMap | None = None
         self._ran: set[str] = set()
         self._n_refused = 0
+        self._failures: list[str] = []
         self._has_published = False
 
     def __enter__(self) -> Self:
@@ -115,11 +121,11 @@ class Cycle:
 
     def _end(self, error: BaseException | None) -> None:
         """Record a cycle that failed, or of which only some steps ran."""
-        at = self.warehouse.now()
         try:
             self._count({})
+            end = failed(self.cycle_id, self.warehouse.now(), error) if error else self._ended()
             with self.warehouse.transaction() as connection:
-                end_cycle(connection, failed(self.cycle_id, at, error) if error else ended(self.cycle_id, at))
+                end_cycle(connection, end)
                 # One that failed before it learned the schema is published with the fields that the last one synced.
                 fields = self._fields or followed_fields(connection, self._wanted)
             if error is not None and fields.fields:
@@ -194,43 +200,38 @@ class Cycle:
         return plan
 
     def write_dynamics(self) -> Written:
-        """Step 3, Marketo's updates to Dynamics. Raises: PlanStale, ApiError, StorageFailed.
+        """Step 3, Marketo's updates to Dynamics, whose failure is returned. Raises: PlanStale, StorageFailed.
 
         Where somebody edited a record after it was read, it is read again, settled again and sent again
         (docs/design.md#updates), three rounds at most; what still meets an edit then waits for the next cycle.
         """
         dynamics = self.systems.dynamics
-        written = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id)
-        for _ in range(ROUNDS - 1):
-            if not written.n_changed_meanwhile:
-                break
-            reread_changed_meanwhile(self.warehouse, dynamics, self.prepare())
-            self.extract_companies()
-            # The cycle's first plan passed the guards, and some of it is written.
-            self._plan(Limits(max_creates=sys.maxsize, largest_share=1.0, first_load="create"))
-            written = written.plus(write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id))
-        self._n_refused += written.n_refused
-        self._done("write_dynamics", n_records_updated=written.n_updated)
-        return written
+        written, n_rounds = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id), 1
+        # After a failure a new plan would forget what was sent and has no known outcome.
+        while written.n_changed_meanwhile and not written.failure and n_rounds < ROUNDS:
+            try:
+                reread_changed_meanwhile(self.warehouse, dynamics, self.prepare())
+                self.extract_companies()
+                # The cycle's first plan passed the guards, and some of it is written.
+                self._plan(Limits(max_creates=sys.maxsize, largest_share=1.0, first_load="create"))
+                again = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id)
+            except ApiError as error:
+                again = Written(failure=str(error))
+            written, n_rounds = written.plus(again), n_rounds + 1
+        return self._written("write_dynamics", written, n_records_updated=written.n_updated)
 
     def write_marketo(self) -> Written:
-        """Step 3, Dynamics' new people and updates to Marketo. Raises: PlanStale, ApiError, StorageFailed."""
+        """Step 3, people and companies to Marketo, whose failure is returned. Raises: PlanStale, StorageFailed."""
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
         written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id)
-        self._n_refused += written.n_refused
-        self._done(
-            "write_marketo",
-            n_companies_written=written.n_companies,
-            n_people_created=written.n_created,
-            n_people_updated=written.n_updated,
-        )
-        return written
+        counts = {"n_companies_written": written.n_companies, "n_people_created": written.n_created}
+        return self._written("write_marketo", written, n_people_updated=written.n_updated, **counts)
 
     def publish(self) -> Published:
         """Step 4: end the cycle's row and swap the snapshot in. Raises: StorageFailed; the old snapshot stays."""
         fields = self.prepare()
         self._count({})
-        end = ended(self.cycle_id, self.warehouse.now(), is_whole=self._ran >= WHOLE)
+        end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, ending=end)
         with self.warehouse.transaction() as connection:
             end_cycle(connection, end)
@@ -278,6 +279,16 @@ class Cycle:
                 fields = self.prepare()
             return again(fields, error) if again else step(fields)
 
+    def _ended(self) -> CycleEnd:
+        is_whole = self._ran >= WHOLE
+        return ended(self.cycle_id, self.warehouse.now(), is_whole=is_whole, failures=self._failures)
+
+    def _written(self, step: str, written: Written, **counts: int) -> Written:
+        self._n_refused += written.n_refused
+        self._failures += filter(None, [written.failure])
+        self._done(step, **counts)
+        return written
+
     def _done(self, step: str, **counts: int) -> None:
         """Note that a step ran, with its figures."""
         self._count(counts)
@@ -305,6 +316,5 @@ def run_cycle(settings: Settings, progress: Callable[[str], None] = lambda sente
         to_marketo = cycle.write_marketo()
         progress("Publishing the snapshot")
         published = cycle.publish()
-        return CycleReport(
-            cycle.cycle_id, n_read, plan, to_dynamics, to_marketo, published, time.monotonic() - started_s
-        )
+        seconds = time.monotonic() - started_s
+        return CycleReport(cycle.cycle_id, n_read, plan, to_dynamics, to_marketo, published, seconds)

@@ -31,6 +31,8 @@ DynSyncError                 carries `retry_helps` and `next_step`
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class DynSyncError(Exception):
     """Base of all errors raised on purpose.
@@ -123,6 +125,19 @@ class ApiError(DynSyncError):
         self.status = status
         self.retry_after_s = retry_after_s
         self.field = field
+
+    def told_of(self, record: str = "", field: str | None = None) -> Self:
+        """The same error, told of what it was found to be about: a record, which the message begins with, or a field."""
+        return type(self)(
+            f"{record}: {self.message}" if record else self.message,
+            system=self.system,
+            request=self.request,
+            code=self.code,
+            status=self.status,
+            retry_after_s=self.retry_after_s,
+            field=field or self.field,
+            next_step=self.next_step,
+        )
 
 
 class Unreachable(ApiError):

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
+from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints_to
 from dynsync_pipeline.cycle import CycleReport, run_cycle
 from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
 
 
 @app.command(help=f"Run one cycle: read both systems, compare, write back, publish the snapshot.\n\n{EXIT_CODES}")
 def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False) -> None:
-    """Run one cycle and print its figures. Raises: DynSyncError."""
+    """Run one cycle and print its figures; where not everything was written, say why and end with 1. Raises: DynSyncError."""
     settings = load_settings()
     with errors_to.status("Starting") as status:
         report = run_cycle(settings, progress=lambda sentence: status.update(f"{sentence} …"))
@@ -27,6 +28,9 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures
         prints_to.print(
             f"Snapshot: {settings.snapshot_file} (see tables changes, collisions, sync_errors)", highlight=False
         )
+    if report.failures:
+        errors_to.print(f"{NOT_ALL_WRITTEN} {' '.join(report.failures)}", markup=False, highlight=False)
+        raise typer.Exit(Exit.FAILED)
 
 
 def report_table(report: CycleReport) -> Table:

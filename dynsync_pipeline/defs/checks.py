@@ -10,6 +10,7 @@ from dynsync_pipeline.defs.cycle_run import CycleRun
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.publish.snapshot import count_people
 from dynsync_pipeline.reconcile.offences import Offences, find_offences
+from dynsync_pipeline.warehouse.cycles import failure_of_last_cycle
 
 
 @dg.asset_check(
@@ -50,6 +51,18 @@ def nothing_lost(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     return _result(_offences(cycle, "lost_writes"))
 
 
+@dg.asset_check(
+    asset=snapshot,
+    blocking=True,  # nothing comes after it, so that all it ends is the run, as failed
+    description="Both systems answered what was written to them. If not, all else was done, and the next cycle goes on.",
+)
+def everything_was_written(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Fail the run at its end where a system failed a write."""
+    with cycle.looking() as warehouse, warehouse.reading() as connection:
+        told = failure_of_last_cycle(connection)
+    return dg.AssetCheckResult(passed=told is None, metadata={} if told is None else {"why": told})
+
+
 @dg.asset_check(asset=snapshot, description="The snapshot holds as many people as the mirror of Marketo.")
 def snapshot_holds_everybody(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Count people in the published file, as an analyst would."""
@@ -65,6 +78,7 @@ CHECKS = [
     one_link_per_person_and_record,
     unsettled_has_reason_and_next_look,
     nothing_lost,
+    everything_was_written,
     snapshot_holds_everybody,
 ]
 

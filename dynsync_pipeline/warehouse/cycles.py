@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -28,6 +28,8 @@ COUNTS = (
 )
 DAY = timedelta(hours=24)
 
+NOT_ALL_WRITTEN = "Everything was read, but not everything written; the next cycle goes on with what is left."
+
 
 @dataclass(frozen=True)
 class CycleEnd:
@@ -43,8 +45,13 @@ class CycleEnd:
     is_whole: bool
 
 
-def ended(cycle_id: int, at: datetime, *, is_whole: bool = False) -> CycleEnd:
-    """The end of a cycle that nothing went wrong in; `at` is UTC without zone."""
+def ended(cycle_id: int, at: datetime, *, is_whole: bool, failures: Sequence[str]) -> CycleEnd:
+    """The end of a cycle whose steps ran to their ends, all of them or some; `at` is UTC without zone.
+
+    With `failures`, why some of the plan was not written, it is a failed one.
+    """
+    if failures:
+        return CycleEnd(cycle_id, at, "failed", f"{NOT_ALL_WRITTEN} {' '.join(failures)}", is_whole=False)
     return CycleEnd(cycle_id, at, "succeeded", None if is_whole else "Only some of the steps ran.", is_whole)
 
 
@@ -108,3 +115,11 @@ def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str, at: da
         f"select coalesce(sum(n_calls_{system}), 0) from ledger.cycles where started_at > ? and started_at < ?",
         [at - DAY, at + DAY],
     )
+
+
+def failure_of_last_cycle(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Why the last cycle that ended was a failed one; None if it succeeded, or there is none."""
+    rows = connection.execute(
+        "select status, message from ledger.cycles where ended_at is not null order by cycle_id desc limit 1"
+    ).fetchall()
+    return str(rows[0][1]) if rows and rows[0][0] != "succeeded" else None

@@ -1,17 +1,17 @@
 """Operations to Marketo: companies and creates on their keys, updates on the id, each batch read back.
 
-Not here: what to write (`reconcile/`), what an answer means for base and ledger (`receipts.py`).
+Not here: what to write (`reconcile/`), what follows from an answer (`sending.py`, `receipts.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
-import duckdb
+import msgspec
 
-from dynsync_pipeline.clients.marketo.protocol import CompanyResult, PersonResult
+from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -19,15 +19,11 @@ from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, la
 from dynsync_pipeline.write_back.receipts import (
     PlannedWrite,
     Written,
-    mark_sent,
-    note_receipts,
-    note_refused_field,
     planned_writes,
     settle_receipts,
+    unanswered_companies,
 )
-
-Done = tuple[PlannedWrite, int | None]  # an applied operation, and Marketo's id of the person or company
-Landing = Callable[[duckdb.DuckDBPyConnection], None]
+from dynsync_pipeline.write_back.sending import Answer, Landing, Turn
 
 MOST_RECORDS = 300
 MOST_BYTES = 900_000  # of the 1 MB that Marketo takes, the rest is for the envelope
@@ -38,41 +34,78 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
 
     Companies and creates upsert on a key, so that repeating one is harmless; updates go by id with `updateOnly`, so
     that one can never create. What Marketo made of the values is read back, and that is what the mirror takes.
-    Raises: PlanStale; ApiError when a whole request failed, after which the next cycle finds out what was applied.
+    A person whose company has no answer waits for the next cycle. Raises: PlanStale, StorageFailed.
     """
-
-    def company_batch(batch: list[PlannedWrite]) -> None:
-        def observe(done: Sequence[Done]) -> Landing:
-            names = [COMPANY_KEY, *columns.fields.company_fields]
-            companies = client.companies([write.company_key or "" for write, _ in done], names)
-            return lambda connection: land_companies(connection, columns.fields, companies)
-
-        keys = (COMPANY_KEY,)
-        _send(warehouse, batch, keys, lambda writes: client.sync_companies([w.body for w in writes]), observe)
-
-    def person_batch(batch: list[PlannedWrite], action: str, lookup_field: str) -> None:
-        def observe(done: Sequence[Done]) -> Landing:
-            people = client.people("id", [str(person_id) for _, person_id in done], columns.names)
-            return lambda connection: land_people(connection, columns, people)
-
-        keys = ("id", columns.own.contact_id, columns.own.lead_id) if action == "updateOnly" else (lookup_field,)
-        _send(
-            warehouse,
-            batch,
-            keys,
-            lambda writes: client.sync_people(action, lookup_field, [w.body for w in writes]),
-            observe,
-        )
-
+    turn = Turn(warehouse, "marketo")
     for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "company")):
-        company_batch(batch)
-    creates = planned_writes(warehouse, cycle_id, "marketo", "create")
+        turn.send(_Companies(client, columns), batch)
+    missing = unanswered_companies(warehouse) if turn.failure else set()
+
+    def people(action: str) -> list[PlannedWrite]:
+        writes = planned_writes(warehouse, cycle_id, "marketo", action)
+        return [write for write in writes if not missing or _company_of(write, columns) not in missing]
+
+    creates = people("create")
     for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         for batch in _batches([write for write in creates if write.record_type == record_type]):
-            person_batch(batch, "createOrUpdate", key)
-    for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "update")):
-        person_batch(batch, "updateOnly", "id")
-    return settle_receipts(warehouse, "marketo")
+            turn.send(_People(client, columns, "createOrUpdate", key, (key,)), batch)
+    keys = ("id", columns.own.contact_id, columns.own.lead_id)
+    for batch in _batches(people("update")):
+        turn.send(_People(client, columns, "updateOnly", "id", keys), batch)
+    return replace(settle_receipts(warehouse, "marketo"), failure=turn.told)
+
+
+class _Companies:
+    """Companies, by their key."""
+
+    keys: Collection[str] = (COMPANY_KEY,)
+
+    def __init__(self, client: Marketo, columns: PersonColumns) -> None:
+        self._client = client
+        self._fields = columns.fields
+
+    def send(self, writes: Sequence[PlannedWrite]) -> list[Answer]:
+        """One request of up to 300."""
+        return _answers(self._client.sync_companies([write.body for write in writes]))
+
+    def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
+        """The companies as Marketo has them now."""
+        names = [COMPANY_KEY, *self._fields.company_fields]
+        companies = self._client.companies([write.company_key or "" for write, _ in done], names)
+        return lambda connection: land_companies(connection, self._fields, companies)
+
+
+class _People:
+    """People, created or updated, by `lookup_field`."""
+
+    def __init__(
+        self, client: Marketo, columns: PersonColumns, action: str, lookup_field: str, keys: Collection[str]
+    ) -> None:
+        self._client = client
+        self._columns = columns
+        self._action = action
+        self._lookup_field = lookup_field
+        self.keys = keys
+
+    def send(self, writes: Sequence[PlannedWrite]) -> list[Answer]:
+        """One request of up to 300."""
+        bodies = [write.body for write in writes]
+        return _answers(self._client.sync_people(self._action, self._lookup_field, bodies))
+
+    def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
+        """The people as Marketo has them now."""
+        people = self._client.people("id", [str(answer.target_id) for _, answer in done], self._columns.names)
+        return lambda connection: land_people(connection, self._columns, people)
+
+
+def _answers(results: Sequence[PersonResult]) -> list[Answer]:
+    return [Answer(result.error, result.id) for result in results]
+
+
+def _company_of(write: PlannedWrite, columns: PersonColumns) -> str | None:
+    """The key of the company that a person is to stand behind from now on."""
+    key = msgspec.json.decode(write.body).get(columns.own.company)
+    return key if isinstance(key, str) else None
 
 
 def _batches(writes: Sequence[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
@@ -87,41 +120,3 @@ def _batches(writes: Sequence[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
         size_bytes += n_bytes
     if batch:
         yield batch
-
-
-def _rest(write: PlannedWrite, error: ApiError | None, keys: Sequence[str]) -> PlannedWrite | None:
-    """What is left to write without the field that the error names; None where it names none, or nothing is left."""
-    return write.without(error.field, keys) if error and error.field else None
-
-
-def _send(
-    warehouse: Warehouse,
-    batch: Sequence[PlannedWrite],
-    keys: Sequence[str],
-    sync: Callable[[Sequence[PlannedWrite]], Sequence[PersonResult | CompanyResult]],
-    observe: Callable[[Sequence[Done]], Landing],
-) -> None:
-    """Send one batch, read back what was written, and store receipts and observations together.
-
-    Where an answer names a field at fault, it is set aside and the rest of that record is sent again at once (R116).
-    """
-    mark_sent(warehouse, batch)
-    pending = list(batch)
-    while pending:
-        results = list(zip(pending, sync(pending), strict=True))
-        done = [(write, result.id) for write, result in results if result.error is None]
-        land = observe(done) if done else None
-        smaller = []
-        with warehouse.transaction() as connection:
-            answered: list[tuple[PlannedWrite, int | None, ApiError | None]] = []
-            for write, result in results:
-                rest = _rest(write, result.error, keys)
-                if rest is not None and result.error is not None:
-                    note_refused_field(connection, write, "marketo", result.error)
-                    smaller.append(rest)
-                else:
-                    answered.append((write, None if write.company_key else result.id, result.error))
-            note_receipts(connection, answered, warehouse.now())
-            if land is not None:
-                land(connection)
-        pending = smaller

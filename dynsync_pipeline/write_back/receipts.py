@@ -47,24 +47,37 @@ class PlannedWrite:
     etag: str | None
     body: str
 
-    def without(self, name: str, keys: Collection[str] = ()) -> PlannedWrite | None:
-        """The same write less one member of its body, or None where that is a key, or nothing but keys would be left."""
+    def members(self, keys: Collection[str]) -> list[str]:
+        """The names of what its body sets, the keys left out."""
+        return [name for name in msgspec.json.decode(self.body, type=dict[str, msgspec.Raw]) if name not in keys]
+
+    def without(self, names: Collection[str], keys: Collection[str]) -> PlannedWrite | None:
+        """The same write less these members of its body; None where one is a key or none of it, or only keys were left."""
         members = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
-        if name in keys or name not in members or not members.keys() - {name, *keys}:
+        if any(name in keys or name not in members for name in names) or not members.keys() - {*names, *keys}:
             return None
-        del members[name]
-        return replace(self, body=msgspec.json.encode(members).decode())
+        return self.only(members.keys() - names)
+
+    def only(self, names: Collection[str]) -> PlannedWrite:
+        """The same write with no other members of its body than these."""
+        members = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        kept = {name: value for name, value in members.items() if name in names}
+        return replace(self, body=msgspec.json.encode(kept).decode())
 
 
 @dataclass(frozen=True)
 class Written:
-    """Counts of one write-back step; `n_changed_meanwhile` records were edited after they were read (412)."""
+    """Counts of one write-back step; `n_changed_meanwhile` records were edited after they were read (412).
+
+    `failure` says why some of the plan was not sent, or was sent with unknown outcome; None where all was answered.
+    """
 
     n_companies: int = 0
     n_created: int = 0
     n_updated: int = 0
     n_refused: int = 0
     n_changed_meanwhile: int = 0
+    failure: str | None = None
 
     def plus(self, later: Written) -> Written:
         """The sums of two rounds; what met an edit counts as of the later one."""
@@ -74,6 +87,7 @@ class Written:
             self.n_updated + later.n_updated,
             self.n_refused + later.n_refused,
             later.n_changed_meanwhile,
+            self.failure or later.failure,
         )
 
 
@@ -97,13 +111,23 @@ def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str
     return [PlannedWrite(*row) for row in rows]
 
 
-def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite]) -> None:
-    """Note, before the request leaves, that these operations may from now on have been applied."""
+def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite], *, is_sent: bool) -> None:
+    """Note, before a request leaves, that these operations may from now on have been applied, or that none of them was."""
     with warehouse.transaction() as connection:
         connection.execute(
             "update reconcile.operations set sent_at = ? where operation_id in (select unnest(?))",
-            [warehouse.now(), [write.operation_id for write in writes]],
+            [warehouse.now() if is_sent else None, [write.operation_id for write in writes]],
         )
+
+
+def unanswered_companies(warehouse: Warehouse) -> set[str]:
+    """The keys of the companies of the plan that Marketo has not answered for: nobody can stand behind them for sure."""
+    with warehouse.reading() as connection:
+        rows = connection.execute(
+            "select company_key from reconcile.operations where action = 'company' "
+            "and operation_id not in (select operation_id from reconcile.receipts)"
+        ).fetchall()
+    return {row[0] for row in rows}
 
 
 def note_receipts(

@@ -177,10 +177,28 @@ def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance:
     assert not checks(run_job(settings, instance, cycles=Forgetful))["snapshot_holds_everybody"]
 
 
+def test_a_run_whose_writes_a_system_failed_does_all_else_and_fails_at_its_end(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    class Down(QuietCycle):
+        """Cannot write to Dynamics."""
+
+        def write_dynamics(self) -> Written:
+            return self._written("write_dynamics", Written(failure="Dynamics is down."))
+
+    result = run_job(settings, instance, cycles=Down)
+    assert not result.success
+    assert not checks(result)["everything_was_written"]
+    assert {"marketo_writes", "snapshot"} <= {*materialized(result)}
+    [(status, message)] = cycles_told(settings)
+    assert (status, (message or "")[-17:]) == ("failed", "Dynamics is down.")
+
+
 def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.DagsterInstance) -> None:
     result = run_job(settings, instance)
     assert checks(result) == dict.fromkeys(
         [
+            "everything_was_written",
             "nothing_lost",
             "one_link_per_person_and_record",
             "snapshot_holds_everybody",

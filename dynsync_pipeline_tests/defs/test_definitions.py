@@ -60,7 +60,7 @@ def test_jobs_sensor_schedule_and_executor_are_there() -> None:
 def test_the_check_before_the_first_write_blocks_and_the_others_do_not() -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-    assert blocking == {"one_link_per_person_and_record"}
+    assert blocking == {"one_link_per_person_and_record", "everything_was_written"}
 
 
 def test_without_settings_everything_loads_and_a_run_says_what_is_missing(

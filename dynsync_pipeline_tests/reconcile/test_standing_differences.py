@@ -137,8 +137,7 @@ def test_an_edit_of_it_stays_one_sided_when_the_other_system_is_down() -> None:
     for link in links:
         link.edit_dynamics(world, "new")
     world.marketo.fails = ServerFailed("down", system="marketo", request="POST", code="502")
-    with pytest.raises(ServerFailed):
-        world.cycle()
+    world.cycle()
     world.marketo.fails = None
     world.settled()
     assert [world.both(link.person_id, link.field) for link in links] == [("new", "new")] * 4

@@ -58,6 +58,7 @@ _NEXT_STEPS: Mapping[str, str] = {
     "0x8004f507": "Grant the sync's user a column security profile, or take the field out of the field map.",
     "0x8004f502": "Grant the sync's user a column security profile, or take the field out of the field map.",
 }
+_TOO_LARGE = "It is larger than Dynamics takes: shorten the record's longest texts where they were entered."
 # Where a message names the column at fault.
 _FIELDS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -114,7 +115,7 @@ def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_crea
         status=reply.status,
         retry_after_s=reply.retry_after_s,
         field=field if issubclass(kind, RequestRefused) else None,
-        next_step=_NEXT_STEPS.get(code, ""),
+        next_step=_NEXT_STEPS.get(code, _TOO_LARGE if reply.status == 413 else ""),
     )
 
 

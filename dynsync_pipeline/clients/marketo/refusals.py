@@ -54,6 +54,7 @@ _NEXT_STEPS: Mapping[str, str] = {
     "603": "Give the API user of the service a role with read-write access to persons, companies and activities, "
     "and see whether an IP allow-list keeps this host out.",
     "607": "The quota comes back at midnight US Central time; other integrations share it.",
+    "609": "Report this answer to the makers of DynSync; if only some records are refused so, look for odd signs in their texts.",
     "610": "Check DYNSYNC_MARKETO_URL: the address without /rest.",
     "1007": "Several people have this key in Marketo; merge them there.",
     "1018": "This Marketo has a native CRM sync, which alone may write companies; switch it off first.",
@@ -65,7 +66,7 @@ _QUOTA = re.compile(r"daily quota", re.IGNORECASE)
 
 def refusal(code: str, message: str, request: str, *, status: int = 200) -> ApiError:
     """The error that a code and its message describe, of a call or of a record in it."""
-    kind = _KINDS.get(code, RequestRefused)
+    kind = _KINDS.get(code, ServerFailed if status >= 500 else RequestRefused)
     if code == "1029" and _QUOTA.search(message):
         kind = BudgetSpent
     field = _FIELD.search(message) if issubclass(kind, RequestRefused) else None
@@ -89,7 +90,9 @@ def http_refusal(reply: Reply, request: str) -> ApiError:
     elif reply.status >= 500:
         kind = ServerFailed
     elif reply.status == 413:
-        next_step = "The body is larger than the 1 MB that Marketo takes; send fewer records."
+        next_step = (
+            "It is larger than the 1 MB that Marketo takes: shorten the record's longest texts where they were entered."
+        )
     elif reply.status < 400 or reply.status in (401, 403, 407):
         kind = AnswerUnreadable
         next_step = "Something between here and Marketo may have answered: check DYNSYNC_MARKETO_URL and the proxy."

@@ -1,0 +1,268 @@
+"""One direction's turn of writing: each request is answered, halved or given up, and no request ends the turn of the others.
+
+What an answer to a whole request proves decides (docs/design.md#refusals). Content that was refused is halved until what is
+at fault is alone: a record, and of a record a field. Where nobody knows what was applied, the records stand as sent, and the
+next cycle reads them by key. Where a system takes nothing at all, the turn is over, and what was not sent is planned anew.
+Not here: the requests themselves (`dynamics.py`, `marketo.py`), what a receipt means for base and ledger (`receipts.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, TypeVar
+
+import duckdb
+
+from dynsync_pipeline.errors import (
+    AccessDenied,
+    AnswerUnreadable,
+    ApiError,
+    BudgetSpent,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
+    SignInRefused,
+    TimedOut,
+    Unreachable,
+)
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.write_back.receipts import PlannedWrite, mark_sent, note_receipts, note_refused_field
+
+MOST_FAILURES = 3  # requests in a row of unknown outcome, after which a system counts as down
+MOST_REFUSED = 50  # requests in a row with one record each that were refused, after which the fault is in no record
+MOST_IN_VAIN = 5  # records in a row that were refused field by field, after which the fault is in no field
+DEEPER = 2  # refusals in a row that a search may meet beyond those on the way down to one field
+
+Item = TypeVar("Item")
+Landing = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+class Answer(NamedTuple):
+    """What became of one operation: the error, or what the system tells: an id (Marketo), the record (Dynamics)."""
+
+    error: ApiError | None = None
+    target_id: int | None = None
+    row: dict[str, str | None] | None = None
+
+
+class Way(Protocol):
+    """How operations of one kind are sent. `keys` are the members of a body that say which record is meant."""
+
+    @property
+    def keys(self) -> Collection[str]:
+        """Never sent alone, and never left out."""
+
+    def send(self, writes: Sequence[PlannedWrite]) -> list[Answer]:
+        """One request; one answer each, in order. Raises: ApiError, where the whole request failed."""
+
+    def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
+        """What the system made of applied operations, ready to land. Raises: ApiError."""
+
+
+class Turn:
+    """All requests to `system` in one cycle. `failure` is why some operations were not sent, or have no known outcome."""
+
+    def __init__(self, warehouse: Warehouse, system: str) -> None:
+        self._warehouse = warehouse
+        self._system = system
+        self.failure: ApiError | None = None
+        self.is_over = False
+        self._n_failures = 0
+        self._n_refused = 0
+        self._n_in_vain = 0
+
+    @property
+    def told(self) -> str | None:
+        """The failure as a sentence."""
+        return None if self.failure is None else str(self.failure)
+
+    def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
+        """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""
+        waiting = [list(batch)]
+        while waiting and not self.is_over:
+            writes = waiting.pop()
+            answers = self._request(way, writes)
+            if answers is None:
+                continue
+            if isinstance(answers, ApiError):
+                if len(writes) > 1:
+                    waiting += reversed(_halves(writes))
+                    continue
+                answers = [self._alone(writes[0], answers)]
+            else:
+                self._n_refused = 0
+            if rest := self._keep(way, writes, answers):
+                waiting.append(rest)
+
+    # -- one request -----------------------------------------------------------------------------------------------
+
+    def _request(
+        self, way: Way, writes: Sequence[PlannedWrite], *, is_part: bool = False
+    ) -> list[Answer] | ApiError | None:
+        """The answers; the error, where the content was refused and nothing applied; None where the request failed.
+
+        `is_part`: other parts of the same operation may have been applied, so that it stands as sent whatever comes.
+        """
+        mark_sent(self._warehouse, writes, is_sent=True)
+        try:
+            answers = way.send(writes)
+        except ApiError as error:
+            is_refused = _proves_nothing_applied(error)
+            if is_refused and not is_part:
+                mark_sent(self._warehouse, writes, is_sent=False)
+            if is_refused and not isinstance(error, _OF_THE_SYSTEM) and not _is_of_the_address(error):
+                return error
+            self._note_failure(error)
+            return None
+        self._n_failures = 0
+        return answers
+
+    def _note_failure(self, error: ApiError) -> None:
+        self.failure = self.failure or error
+        self._n_failures += 1
+        self.is_over = self.is_over or _proves_nothing_applied(error) or self._n_failures >= MOST_FAILURES
+
+    def _alone(self, write: PlannedWrite, error: ApiError) -> Answer:
+        """A whole request with one record was refused: that is the record's answer; if too often, it is everybody's."""
+        self._n_refused += 1
+        if self._n_refused >= MOST_REFUSED:
+            self.failure = self.failure or error
+            self.is_over = True
+        return Answer(error.told_of(record=f"{write.record_type} {write.dynamics_id}, alone in its request"))
+
+    # -- its answers -----------------------------------------------------------------------------------------------
+
+    def _keep(self, way: Way, writes: Sequence[PlannedWrite], answers: Sequence[Answer]) -> list[PlannedWrite]:
+        """Store receipts and observations together; returns what is left to send of records of which a field was refused."""
+        done = [(write, answer) for write, answer in zip(writes, answers, strict=True) if answer.error is None]
+        land = self._observe(way, done)
+        answered = [(write, answer) for write, answer in done if land is not None]
+        rest, searched = [], []
+        with self._warehouse.transaction() as connection:
+            for write, answer in zip(writes, answers, strict=True):
+                error = answer.error
+                if error is None or isinstance(error, _UNKNOWN_OF_RECORD):
+                    continue  # the latter stand as sent
+                if error.field is not None and (less := write.without({error.field}, way.keys)):
+                    note_refused_field(connection, write, self._system, error)
+                    rest.append(less)
+                elif self._may_search(way, write, error):
+                    searched.append((write, error))
+                else:
+                    answered.append((write, answer))
+            self._store(connection, answered, land)
+        for write, error in searched:
+            self._search(way, write, error)
+        return rest
+
+    def _observe(self, way: Way, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing | None:
+        """What is to land; None where nothing was applied, or where it cannot be read just now and so stands as sent."""
+        if not done:
+            return None
+        try:
+            return way.observe(done)
+        except ApiError as error:
+            self._note_failure(error)
+            return None
+
+    def _store(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        answered: Sequence[tuple[PlannedWrite, Answer]],
+        land: Landing | None,
+    ) -> None:
+        receipts = [
+            (write, None if write.company_key else answer.target_id or write.person_id, answer.error)
+            for write, answer in answered
+        ]
+        note_receipts(connection, receipts, self._warehouse.now())
+        if land is not None:
+            land(connection)
+
+    # -- a refusal that names no field -----------------------------------------------------------------------------
+
+    def _may_search(self, way: Way, write: PlannedWrite, error: ApiError) -> bool:
+        members = write.members(way.keys)
+        is_unnamed = isinstance(error, RequestRefused) and error.field not in {*members, *way.keys}
+        return is_unnamed and len(members) > 1 and self._n_in_vain < MOST_IN_VAIN and not self.is_over
+
+    def _search(self, way: Way, write: PlannedWrite, error: ApiError) -> None:
+        """Send a record's fields in halves, so that what is refused is alone and the rest arrives (R116).
+
+        A search that meets refusals only gives up on its way, and the record is refused as a whole. One that is
+        interrupted leaves the record as sent: what arrived of it is found out by the next cycle.
+        """
+        members = write.members(way.keys)
+        most = len(members).bit_length() + DEEPER
+        waiting = list(reversed(_halves(members)))
+        refused: list[ApiError] = []
+        done: tuple[PlannedWrite, Answer] | None = None
+        n_in_vain = 0
+        while waiting and (n_in_vain < most or done):
+            names = waiting.pop()
+            if n_in_vain >= most:
+                refused += [error.told_of(field=name) for name in names]
+                continue
+            part = write.only({*names, *way.keys})
+            if done is not None and done[1].row is not None:
+                part = replace(part, etag=done[1].row["etag"])  # our own part has moved the version
+            answers = self._request(way, [part], is_part=True)
+            if answers is None:
+                return
+            answer = Answer(answers) if isinstance(answers, ApiError) else answers[0]
+            if answer.error is None:
+                done, n_in_vain = (write, answer), 0
+                continue
+            if not isinstance(answer.error, RequestRefused):
+                if done is None:
+                    self._receive(way, write, answer)
+                return
+            n_in_vain += 1
+            error = answer.error
+            named = error.field if error.field in names else names[0] if len(names) == 1 else None
+            if named is None:
+                waiting += reversed(_halves(names))
+                continue
+            refused.append(error.told_of(field=named))
+            if len(names) > 1:
+                waiting.append([name for name in names if name != named])
+        self._n_in_vain = 0 if done else self._n_in_vain + 1
+        if done is not None:
+            self._receive(way, *done, refused=refused)
+        elif waiting:
+            self._receive(way, write, Answer(error))
+        else:
+            self._receive(way, write, Answer(refused[-1]), refused=refused[:-1])
+
+    def _receive(self, way: Way, write: PlannedWrite, answer: Answer, refused: Sequence[ApiError] = ()) -> None:
+        """Store the one receipt of a record that was sent in parts."""
+        land = self._observe(way, [(write, answer)] if answer.error is None else [])
+        if answer.error is None and land is None:
+            return
+        with self._warehouse.transaction() as connection:
+            for error in refused:
+                note_refused_field(connection, write, self._system, error)
+            self._store(connection, [(write, answer)], land)
+
+
+# Nobody knows whether a request that ends so was applied; what raises neither this nor an error of the system was not.
+_UNKNOWN = (TimedOut, ServerFailed, AnswerUnreadable)
+# The same of one record inside an answer: there a failure is told by the system itself, and nothing was applied.
+_UNKNOWN_OF_RECORD = (TimedOut, AnswerUnreadable)
+# What every other request would meet as well.
+_OF_THE_SYSTEM = (Unreachable, RateLimited, BudgetSpent, SignInRefused, AccessDenied)
+
+
+def _proves_nothing_applied(error: ApiError) -> bool:
+    return not isinstance(error, _UNKNOWN)
+
+
+def _is_of_the_address(error: ApiError) -> bool:
+    """Whether the answer is about where the request went, and not about what it carried."""
+    return isinstance(error, RequestRefused) and (error.status in (404, 405) or error.code == "610")
+
+
+def _halves(items: Sequence[Item]) -> list[list[Item]]:
+    middle = len(items) // 2
+    return [list(items[:middle]), list(items[middle:])]
