@@ -8,6 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 10
+# One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 .PHONY: help demo test cover mutants deep dev lint format lock clean
 
 help: ## list the targets
@@ -26,10 +28,10 @@ demo: $(INSTALLED) ## sync two emulated systems with sample data and show what h
 	$(BIN)/dynsync demo
 
 test: lint ## style, types and all tests, each file in one process for what its tests share
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 mutants: $(INSTALLED) ## break the rule files in one place at a time; some test must notice (FLAGS="--sample 50")
 	$(BIN)/python -m dynsync_pipeline_tests.mutants $(FLAGS)

@@ -301,10 +301,15 @@ class Cycle:
             count(connection, self.cycle_id, {**counts, **calls, "n_refused": self._n_refused})
 
 
-def run_cycle(settings: Settings, progress: Callable[[str], None] = lambda sentence: None) -> CycleReport:
+def run_cycle(
+    settings: Settings,
+    progress: Callable[[str], None] = lambda sentence: None,
+    *,
+    warehouse: OpenWarehouse = Warehouse,
+) -> CycleReport:
     """Run one whole cycle; `progress` gets a sentence at each step. Raises: DynSyncError."""
     started_s = time.monotonic()
-    with Cycle(settings) as cycle:
+    with Cycle(settings, warehouse=warehouse) as cycle:
         progress("Reading both systems")
         n_read = cycle.extract()
         cycle.extract_companies()

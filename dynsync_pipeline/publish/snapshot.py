@@ -129,6 +129,7 @@ def _write_delta(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedT
            select 'people', l.person_id::varchar from state.unpublished u
            join state.links l on l.dynamics_id = u.dynamics_id and u.published_table = l.record_type || 's'"""
     )
+    changed = {row[0] for row in connection.execute("select distinct published_table from published_keys").fetchall()}
     connection.begin()
     for table in tables:
         target = f"published.{table.name}"
@@ -143,6 +144,9 @@ def _write_delta(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedT
             key = quoted(table.columns[0].name)
             is_of_people = table.name == "people" or table.name in PER_PERSON
             marked = "people" if is_of_people else table.name
+            if marked not in changed:
+                n_rows[table.name] = 0
+                continue
             keys = f"(select key from published_keys where published_table = '{marked}')"
             if is_of_people:
                 keys = keys.replace("select key", "select key::bigint")

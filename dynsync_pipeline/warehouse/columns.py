@@ -7,6 +7,9 @@ A field that joins the map, or comes back to it, has no base yet (R103, R104).
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 import duckdb
 
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
@@ -37,37 +40,39 @@ _SYSTEM_TYPES = {
 
 
 def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
-    """Bring columns, `reconcile.fields` and the views in line with `fields`; cheap when nothing changed."""
+    """Bring columns, `reconcile.fields` and the views in line with `fields`; nothing to do if they are already."""
     wanted: dict[str, dict[str, FieldType]] = {"state.base": fields.linked_fields}
     for record_type, table in TABLES.items():
         wanted[table.mirror] = wanted[table.inbox] = dynamics_columns(fields, record_type)
     wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.person_fields
     wanted["mirror.marketo_companies"] = wanted["inbox.marketo_companies"] = fields.company_fields
+    rows = [
+        (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
+        for f in fields.fields
+    ]
+    views = _views(fields)
+    digest = _digest(wanted, rows, views, _moved_base(fields.linked_fields))
+    if connection.execute("select digest from state.followed_map").fetchall() == [(digest,)]:
+        return
     _add_columns(connection, wanted)
     _mark_new_fields(connection, fields)
     connection.execute("delete from reconcile.fields")
     connection.executemany(
         "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
         "values (?, ?, ?, ?, ?, ?)",
-        [
-            (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
-            for f in fields.fields
-        ],
+        rows,
     )
-    _create_views(connection, fields)
+    # Base keeps the columns of fields that left the map, and a move keeps their values.
+    in_base = sorted(name for table, name in _existing(connection) if table == "state.base" and name != "person_id")
+    for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():
+        connection.execute(f"create or replace view {name} as\n{select}")
+    connection.execute("delete from state.followed_map")
+    connection.execute("insert into state.followed_map (digest) values (?)", [digest])
 
 
-# Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
-_PERSON_RECORDS = """
-create or replace view mirror.person_records as
-select
-    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon,
-    lower(_parentcustomerid_value) as parent_id
-from mirror.dynamics_contacts
-union all
-select 'lead', leadid, etag, is_deleted, createdon, null
-from mirror.dynamics_leads
-"""
+def _digest(*made_from: object) -> str:
+    """A digest of all that columns and views are made from, the text of this version's views included."""
+    return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 
 def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> FieldMap:
@@ -81,30 +86,46 @@ def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> 
     )
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
-    connection.execute(_PERSON_RECORDS)
+# Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
+_PERSON_RECORDS = """
+select
+    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon,
+    lower(_parentcustomerid_value) as parent_id
+from mirror.dynamics_contacts
+union all
+select 'lead', leadid, etag, is_deleted, createdon, null
+from mirror.dynamics_leads
+"""
+
+
+def _views(fields: FieldMap) -> dict[str, str]:
+    """What each view selects, by name, in the order they are made."""
+    views = {"mirror.person_records": _PERSON_RECORDS}
     for name, select in (
-        ("base_values", _base_select),
-        ("dynamics_records", _dynamics_select),
-        ("marketo_values", _marketo_select),
+        ("state.base_values", _base_select),
+        ("state.dynamics_records", _dynamics_select),
+        ("state.marketo_values", _marketo_select),
     ):
         halves = "\nunion all by name\n".join(select(fields, TABLES[record_type]) for record_type in PERSON_TYPES)
-        connection.execute(f"create or replace view state.{name} as\nselect *, {_NOTHING} from ({halves})")
-    connection.execute(
-        "create or replace view state.dynamics_values as "
+        views[name] = f"select *, {_NOTHING} from ({halves})"
+    views["state.dynamics_values"] = (
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
     )
-    connection.execute(f"create or replace view state.account_values as {_account_select(fields)}")
-    connection.execute(f"create or replace view state.company_values as {_company_select(fields)}")
+    views["state.account_values"] = _account_select(fields)
+    views["state.company_values"] = _company_select(fields)
+    return views
+
+
+def _moved_base(names: Iterable[str]) -> str:
+    """What base holds in the columns `names` after the moves, of those who have moves."""
     moved = "".join(
         f", case when bool_or(v.field = '{name}') then max(v.value) filter (where v.field = '{name}') "
         f"else any_value(b.{quoted(name)}) end as {quoted(name)}"
-        for table, name in sorted(_existing(connection))
-        if table == "state.base" and name != "person_id"
+        for name in names
     )
-    connection.execute(
-        f"create or replace view state.moved_base as select b.person_id{moved} "
-        "from state.base b join state.base_moves v on v.person_id = b.person_id group by b.person_id"
+    return (
+        f"select b.person_id{moved} from state.base b join state.base_moves v on v.person_id = b.person_id "
+        "group by b.person_id"
     )
 
 

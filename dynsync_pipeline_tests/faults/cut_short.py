@@ -13,6 +13,7 @@ from typing import Any
 
 from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.http import HttpWorld, Watch, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import forked
 
@@ -68,7 +69,7 @@ def _cycle(environment: dict[str, str], n_steps: int) -> None:
     os.environ.clear()
     if n_steps:
         _die_after(n_steps)
-    run_cycle(settings_from(environment))
+    run_cycle(settings_from(environment), warehouse=SmallWarehouse)
 
 
 def _die_after(n_steps: int) -> None:

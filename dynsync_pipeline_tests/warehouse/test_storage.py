@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,14 +15,18 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
 from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.columns import follow_field_map
-from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION, Warehouse, scalar
 
 MIGRATIONS = Path(connection_module.__file__).with_name("migrations")
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
 
 
 def fields(*names: str) -> FieldMap:
-    lines = "".join(f"contact,{name},{name},text,both,true\n" for name in names)
+    return a_map(*(f"contact,{name},{name},text,both,true" for name in names))
+
+
+def a_map(*rows: str) -> FieldMap:
+    lines = "".join(f"{row}\n" for row in rows)
     return parse_field_map(f"{HEADER}account,company,name,text,to_marketo,true\n{lines}", "map.csv")
 
 
@@ -168,7 +173,8 @@ def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "dynsync.duckdb"
     for _ in range(2):
         with Warehouse(path) as warehouse, warehouse.reading() as connection:
-            assert connection.execute("select version from schema_version").fetchall() == [(SCHEMA_VERSION,)]
+            versions = connection.execute("select version from schema_version order by 1").fetchall()
+            assert versions == [(version,) for version in range(FIRST_VERSION, SCHEMA_VERSION + 1)]
     assert [file.name for file in tmp_path.iterdir()] == ["dynsync.duckdb"], "closing folds the log into the file"
 
 
@@ -215,6 +221,64 @@ def test_following_the_same_map_again_changes_nothing() -> None:
             follow_field_map(connection, fields("one"))
         with warehouse.reading() as connection:
             assert scalar(connection, "select count(*) from state.base_missing") == 0
+
+
+def views_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """Each view with its number, which is another one after it was made anew."""
+    return connection.execute("select view_name, view_oid from duckdb_views() where not internal order by 1").fetchall()
+
+
+def test_views_are_made_again_only_for_another_map() -> None:
+    with Warehouse(Path(":memory:")) as warehouse, warehouse.transaction() as connection:
+        follow_field_map(connection, fields("one"))
+        before = views_of(connection)
+        follow_field_map(connection, fields("one"))
+        assert views_of(connection) == before
+        follow_field_map(connection, fields("one", "two"))
+        assert {name for name, _ in set(before) & set(views_of(connection))} == {"options_by_label"}, (
+            "which no map changes"
+        )
+
+
+def test_a_map_that_changes_and_changes_back_is_followed_each_time() -> None:
+    """A field more, a line's column, type or direction, each alone: never is what another map left behind used on."""
+    maps = [
+        fields("one"),
+        fields("one", "two"),
+        a_map("contact,one,other,text,both,true"),
+        a_map("contact,one,one,choice,both,true"),
+        a_map("contact,one,one,text,to_marketo,true"),
+        a_map("lead,one,one,text,both,true"),
+        a_map("lead,company,one,text,both,true"),
+    ]
+    with Warehouse(Path(":memory:")) as warehouse:
+        for now in (fields_now for other in maps[1:] for fields_now in (maps[0], other)):
+            with warehouse.transaction() as connection:
+                follow_field_map(connection, now)
+                followed = shown(connection)
+            with Warehouse(Path(":memory:")) as fresh, fresh.transaction() as connection:
+                follow_field_map(connection, now)
+                assert followed == shown(connection)
+
+
+def shown(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """The followed map and what the views select; that of base is left out, which stays as wide as base ever was."""
+    return [
+        *connection.execute("from reconcile.fields order by all").fetchall(),
+        *connection.execute(
+            "select view_name, sql from duckdb_views() where not internal and view_name <> 'moved_base' order by 1"
+        ).fetchall(),
+    ]
+
+
+def test_views_of_another_version_are_made_again_though_the_map_is_the_same() -> None:
+    with Warehouse(Path(":memory:")) as warehouse, warehouse.transaction() as connection:
+        follow_field_map(connection, fields("one"))
+        as_it_should = shown(connection)
+        connection.execute("create or replace view state.company_values as select 'as an earlier version made it'")
+        connection.execute("update state.followed_map set digest = 'of that version'")
+        follow_field_map(connection, fields("one"))
+        assert shown(connection) == as_it_should
 
 
 def test_a_file_that_is_mostly_free_is_written_anew_with_all_it_holds(

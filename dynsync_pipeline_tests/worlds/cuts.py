@@ -1,4 +1,7 @@
-"""Kills: how far a cycle comes before its process dies. Not here: processes that really die (`../faults/cut_short.py`)."""
+"""Warehouses of tests, and kills: how far a cycle comes before its process dies.
+
+Not here: processes that really die (`../faults/cut_short.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, utc_now
 
 
 class Cut(BaseException):
@@ -32,7 +35,15 @@ class Steps:
         self.taken += 1
 
 
-class CutWarehouse(Warehouse):
+class SmallWarehouse(Warehouse):
+    """A warehouse for a handful of rows: a second thread has nothing to do on them, and a sixth of the time goes into it."""
+
+    def __init__(self, path: Path, clock: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(path, clock)
+        self._connection.execute("set threads = 1")
+
+
+class CutWarehouse(SmallWarehouse):
     """A warehouse in memory whose process can be killed before any transaction; `path` is where its file would be."""
 
     def __init__(self, path: Path, steps: Steps, clock: Callable[[], datetime]) -> None:

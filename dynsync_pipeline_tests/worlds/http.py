@@ -26,6 +26,7 @@ import httpx
 from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.processes import command
 
 TIMEOUT_S = 60.0
@@ -322,7 +323,7 @@ class HttpWorld:
 
     def sync(self) -> dict[str, Any]:
         """One cycle, quickly: in this process, its report as `dynsync sync --json` prints it."""
-        return dataclasses.asdict(run_cycle(settings_from(self.environment)))
+        return dataclasses.asdict(run_cycle(settings_from(self.environment), warehouse=SmallWarehouse))
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the snapshot, read as an analyst does."""
