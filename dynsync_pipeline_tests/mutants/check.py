@@ -11,7 +11,9 @@ import importlib
 import multiprocessing
 import os
 import random
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +21,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
 
@@ -29,7 +33,8 @@ ROOMS = ("reconcile", "write_back", "warehouse")  # whose `sql/` holds rules
 QUICK = ("properties/test_oracle_agrees.py", "reconcile/test_worked_cases.py", "reconcile", "properties")
 OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
 EXPLAINED = Path(__file__).with_name("explained.toml")
-LONGEST_S = 900.0  # a mutant whose tests do not end by then is noticed too
+MOST_CPU_S = 900  # a mutant that keeps the processor busy for longer has no end, which is noticed
+LONGEST_S = 3600.0  # whatever waits for longer, on a busy machine perhaps, is not judged
 # What takes long to import, so that each mutant starts in no time; nothing of ours, which a mutant may change.
 PRELOADED = [
     "duckdb",
@@ -76,32 +81,37 @@ def explained() -> dict[tuple[str, str], str]:
     return {(entry["file"], entry["mutation"]): entry["reason"] for entry in entries}
 
 
-def is_noticed(copy: Path, candidate: Candidate, folders: Sequence[str]) -> bool:
-    """Whether a test fails, or does not end, with this mutant in the copy; the copy is put right again."""
+def judged(copy: Path, candidate: Candidate, folders: Sequence[str]) -> str:
+    """`noticed` if a test fails or has no end with this mutant in the copy, which is put right again; else as `tested`."""
     file = copy / PACKAGE / candidate.file
     original = file.read_text("utf-8")
     file.write_text(candidate.mutant.text, "utf-8")
     try:
-        return not passes(copy, folders)
+        return tested(copy, folders)
     finally:
         file.write_text(original, "utf-8")
 
 
-def passes(copy: Path, folders: Sequence[str]) -> bool:
-    """Whether all tests in these folders of the copy pass, in a process of their own."""
+def tested(copy: Path, folders: Sequence[str]) -> str:
+    """`SURVIVED` if all tests in these folders of the copy pass, in a process of their own, `noticed` if one fails.
+
+    Time counts as the processor's, so that on a busy machine no slow test is taken for a failed one; `UNDECIDED` is what
+    did not end in an hour without using it up, or was killed from outside.
+    """
     process = _processes.Process(target=_test, args=(copy, folders))
     process.start()
     process.join(LONGEST_S)
     if process.exitcode is None:
         process.kill()
         process.join()
-    return process.exitcode == 0
+    return {0: "SURVIVED", int(pytest.ExitCode.TESTS_FAILED): "noticed", -signal.SIGXCPU: "noticed"}.get(
+        process.exitcode or 0, "UNDECIDED"
+    )
 
 
 def _test(copy: Path, folders: Sequence[str]) -> None:
     """Run pytest on the copy, to the first failure; our own modules are imported from there alone."""
-    import pytest
-
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S + 60))
     os.chdir(copy)
     for name in [name for name in sys.modules if name.partition(".")[0] in (PACKAGE, TESTS)]:
         del sys.modules[name]
@@ -111,7 +121,18 @@ def _test(copy: Path, folders: Sequence[str]) -> None:
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    options = ["-x", "--assert=plain", "-p", "no:cacheprovider", "--no-header", "--tb=no", "-p", "no:xdist"]
+    options = [
+        "-x",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        "--no-header",
+        "--tb=no",
+        "-p",
+        "no:xdist",
+        "-o",
+        "timeout=0",
+    ]
     options.append("--hypothesis-profile=mutants")
     code = pytest.main([*options, *(f"{TESTS}/{folder}" for folder in folders)])
     os._exit(int(code))
@@ -127,23 +148,22 @@ def copied(folder: Path) -> Path:
 
 
 def survivors(found: Sequence[Candidate], folders: Sequence[str], minutes: float) -> Iterator[Candidate]:
-    """The candidates that no test notices, each as soon as it is known; tells on stderr how far it is."""
+    """The candidates that no test noticed, each as soon as it is known; tells on stderr how far it is."""
     deadline = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as temporary:
         copy = copied(Path(temporary))
-        if not passes(copy, folders):
+        if tested(copy, folders) != "SURVIVED":
             raise SystemExit("The tests fail without any mutant; mend that first.")
         for n, candidate in enumerate(found, start=1):
             if time.monotonic() > deadline:
                 print(f"Time is up after {n - 1} of {len(found)} mutants.", file=sys.stderr)
                 return
             started = time.monotonic()
-            noticed = is_noticed(copy, candidate, folders)
+            outcome = judged(copy, candidate, folders)
             seconds = time.monotonic() - started
-            outcome = "noticed" if noticed else "SURVIVED"
             name = f"{candidate.file}:{candidate.mutant.line} {candidate.mutant.mutation}"
             print(f"{n}/{len(found)} {outcome} {seconds:.0f} s {name}", file=sys.stderr, flush=True)
-            if not noticed:
+            if outcome != "noticed":
                 yield candidate
 
 
