@@ -160,6 +160,8 @@ class HttpWorld:
         self.sales = self._client(self.emulators.dataverse_url, self.emulators.environment["DATAVERSE_TOKEN"])
         self.control("marketo", "behaviour", {"calls_per_window": 1_000_000, "calls_per_day": 1_000_000})
         self.marketing = self._client(self.emulators.marketo_url, self._marketer_token())
+        self._reader = duckdb.connect()
+        self._reader_turn = threading.Lock()
         self.data_dir = folder / "data"
         yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
         self.environment = {
@@ -179,6 +181,7 @@ class HttpWorld:
 
     def close(self) -> None:
         """Stop the emulators; the folder stays."""
+        self._reader.close()
         self.sales.close()
         self.marketing.close()
         self.emulators.stop()
@@ -327,8 +330,16 @@ class HttpWorld:
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the snapshot, read as an analyst does."""
-        with duckdb.connect(self.data_dir / "snapshot.duckdb", read_only=True) as snapshot:
-            return snapshot.execute(sql, list(values)).fetchall()
+        # Attaching a file takes a tenth of the time that a DuckDB of its own would.
+        with self._reader_turn:
+            path = str(self.data_dir / "snapshot.duckdb").replace("'", "''")
+            self._reader.execute(f"attach '{path}' as snapshot (read_only)")
+            try:
+                self._reader.execute("use snapshot")
+                return self._reader.execute(sql, list(values)).fetchall()
+            finally:
+                self._reader.execute("use memory")
+                self._reader.execute("detach snapshot")
 
     @contextmanager
     def writes_nothing(self) -> Iterator[None]:
