@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
+from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.marketo import extract_people
@@ -107,6 +109,7 @@ class Cycle:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
                 self.cycle_id = begin_cycle(connection, at)
+            self._n_calls_before = used
             self.systems = opening.enter_context(self._open_systems(self.settings, used))
             self._open = opening.pop_all()
         return self
@@ -167,6 +170,8 @@ class Cycle:
             lambda fields: extract_records(self.warehouse, dynamics, fields, record_type),
             lambda fields, error: extract_records(self.warehouse, dynamics, fields, record_type, refused=error),
         )
+        pace = self._census_pace("dynamics", self.settings.dynamics_calls_per_day, n_streams=len(RecordType))
+        n_read += census_records(self.warehouse, dynamics, self.prepare(), record_type, pace)
         self._done(record_type, **{f"n_{record_type}s_read": n_read})
         return n_read
 
@@ -175,6 +180,9 @@ class Cycle:
         n_read = self._with_schema(
             lambda fields: extract_people(self.warehouse, self.systems.marketo, self.settings, fields)
         )
+        columns = PersonColumns(self.prepare(), self.settings.own_fields)
+        pace = self._census_pace("marketo", self.settings.marketo_calls_per_day, n_streams=1)
+        n_read += census_people(self.warehouse, self.systems.marketo, columns, pace)
         self._done("person", n_people_read=n_read)
         return n_read
 
@@ -249,6 +257,11 @@ class Cycle:
         return learn_schema(
             self.warehouse, systems.dynamics, systems.marketo, self.settings, self._wanted, at=at, is_forced=is_forced
         )
+
+    def _census_pace(self, system: System, calls_per_day: int, *, n_streams: int) -> Pace:
+        """How fast the census of one of `n_streams` streams may go: the fewer calls are left, the slower."""
+        n_left = max(calls_per_day - self._n_calls_before[system] - self.systems.n_calls(system), 0)
+        return Pace(timedelta(days=self.settings.census_days), self.settings.census_share * n_left / n_streams)
 
     def _reread_uncertain(self, fields: FieldMap) -> None:
         columns = PersonColumns(fields, self.settings.own_fields)

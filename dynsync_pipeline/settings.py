@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     largest_share: float = Field(
         0.2, gt=0, le=1, description="Part of all linked people that one cycle may delete, clear or collide; 1: any."
     )
+    census_days: float = Field(
+        7.0, gt=0, allow_inf_nan=False, description="Days in which the census reads every person and record again."
+    )
+    census_share: float = Field(
+        0.1, ge=0, le=1, description="Part of a day's calls that are left which the census may use; 0: no census."
+    )
     pause_s: float = Field(
         300.0, ge=0, allow_inf_nan=False, description="Seconds from the end of a cycle to the start of the next (R2)."
     )

@@ -118,6 +118,8 @@ def _show(
         prints_to.print(line, style="red", highlight=False)
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
+    listed = ", ".join(f"{row['n']:,} × {row['finding']}" for row in found.findings)
+    prints_to.print(f"Findings of census and audit in the last 7 days: {listed or 'none'}.", highlight=False)
     if found.parked_fields:
         prints_to.print(_parked_table(found))
 

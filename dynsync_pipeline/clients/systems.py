@@ -48,6 +48,11 @@ class Dynamics(Protocol):
     def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """These records as they are now."""
 
+    def created_between(
+        self, table: Table, columns: Sequence[Column], start: str | None, end: str | None
+    ) -> Iterator[pa.Table]:
+        """The records created from `start` until before `end`, page by page; None: no bound."""
+
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send updates; one result each, in order."""
 

@@ -14,7 +14,8 @@ _UNTIL_THE_CYCLE_ENDS = dg.RetryPolicy(max_retries=10, delay=120)
 
 
 _COUNTS = """
-select finding, record_type, field, count(*) as n_rows from audit_findings group by all order by all limit 20
+select sentence as finding, record_type, field, count(*) as n_rows from audit_findings join codes using (code)
+group by all order by all limit 20
 """
 
 
@@ -32,7 +33,7 @@ def audit(cycle: dg.ResourceParam[CycleRun]) -> Iterator[dg.MaterializeResult[No
     """Compare everything, under the cycle lock."""
     with cycle.looking() as warehouse, warehouse.transaction() as connection:
         started_s = time.monotonic()
-        found = run_audit(connection)
+        found = run_audit(connection, warehouse.now())
         counts = connection.execute(_COUNTS).df()
     table = counts.fillna("").to_markdown(index=False) if len(counts) else "Nothing."
     yield dg.MaterializeResult(

@@ -63,6 +63,15 @@ def everything_was_written(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckRe
     return dg.AssetCheckResult(passed=told is None, metadata={} if told is None else {"why": told})
 
 
+@dg.asset_check(
+    asset=snapshot,
+    description="In the last seven days the census found nothing that change tracking or Marketo's feed had not told.",
+)
+def feeds_tell_everything(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Show what the census found."""
+    return _result(_offences(cycle, "untold_changes"))
+
+
 @dg.asset_check(asset=snapshot, description="The snapshot holds as many people as the mirror of Marketo.")
 def snapshot_holds_everybody(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Count people in the published file, as an analyst would."""
@@ -79,6 +88,7 @@ CHECKS = [
     unsettled_has_reason_and_next_look,
     nothing_lost,
     everything_was_written,
+    feeds_tell_everything,
     snapshot_holds_everybody,
 ]
 

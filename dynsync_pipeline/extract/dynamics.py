@@ -13,6 +13,7 @@ import duckdb
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
+from dynsync_pipeline.extract.untold import withdraw_told_records
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -81,6 +82,7 @@ def extract_records(
         if is_full:  # only now: cut before this, the next cycle asks again for the ids that are missing
             move_cursor(connection, stream, read_cursor(connection, stream).value, names, is_loaded=True)
         connection.execute("update state.refused_links set waits_because = null where stream = ?", [stream])
+        withdraw_told_records(connection, record_type)
         return take_in_dynamics(connection, record_type)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import duckdb
@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
+
+OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
 
 
 class UnseenEdit(NamedTuple):
@@ -62,6 +64,11 @@ class Feed:
         connection.execute(
             "delete from state.feed_seen where changed_at < ?", [forget_before.astimezone(UTC).replace(tzinfo=None)]
         )
+
+    @property
+    def told(self) -> set[tuple[int, str | None]]:
+        """Whom the entries tell of, and which of their fields."""
+        return {(person_id, field) for _, person_id, _, field, _, _ in self._rows}
 
     def changed_people(self, connection: duckdb.DuckDBPyConnection) -> list[int]:
         """Ids of people the mirror does not hold, or holds with another value than the feed told last, in order."""

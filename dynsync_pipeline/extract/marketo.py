@@ -6,11 +6,12 @@ Not here: what a change means (`reconcile/`), what DynSync wrote itself (`write_
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.extract.bulk_load import STREAM, load_people
-from dynsync_pipeline.extract.feed import Feed, note_unseen_edits
+from dynsync_pipeline.extract.feed import OVERLAP, Feed, note_unseen_edits
+from dynsync_pipeline.extract.untold import withdraw_told_people
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -22,7 +23,6 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_people,
 )
 
-OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
 CHANGE_SCORE = 22
 MERGE_LEADS = 32
 
@@ -54,6 +54,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         if people is not None:
             land_people(connection, columns, people)
         land_deleted_people(connection, sorted(gone))
+        withdraw_told_people(connection, gone | winners, feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)

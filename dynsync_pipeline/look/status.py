@@ -28,6 +28,7 @@ class Status:
     backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`,
     `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an
     update is a linked record or person with an edit on its own side that is not settled.
+    findings: what census and audit found in the last seven days, `n` by `finding_code`, `finding` and `last_found_at`.
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
 
@@ -40,6 +41,7 @@ class Status:
     cursors: list[Row]
     open_errors: dict[str, int]
     parked_fields: list[Row]
+    findings: list[Row]
 
 
 def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
@@ -61,6 +63,12 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
             )
         },
         parked_fields=select(connection, "from parked_fields order by record_type, field"),
+        findings=select(
+            connection,
+            "select finding_code, finding, count(*) as n, max(found_at) as last_found_at from audit_findings "
+            "where found_at > ? group by all order by finding_code",
+            [at - timedelta(days=7)],
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 READ_ONLY = 0o444
-LEDGERS = ("changes", "collisions", "activities", "account_changes")  # rows are only ever added
+LEDGERS = ("changes", "collisions", "activities", "account_changes", "audit_findings")  # rows are only ever added
 SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
 
 

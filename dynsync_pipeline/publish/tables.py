@@ -257,6 +257,33 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="audit_findings",
+        grain="One row per thing that the cycles should have known and did not, or that is damaged.",
+        source=told("ledger.audit_findings", "code"),
+        key="finding_id",
+        columns=plain(
+            ("finding_id", "bigint", "finding_id", "Key; grows with time."),
+            ("found_at", "timestamp", "found_at", "Seen at, UTC."),
+            (
+                "found_by",
+                "varchar",
+                "found_by",
+                "census: no feed told it; audit: the two mirrors, compared once a day; extract: the reading of a feed.",
+            ),
+            ("record_type", "varchar", "record_type", "account, lead or contact; person for a person in Marketo."),
+            _RECORD,
+            _PERSON,
+            (
+                "field",
+                "varchar",
+                "field",
+                "REST name of the field in Marketo, or a column that is read beside the mapped.",
+            ),
+            ("finding_code", "varchar", "ledger.audit_findings.code", "What was found; to be asked for in queries."),
+            ("finding", "varchar", "sentence", "The same in words."),
+        ),
+    ),
+    PublishedTable(
         name="sync_errors",
         grain="One row per failed record, field and direction.",
         source="ledger.sync_errors",

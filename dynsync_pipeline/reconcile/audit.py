@@ -6,6 +6,7 @@ Repairs nothing itself: keys that were missed are handed to the next cycle. Not 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -23,21 +24,37 @@ class Audit:
     n_damaged: int
 
 
-def run_audit(connection: duckdb.DuckDBPyConnection) -> Audit:
-    """Compare everything and leave the findings in the temp table `audit_findings`; the caller owns the transaction."""
+def run_audit(connection: duckdb.DuckDBPyConnection, at: datetime) -> Audit:
+    """Compare everything and leave the findings in the temp table `audit_findings`; the caller owns the transaction.
+
+    Those that no audit of the last seven days found go into the ledger, too. `at` is UTC without zone.
+    """
     if not _count(connection, "select count(*) from reconcile.fields"):
         # Before the first cycle has learned the fields there is nothing to compare, and no view to compare with.
         connection.execute(
-            "create or replace temp table audit_findings (finding varchar, is_missed boolean, record_type varchar, "
+            "create or replace temp table audit_findings (code varchar, is_missed boolean, record_type varchar, "
             "dynamics_id varchar, person_id bigint, field varchar)"
         )
         return Audit(0, 0, 0)
     run_steps(connection, STEPS)
+    connection.execute(_KEPT, {"at": at})
     return Audit(
         n_links=_count(connection, "select count(*) from compared_links"),
         n_missed=_count(connection, "select count(*) from audit_findings where is_missed"),
         n_damaged=_count(connection, "select count(*) from audit_findings where not is_missed"),
     )
+
+
+_KEPT = """
+insert into ledger.audit_findings (finding_id, found_at, found_by, code, record_type, dynamics_id, person_id, field)
+select nextval('ledger.entries'), $at, 'audit', code, record_type, dynamics_id, person_id, field
+from (
+    select code, record_type, dynamics_id, person_id, field from audit_findings
+    except
+    select code, record_type, dynamics_id, person_id, field from ledger.audit_findings
+    where found_at > $at - interval 7 days
+)
+"""
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:

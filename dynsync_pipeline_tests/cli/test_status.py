@@ -227,6 +227,18 @@ def test_parked_fields_are_told_with_their_reason(run: Run, hand_made: HandMade)
     assert "Dynamics has no column fax." in shown
 
 
+@pytest.mark.usefixtures("at_twenty_past_two")
+def test_findings_of_the_last_week_are_counted_in_words(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish(
+        "insert into ledger.audit_findings (finding_id, found_at, found_by, code, record_type, person_id, field) values "
+        "(1, '2026-03-09', 'census', 'edit_untold', 'person', 1, 'title'), "
+        "(2, '2026-03-09', 'census', 'edit_untold', 'person', 2, 'title'), "
+        "(3, '2026-03-01', 'census', 'deletion_untold', 'person', 3, null)"
+    )
+    assert [(row["finding_code"], row["n"]) for row in figures(run, hand_made)["findings"]] == [("edit_untold", 2)]
+    assert "2 × edit that no feed told" in run("status", environment=hand_made.environment).out
+
+
 def test_open_errors_are_counted_by_state(run: Run, hand_made: HandMade) -> None:
     hand_made.publish(
         "insert into ledger.sync_errors (error_id, state, cycle_id, happened_at, last_seen_at, record_type, dynamics_id, "

@@ -57,6 +57,17 @@ def test_a_missed_difference_is_handed_to_the_next_cycle_once(settings: Settings
     assert checks(audited(settings, instance)) == {"audit_finds_nothing": True}  # it is known of now
 
 
+def test_what_it_finds_stands_in_the_ledger_once_a_week(settings: Settings, instance: dg.DagsterInstance) -> None:
+    prepared(settings, "delete from state.base")
+    for _ in range(2):
+        audited(settings, instance)
+    with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
+        found = connection.execute(
+            "select found_by, code, dynamics_id, person_id from ledger.audit_findings"
+        ).fetchall()
+    assert found == [("audit", "link_without_base", "c1", 1)]
+
+
 def test_what_is_unsettled_or_stands_is_no_finding(settings: Settings, instance: dg.DagsterInstance) -> None:
     prepared(
         settings,

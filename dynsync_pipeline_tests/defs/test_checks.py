@@ -199,6 +199,7 @@ def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.Dagst
     assert checks(result) == dict.fromkeys(
         [
             "everything_was_written",
+            "feeds_tell_everything",
             "nothing_lost",
             "one_link_per_person_and_record",
             "snapshot_holds_everybody",

@@ -54,7 +54,7 @@ CHAINS = (
         Chain(
             f"Offence: {name}", "An asset check, on the keys that the cycle touched.", (f"reconcile/offences/{name}",)
         )
-        for name in ("doubled_links", "lost_writes", "unsettled_without_reason")
+        for name in ("doubled_links", "lost_writes", "unsettled_without_reason", "untold_changes")
     ),
     Chain(
         "Proposing an adoption",

@@ -97,6 +97,19 @@ class MemoryDynamics:
         """As `DynamicsClient.records`."""
         return self._read(table, columns, [i for i in ids if self.is_there(table.record_type, i)])
 
+    def created_between(
+        self, table: Table, columns: Sequence[Column], start: str | None, end: str | None
+    ) -> Iterator[pa.Table]:
+        """As `DynamicsClient.created_between`, in one page."""
+        found = [
+            i
+            for (kind, i), row in self.rows.items()
+            if kind is table.record_type
+            and not row.is_deleted
+            and _is_between(row.values["createdon"] or "", start, end)
+        ]
+        yield self._read(table, columns, found)
+
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """As `DynamicsClient.write`."""
         if self.fails is not None:
@@ -133,3 +146,7 @@ class MemoryDynamics:
         row = self.rows[table.record_type, record_id]
         shown: Values = {"id": record_id, "etag": f"W/{row.version}"}
         return shown | {column.name: row.values.get(column.name) for column in columns}
+
+
+def _is_between(created: str, start: str | None, end: str | None) -> bool:
+    return (start is None or created >= start) and (end is None or created < end)

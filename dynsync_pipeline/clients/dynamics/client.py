@@ -26,6 +26,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     TableMetadata,
     Unreadable,
     WriteResult,
+    created_query,
     records_query,
     select_of,
 )
@@ -130,6 +131,18 @@ class DynamicsClient:
             url = f"{self._base}/{table.entity_set}?{some}"
             found += [rows.rows for _, rows in self._pages(url, _HEADERS, reader)]
         return pa.concat_tables(found)
+
+    def created_between(
+        self, table: Table, columns: Sequence[Column], start: str | None, end: str | None
+    ) -> Iterator[pa.Table]:
+        """The records created from `start` until before `end` (YYYY-MM-DDThh:mm:ssZ; None: no bound), page by page.
+
+        Pages have up to 5,000 rows, those of `ChangesPage`, in no order. Raises: ColumnUnknown.
+        """
+        url = f"{self._base}/{table.entity_set}?{created_query(columns, start, end)}"
+        prefer = {"Prefer": f"odata.maxpagesize={LARGEST_PAGE}"}
+        for _, rows in self._pages(url, _HEADERS | prefer, RowReader(table, columns)):
+            yield rows.rows
 
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send up to 1,000 updates and creates in one `$batch`; one result each, in order, with the record afterwards.

@@ -125,6 +125,13 @@ def records_query(table: Table, columns: Sequence[Column], ids: Sequence[str]) -
     return select_of(columns) + "&$filter=" + quote(wanted, safe="(),='")
 
 
+def created_query(columns: Sequence[Column], start: str | None, end: str | None) -> str:
+    """The query that reads what was created from `start` until before `end`, YYYY-MM-DDThh:mm:ssZ; None: no bound."""
+    bounds = [f"createdon ge {start}" if start else "", f"createdon lt {end}" if end else ""]
+    wanted = " and ".join(filter(None, bounds))
+    return select_of(columns) + (f"&$filter={quote(wanted, safe=':')}" if wanted else "")
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one answer: live ones as text columns, deletions by id, and where to go on."""

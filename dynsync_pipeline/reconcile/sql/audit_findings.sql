@@ -38,32 +38,32 @@ missed_records as (
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
     where not r.is_deleted
 )
-select 'difference that no cycle looks at' as finding, true as is_missed, record_type, dynamics_id, person_id, field
+select 'difference_overlooked' as code, true as is_missed, record_type, dynamics_id, person_id, field
 from missed_differences
 union all
-select 'record without a person that no cycle looks at', true, record_type, dynamics_id, null, null from missed_records
+select 'record_overlooked', true, record_type, dynamics_id, null, null from missed_records
 union all
-select 'link without its person in the mirror', false, l.record_type, l.dynamics_id, l.person_id, null
+select 'link_without_person', false, l.record_type, l.dynamics_id, l.person_id, null
 from state.links l anti join mirror.marketo_people m on m.person_id = l.person_id
 union all
-select 'link without its record in the mirror', false, l.record_type, l.dynamics_id, l.person_id, null
+select 'link_without_record', false, l.record_type, l.dynamics_id, l.person_id, null
 from state.links l anti join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id
 union all
-select 'link without a base', false, l.record_type, l.dynamics_id, l.person_id, null
+select 'link_without_base', false, l.record_type, l.dynamics_id, l.person_id, null
 from state.links l anti join state.base b on b.person_id = l.person_id
 union all
-select 'person with several links', false, null, null, person_id, null
+select 'person_linked_twice', false, null, null, person_id, null
 from state.links group by person_id having count(*) > 1
 union all
-select 'record with several links', false, record_type, dynamics_id, null, null
+select 'record_linked_twice', false, record_type, dynamics_id, null, null
 from state.links group by record_type, dynamics_id having count(*) > 1
 union all
-select 'unsettled field without a link', false, u.record_type, u.dynamics_id, u.person_id, u.field
+select 'unsettled_without_link', false, u.record_type, u.dynamics_id, u.person_id, u.field
 from state.unsettled u anti join state.links l on l.person_id = u.person_id
 anti join state.tombstones b on b.person_id = u.person_id  -- a deletion's flag that Marketo has not taken yet
 where u.person_id is not null
 union all
-select 'unsettled without a reason or a next time to look', false, record_type, dynamics_id, person_id, field
+select 'unsettled_without_reason', false, record_type, dynamics_id, person_id, field
 from state.unsettled where reason_code is null or next_look_at is null;
 
 insert into inbox.touched by name

@@ -7,3 +7,14 @@ create table state.refused_links (stream varchar not null, read_anew_at timestam
 
 -- One row: what columns and views were last made from; none before the first cycle.
 create table state.followed_map (digest varchar not null);
+-- One row per difference between a mirror and what the census read, until its feed tells of it or it counts as missed; of a
+-- person (`record_type` person, by person_id) one per field, of a record one per mapped field or column.
+create table state.untold (
+    code varchar not null, record_type varchar not null, dynamics_id varchar, person_id bigint, field varchar,
+    seen_at timestamp not null
+);
+-- One row per thing that the cycles should have known and did not, or that is damaged; `found_by` is census, audit or extract.
+create table ledger.audit_findings (
+    finding_id bigint not null, found_at timestamp not null, found_by varchar not null, code varchar not null,
+    record_type varchar, dynamics_id varchar, person_id bigint, field varchar
+);

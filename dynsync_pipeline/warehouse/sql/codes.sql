@@ -35,4 +35,17 @@ insert into codes (code, sentence) values
 -- Why something is not settled yet.
 ('planned', 'planned'),
 ('waiting', 'waiting'),
-('changed_meanwhile', 'edited meanwhile');
+('changed_meanwhile', 'edited meanwhile'),
+-- What the census, the daily audit and extraction find.
+('edit_untold', 'edit that no feed told'),
+('creation_untold', 'record that no feed told'),
+('deletion_untold', 'deletion that no feed told'),
+('difference_overlooked', 'difference that no cycle looks at'),
+('record_overlooked', 'record without a person that no cycle looks at'),
+('link_without_person', 'link without its person in the mirror'),
+('link_without_record', 'link without its record in the mirror'),
+('link_without_base', 'link without a base'),
+('person_linked_twice', 'person with several links'),
+('record_linked_twice', 'record with several links'),
+('unsettled_without_link', 'unsettled field without a link'),
+('unsettled_without_reason', 'unsettled without a reason or a next time to look');
