@@ -25,6 +25,7 @@ from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynS
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
+from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
@@ -189,8 +190,13 @@ class Cycle:
     def extract_companies(self) -> int:
         """The end of step 1, when all streams are in, which tell what companies concern; returns how many were read.
 
-        Raises: ApiError, StorageFailed.
+        Empty cells of a bulk export are decided before. Raises: ApiError, StorageFailed.
         """
+        self._with_schema(
+            lambda fields: decide_empty_cells(
+                self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)
+            )
+        )
         n_read = self._with_schema(lambda fields: extract_companies(self.warehouse, self.systems.marketo, fields))
         self._done("company")
         return n_read

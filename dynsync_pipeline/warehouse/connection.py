@@ -18,8 +18,8 @@ import duckdb
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.sql_files import run_steps
 
-FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 OWNER_ONLY = 0o600  # it holds everybody's data
+FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 

@@ -81,10 +81,12 @@ def land_people(
 ) -> None:
     """Put Marketo people into the inbox, from a table of the client or from the `file` of a bulk extract.
 
-    Both hold `id` and the REST names of `columns`, text as the system sent it; absent or `null` is null (R47).
+    Both hold `id` and the REST names of `columns`, text as the system sent it; absent or `null` is null (R47). In a file
+    the word *null* looks the same, so whoever has such a cell is noted in `state.empty_cells` (`extract/empty_cells.py`).
     """
     if people is not None:
         connection.register("landed_people", people)
+    landing = _next_landing(connection)
     kinds = columns.fields.person_fields
     targets = ", ".join((*columns.mirror_of_own.values(), *(quoted(name) for name in kinds)))
     values = ", ".join(
@@ -98,7 +100,7 @@ def land_people(
     )
     insert = (
         f"insert into inbox.marketo_people (landing, person_id, is_deleted, {targets}) "
-        f"select {_next_landing(connection)}, id::bigint, false, {values} "
+        f"select {landing}, id::bigint, false, {values} "
     )
     if people is not None:
         connection.execute(f"{insert} from landed_people")
@@ -110,6 +112,7 @@ def land_people(
             raise _unreadable_export(
                 "a line of it has other columns than its header"
             ) from None  # DuckDB quotes the line
+        _note_empty_cells(connection, columns, landing)
     if people is not None:
         connection.unregister("landed_people")
 
@@ -135,6 +138,20 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
         f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
     )
     connection.unregister("landed_companies")
+
+
+def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColumns, landing: int) -> None:
+    texts = [quoted(name) for name, kind in columns.fields.person_fields.items() if _in_marketo(kind) is FieldType.TEXT]
+    if not texts:
+        return
+    is_empty = " or ".join(f"i.{name} is null" for name in texts)
+    is_cleared = " or ".join(f"(i.{name} is null and m.{name} is not null)" for name in texts)
+    connection.execute(
+        "insert into state.empty_cells (person_id, is_cleared) "
+        f"select i.person_id, coalesce(not m.is_deleted and ({is_cleared}), false) from inbox.marketo_people i "
+        "left join mirror.marketo_people m using (person_id) "
+        f"where i.landing = {landing} and ({is_empty})"
+    )
 
 
 def _require_header(file: str, columns: PersonColumns) -> None:

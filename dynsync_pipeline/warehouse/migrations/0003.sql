@@ -18,3 +18,8 @@ create table ledger.audit_findings (
     finding_id bigint not null, found_at timestamp not null, found_by varchar not null, code varchar not null,
     record_type varchar, dynamics_id varchar, person_id bigint, field varchar
 );
+-- The working file of the second release: absence, reading and writing are remembered, values are canonical at landing.
+
+-- One row per person whom a bulk export showed with an empty cell of text, until it is decided what that means (R49).
+-- `is_cleared`: where the mirror held a value.
+create table state.empty_cells (person_id bigint not null, is_cleared boolean not null);
