@@ -20,6 +20,8 @@ from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
+select account_id from state.relabelled_accounts
+union
 select u.dynamics_id from state.unsettled u
 where u.record_type = 'account' and u.next_look_at <= $at
 union

@@ -16,6 +16,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
     options = [row for record_type, metadata in tables.items() for row in _option_rows(record_type, metadata)]
     with warehouse.transaction() as connection:
         before = connection.execute(_OFFERED).fetchall()
+        note_labels(connection)
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
         connection.executemany(
@@ -83,6 +85,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
                 "insert into state.options (record_type, dynamics_column, option_value, label) values (?, ?, ?, ?)",
                 options,
             )
+        follow_labels(connection)
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(

@@ -225,6 +225,9 @@ def _marketo_select(fields: FieldMap, table: Table) -> str:
                 f" left join state.options_by_label o{number} on o{number}.record_type = l.record_type"
                 f" and o{number}.dynamics_column = '{field.dynamics_column}'"
                 f" and o{number}.label = {_marketo_column(fields, field)}"
+                f" left join state.old_labels x{number} on x{number}.person_id = l.person_id"
+                f" and x{number}.record_type = l.record_type and x{number}.field = '{field.marketo_field}'"
+                f" and x{number}.label = {_marketo_column(fields, field)}"
             )
     return _select(table, columns, joins)
 
@@ -258,8 +261,10 @@ def _company_select(fields: FieldMap) -> str:
 
 
 def _marketo_value(fields: FieldMap, field: Field, number: int) -> str:
-    """Choices are compared on the option's number (R33); a label Dynamics does not know keeps its text after a `?`."""
+    """Choices are compared on the option's number (R33), the one that the label meant when it landed; a label that Dynamics
+    does not know keeps its text after a `?`.
+    """
     value = _marketo_column(fields, field)
     if field.type is FieldType.CHOICE:
-        return f"coalesce(o{number}.option_value, '?' || {value})"
+        return f"coalesce(x{number}.option_value, o{number}.option_value, '?' || {value})"
     return _compared(value, field.type)

@@ -19,6 +19,7 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import scalar
+from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 
 
 def land_dynamics(
@@ -220,6 +221,7 @@ def take_in_people(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = 
     """Move the inbox of Marketo people into the mirror; returns the number of people seen."""
     if not _newest(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id"):
         return 0
+    follow_people(connection)
     connection.execute("insert into inbox.touched (person_id, is_receipt) select id, ? from newest_ids", [is_receipt])
     connection.execute("insert into state.unpublished (published_table, person_id) select 'people', id from newest_ids")
     return _replace(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id")
@@ -233,6 +235,7 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
     key = "external_company_id"
     if not _newest(connection, "inbox.marketo_companies", "mirror.marketo_companies", key):
         return 0
+    follow_companies(connection)
     if is_receipt:
         connection.execute(f"delete from state.local_company_edits where {key} in (select id from newest_ids)")
     else:

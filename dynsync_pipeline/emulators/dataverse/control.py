@@ -6,6 +6,7 @@ Every endpoint is a `POST` under `/emulator/dataverse/`, takes and answers JSON,
 |---|---|---|
 | `schema` | `{"action": "add", "table": "contact", "column": "new_x", "kind": "text", …}` | adds a column |
 | `schema` | `{"action": "drop" / "retype" / "resize" / "secure" / "unsecure", "table": …, "column": …}` | changes one |
+| `schema` | `{"action": "relabel", "table": …, "column": …, "options": {"3": "Partner"}}` | renames options of a choice |
 | `schema` | `{"action": "tracking_off" / "tracking_on", "table": …}` | change tracking of a table |
 | `cursors/expire` | | every delta token given out so far has expired |
 | `tokens/expire` | | every bearer token but the salesperson's has expired |
@@ -40,7 +41,7 @@ PREFIX = "/emulator/dataverse/"
 class SchemaChange(msgspec.Struct, forbid_unknown_fields=True):
     """A change of one table; `options` are value -> label of a choice."""
 
-    action: Literal["add", "drop", "retype", "resize", "secure", "unsecure", "tracking_off", "tracking_on"]
+    action: Literal["add", "drop", "retype", "resize", "relabel", "secure", "unsecure", "tracking_off", "tracking_on"]
     table: str
     column: str = ""
     kind: Kind = "text"
@@ -98,6 +99,14 @@ def change_schema(store: Store, change: SchemaChange) -> None:
         _put(store, _drop(store, table, column), _new_column(store, change), is_new=True)
     elif change.action == "resize":
         _put(store, table, msgspec.structs.replace(column, max_length=change.max_length), is_new=False)
+    elif change.action == "relabel":
+        if unknown := set(change.options) - {option.value for option in column.options}:
+            raise ValueError(f"The column '{change.column}' has no option {min(unknown)}.")
+        options = tuple(
+            msgspec.structs.replace(option, label=change.options.get(option.value, option.label))
+            for option in column.options
+        )
+        _put(store, table, msgspec.structs.replace(column, options=options), is_new=False)
     else:
         _put(store, table, msgspec.structs.replace(column, secured=change.action == "secure"), is_new=False)
 

@@ -4,8 +4,8 @@
 -- company too (R58).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
---          state.account_values, state.company_values, state.local_company_edits
--- makes    updated_accounts: one row per living account that was updated or is due, `is_new` where Marketo has no company
+--          state.account_values, state.company_values, state.local_company_edits, state.relabelled_accounts
+-- makes    updated_accounts: one row per living account that was updated, relabelled or is due, `is_new` where Marketo has no company
 --          company_differences: one row per updated account and company field that Marketo holds differently
 -- changes  nothing
 create temp table updated_accounts as
@@ -14,6 +14,10 @@ from (
     select dynamics_id from inbox.touched where record_type = 'account'
     union
     select dynamics_id from state.unsettled, this_cycle where record_type = 'account' and next_look_at <= planned_at
+    union
+    -- A renamed option is no update of the account, so it overrides no local edits (R33, R52).
+    select account_id from state.relabelled_accounts
+    where account_id not in (select external_company_id from state.local_company_edits)
 ) t
 join mirror.dynamics_accounts a on a.accountid = t.dynamics_id and not a.is_deleted and coalesce(a.statecode, '0') = '0'
 left join mirror.marketo_companies k on k.external_company_id = a.accountid;

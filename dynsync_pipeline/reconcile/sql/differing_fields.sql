@@ -3,12 +3,13 @@
 -- outer group. What was changed and changed back differs no more (R39).
 --
 -- reads    compared_links, state.base_values, state.dynamics_values, state.marketo_values, state.base_missing,
---          state.returned_fields, reconcile.fields
+--          state.returned_fields, state.old_labels, state.options, reconcile.fields
 -- makes    base_side: one row per compared link, its base
 --          dynamics_side: one row per compared link, its record in the words of Marketo
 --          marketo_side: one row per compared link, its person
 --          differing_links: one row per compared link with any difference, or a field without base
---          differing_fields: one row per compared link and field whose three values are not all equal, or that has no base
+--          differing_fields: one row per compared link and field whose three values are not all equal, that has no base, or
+--              whose option bears another label now (R33): `is_relabelled`
 -- changes  nothing
 create temp table base_side as
 select * from state.base_values where person_id in (select person_id from compared_links);
@@ -30,7 +31,8 @@ with hashes as (
 select person_id
 from hashes
 group by person_id
-having count(distinct h) > 1 or person_id in (select person_id from state.base_missing);
+having count(distinct h) > 1 or person_id in (select person_id from state.base_missing)
+    or person_id in (select person_id from state.old_labels);
 
 create temp table differing_fields as
 with long as (
@@ -62,19 +64,26 @@ with_base as (
         fields.type,
         fields.direction,
         -- A field that was parked and comes back empty has lost its base: that is no clear (R107).
-        missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base
+        missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base,
+        fields.direction <> 'to_dynamics' and coalesce(options.label <> old.label, false) as is_relabelled
     from wide
     join compared_links as links using (person_id)
     join reconcile.fields as fields on fields.record_type = links.record_type and fields.field = wide.field
     left join state.returned_fields as returned
         on returned.record_type = links.record_type and returned.field = wide.field
     left join state.base_missing as missing on missing.person_id = wide.person_id and missing.field = wide.field
+    left join state.old_labels as old
+        on old.person_id = wide.person_id and old.record_type = links.record_type and old.field = wide.field
+    left join state.options as options
+        on options.record_type = links.record_type and options.dynamics_column = fields.dynamics_column
+        and options.option_value = old.option_value
     where missing.person_id is not null
+       or is_relabelled
        or wide.base_value is distinct from wide.dynamics_value
        or wide.base_value is distinct from wide.marketo_value
 )
 select
     person_id, record_type, dynamics_id, field, dynamics_column, type, direction, has_base,
     case when has_base then base_value end as base_value,
-    dynamics_value, marketo_value
+    dynamics_value, marketo_value, is_relabelled
 from with_base;

@@ -2,6 +2,7 @@
 --
 -- reads    nothing
 -- makes    nothing
--- changes  inbox.touched, state.returned_fields
+-- changes  inbox.touched, state.returned_fields, state.relabelled_accounts
 delete from inbox.touched;
 delete from state.returned_fields;
+delete from state.relabelled_accounts;

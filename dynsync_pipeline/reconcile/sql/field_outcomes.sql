@@ -54,8 +54,9 @@ decided as (
     select
         *,
         case
-            when dynamics_value is not distinct from marketo_value then 'agree'                                    -- R38
+            when dynamics_value is not distinct from marketo_value and not is_relabelled then 'agree'              -- R38
             when is_waiting then 'wait'                                                                            -- R116
+            when dynamics_value is not distinct from marketo_value then 'take_dynamics'                            -- R33
             when is_kept_differently and not is_dynamics_update and not is_marketo_update then 'stand'
             when direction = 'to_marketo' and has_base and (is_pending or is_record_updated_in_dynamics) then 'take_dynamics'  -- R43
             when direction = 'to_marketo' and not has_base and not is_dynamics_blank then 'take_dynamics'          -- R43
@@ -87,6 +88,7 @@ select
     case when decision in ('take_marketo', 'collision_marketo_wins') then 'marketo' else 'dynamics' end as decided_for,
     case
         when decision = 'agree' then 'agreed'
+        when dynamics_value is not distinct from marketo_value then 'option_renamed'
         when decision = 'stand' and direction <> 'both' then 'one_way_edited'
         when direction = 'to_marketo' then 'dynamics_owns'
         when direction = 'to_dynamics' then 'marketo_owns'

@@ -2,7 +2,8 @@
 -- `value` is what the target must come to hold, as compared (an option's number for a choice); what is shown to people is its
 -- label (R33). The sync's own fields on a person are written like any other.
 --
--- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.options, reconcile.fields
+-- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.options, state.old_labels,
+--          reconcile.fields
 -- makes    planned_writes: one row per record of the target system, action and field to write
 -- changes  nothing
 create temp table planned_writes as
@@ -45,7 +46,7 @@ labelled as (
         w.*,
         case when w.type = 'choice' then coalesce(b.label, w.base_value) else w.base_value end as base_shown,
         case when w.type = 'choice' then coalesce(d.label, w.dynamics_value) else w.dynamics_value end as dynamics_shown,
-        case when w.type = 'choice' then coalesce(m.label, ltrim(w.marketo_value, '?')) else w.marketo_value end
+        case when w.type = 'choice' then coalesce(x.label, m.label, ltrim(w.marketo_value, '?')) else w.marketo_value end
             as marketo_shown,
         case when w.system = 'marketo' then w.dynamics_value else w.marketo_value end as value
     from writes w
@@ -55,6 +56,8 @@ labelled as (
         and d.dynamics_column = w.dynamics_column and d.option_value = w.dynamics_value
     left join state.options m on w.type = 'choice' and m.record_type = w.record_type
         and m.dynamics_column = w.dynamics_column and m.option_value = w.marketo_value
+    left join state.old_labels x on x.person_id = w.person_id and x.record_type = w.record_type
+        and x.field = w.field and x.option_value = w.marketo_value
 )
 select
     *,

@@ -23,3 +23,26 @@ create table ledger.audit_findings (
 -- One row per person whom a bulk export showed with an empty cell of text, until it is decided what that means (R49).
 -- `is_cleared`: where the mirror held a value.
 create table state.empty_cells (person_id bigint not null, is_cleared boolean not null);
+
+-- One row per label that an option of a choice column bore before; it is still understood (R33).
+create table state.former_labels (
+    record_type varchar not null, dynamics_column varchar not null, option_value varchar not null, label varchar not null
+);
+-- One row per person, record type and field whose text in Marketo is a label that its option no longer bears; `option_value`
+-- is the number that it meant when it landed, until the text changes (R33).
+create table state.old_labels (
+    person_id bigint not null, record_type varchar not null, field varchar not null, label varchar not null,
+    option_value varchar not null
+);
+-- One row per account whose company holds a label that its option no longer bears, until the next plan (R33).
+create table state.relabelled_accounts (account_id varchar not null);
+
+-- One number per label: where two options share one, the lowest number answers; a former label where no option bears it now.
+create or replace view state.options_by_label as
+    select record_type, dynamics_column, label, min_by(option_value, try_cast(option_value as integer)) as option_value
+    from state.options group by all
+    union all
+    select record_type, dynamics_column, label, option_value
+    from state.former_labels
+    where (record_type, dynamics_column, label) not in (select (record_type, dynamics_column, label) from state.options)
+      and (record_type, dynamics_column, option_value) in (select (record_type, dynamics_column, option_value) from state.options);

@@ -19,6 +19,7 @@ insert into codes (code, sentence) values
 ('marketo_owns', 'R44 one-way field, Marketo owns it'),
 ('one_way_edited', 'R43 R44 one-way field edited on the other side'),
 ('new_in_dynamics', 'R15 new in Dynamics'),
+('option_renamed', 'R33 option renamed in Dynamics'),
 ('company_of_record', 'R59 R131 company of the record'),
 ('deleted_in_dynamics', 'R79 deleted in Dynamics'),
 ('back_in_dynamics', 'R83 in Dynamics again'),

@@ -5,7 +5,8 @@
 --
 -- reads    reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
 --          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, mirror.marketo_people,
---          mirror.marketo_companies, state.dynamics_values, state.marketo_values, state.company_values, state.links
+--          mirror.marketo_companies, state.dynamics_values, state.marketo_values, state.company_values, state.links,
+--          state.old_labels
 -- makes    uncertain: one row per operation that was sent and has no receipt
 --          kept_shorter: one row per operation and value that Marketo kept shorter: one change only, from what the plan knew to
 --              the beginning of ours
@@ -46,7 +47,7 @@ from mirror.marketo_people, reconcile.own_fields where person_id in (select pers
 create temp table values_in_place as
 select
     u.operation_id, u.person_id, c.field,
-    h.value is not distinct from c.sent_value
+    (h.value is not distinct from c.sent_value and coalesce(x.label = c.new_value, true))
         or (u.operation_id, c.field) in (select (operation_id, field) from kept_shorter)
         or (u.system = 'marketo' and (u.person_id, c.field, coalesce(c.new_value, '')) in (
             select (person_id, field, coalesce(value, '')) from inbox.feed_after_cut
@@ -54,6 +55,9 @@ select
 from uncertain u
 join reconcile.planned_changes c using (operation_id)
 left join held_values h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
+-- An option that was renamed has the same number before and after our write.
+left join state.old_labels x
+    on u.system = 'marketo' and x.person_id = u.person_id and x.record_type = u.record_type and x.field = c.field
 where u.action = 'update'
   and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
 
