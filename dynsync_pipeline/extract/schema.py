@@ -85,6 +85,9 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
                 "insert into state.options (record_type, dynamics_column, option_value, label) values (?, ?, ?, ?)",
                 options,
             )
+        connection.execute(
+            "update state.options set label = canonical_text(label) where canonical_text(label) <> label"
+        )
         follow_labels(connection)
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.

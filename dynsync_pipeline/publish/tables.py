@@ -14,7 +14,7 @@ from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 _SQL_TYPES = {
     FieldType.TEXT: "varchar",
     FieldType.INTEGER: "bigint",
-    FieldType.DECIMAL: "decimal(38, 4)",
+    FieldType.DECIMAL: "decimal(38, 10)",
     FieldType.BOOLEAN: "boolean",
     FieldType.DATE: "date",
     FieldType.DATETIME: "timestamp",

@@ -20,6 +20,7 @@ from dynsync_pipeline.sql_files import run_steps
 
 OWNER_ONLY = 0o600  # it holds everybody's data
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
+CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
@@ -127,8 +128,25 @@ class Warehouse:
         for step in range(max(version + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             self._connection.begin()
             self._connection.execute(_migration(step))
+            if step == CANON_CHANGED:
+                _spell_anew(self._connection)
             self._connection.execute("insert into schema_version (version) values (?)", [step])
             self._connection.commit()
+
+
+def _spell_anew(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring values that an older version kept into the spelling of this one, so that none of them looks like an edit."""
+    columns = connection.execute(
+        "select schema_name, table_name, column_name from duckdb_columns() where data_type = 'VARCHAR' "
+        "and not internal and schema_name in ('inbox', 'mirror', 'state', 'reconcile') "
+        "and (schema_name, table_name) in (select (schema_name, table_name) from duckdb_tables())"
+    ).fetchall()
+    for schema, table, column in columns:
+        name = column.replace('"', '""')
+        connection.execute(
+            f'update {schema}.{table} set "{name}" = canonical_text("{name}") '
+            f'where contains("{name}", chr(13)) or contains("{name}", chr(0))'
+        )
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:

@@ -56,9 +56,9 @@ def normalised(value: str | None, kind: str) -> str | None:
     if value is None or value == "":
         return None
     if kind == "text":
-        return re.sub("\r+\n", "\n", value)  # repeated, so that normalising twice equals normalising once
+        return re.sub("\r+\n|\r", "\n", value.replace("\0", "")) or None
     if kind == "boolean":
-        return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(value.lower())
+        return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(value.lower(), value)
     if kind == "guid":
         return value.lower()
     if kind == "date":
@@ -72,7 +72,7 @@ def normalised(value: str | None, kind: str) -> str | None:
             number = Decimal(value)
         except InvalidOperation:
             return value
-        text = f"{number.quantize(Decimal('0.0001'), ROUND_HALF_UP):f}"
+        text = f"{number.quantize(Decimal('1e-10'), ROUND_HALF_UP):f}"
         text = text.rstrip("0").rstrip(".")
         return "0" if text in ("-0", "") else text
     return value

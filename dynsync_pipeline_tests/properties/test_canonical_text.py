@@ -9,14 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dynsync_pipeline.extract.feed import Feed
+from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.oracles.three_way_merge import normalised
 from dynsync_pipeline_tests.properties.effort import examples
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 many = examples(60)
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.text(
-    "\r\n x", max_size=6
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text(
+    "\r\n\0\u2028\u2029\x85\ufeff x", max_size=6
 )
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 # The calendar of Dynamics begins in 1753.
@@ -76,12 +79,14 @@ def test_sql_and_oracle_normalise_alike(warehouse: Warehouse, kind: str) -> None
 @pytest.mark.parametrize(
     ("kind", "spellings"),
     [
-        ("text", ["two\r\nlines", "two\nlines"]),
+        ("text", ["two\r\nlines", "two\nlines", "two\rlines", "two\r\r\nlines", "two\0\r\nlines"]),
+        ("text", ["an end\r", "an end\n", "an end\r\n"]),
+        ("text", ["\0", "", None]),
         ("text", ["", None]),
         ("guid", ["A0000000-0000-4000-8000-00000000000B", "a0000000-0000-4000-8000-00000000000b"]),
         ("integer", ["7", "7.0", "+7", "007"]),
         ("decimal", ["12.5", "12.50", "12.5000", "1.25e1"]),
-        ("decimal", ["0", "0.0", "-0", "0.00001"]),
+        ("decimal", ["0", "0.0", "-0", "0.00000000001"]),
         ("decimal", ["100", "100.0000"]),
         ("boolean", ["true", "1", "TRUE"]),
         ("date", ["2026-02-01", "2026-02-01T23:59:59Z"]),
@@ -96,10 +101,14 @@ def test_spellings_of_one_value_are_equal(warehouse: Warehouse, kind: str, spell
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
+        ("text", ["a\u2028b", "a\u2029b", "a\x85b", "a\nb", "a\ufeffb", "ab", "\ufeffab"]),
         ("text", ["a", "A", "a ", " a", "a\u0301", "\u00e1", "0", "00"]),
         ("integer", ["7", "-7", "70"]),
-        ("decimal", ["10", "1", "0.1", "0.0001", "99999999999999.9999", "99999999999999.9998"]),
-        ("boolean", ["true", "false", None]),
+        (
+            "decimal",
+            ["10", "1", "0.1", "0.0001", "99999999999999.9999", "99999999999999.9998", "0.0000000001", "1.0000001"],
+        ),
+        ("boolean", ["true", "false", None, "XL"]),
         ("date", ["2026-02-01", "2026-02-02"]),
         ("datetime", ["2026-02-01T00:00:00Z", "2026-02-01T00:00:01Z"]),
     ],
@@ -107,3 +116,42 @@ def test_spellings_of_one_value_are_equal(warehouse: Warehouse, kind: str, spell
 def test_different_values_stay_different(warehouse: Warehouse, kind: str, values: list[str | None]) -> None:
     """Case, blanks and Unicode forms of text matter; no digit is lost."""
     assert len(set(canonical(warehouse, kind, values))) == len(values)
+
+
+@pytest.mark.parametrize("kind", ["text", "integer", "decimal", "boolean", "date", "datetime", "choice", "guid"])
+def test_text_that_is_no_value_of_its_type_is_never_nothing(warehouse: Warehouse, kind: str) -> None:
+    for text in ("xl", "1,5", "2026-13-45", "maybe", "0x10"):
+        assert canonical(warehouse, kind, [text]) == [text]
+
+
+ROADS = [
+    "two\rlines",
+    "an end\r",
+    "\r\n\r",
+    "a\0b",
+    "a\u2028b\u2029c\x85d",
+    "\ufeffmark",
+    "m\ufeffark",
+    ' "q",\n',
+    "\u00e4 \U0001f389",
+]
+
+
+@pytest.mark.parametrize("value", ROADS)
+def test_a_value_is_the_same_text_on_every_road(value: str) -> None:
+    """From Dynamics, from a bulk file, over REST, and as the feed tells it."""
+    world = MemoryWorld()
+    person_id = world.link(RecordType.CONTACT, "r1", title=value, phone="1")
+    world.settled()
+    (in_file,) = world.rows("select title from mirror.marketo_people")[0]
+    (in_dynamics,) = world.rows("select jobtitle from mirror.dynamics_contacts")[0]
+    world.marketo.put(person_id, phone="2")
+    world.settled()
+    (over_rest,) = world.rows("select title from mirror.marketo_people")[0]
+    feed = Feed(world.columns)
+    feed.add("g", person_id, world.now(), "title", "before", value)
+    with world.warehouse.reading() as connection:
+        assert feed.changed_people(connection) == []
+    assert in_file == in_dynamics == over_rest
+    assert world.ledger()["collisions"] == []
+    assert all("title" not in values for _, values in world.marketo.writes)

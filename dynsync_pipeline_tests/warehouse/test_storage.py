@@ -306,3 +306,16 @@ def test_a_file_that_is_mostly_free_is_written_anew_with_all_it_holds(
             assert connection.execute("select canonical_boolean('1')").fetchall() == [("true",)]
     with Warehouse(path) as warehouse, warehouse.reading() as connection:
         assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
+
+
+def test_values_of_an_older_version_are_spelt_as_this_one_does(tmp_path: Path) -> None:
+    """Otherwise the first cycle after an upgrade would take them for edits."""
+    path = tmp_path / "dynsync.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute(MIGRATIONS.joinpath("0002.sql").read_text("utf-8"))
+        connection.execute("create table schema_version as select 2 as version")
+        connection.execute("alter table state.base add column title varchar")
+        connection.execute("insert into state.base values (1, 'a' || chr(13) || 'b' || chr(0)), (2, 'a'), (3, null)")
+    with Warehouse(path) as warehouse, warehouse.reading() as connection:
+        rows = connection.execute("select title from state.base order by person_id").fetchall()
+    assert rows == [("a\nb",), ("a",), (None,)]

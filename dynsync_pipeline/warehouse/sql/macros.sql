@@ -5,18 +5,23 @@
 -- makes    nothing
 -- changes  nothing
 
--- R45: what a system sends becomes text that compares equal exactly when the values are equal.
-create or replace temp macro canonical_text(value) as nullif(regexp_replace(value, '\r+\n', chr(10), 'g'), '');
+-- R45: what a system sends becomes text that compares equal exactly when the values are equal. What is no value of its type
+-- stays the text that it is, so that the other system, or a report, can say so; it never becomes nothing.
+-- A line ends alike on every road, and a file of Marketo holds NUL bytes that JSON does not.
+create or replace temp macro canonical_text(value) as
+    nullif(regexp_replace(replace(value, chr(0), ''), '\r+\n|\r', chr(10), 'g'), '');
 
 create or replace temp macro canonical_integer(value) as
     case when regexp_full_match(value, '[+-]?[0-9]+([.]0+)?') then coalesce(try_cast(value as hugeint)::varchar, value)
          else nullif(value, '') end;
 
+-- Ten places are the most that a column of Dynamics has.
 create or replace temp macro canonical_decimal(value) as
-    coalesce(regexp_replace(regexp_replace(try_cast(value as decimal(38, 4))::varchar, '0+$', ''), '\.$', ''), nullif(value, ''));
+    coalesce(regexp_replace(regexp_replace(try_cast(value as decimal(38, 10))::varchar, '0+$', ''), '\.$', ''), nullif(value, ''));
 
 create or replace temp macro canonical_boolean(value) as
-    case lower(value) when 'true' then 'true' when '1' then 'true' when 'false' then 'false' when '0' then 'false' end;
+    case lower(value) when 'true' then 'true' when '1' then 'true' when 'false' then 'false' when '0' then 'false'
+         else nullif(value, '') end;
 
 create or replace temp macro canonical_date(value) as coalesce(try_cast(left(value, 10) as date)::varchar, nullif(value, ''));
 
@@ -31,8 +36,8 @@ create or replace temp macro canonical_guid(value) as nullif(lower(value), '');
 create or replace temp macro json_text(value, type) as
     case
         when value is null then 'null'
-        when type = 'boolean' then value
-        when type in ('integer', 'decimal') and try_cast(value as decimal(38, 4)) is not null then value
+        when type = 'boolean' and value in ('true', 'false') then value
+        when type in ('integer', 'decimal') and try_cast(value as decimal(38, 10)) is not null then value
         else to_json(value)::varchar
     end;
 
