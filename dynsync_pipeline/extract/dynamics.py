@@ -45,7 +45,7 @@ def extract_records(
     """
     table = TABLES[record_type]
     columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-    names = [column.name for column in columns]
+    names = _read_as(columns)
     stream = f"dynamics_{table.entity_set}"
     with warehouse.reading() as connection:
         cursor = read_cursor(connection, stream)
@@ -86,6 +86,11 @@ def extract_records(
         return take_in_dynamics(connection, record_type)
 
 
+def _read_as(columns: list[Column]) -> list[str]:
+    """What a cursor goes on for: a column that is another type now has another spelling, so it is read anew (R109)."""
+    return [f"{column.name} {column.type}" for column in columns]
+
+
 def _land_confirmed_deletions(
     warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType, columns: list[Column]
 ) -> None:
@@ -118,7 +123,7 @@ def _land_pages(
 ) -> None:
     table = TABLES[record_type]
     stream = f"dynamics_{table.entity_set}"
-    names = [column.name for column in columns]
+    names = _read_as(columns)
     is_anew = start is None
     for page in client.changes(table, columns, start):
         with warehouse.transaction() as connection:

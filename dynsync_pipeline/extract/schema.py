@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import RequestRefused, SettingsWrong
+from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.model.field_map import Field, FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
@@ -169,7 +170,7 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
         offered = {
             (row[0], row[1]): (row[2], row[3])
             for row in connection.execute(
-                "select coalesce(record_type, 'person'), name, is_readable, is_writable from state.columns"
+                "select coalesce(record_type, 'person'), name, is_readable, data_type from state.columns"
             ).fetchall()
         }
     reasons: dict[Field, str] = {}
@@ -186,4 +187,6 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
             )
         elif ("person", field.marketo_field) not in offered:
             reasons[field] = f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
+        elif misfit := type_misfit(field, column[1], offered["person", field.marketo_field][1]):
+            reasons[field] = misfit
     return reasons

@@ -138,3 +138,26 @@ def test_r107_a_column_that_was_dropped_and_made_anew_is_filled_and_clears_nobod
     assert world.record("contact", record_id)["jobtitle"] == "T"
     with world.writes_nothing():
         world.sync()
+
+
+def test_a_type_that_does_not_fit_is_parked_and_loses_nothing_until_it_is_corrected(
+    make_world: Callable[..., HttpWorld],
+) -> None:
+    """R109."""
+    world = make_world()
+    wrong = (line.replace("jobtitle,text", "jobtitle,integer") for line in SMALL)
+    use_map(world, *wrong)
+    record_id = world.create_record("contact", lastname="A", jobtitle="XL")
+    world.sync()
+    person_id = world.person_of("contact", record_id)
+    ((reason,),) = world.query("select reason from parked_fields")
+    assert "text would fit" in reason
+    world.edit_person(person_id, lastName="B")
+    world.sync()
+    record = world.record("contact", record_id)
+    assert (record["lastname"], record["jobtitle"]) == ("B", "XL")
+    use_map(world, *SMALL)
+    world.sync()
+    assert world.person(person_id, "title")["title"] == "XL"
+    with world.writes_nothing():
+        world.sync()
