@@ -99,9 +99,20 @@ def make_plan(
         n_updates_to_dynamics=_operations(connection, "dynamics", "update"),
         n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
     )
+    _stop_on_doubled_links(connection)
     _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
     _stop_on_mass_change(connection, limits, n_links)
     return plan
+
+
+def _stop_on_doubled_links(connection: duckdb.DuckDBPyConnection) -> None:
+    """A few are set aside; many mean that the working file is not what it was (docs/design.md#guards)."""
+    n_doubled = _count(connection, "select count(*) from doubled")
+    if n_doubled > SMALL_NUMBER:
+        raise GuardStopped(
+            f"{n_doubled:,} links of people or records that are linked more than once. Nothing was written.",
+            next_step="Restore the working file from a backup, or start a new one: people are linked again by their keys.",
+        )
 
 
 def _stop_on_mass_creation(

@@ -1,7 +1,7 @@
 -- backlog: rewrites what is not settled of everything that was looked at. Whatever still differs has a row with a reason and a
 -- next time to look; what waits keeps its count of attempts.
 --
--- reads    this_cycle, compared_links, field_outcomes, planned_writes, company_writes, updated_accounts,
+-- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
 --          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, state.links, state.unsettled,
 --          mirror.person_records, mirror.dynamics_accounts, reconcile.own_fields
 -- makes    still_waiting: one row per field that was refused and is not due
@@ -94,3 +94,10 @@ select 'account', c.dynamics_id, 'planned', coalesce(t.attempts, 0), planned_at,
 from company_writes c
 left join tried_accounts t on t.account_id = c.dynamics_id, this_cycle
 where c.record_type = 'account';
+
+-- Links that are set aside are looked at again once a day: whoever repairs them wants what was edited meanwhile compared.
+delete from state.unsettled where person_id in (select person_id from doubled) and code = 'doubled_link';
+
+insert into state.unsettled (record_type, dynamics_id, person_id, reason_code, code, attempts, since, next_look_at)
+select record_type, dynamics_id, person_id, 'refused', 'doubled_link', 1, planned_at, planned_at + interval 1 day
+from doubled, this_cycle;

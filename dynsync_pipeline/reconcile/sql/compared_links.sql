@@ -1,21 +1,38 @@
--- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links (R3).
+-- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links (R3). Of a person
+-- or record that is linked more than once nobody knows whose values it should hold: such links are set aside and reported.
 --
 -- reads    this_cycle, inbox.touched, state.links, state.unsettled, mirror.marketo_people, mirror.person_records
--- makes    compared_links: one row per link that was touched on either side, or is due as unsettled
+-- makes    looked_at: one row per person who was touched, with the record or alone, or is due as unsettled
+--          doubled: one row per link of a person or record looked at that is linked more than once
+--          compared_links: one row per link that was touched on either side, or is due as unsettled
 -- changes  nothing
-create temp table compared_links as
-with keys as (
-    select person_id from inbox.touched where person_id is not null
+create temp table looked_at as
+select person_id from inbox.touched where person_id is not null
+union
+select l.person_id
+from state.links l
+join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+union
+select u.person_id from state.unsettled u, this_cycle where u.person_id is not null and u.next_look_at <= planned_at;
+
+create temp table doubled as
+with near as (
+    select * from state.links where person_id in (select person_id from looked_at)
+),
+around as (
+    select * from state.links where person_id in (select person_id from near)
     union
-    select l.person_id
-    from state.links l
-    join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
-    union
-    select u.person_id from state.unsettled u, this_cycle where u.person_id is not null and u.next_look_at <= planned_at
+    select l.* from state.links l semi join near n on n.record_type = l.record_type and n.dynamics_id = l.dynamics_id
 )
+select person_id, record_type, dynamics_id
+from around
+qualify count(*) over (partition by person_id) > 1 or count(*) over (partition by record_type, dynamics_id) > 1;
+
+create temp table compared_links as
 select l.person_id, l.record_type, l.dynamics_id
 from state.links l
-join keys using (person_id)
+join looked_at using (person_id)
 join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
 -- A deleted record has nothing to compare with (R84).
-join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted;
+join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted
+where l.person_id not in (select person_id from doubled);

@@ -1,7 +1,7 @@
 -- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
 -- answers, by report_refusals.sql.
 --
--- reads    this_cycle, field_outcomes, kept_back, shared_keys
+-- reads    this_cycle, field_outcomes, kept_back, shared_keys, doubled
 -- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
 -- changes  nothing
 create temp table refusals as
@@ -28,4 +28,11 @@ union all
 select
     cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',
     'Another person bears the same key and is linked to the record (R16). Merge the two, or empty the key here.'
-from shared_keys, this_cycle;
+from shared_keys, this_cycle
+union all
+select
+    any_value(cycle_id), any_value(planned_at), record_type, min(person_id), dynamics_id, null, 'link', 'to_marketo', 'doubled_link',
+    'Person or record is linked more than once, which must never be: people ' || string_agg(person_id::varchar, ', ' order by person_id)
+        || '. Nothing is written to either. Restore the working file from a backup, or start a new one, which links by key.'
+from doubled, this_cycle
+group by record_type, dynamics_id;
