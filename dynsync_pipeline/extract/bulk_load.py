@@ -14,14 +14,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
+
 from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.extract.census import WITNESSES, gone_people
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.leftovers import EXPORT
-from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
+from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_deleted_people, land_people
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ STREAM = "marketo_people"
 WINDOW = timedelta(days=30)  # Marketo takes at most 31, both ends included
 JOBS_AT_ONCE = 10  # the length of Marketo's queue, which other tools share
 TRIES = 3
+VALUES_KEPT = timedelta(days=89)  # Marketo forgets changed values after 90
 WITHOUT_FILE = ("Failed", "Cancelled", "Canceled", "Missing")
 
 
@@ -49,7 +53,9 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
     with warehouse.reading() as connection:
         is_resumed = read_cursor(connection, STREAM).continues(names)
     if not is_resumed:
-        _begin(warehouse, client, settings, names)
+        server_time = client.start_of_feed(datetime.now(UTC)).server_time
+        with warehouse.transaction() as connection:
+            begin_load(connection, settings, names, server_time)
     n_failed = 0
     while pending := _pending(warehouse):
         exports = client.export_statuses()
@@ -63,7 +69,12 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
                 _note_export(warehouse, window.starts_at, None)
         if not has_landed:
             time.sleep(settings.marketo_poll_s)
+    with warehouse.reading() as connection:
+        suspects = [row[0] for row in connection.execute(_NOT_EXPORTED).fetchall()]
+        witnesses = [row[0] for row in connection.execute(_EXPORTED, [WITNESSES]).fetchall()]
+    gone = gone_people(client, columns, suspects, witnesses)
     with warehouse.transaction() as connection:
+        land_deleted_people(connection, gone)
         connection.execute("delete from state.export_windows")
         move_cursor(connection, STREAM, read_cursor(connection, STREAM).value, names, is_loaded=True)
 
@@ -102,25 +113,37 @@ def _stop_after_tries(n_failed: int, status: str) -> None:
         )
 
 
-def _begin(warehouse: Warehouse, client: Marketo, settings: Settings, names: Sequence[str]) -> None:
+# Whom the mirror holds and the export lacks may be gone since, or was created while it ran.
+_NOT_EXPORTED = """
+select person_id from mirror.marketo_people
+where not is_deleted and person_id not in (select person_id from inbox.marketo_people)
+order by person_id
+"""
+_EXPORTED = "select distinct person_id from inbox.marketo_people where not is_deleted order by person_id desc limit ?"
+
+
+def begin_load(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, names: Sequence[str], server_time: datetime
+) -> None:
     """Divide the time since the oldest person into windows; the feed is read on from before the first export.
 
-    Where the feed was read before, for other fields, it is read on from there: an export tells nothing of who was deleted
-    or merged since.
+    Where the feed was read before it is read on from there, if it remembers that long: an export tells nothing of who was
+    deleted or merged since. `server_time` is Marketo's, with a zone.
     """
-    now = client.start_of_feed(datetime.now(UTC)).server_time.astimezone(UTC)
+    now = server_time.astimezone(UTC)
     start = datetime.fromisoformat(settings.marketo_oldest_person).replace(tzinfo=UTC)
     windows = []
     while start < now:
         windows.append((start.replace(tzinfo=None), (start + WINDOW).replace(tzinfo=None), None, False))
         start += WINDOW
-    with warehouse.transaction() as connection:
-        read_until = read_cursor(connection, STREAM).value or now.isoformat()
-        connection.execute("delete from state.export_windows")
-        connection.executemany(
-            "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
-        )
-        move_cursor(connection, STREAM, read_until, names, is_loaded=False)
+    read_until = read_cursor(connection, STREAM).value
+    if read_until is None or now - datetime.fromisoformat(read_until) > VALUES_KEPT:
+        read_until = now.isoformat()
+    connection.execute("delete from state.export_windows")
+    connection.executemany(
+        "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
+    )
+    move_cursor(connection, STREAM, read_until, names, is_loaded=False)
 
 
 def _pending(warehouse: Warehouse) -> list[_Window]:

@@ -101,7 +101,7 @@ def census_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns,
 def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], then: _Due) -> int:
     people = client.people("id", [str(person_id) for person_id in ids], columns.names)
     found = [int(person_id) for person_id in people.column("id").to_pylist()]
-    gone = _gone_people(client, columns, sorted(set(ids) - set(found)), found[:WITNESSES])
+    gone = gone_people(client, columns, sorted(set(ids) - set(found)), found[:WITNESSES])
     kinds = columns.fields.person_fields
     names = {**dict(columns.mirror_of_own.items()), **{name: name for name in kinds}}
     booleans = [columns.own.is_deleted, *(name for name, kind in kinds.items() if kind is FieldType.BOOLEAN)]
@@ -221,9 +221,7 @@ def _keep_differing(
     )
 
 
-def _gone_people(
-    client: Marketo, columns: PersonColumns, missing: Sequence[int], witnesses: Sequence[int]
-) -> list[int]:
+def gone_people(client: Marketo, columns: PersonColumns, missing: Sequence[int], witnesses: Sequence[int]) -> list[int]:
     """Those of `missing` who are absent from an answer that shows one of the `witnesses`: nobody else is gone (R86)."""
     gone: set[int] = set()
     per_call = PEOPLE_PER_CALL - WITNESSES

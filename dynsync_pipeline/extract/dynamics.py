@@ -13,7 +13,7 @@ import duckdb
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
-from dynsync_pipeline.extract.untold import withdraw_told_records
+from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -75,6 +75,8 @@ def extract_records(
             "The change-tracking cursor of %s expired or is of another address: the whole table is read again.",
             table.entity_set,
         )
+        with warehouse.transaction() as connection:
+            note_forgotten(connection, record_type, warehouse.now())
         raise
     if is_full:
         _land_confirmed_deletions(warehouse, client, fields, record_type, columns)

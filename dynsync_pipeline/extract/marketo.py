@@ -5,17 +5,18 @@ Not here: what a change means (`reconcile/`), what DynSync wrote itself (`write_
 
 from __future__ import annotations
 
+import logging
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.extract.bulk_load import STREAM, load_people
+from dynsync_pipeline.extract.bulk_load import STREAM, begin_load, load_people
 from dynsync_pipeline.extract.feed import OVERLAP, Feed, note_unseen_edits
-from dynsync_pipeline.extract.untold import withdraw_told_people
+from dynsync_pipeline.extract.untold import PERSON, note_forgotten, withdraw_told_people
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.cursors import Cursor, move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
     land_deleted_people,
@@ -23,6 +24,9 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_people,
 )
 
+log = logging.getLogger(__name__)
+
+DELETIONS_KEPT = timedelta(days=13)  # Marketo may forget them after 14; a day is kept in reserve
 CHANGE_SCORE = 22
 MERGE_LEADS = 32
 
@@ -36,14 +40,25 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     columns = PersonColumns(fields, settings.own_fields)
     with warehouse.reading() as connection:
         cursor = read_cursor(connection, STREAM)
-    if not cursor.continues(columns.names) or not cursor.is_loaded:
+    start = None
+    if cursor.continues(columns.names) and cursor.is_loaded:
+        start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
+        if start.server_time - _feed_time(cursor) > DELETIONS_KEPT:
+            log.warning(
+                "Marketo's feed was read last on %s and forgets: everybody is read again.", _feed_time(cursor).date()
+            )
+            with warehouse.transaction() as connection:
+                begin_load(connection, settings, columns.names, start.server_time)
+                note_forgotten(connection, PERSON, warehouse.now())
+            start = None
+    if start is None:
         load_people(warehouse, client, settings, columns)
         with warehouse.transaction() as connection:
             take_in_people(connection)  # before the feed is read, which tells who was deleted during the load
         with warehouse.reading() as connection:
             cursor = read_cursor(connection, STREAM)
-    since = datetime.fromisoformat(cursor.value or "") - OVERLAP
-    start = client.start_of_feed(since)
+        start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
+    since = _feed_time(cursor) - OVERLAP
     gone, winners = _gone_people(client, start.token)
     feed = _read_feed(warehouse, client, columns, start.token)
     with warehouse.reading() as connection:
@@ -68,6 +83,11 @@ _UNIQUE_LABELS = """
 select label, min(name) from state.columns
 where system = 'marketo' and label is not null group by label having count(*) = 1
 """
+
+
+def _feed_time(cursor: Cursor) -> datetime:
+    """Up to when the feed was read, by Marketo's clock."""
+    return datetime.fromisoformat(cursor.value or "")
 
 
 def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int]]:

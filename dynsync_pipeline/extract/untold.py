@@ -105,6 +105,15 @@ def judge_untold(connection: duckdb.DuckDBPyConnection, kind: str, at: datetime)
     return int(n_missed)
 
 
+def note_forgotten(connection: duckdb.DuckDBPyConnection, kind: str, at: datetime) -> None:
+    """Note that a feed no longer tells what happened since it was last read. `at` is UTC without zone."""
+    connection.execute(
+        "insert into ledger.audit_findings (finding_id, found_at, found_by, code, record_type) "
+        "values (nextval('ledger.entries'), ?, 'extract', 'feed_forgot', ?)",
+        [at, kind],
+    )
+
+
 def _tables(kind: str) -> tuple[str, str, str, str]:
     """Inbox and mirror of a kind, their id column, and the name of that id where findings are kept."""
     if kind == PERSON:

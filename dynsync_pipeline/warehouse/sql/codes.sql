@@ -38,6 +38,7 @@ insert into codes (code, sentence) values
 ('waiting', 'waiting'),
 ('changed_meanwhile', 'edited meanwhile'),
 -- What the census, the daily audit and extraction find.
+('feed_forgot', 'away longer than the feed remembers: everybody was read again'),
 ('edit_untold', 'edit that no feed told'),
 ('creation_untold', 'record that no feed told'),
 ('deletion_untold', 'deletion that no feed told'),
