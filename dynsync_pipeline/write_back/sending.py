@@ -142,8 +142,11 @@ class Turn:
         with self._warehouse.transaction() as connection:
             for write, answer in zip(writes, answers, strict=True):
                 error = answer.error
-                if error is None or isinstance(error, _UNKNOWN_OF_RECORD):
-                    continue  # the latter stand as sent
+                if error is None:
+                    continue
+                if isinstance(error, _UNKNOWN_OF_RECORD):
+                    self.failure = self.failure or error  # and the record stands as sent
+                    continue
                 if error.field is not None and (less := write.without({error.field}, way.keys)):
                     note_refused_field(connection, write, self._system, error)
                     rest.append(less)
@@ -217,6 +220,8 @@ class Turn:
             if not isinstance(answer.error, RequestRefused):
                 if done is None:
                     self._receive(way, write, answer)
+                else:
+                    self.failure = self.failure or answer.error
                 return
             n_in_vain += 1
             error = answer.error
