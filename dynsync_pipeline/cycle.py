@@ -8,7 +8,6 @@ Not here: what a step does (`extract/`, `reconcile/`, `write_back/`, `publish/`)
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -227,7 +226,7 @@ class Cycle:
                 reread_changed_meanwhile(self.warehouse, dynamics, self.prepare())
                 self.extract_companies()
                 # The cycle's first plan passed the guards, and some of it is written.
-                self._plan(Limits(max_creates=sys.maxsize, largest_share=1.0, first_load="create"))
+                self._plan(None)
                 again = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id)
             except ApiError as error:
                 again = Written(failure=str(error))
@@ -273,7 +272,7 @@ class Cycle:
         columns = PersonColumns(fields, self.settings.own_fields)
         reread_uncertain(self.warehouse, self.systems.dynamics, self.systems.marketo, fields, columns)
 
-    def _plan(self, limits: Limits) -> Plan:
+    def _plan(self, limits: Limits | None) -> Plan:
         own_fields = self.settings.own_fields
         with self.warehouse.transaction() as connection:
             at = self.warehouse.now()

@@ -16,7 +16,14 @@ import pyarrow as pa
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
-from dynsync_pipeline.clients.dynamics.protocol import ChangesPage, Column, RecordWrite, TableMetadata, WriteResult
+from dynsync_pipeline.clients.dynamics.protocol import (
+    ChangesPage,
+    Column,
+    LookedUp,
+    RecordWrite,
+    TableMetadata,
+    WriteResult,
+)
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import (
     Activity,
@@ -52,6 +59,9 @@ class Dynamics(Protocol):
         self, table: Table, columns: Sequence[Column], start: str | None, end: str | None
     ) -> Iterator[pa.Table]:
         """The records created from `start` until before `end`, page by page; None: no bound."""
+
+    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+        """These records as they are now, or the proof that they do not exist."""
 
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send updates; one result each, in order."""

@@ -13,6 +13,7 @@ import duckdb
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
+from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -78,14 +79,19 @@ def extract_records(
         with warehouse.transaction() as connection:
             note_forgotten(connection, record_type, warehouse.now())
         raise
-    if is_full:
-        _land_confirmed_deletions(warehouse, client, fields, record_type, columns)
     with warehouse.transaction() as connection:
-        if is_full:  # only now: cut before this, the next cycle asks again for the ids that are missing
+        if is_full:  # what is missing is remembered together with the end of the read, so that no cut loses it
+            suspect(connection, warehouse, record_type, _missing(connection, record_type))
             move_cursor(connection, stream, read_cursor(connection, stream).value, names, is_loaded=True)
         connection.execute("update state.refused_links set waits_because = null where stream = ?", [stream])
         withdraw_told_records(connection, record_type)
-        return take_in_dynamics(connection, record_type)
+        n_read = take_in_dynamics(connection, record_type)
+    suspects = due_suspects(warehouse, record_type)
+    if not suspects:
+        return n_read
+    confirm_records(warehouse, client, fields, record_type, suspects)
+    with warehouse.transaction() as connection:
+        return n_read + take_in_dynamics(connection, record_type)
 
 
 def _read_as(columns: list[Column]) -> list[str]:
@@ -93,23 +99,14 @@ def _read_as(columns: list[Column]) -> list[str]:
     return [f"{column.name} {column.type}" for column in columns]
 
 
-def _land_confirmed_deletions(
-    warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType, columns: list[Column]
-) -> None:
-    """After a full read, ask for every record that is in the mirror and was not read: absence alone proves nothing."""
+def _missing(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> list[str]:
+    """Ids of the records that the mirror holds and a full read did not show: suspects, for absence alone proves nothing."""
     table = TABLES[record_type]
-    with warehouse.reading() as connection:
-        rows = connection.execute(
-            f"select {table.id_column} from {table.mirror} "
-            f"where not is_deleted and {table.id_column} not in (select {table.id_column} from {table.inbox})"
-        ).fetchall()
-    missing = [row[0] for row in rows]
-    if not missing:
-        return
-    found = client.records(table, columns, missing)
-    gone = sorted(set(missing) - {str(key).lower() for key in found.column("id").to_pylist()})
-    with warehouse.transaction() as connection:
-        land_dynamics(connection, fields, table, found, gone)
+    rows = connection.execute(
+        f"select {table.id_column} from {table.mirror} "
+        f"where not is_deleted and {table.id_column} not in (select {table.id_column} from {table.inbox}) order by 1"
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _land_pages(

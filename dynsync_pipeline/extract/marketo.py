@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+
 from dynsync_pipeline.clients.systems import Marketo
+from dynsync_pipeline.extract.absence import confirm_people, due_suspects, suspect
 from dynsync_pipeline.extract.bulk_load import STREAM, begin_load, load_people
 from dynsync_pipeline.extract.feed import OVERLAP, Feed, note_unseen_edits
 from dynsync_pipeline.extract.untold import PERSON, note_forgotten, withdraw_told_people
@@ -68,6 +72,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
+            suspect(connection, warehouse, PERSON, _not_shown(person_ids, people))
         land_deleted_people(connection, sorted(gone))
         withdraw_told_people(connection, gone | winners, feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))
@@ -75,7 +80,19 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         feed.note_seen(connection, since - OVERLAP)
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
-        return take_in_people(connection)
+        n_read = take_in_people(connection)
+    suspects = due_suspects(warehouse, PERSON)
+    if not suspects:
+        return n_read
+    confirm_people(warehouse, client, columns, [int(person_id) for person_id in suspects])
+    with warehouse.transaction() as connection:
+        return n_read + take_in_people(connection)
+
+
+def _not_shown(person_ids: Sequence[int], people: pa.Table) -> list[str]:
+    """Of whom a feed told and a read by id shows nothing; the feed of deletions may not tell it, or not yet."""
+    shown = set(people.column("id").to_pylist())
+    return [str(person_id) for person_id in person_ids if str(person_id) not in shown]
 
 
 # Labels that mean one field; a score is told by its label alone.

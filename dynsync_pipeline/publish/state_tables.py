@@ -99,7 +99,7 @@ _STATE = (
             _FIELD,
             _DYNAMICS_VALUE,
             _MARKETO_VALUE,
-            ("reason_code", "varchar", "reason_code", "planned, refused, waiting or changed_meanwhile."),
+            ("reason_code", "varchar", "reason_code", "planned, refused, waiting, missing or changed_meanwhile."),
             ("code", "varchar", "state.unsettled.code", "The code of the refusal: the system's, or DynSync's own."),
             ("reason", "varchar", "concat_ws(': ', sentence, state.unsettled.code)", "Both in words."),
             ("attempts", "integer", "attempts", "How often it was tried in vain."),

@@ -6,7 +6,7 @@ The rules themselves are the files in `sql/`; the collision rule is `sql/field_o
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import duckdb
@@ -71,11 +71,12 @@ class Plan:
 
 
 def make_plan(
-    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, own_fields: OwnFields, limits: Limits
+    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, own_fields: OwnFields, limits: Limits | None
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
-    `at` is UTC without zone. Moves of the base are left in `state.base_moves` for the caller to apply in the same
+    `at` is UTC without zone; `limits` None plans a later round of what passed the guards.
+    Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
     connection.execute(
@@ -100,8 +101,10 @@ def make_plan(
         n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
     )
     _stop_on_doubled_links(connection)
-    _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
-    _stop_on_mass_change(connection, limits, n_links)
+    if limits is not None:
+        _stop_on_mass_creation(connection, plan, limits, is_first=is_first)
+        _stop_on_mass_change(connection, limits, n_links)
+        _stop_on_mass_absence(connection, limits, n_links, at)
     return plan
 
 
@@ -161,6 +164,25 @@ def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, 
             )
 
 
+def _stop_on_mass_absence(connection: duckdb.DuckDBPyConnection, limits: Limits, n_links: int, at: datetime) -> None:
+    """Who is found gone by absence is found bit by bit, so these are counted over seven days (docs/design.md#guards).
+
+    What an operator let pass is not counted again.
+    """
+    connection.execute("delete from state.found_absent where found_at <= ?", [at - ABSENCE_REMEMBERED])
+    connection.execute(_SEEN_AGAIN)
+    if limits.largest_share >= 1:
+        connection.execute("delete from state.found_absent")
+    n_found = _count(connection, "select count(*) from state.found_absent")
+    if n_found > max(SMALL_NUMBER, limits.largest_share * n_links):
+        raise GuardStopped(
+            f"In the last {ABSENCE_REMEMBERED.days} days {n_found:,} people or records were found gone of which no feed told, "
+            f"of {n_links:,} linked people. Nothing was written.",
+            next_step="If they are gone, set DYNSYNC_LARGEST_SHARE=1 for one cycle; else see whether the sync's users may "
+            "still read everybody, and start the next cycle.",
+        )
+
+
 # What existed when the last adoption was applied must have been decided on; later records are new business.
 UNDECIDED = """
 select count(*) from new_people n
@@ -168,6 +190,16 @@ anti join state.adoption a on a.record_type = n.record_type and a.dynamics_id = 
 where coalesce(n.createdon <= (select strftime(max(decided_at), '%Y-%m-%dT%H:%M:%SZ') from state.adoption), true)
 """
 SMALL_NUMBER = 50
+ABSENCE_REMEMBERED = timedelta(days=7)
+_SEEN_AGAIN = """
+delete from state.found_absent
+where (record_type = 'person' and suspect_id in (
+        select person_id::varchar from mirror.marketo_people
+        where not is_deleted and person_id in (select suspect_id::bigint from state.found_absent where record_type = 'person')))
+   or (record_type, suspect_id) in (
+        select (record_type, dynamics_id) from mirror.person_records
+        where not is_deleted and dynamics_id in (select suspect_id from state.found_absent))
+"""
 MASS_CHANGES = {
     "people or records deleted": "select count(*) from ended_links",
     "people or records with a field emptied": """

@@ -13,7 +13,15 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, PlanStale, RateLimited, RequestRefused, ServerFailed
+from dynsync_pipeline.errors import (
+    ApiError,
+    ChangedMeanwhile,
+    PlanStale,
+    RateLimited,
+    RecordMissing,
+    RequestRefused,
+    ServerFailed,
+)
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import move_base
@@ -30,6 +38,7 @@ SETTLING = (
     "write_back/answered_refusals",
     "warehouse/report_refusals",
     "write_back/settled_backlog",
+    "write_back/missing",
     "write_back/settled_errors",
     "write_back/settled_receipts",
 )
@@ -178,7 +187,9 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
 
 
 def _outcome(error: ApiError) -> str:
-    """Whether an operation met an edit, has to wait, or was refused (R116)."""
+    """Whether an operation met an edit, met nobody, has to wait, or was refused (R116)."""
+    if isinstance(error, RecordMissing):
+        return "missing"
     if isinstance(error, ChangedMeanwhile):
         return "changed_meanwhile"
     return "waiting" if isinstance(error, RateLimited | ServerFailed) else "refused"

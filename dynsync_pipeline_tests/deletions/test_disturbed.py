@@ -68,6 +68,28 @@ def test_a_person_or_record_deleted_between_our_read_and_our_write_ends_like_one
     assert world.query("select state from sync_errors where state <> 'resolved'") == []
 
 
+def test_r81_a_person_gone_of_whom_no_feed_tells_arises_anew_with_the_edit(small_world: CoreWorld) -> None:
+    world = small_world
+    (contact, first), (other, second) = world.take("contact"), world.take("contact")
+    (lead, third), (_, fourth) = world.take("lead"), world.take("lead")
+    world.control("marketo", "behaviour", {"deletion_trail": False})
+    for person in (first, third, fourth):
+        world.delete_person(person)
+    world.control("marketo", "behaviour", {"deletion_trail": True})
+    world.edit_record("contact", contact, jobtitle="For a person that is gone")
+    world.edit_record("lead", lead, jobtitle="For another")
+    world.edit_record("contact", other, jobtitle="For one that stays")
+    world.sync()
+    world.sync()
+    world.settle()
+    assert world.sent == []
+    assert world.values(second, "title") == ("For one that stays",)
+    assert world.values(world.person_of("contact", contact), "title") == ("For a person that is gone",)
+    assert world.values(world.person_of("lead", lead), "title") == ("For another",)
+    assert world.query("select * from unsettled") == []
+    assert world.query("select * from sync_errors") == []
+
+
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_a_flag_whose_writing_is_killed_is_set_and_told_exactly_once(small_world: CoreWorld, is_applied: bool) -> None:
     world = small_world

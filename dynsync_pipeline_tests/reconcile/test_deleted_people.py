@@ -62,6 +62,50 @@ def test_an_edit_that_the_deleted_person_never_got_brings_one_new_person_with_it
 
 
 @BOTH_TYPES
+@pytest.mark.parametrize("gap", [timedelta(seconds=3), timedelta(hours=3), timedelta(days=30)])
+@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize("is_edited_first", [False, True])
+def test_the_edit_brings_a_new_person_however_far_it_is_from_the_deletion(
+    record_type: RecordType, gap: timedelta, is_merged: bool, is_edited_first: bool
+) -> None:
+    """Also after a stand-still, and for who lost a merge; a field that never goes to Marketo moves beside it."""
+    world = MemoryWorld(FIELDS)
+    person = linked(world, record_type)
+    winner = world.link(record_type, "other", title="Winner")
+    world.settled()
+    for is_edit in (is_edited_first, not is_edited_first):
+        if is_edit:
+            world.dynamics.put(record_type, "r", jobtitle="B", mkt_leadscore="9")
+        elif is_merged:
+            world.marketo.merge(winner, person)
+        else:
+            world.marketo.delete(person)
+        world.clock += gap
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert new not in (person, winner)
+    assert [world.marketo.rows[new].values.get(name) for name in ("title", "phone", "source")] == ["B", "123", "web"]
+
+
+@BOTH_TYPES
+def test_a_field_without_a_base_keeps_the_value_last_seen_and_brings_back_with_what_differs(
+    record_type: RecordType,
+) -> None:
+    world = MemoryWorld(field_map(*LINES[:1], *LINES[2:]))
+    person = world.link(record_type, "r", title="A", source="web")
+    world.dynamics.put(record_type, "r", telephone1="123")
+    world.settled()
+    world.follow(FIELDS)
+    world.marketo.delete(person)
+    world.settled()
+    assert successors(world, record_type) == []
+    world.dynamics.put(record_type, "r", telephone1="124")
+    world.settled()
+    (new,) = successors(world, record_type)
+    assert world.marketo.rows[new].values["phone"] == "124"
+
+
+@BOTH_TYPES
 def test_an_edit_that_was_refused_before_the_deletion_is_one_that_the_person_never_got(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
     person = linked(world, record_type)

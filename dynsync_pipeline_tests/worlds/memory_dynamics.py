@@ -12,11 +12,12 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     ChangesPage,
     Column,
     ColumnMetadata,
+    LookedUp,
     RecordWrite,
     TableMetadata,
     WriteResult,
 )
-from dynsync_pipeline.errors import ApiError, ChangedMeanwhile, ColumnUnknown, RecordMissing
+from dynsync_pipeline.errors import AccessDenied, ApiError, ChangedMeanwhile, ColumnUnknown, RecordMissing
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -46,6 +47,7 @@ class MemoryDynamics:
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
+    forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -109,6 +111,13 @@ class MemoryDynamics:
             and _is_between(row.values["createdon"] or "", start, end)
         ]
         yield self._read(table, columns, found)
+
+    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+        """As `DynamicsClient.look_up`; what is in `forbidden` answers that one may not read it."""
+        shown = [i for i in ids if i not in self.forbidden]
+        missing = tuple(i for i in shown if not self.is_there(table.record_type, i))
+        denied = AccessDenied("No right.", system="dynamics", request="GET", code="0x80040220", status=403)
+        return LookedUp(self.records(table, columns, shown), missing, {i: denied for i in ids if i in self.forbidden})
 
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """As `DynamicsClient.write`."""

@@ -1,4 +1,4 @@
-"""`$batch` as text and bytes: many PATCHes in one request, one answer part each. No I/O.
+"""`$batch` as text and bytes: many PATCHes, or many GETs, in one request, one answer part each. No I/O.
 
 Source: docs/protocols/dataverse.md#batch.
 """
@@ -14,6 +14,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
     SYSTEM,
     Column,
+    LookedUp,
     RecordWrite,
     RowReader,
     Unreadable,
@@ -21,9 +22,10 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     guid,
     select_of,
 )
-from dynsync_pipeline.clients.dynamics.refusals import refusal
+from dynsync_pipeline.clients.dynamics.refusals import proves_absence, refusal
+from dynsync_pipeline.clients.rows import text_table
 from dynsync_pipeline.clients.transport import Reply
-from dynsync_pipeline.errors import AnswerUnreadable, TimedOut
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError, TimedOut
 from dynsync_pipeline.model.records import Table
 
 LARGEST_BATCH = 1000  # operations
@@ -92,6 +94,57 @@ def _result(part: Reply, write: RecordWrite, reader: RowReader, request: str) ->
             f"Dynamics took a write, but did not show the record as asked ({fault}).", system=SYSTEM, request=request
         )
         return WriteResult(write.id, None, unreadable)
+
+
+def reads_body(table: Table, columns: Sequence[Column], ids: Sequence[str], boundary: str) -> bytes:
+    """The body that asks for each of these records by its own address. Raises: ValueError for an id that is no GUID."""
+    lines = []
+    for record_id in ids:
+        lines += [
+            f"--{boundary}",
+            "Content-Type: application/http",
+            "Content-Transfer-Encoding: binary",
+            "",
+            f"GET {API_PATH}/{table.entity_set}({guid(record_id)})?{select_of(columns)} HTTP/1.1",
+            "Accept: application/json",
+            "",
+            "",
+        ]
+    return "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
+
+
+def read_results(reply: Reply, table: Table, ids: Sequence[str], reader: RowReader) -> LookedUp:
+    """What was said of each of `ids`, in order. Raises: AnswerUnreadable if the answer was cut, or tells of other records."""
+    request = f"GET {API_PATH}/{table.entity_set}"
+    try:
+        parts = answer_parts(reply)
+    except Cut:
+        parts = []
+    if len(parts) != len(ids):
+        raise AnswerUnreadable(
+            f"Dynamics answered {len(parts)} of the {len(ids)} reads of a batch.", system=SYSTEM, request=request
+        )
+    rows: list[dict[str, str | None]] = []
+    missing: list[str] = []
+    unproven: dict[str, ApiError] = {}
+    for part, record_id in zip(parts, ids, strict=True):
+        if 200 <= part.status < 300:
+            try:
+                row = reader.read_one(part.body)
+            except (msgspec.DecodeError, Unreadable) as fault:
+                row = {"id": f"nothing readable ({fault})"}
+            if row["id"] == record_id:
+                rows.append(row)
+                continue
+            unproven[record_id] = AnswerUnreadable(
+                f"Dynamics was asked for one record and showed {row['id']}.", system=SYSTEM, request=request
+            )
+        elif proves_absence(part, table, record_id):
+            missing.append(record_id)
+        else:
+            unproven[record_id] = refusal(part, request)
+    columns = reader.nothing.column_names
+    return LookedUp(text_table({name: [row[name] for row in rows] for name in columns}), tuple(missing), unproven)
 
 
 def answer_parts(reply: Reply) -> list[Reply]:

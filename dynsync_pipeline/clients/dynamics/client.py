@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
-from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results
+from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
 from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
 from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
@@ -20,6 +20,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     SYSTEM,
     ChangesPage,
     Column,
+    LookedUp,
     RecordWrite,
     RowReader,
     Rows,
@@ -27,15 +28,24 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     Unreadable,
     WriteResult,
     created_query,
+    guid,
     records_query,
     select_of,
 )
 from dynsync_pipeline.clients.dynamics.refusals import refusal
 from dynsync_pipeline.clients.transport import Reply, Request, Transport
-from dynsync_pipeline.errors import AnswerUnreadable, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
+from dynsync_pipeline.errors import (
+    AnswerUnreadable,
+    ApiError,
+    ColumnUnknown,
+    CursorExpired,
+    LinkRefused,
+    RequestRefused,
+)
 from dynsync_pipeline.model.records import Table
 from dynsync_pipeline.settings import Settings
 
+READS_PER_BATCH = 100  # each counts as a call
 Answer = TypeVar("Answer")
 _LINK_AT_FAULT = (400, 404, 414)  # what may be said of a link that cannot be read; a lost right is no fault of it
 _HEADERS = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.0"}
@@ -144,6 +154,32 @@ class DynamicsClient:
         for _, rows in self._pages(url, _HEADERS | prefer, RowReader(table, columns)):
             yield rows.rows
 
+    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+        """These records as they are now, each that a query does not show asked for by its own address (R86).
+
+        Only the answer "does not exist" that names this table and this id makes a record missing. Raises: ColumnUnknown.
+        """
+        reader = RowReader(table, columns)
+        found = [self.records(table, columns, ids)]
+        shown = set(found[0].column("id").to_pylist())
+        hidden = sorted({guid(record_id) for record_id in ids} - shown)
+        missing: list[str] = []
+        unproven: dict[str, ApiError] = {}
+        for start in range(0, len(hidden), READS_PER_BATCH):
+            some = hidden[start : start + READS_PER_BATCH]
+            boundary = f"batch_{uuid.uuid4()}"
+            request = self._batch(boundary, reads_body(table, columns, some, boundary), len(some), is_repeatable=True)
+
+            def decode(reply: Reply, request: Request = request, some: Sequence[str] = some) -> LookedUp:
+                _require_multipart(reply, request)
+                return read_results(reply, table, some, reader)
+
+            looked = self._transport.call(request, decode)
+            found.append(looked.rows)
+            missing += looked.missing_ids
+            unproven |= looked.unproven
+        return LookedUp(pa.concat_tables(found), tuple(missing), unproven)
+
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send up to 1,000 updates and creates in one `$batch`; one result each, in order, with the record afterwards.
 
@@ -155,21 +191,20 @@ class DynamicsClient:
         if not writes:
             return []
         boundary = f"batch_{uuid.uuid4()}"
-        request = Request(
-            "POST",
-            f"{self._base}/$batch",
-            _HEADERS | {"Content-Type": f'multipart/mixed; boundary="{boundary}"', "Prefer": "odata.continue-on-error"},
-            batch_body(table, columns, writes, boundary),
-            is_repeatable=False,
-            n_calls=len(writes),
-        )
+        body = batch_body(table, columns, writes, boundary)
+        request = self._batch(boundary, body, len(writes), is_repeatable=False)
 
         def decode(reply: Reply) -> list[WriteResult]:
-            if not reply.headers.get("content-type", "").lower().startswith("multipart/"):
-                raise refusal(reply, str(request))
+            _require_multipart(reply, request)
             return batch_results(reply, table, columns, writes)
 
         return self._transport.call(request, decode)
+
+    def _batch(self, boundary: str, body: bytes, n_calls: int, *, is_repeatable: bool) -> Request:
+        """A `$batch` whose operations are answered one by one, whatever becomes of the others."""
+        headers = {"Content-Type": f'multipart/mixed; boundary="{boundary}"', "Prefer": "odata.continue-on-error"}
+        url = f"{self._base}/$batch"
+        return Request("POST", url, _HEADERS | headers, body, is_repeatable=is_repeatable, n_calls=n_calls)
 
     def _pages(
         self, url: str, headers: Mapping[str, str], reader: RowReader, *, is_link: bool = False
@@ -215,3 +250,8 @@ class DynamicsClient:
 
     def _unreadable(self, request: Request, why: object) -> AnswerUnreadable:
         return AnswerUnreadable(f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request))
+
+
+def _require_multipart(reply: Reply, request: Request) -> None:
+    if not reply.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise refusal(reply, str(request))

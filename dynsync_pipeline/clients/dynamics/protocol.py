@@ -83,6 +83,17 @@ class WriteResult(NamedTuple):
     error: ApiError | None
 
 
+@dataclass(frozen=True)
+class LookedUp:
+    """What Dynamics said of single records: the rows of those that are there, as `ChangesPage.rows`; the ids of those that do
+    not exist, on its word; and by id the error of those of which it said anything else.
+    """
+
+    rows: pa.Table
+    missing_ids: tuple[str, ...]
+    unproven: Mapping[str, ApiError]
+
+
 API_PATH = "/api/data/v9.2"
 LARGEST_PAGE = 5000  # rows
 IDS_PER_READ = 300  # 45 characters each in the URL, of 32,768

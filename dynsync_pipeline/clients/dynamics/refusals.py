@@ -28,6 +28,7 @@ from dynsync_pipeline.errors import (
     ServerFailed,
     SignInRefused,
 )
+from dynsync_pipeline.model.records import Table
 
 _KINDS: Mapping[str, type[ApiError]] = {
     "0x80044352": CursorExpired,
@@ -77,6 +78,10 @@ _UNKNOWN_COLUMN = re.compile(
 )
 _EXPIRED = re.compile(r"version stamp\b.*\bexpired", re.IGNORECASE)  # the status and code over HTTP are not documented
 _QUOTED_VALUE = re.compile(r"literal '[^']*'", re.IGNORECASE)
+OBJECT_DOES_NOT_EXIST = "0x80040217"
+_DOES_NOT_EXIST = re.compile(
+    r"(?:Entity )?'?(\w+)'? With Ids? = ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) Does Not Exist\.?", re.IGNORECASE
+)
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -116,6 +121,25 @@ def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_crea
         retry_after_s=reply.retry_after_s,
         field=field if issubclass(kind, RequestRefused) else None,
         next_step=_NEXT_STEPS.get(code, _TOO_LARGE if reply.status == 413 else ""),
+    )
+
+
+def proves_absence(reply: Reply, table: Table, record_id: str) -> bool:
+    """Whether an answer to `GET table(id)` says that just this record does not exist (R86).
+
+    A right that was lost, another table's or another record's 404, and a gateway's page prove nothing.
+    """
+    try:
+        fault = _fault_body.decode(reply.body).error
+    except msgspec.DecodeError:
+        return False
+    named = _DOES_NOT_EXIST.fullmatch(fault.message.strip())
+    return (
+        reply.status == 404
+        and fault.code.lower() == OBJECT_DOES_NOT_EXIST
+        and named is not None
+        and named[1].lower() == table.record_type
+        and named[2].lower() == record_id.lower()
     )
 
 

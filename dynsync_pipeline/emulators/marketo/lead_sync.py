@@ -71,7 +71,7 @@ def delete_leads(call: Call) -> dict[str, Any]:
             elif writes.person(number) is None:
                 results.append(skipped("1004", f"Lead '{number}' not found"))
             else:
-                writes.delete(number)
+                writes.delete(number, is_logged=call.store.behaviour.deletion_trail)
                 results.append({"id": number, "status": "deleted"})
         writes.flush()
     return {"result": results}

@@ -89,6 +89,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     export_bytes_per_day: int = 500_000_000
     native_crm: bool = False  # company writes answer 1018
     updated_at_filter: bool = True  # off: bulk export by updatedAt answers 1035
+    deletion_trail: bool = True  # off: deleted people leave no trace in the log, as what the vendor has purged
     merge_trail: bool = False  # on: merged people also appear among the deleted
     refuse_double_slash: bool = False  # on: two slashes in a path answer 610
     refuse_token_in_query: bool = False  # on: the parameter access_token is worth nothing

@@ -45,3 +45,13 @@ create or replace view state.options_by_label as
     from state.former_labels
     where (record_type, dynamics_column, label) not in (select (record_type, dynamics_column, label) from state.options)
       and (record_type, dynamics_column, option_value) in (select (record_type, dynamics_column, option_value) from state.options);
+
+-- One row per person (`person`) or record that an answer said is not there, or that a full read did not show; until it was
+-- read by id (R86). `suspect_id` is the id as text.
+create table state.suspects (
+    record_type varchar not null, suspect_id varchar not null, since timestamp not null, next_look_at timestamp not null
+);
+-- One row per linked person or record that was found gone by absence, and no feed told; kept for the guard's seven days.
+create table state.found_absent (
+    record_type varchar not null, suspect_id varchar not null, found_at timestamp not null
+);

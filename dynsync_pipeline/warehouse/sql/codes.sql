@@ -36,6 +36,7 @@ insert into codes (code, sentence) values
 -- Why something is not settled yet.
 ('planned', 'planned'),
 ('waiting', 'waiting'),
+('missing', 'not there any more, as the other system says'),
 ('changed_meanwhile', 'edited meanwhile'),
 -- What the census, the daily audit and extraction find.
 ('feed_forgot', 'away longer than the feed remembers: everybody was read again'),

@@ -217,6 +217,15 @@ def test_any_number_of_records_is_read_by_id_and_missing_ones_are_absent(client:
     assert client.records(CONTACTS, COLUMNS, []).column_names == ["id", "etag", *(name for name, _ in COLUMNS)]
 
 
+def test_records_looked_up_are_shown_or_proven_missing(client: DynamicsClient) -> None:
+    rows = {row["id"]: row for row in rows_of(all_changes(client, None))}
+    strangers = [str(uuid.UUID(int=n, version=4)) for n in range(120)]
+    looked = client.look_up(CONTACTS, COLUMNS, [*strangers, *(str(record_id).upper() for record_id in rows)])
+    assert {row["id"]: row for row in looked.rows.to_pylist()} == rows
+    assert sorted(looked.missing_ids) == sorted(strangers)
+    assert looked.unproven == {}
+
+
 def test_tables_are_read_side_by_side_with_one_sign_in(emulator_settings: MakeSettings) -> None:
     with dynamics(emulator_settings()) as client, ThreadPoolExecutor(6) as pool:
         reads = list(pool.map(lambda _: rows_of(all_changes(client, None, page_size=10)), range(12)))

@@ -46,6 +46,17 @@ def test_losers_leave_a_merge_entry_and_no_deletion_unless_the_switch_says_so(ma
     assert [entry["leadId"] for entry in marketo.feed("/deletedleads", token)] == [second]
 
 
+def test_deleted_people_leave_no_trace_where_the_switch_says_so(marketo: Marketo) -> None:
+    token = marketo.cursor()
+    first, second = (marketo.create(firstName=f"P{n}") for n in range(2))
+    marketo.control("behaviour", deletion_trail=False)
+    marketo.post("leads/delete.json", {"input": [{"id": first}]})
+    marketo.control("behaviour", deletion_trail=True)
+    marketo.post("leads/delete.json", {"input": [{"id": second}]})
+    assert marketo.get("leads.json", filterType="id", filterValues=first)["result"] == []
+    assert [entry["leadId"] for entry in marketo.feed("/deletedleads", token)] == [second]
+
+
 @pytest.mark.parametrize(
     ("params", "code"),
     [
