@@ -90,7 +90,7 @@ class Cycle:
         self.settings = settings
         self._open_systems = systems
         self._open_warehouse = warehouse
-        self._wanted = load_field_map(settings.field_map)
+        self._wanted = load_field_map(settings.field_map, settings.own_fields)
         self._open = ExitStack()
         self._turn = threading.RLock()
         self._fields: FieldMap | None = None

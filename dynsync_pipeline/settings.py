@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Container
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, Self
@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import SettingsWrong
-from dynsync_pipeline.model.own_fields import OwnFields
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +143,16 @@ class Settings(BaseSettings):
             raise ValueError(f"give one of {names}, not several")
         return self
 
+    @model_validator(mode="after")
+    def _own_fields_differ(self) -> Self:
+        """Two own fields of one name would make one key, or type, of several people's."""
+        names = [*self._own_settings.values(), COMPANY_KEY, "id"]
+        twice = sorted({name for name in names if [n.lower() for n in names].count(name.lower()) > 1})
+        if twice:
+            at_fault = [name for name, field in self._own_settings.items() if field.lower() in map(str.lower, twice)]
+            raise ValueError(f"{', '.join(at_fault)}: each must name a field of its own, and none of Marketo's own")
+        return self
+
     @property
     def working_file(self) -> Path:
         """The DuckDB file only a cycle opens."""
@@ -174,10 +184,25 @@ class Settings(BaseSettings):
             created_on=self.marketo_field_created_on,
         )
 
-    def own_fields_missing(self, offered: Container[str]) -> dict[str, str]:
-        """Own fields whose REST name is not among `offered`, each by the environment variable that names it."""
-        named = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("marketo_field_")}
-        return {PREFIX + name.upper(): field for name, field in named.items() if field not in offered}
+    @property
+    def _own_settings(self) -> dict[str, str]:
+        """The names that the settings give the own fields, by environment variable."""
+        named = [name for name in type(self).model_fields if name.startswith("marketo_field_")]
+        return {PREFIX + name.upper(): getattr(self, name) for name in named}
+
+    def own_field_faults(self, offered: Mapping[str, str]) -> dict[str, str]:
+        """What is wrong with own fields, in words, each by the environment variable that names it.
+
+        `offered`: the types of Marketo's person fields by REST name, as its description of people tells them.
+        """
+        types = self.own_fields.types
+        return {
+            setting: f"{name} is missing"
+            if name not in offered
+            else f"{name} is {offered[name]} and must be {types[name]}"
+            for setting, name in self._own_settings.items()
+            if offered.get(name) != types[name]
+        }
 
     def _missing_secrets(self) -> list[str]:
         has_proof = self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username

@@ -187,3 +187,18 @@ def test_all_files_move_with_the_data_folder(monkeypatch: pytest.MonkeyPatch) ->
 
 if __name__ == "__main__":
     print(env_example(), end="")
+
+
+@pytest.mark.parametrize("name", ["dynamicsLeadId", "DYNAMICSLEADID", "dynamicsIsDeleted", "externalCompanyId", "id"])
+def test_two_own_fields_of_one_name_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise several leads become one person."""
+    monkeypatch.setenv("DYNSYNC_MARKETO_FIELD_TYPE", name)
+    with pytest.raises(SettingsWrong, match="DYNSYNC_MARKETO_FIELD_TYPE"):
+        load_settings()
+
+
+def test_an_own_field_of_another_type_is_a_fault_with_its_setting() -> None:
+    types = Settings().own_fields.types
+    assert Settings().own_field_faults(types) == {}
+    faults = Settings().own_field_faults({**types, "dynamicsIsDeleted": "string"})
+    assert faults == {"DYNSYNC_MARKETO_FIELD_IS_DELETED": "dynamicsIsDeleted is string and must be boolean"}

@@ -46,7 +46,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answer
     """
     settings = load_settings()
     settings.require_systems()
-    fields = load_field_map(settings.field_map)
+    fields = load_field_map(settings.field_map, settings.own_fields)
     found: list[Finding] = []
     with errors_to.status("Asking") as status:
         for finding in findings(settings, fields):
@@ -171,12 +171,12 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
         yield Finding(question, False, error.message, error.next_step)
         return
     yield Finding(question, True, f"signed in; {len(people)} fields")
-    missing = settings.own_fields_missing(people)
+    faults = settings.own_field_faults({name: field.data_type for name, field in people.items()})
     yield Finding(
         "Marketo: the fields the sync owns",
-        not missing,
-        f"missing: {', '.join(missing.values())}." if missing else "all there",
-        f"Create them (docs/connect.md#marketo-side), or name others in {', '.join(missing)}." if missing else "",
+        not faults,
+        f"{'; '.join(faults.values())}." if faults else "all there",
+        f"Create them so (docs/connect.md#marketo-side), or name others in {', '.join(faults)}." if faults else "",
     )
     absent = [name for name in fields.person_fields if name not in people]
     yield Finding(

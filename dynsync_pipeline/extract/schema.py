@@ -36,8 +36,8 @@ def learn_schema(
 ) -> FieldMap:
     """The part of `wanted` that both systems offer, with columns and views made to fit; `at` is UTC without zone.
 
-    Raises: SettingsWrong when Marketo lacks one of the sync's own fields; RequestRefused when a table has no change
-    tracking; ApiError.
+    Raises: SettingsWrong when Marketo lacks one of the sync's own fields, or has it with another type;
+    RequestRefused when a table has no change tracking; ApiError.
     """
     with warehouse.reading() as connection:
         n_fresh = scalar(
@@ -152,15 +152,15 @@ def _option_rows(record_type: RecordType, metadata: TableMetadata) -> list[tuple
 
 def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
     with warehouse.reading() as connection:
-        offered = {
-            row[0] for row in connection.execute("select name from state.columns where system = 'marketo'").fetchall()
-        }
-    missing = settings.own_fields_missing(offered)
-    if missing:
+        offered = dict(
+            connection.execute("select name, data_type from state.columns where system = 'marketo'").fetchall()
+        )
+    faults = settings.own_field_faults(offered)
+    if faults:
         raise SettingsWrong(
-            f"Marketo has no field {', '.join(missing.values())}.",
-            next_step="Create the fields in Marketo (docs/connect.md#marketo-side), or name existing ones in "
-            + ", ".join(missing)
+            f"The sync's own fields in Marketo cannot be used: {'; '.join(faults.values())}.",
+            next_step="Create the fields so in Marketo (docs/connect.md#marketo-side), or name others in "
+            + ", ".join(faults)
             + ".",
         )
 

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType
 
 COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
@@ -96,8 +97,8 @@ class FieldMap:
         return FieldMap(tuple(field for field in self.fields if field not in parked))
 
 
-def load_field_map(path: Path | None = None) -> FieldMap:
-    """Read the field map at `path`, or the one in the package.
+def load_field_map(path: Path | None = None, own: OwnFields | None = None) -> FieldMap:
+    """Read the field map at `path`, or the one in the package; `own` are the fields of the sync, which it may not map.
 
     Raises: FieldMapWrong with file, line and column of the first fault.
     """
@@ -116,13 +117,19 @@ def load_field_map(path: Path | None = None) -> FieldMap:
                 f"The field map {path} cannot be read: {why}.",
                 next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
             ) from None
-    return parse_field_map(text, name)
+    return parse_field_map(text, name, own)
 
 
-def parse_field_map(text: str, name: str) -> FieldMap:
+def parse_field_map(text: str, name: str, own: OwnFields | None = None) -> FieldMap:
     """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong."""
     found: list[Field] = []
+    taken = frozenset(map(str.lower, own.types)) if own else frozenset()
     for where, values in _lines(text, name):
+        if values["marketo_field"].lower() in taken:
+            raise FieldMapWrong(
+                f"{where}, marketo_field: {values['marketo_field']} is a field that the sync itself writes.",
+                next_step="Remove the line, or name another field in the setting DYNSYNC_MARKETO_FIELD_... that names it.",
+            )
         field = _field(values, where)
         _refuse_repetition(field, found, where)
         if _choice(values, "enabled", ("true", "false"), where) == "true":

@@ -26,3 +26,9 @@ class OwnFields:
     is_deleted: str
     created_on: str
     company: str = COMPANY_KEY
+
+    @property
+    def types(self) -> dict[str, str]:
+        """REST names of these fields, with the type that each must have in Marketo's description of people."""
+        ids = dict.fromkeys((self.lead_id, self.contact_id, self.person_type, self.company), "string")
+        return ids | {self.is_deleted: "boolean", self.created_on: "datetime"}

@@ -8,6 +8,7 @@ import pytest
 
 from dynsync_pipeline.errors import FieldMapWrong
 from dynsync_pipeline.model.field_map import COLUMNS, Direction, FieldType, load_field_map, parse_field_map
+from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType
 
 HEADER = ",".join(COLUMNS)
@@ -165,3 +166,10 @@ def test_r129_the_default_map_fills_the_gaps_of_the_vendors_list() -> None:
 def test_r132_the_default_map_has_two_of_the_five_fields_of_consent() -> None:
     consent = {"donotphone", "donotbulkemail", "donotemail", "donotfax", "donotsendmm"}
     assert {f.dynamics_column for f in load_field_map().fields} & consent == {"donotphone", "donotbulkemail"}
+
+
+@pytest.mark.parametrize("name", ["dynamicsContactId", "dynamicsIsDeleted", "DYNAMICSCREATEDON", "mine"])
+def test_a_field_of_the_sync_itself_cannot_be_mapped(name: str) -> None:
+    own = OwnFields("dynamicsLeadId", "dynamicsContactId", "mine", "dynamicsIsDeleted", "dynamicsCreatedOn")
+    with pytest.raises(FieldMapWrong, match=r"map.csv, line 2, marketo_field: .* the sync itself writes"):
+        parse_field_map(f"{HEADER}\ncontact,{name},fax,text,both,true\n", "map.csv", own)

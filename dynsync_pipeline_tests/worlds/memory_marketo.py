@@ -118,7 +118,8 @@ class MemoryMarketo:
     def person_fields(self) -> Mapping[str, MarketoField]:
         """As `MarketoClient.person_fields`."""
         names = dict.fromkeys((*OWN, *self.fields.person_fields, *self.fields.company_fields))
-        return {name: MarketoField(name, 0, name, "string", None, is_read_only=False) for name in names}
+        kinds = KEYS.types
+        return {n: MarketoField(n, 0, n, kinds.get(n, "string"), None, is_read_only=False) for n in names}
 
     def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         """As `MarketoClient.people`."""
