@@ -109,14 +109,19 @@ _STATE = (
     ),
     PublishedTable(
         name="tombstones",
-        grain="One row per link that ended because its record was deleted on one side.",
+        grain="One row per link that ended because its record was deleted on one side, or its person merged.",
         source="state.tombstones",
         key="dynamics_id",
         columns=plain(
             ("record_type", "varchar", "record_type", "lead or contact."),
             ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
             _PERSON,
-            ("side", "varchar", "side", "dynamics or marketo: where it was deleted (R79, R81)."),
+            (
+                "side",
+                "varchar",
+                "side",
+                "dynamics, marketo: where it was deleted (R79, R81); merged: into a contact's person (R25).",
+            ),
             ("ended_at", "timestamp", "ended_at", "Seen at, UTC."),
         ),
     ),

@@ -17,7 +17,9 @@ from dynsync_pipeline.sql_files import run_steps
 
 # In this order, which the headers of the files are held against (docs/steps.md).
 STEPS = (
+    "reconcile/merged_people",
     "reconcile/ended_links",
+    "reconcile/taken_over_links",
     "reconcile/found_links",
     "reconcile/compared_links",
     "reconcile/differing_fields",

@@ -32,8 +32,8 @@ missed_records as (
     anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
     anti join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id
     anti join due_records t on t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
-    -- Its person was deleted in Marketo (R81), or an adoption keeps it back: nobody has to look.
-    anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side = 'marketo'
+    -- Its person was deleted or merged in Marketo (R81, R25), or an adoption keeps it back: nobody has to look.
+    anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side <> 'dynamics'
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
     where not r.is_deleted

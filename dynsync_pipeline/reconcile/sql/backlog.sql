@@ -22,7 +22,7 @@ group by dynamics_id;
 create temp table tried_own_fields as
 select person_id, field, dynamics_value, attempts, since
 from state.unsettled, reconcile.own_fields
-where person_id is not null and field in (own_fields.company, own_fields.is_deleted);
+where person_id is not null and field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id);
 
 delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
 
@@ -60,7 +60,11 @@ select
     case when outcome = 'refuse' then refusal_code end,
     case when outcome = 'refuse' then attempts + 1 else attempts end,
     coalesce(pending_since, planned_at),
-    case when outcome = 'refuse' then next_look_at(planned_at, attempts + 1) else planned_at end
+    case
+        when outcome <> 'refuse' then planned_at
+        when refusal_code = 'oscillates' then oscillates_until
+        else next_look_at(planned_at, attempts + 1)
+    end
 from field_outcomes, this_cycle
 where outcome not in ('agree', 'stand', 'wait');
 
@@ -86,7 +90,7 @@ cross join this_cycle
 cross join reconcile.own_fields
 left join tried_own_fields t
     on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
-where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted);
+where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id);
 
 -- Whole accounts.
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)

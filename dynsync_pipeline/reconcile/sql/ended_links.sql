@@ -1,8 +1,9 @@
 -- ended_links: ends the links of which one side is gone; each becomes a tombstone. Gone in Dynamics: the person stays and is
 -- flagged (R79). Gone in Marketo: Dynamics is untouched (R80), and what the person last had in common with its record is kept:
--- whatever differs from that in Dynamics, now or later, is an edit that the person never got, and brings one back (R81).
+-- whatever differs from that in Dynamics, now or later, is an edit that the person never got, and brings one back (R81). Merged
+-- in Marketo into a contact's person: the same is kept of a lead, and edits that differ from it are reported (R25).
 --
--- reads    this_cycle, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
+-- reads    this_cycle, merged_leads, taken_over, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields,
 --          state.tombstones
 -- makes    ended_links: one row per link whose record is gone on one side, with that `side`
@@ -14,15 +15,18 @@ with gone as (
     select record_type, dynamics_id from mirror.person_records where is_deleted
 )
 select
-    l.person_id, l.record_type, l.dynamics_id, case when gone.dynamics_id is not null then 'dynamics' else 'marketo' end as side
+    l.person_id, l.record_type, l.dynamics_id,
+    case when merged.lead_id is not null then 'merged' when gone.dynamics_id is not null then 'dynamics' else 'marketo' end as side
 from state.links l
+left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
 left join gone using (record_type, dynamics_id)
 left join mirror.marketo_people m on m.person_id = l.person_id
-where (
+where merged.lead_id is not null or (
     l.person_id in (select person_id from inbox.touched)
     or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
 )
-and (gone.dynamics_id is not null or m.is_deleted);
+and (gone.dynamics_id is not null or m.is_deleted)
+and l.person_id not in (select loser_id from taken_over where loser_id is not null);
 
 delete from state.tombstones t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
 delete from state.tombstone_values t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
@@ -34,7 +38,7 @@ select person_id, record_type, dynamics_id, side, planned_at from ended_links, t
 -- Fields that never go to Marketo revive nobody.
 insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
 with ended as (
-    select person_id, record_type, dynamics_id from ended_links where side = 'marketo'
+    select person_id, record_type, dynamics_id from ended_links where side <> 'dynamics'
 ),
 bases as (
     from state.base_values where person_id in (select person_id from ended)
@@ -60,7 +64,7 @@ create temp table returned_values as
 with records as (
     from state.dynamics_records
     where record_type in (select record_type from state.returned_fields)
-      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side = 'marketo')
+      and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side <> 'dynamics')
 )
 select record_type, dynamics_id, field
 from long_of('records')
@@ -81,7 +85,7 @@ delete from state.unsettled using ended_links e where e.person_id = state.unsett
 
 insert into inbox.touched (record_type, dynamics_id, person_id, is_receipt)
 select
-    case when side = 'marketo' then record_type end, case when side = 'marketo' then dynamics_id end,
+    case when side <> 'dynamics' then record_type end, case when side <> 'dynamics' then dynamics_id end,
     case when side = 'dynamics' then person_id end, true
 from ended_links;
 

@@ -6,14 +6,32 @@
 -- makes    field_outcomes: one row per differing link and field, with its outcome
 -- changes  nothing
 create temp table field_outcomes as
--- Two systems that each put their own value back would write for ever: a field that was written three times in a day, both
--- ways, and never another than two values, is set aside (docs/design.md#lossy-round-trips).
-with oscillating as (
-    select person_id, field
+-- Two systems that each put their own value back would write for ever, so what is as regular as machines are is set aside for
+-- two hours: the last six writes of a field went to and fro between the same two values, at near-constant short gaps. People
+-- click a checkbox to and fro as well, but not by the clock; another value than the two travels at once
+-- (docs/design.md#lossy-round-trips).
+with writes as (
+    select
+        person_id, field, direction, new_value, changed_at,
+        row_number() over latest as place,
+        date_diff('second', lead(changed_at) over latest, changed_at) as gap_s,
+        lead(direction) over latest as direction_before
     from ledger.changes, this_cycle
-    where changed_at > planned_at - interval 1 day and person_id in (select person_id from differing_fields)
+    where changed_at > planned_at - interval 4 hour and person_id in (select person_id from differing_fields)
+    window latest as (partition by person_id, field order by entry_id desc)
+),
+oscillating as (
+    select
+        person_id, field, max(changed_at) + interval 2 hour as ends_at,
+        any_value(new_value) filter (where place = 2) as value_before
+    from writes
+    where place <= 6
     group by person_id, field
-    having count(*) >= 3 and count(distinct direction) = 2 and count(distinct new_value) <= 2
+    having count(*) = 6 and count(distinct coalesce(new_value, '')) = 2
+       and bool_and(direction <> direction_before) filter (where place < 6)
+       and max(gap_s) filter (where place < 6) <= 20 * 60
+       and max(gap_s) filter (where place < 6) <= 1.5 * min(gap_s) filter (where place < 6)
+       and max(changed_at) > any_value((select planned_at from this_cycle)) - interval 2 hour
 ),
 settled as (
     select
@@ -30,11 +48,15 @@ settled as (
         case when is_pending then w.attempts else 0 end as attempts,
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
-        coalesce(s.reason_code in ('kept_by_dynamics', 'kept_by_marketo'), false) as is_kept_differently
+        coalesce(s.reason_code in ('kept_by_dynamics', 'kept_by_marketo'), false) as is_kept_differently,
+        x.ends_at as oscillates_until
     from differing_fields f
     cross join this_cycle
     left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
     left join state.unsettled w on w.person_id = f.person_id and w.field = f.field
+    left join oscillating x on x.person_id = f.person_id and x.field = f.field
+        and (f.type = 'choice'  -- of which the ledger has the label
+             or f.dynamics_value is not distinct from x.value_before or f.marketo_value is not distinct from x.value_before)
 ),
 updates as (
     select
@@ -80,8 +102,7 @@ select
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).
         when decision in ('take_marketo', 'collision_marketo_wins') and type = 'choice' and starts_with(marketo_value, '?')
             then 'refuse'
-        when decision in ('take_marketo', 'take_dynamics') and (person_id, field) in (select (person_id, field) from oscillating)
-            then 'refuse'
+        when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'refuse'
         else decision
     end as outcome,
     case when type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option' else 'oscillates' end as refusal_code,

@@ -1,7 +1,7 @@
 -- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
 -- answers, by report_refusals.sql.
 --
--- reads    this_cycle, field_outcomes, kept_back, shared_keys, doubled
+-- reads    this_cycle, field_outcomes, kept_back, edited_after_merge, shared_keys, doubled
 -- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
 -- changes  nothing
 create temp table refusals as
@@ -13,7 +13,8 @@ select
         when 'unknown_option' then
             'The label is none of the options of ' || dynamics_column || ' in Dynamics (R33). Choose one of these, or add the option.'
         when 'oscillates' then
-            'Each system puts its own value back; the field was written three times in a day. Find the rule or workflow that does it.'
+            'Each system puts its own value back, as regularly as a machine. Find the rule or workflow that does it. The field is '
+                || 'tried again two hours after its last write, and at once with another value.'
     end as message
 from field_outcomes, this_cycle
 where outcome = 'refuse'
@@ -24,6 +25,12 @@ select
         || 'the record then gets a person of its own within a day.'
 from kept_back, this_cycle
 group by record_type, dynamics_id
+union all
+select
+    cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'create', 'to_marketo', 'merged_in_marketo',
+    'The person of this lead was merged into that of a contact (R25), so the edit has nobody to go to. Make it on the contact, or '
+        || 'qualify or delete the lead.'
+from edited_after_merge, this_cycle
 union all
 select
     cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',

@@ -3,7 +3,8 @@
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption,
 --          state.dynamics_records, mirror.person_records, mirror.marketo_people, reconcile.fields
--- makes    resting_records: one row per candidate whose person was deleted in Marketo and that nobody has edited since
+-- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
+--          edited_after_merge: one row per lead whose person was merged into a contact's, and that was edited since
 --          records_without_person: one row per living contact or lead to create in Marketo
 --          kept_back: one row per such record and person who bears its key already
 --          new_people: one row per contact or lead that is created in Marketo in this cycle
@@ -17,7 +18,7 @@ with candidates as (
 ended as (
     select record_type, dynamics_id
     from state.tombstones
-    where side = 'marketo' and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+    where side <> 'dynamics' and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
 ),
 records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
@@ -37,6 +38,14 @@ select record_type, dynamics_id
 from ended
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
 
+create temp table edited_after_merge as
+select t.record_type, t.dynamics_id, t.person_id
+from state.tombstones t
+where t.side = 'merged'
+  and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
+  and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
+  and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records);
+
 create temp table records_without_person as
 with candidates as (
     select record_type, dynamics_id from inbox.touched where dynamics_id is not null
@@ -50,6 +59,7 @@ join mirror.person_records r
 left join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.person_id is null
 where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
+  and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25
   -- Kept back by an adoption: to be linked with somebody, or left alone on purpose.
   and (r.record_type, r.dynamics_id) not in (
       select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')

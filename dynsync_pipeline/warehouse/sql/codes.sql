@@ -22,6 +22,7 @@ insert into codes (code, sentence) values
 ('option_renamed', 'R33 option renamed in Dynamics'),
 ('company_of_record', 'R59 R131 company of the record'),
 ('deleted_in_dynamics', 'R79 deleted in Dynamics'),
+('merged_in_marketo', 'R25 merged in Marketo: the person is its contact'),
 ('back_in_dynamics', 'R83 in Dynamics again'),
 -- Why two unequal values stand.
 ('kept_by_dynamics', 'kept differently by dynamics'),

@@ -1,7 +1,7 @@
 -- report_refusals: reports refusals, found by the rules or answered by a system, once per record, field, direction and code,
 -- in the list of errors and in the person's activity log (R115, R116). One that is open already is counted there, and learns
--- who the person is. A key that is shared or taken, or a doubled link, is never quarantined: it is looked at
--- again and again by itself.
+-- who the person is. A key that is shared or taken, a lead that was merged, a doubled link, or a field that oscillates, is never
+-- quarantined: it is looked at again whenever it is seen.
 --
 -- reads    refusals, ledger.sync_errors
 -- makes    new_errors: one row per refusal that is not open yet
@@ -22,7 +22,8 @@ set last_seen_at = r.seen_at,
     attempts = e.attempts + 1,
     person_id = coalesce(r.person_id, e.person_id),
     state = case
-        when e.attempts + 1 >= most_attempts() and e.code not in ('key_taken', 'key_shared', 'doubled_link') then 'quarantined'
+        when e.attempts + 1 >= most_attempts()
+            and e.code not in ('key_taken', 'key_shared', 'doubled_link', 'merged_in_marketo', 'oscillates') then 'quarantined'
         else e.state
     end
 from refusals r

@@ -42,6 +42,9 @@ select 'marketo', person_id, own_fields.company, external_company_id
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
 union all
 select 'marketo', person_id, own_fields.is_deleted, is_deleted_in_dynamics
+from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
+union all
+select 'marketo', person_id, own_fields.lead_id, dynamics_lead_id
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain);
 
 create temp table values_in_place as
@@ -59,6 +62,8 @@ left join held_values h on h.system = u.system and h.person_id = u.person_id and
 left join state.old_labels x
     on u.system = 'marketo' and x.person_id = u.person_id and x.record_type = u.record_type and x.field = c.field
 where u.action = 'update'
+  -- Nobody reads these two back; they go out beside a key.
+  and c.field not in (select unnest([person_type, created_on]) from reconcile.own_fields)
   and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
 
 create temp table recognised as
