@@ -17,6 +17,7 @@ from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131). A person just written by the sync is neither.
+# Contacts that move: the company they join, and the one they leave, whose values their activities tell as the old ones (R59).
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
@@ -34,13 +35,17 @@ where l.record_type = 'lead'
       or l.person_id in (select person_id from state.unsettled where next_look_at <= $at)
   )
 union
-select lower(c._parentcustomerid_value)
-from mirror.dynamics_contacts c
-join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contactid
-join state.links l on l.record_type = 'contact' and l.dynamics_id = c.contactid
-join mirror.marketo_people m on m.person_id = l.person_id
-where lower(c._parentcustomerid_value) is distinct from m.external_company_id
-  and lower(c._parentcustomerid_value) in (select accountid from mirror.dynamics_accounts)
+select unnest([c.joined, c.held])
+from (
+    select a.accountid as joined, m.external_company_id as held
+    from mirror.dynamics_contacts c
+    join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contactid
+    join state.links l on l.record_type = 'contact' and l.dynamics_id = c.contactid
+    join mirror.marketo_people m on m.person_id = l.person_id
+    left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
+) c
+where c.joined is distinct from c.held
+  and (c.joined is not null or not starts_with(c.held, 'contact:'))  -- who has no account is where they belong
 order by 1
 """
 
@@ -58,7 +63,7 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
         return 0
     at = warehouse.now()
     with warehouse.reading() as connection:
-        keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall()}
+        keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall() if row[0]}
         read_at = read_cursor(connection, STREAM).value
         is_daily = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
         if is_daily:

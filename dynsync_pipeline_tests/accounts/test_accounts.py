@@ -268,6 +268,37 @@ def test_r59_a_contact_without_account_that_gets_one_takes_its_fields(world: Cor
 
 
 @scenario
+def test_r59_a_contact_that_leaves_a_company_with_local_edits_logs_what_it_really_held(
+    world: CoreWorld,
+) -> Iterator[None]:
+    """Also where nobody had read the edit before, and where the account itself changes in the same cycle."""
+    old, (mover, leaver) = world.take_account()
+    new, _ = world.take_account()
+    people = [world.person_of("contact", contact) for contact in (mover, leaver)]
+    world.edit_company(old, company="Local name")
+    world.move_contact(mover, new)
+    world.move_contact(leaver, None)
+    yield
+    assert world.activities_of(people[0]) == [("company", "Local name", "Contoso")]
+    assert world.activities_of(people[1])[2] == ("company", "Local name", None)
+
+
+@scenario
+def test_r59_a_contact_that_leaves_an_account_as_it_changes_logs_what_it_held_before(
+    world: CoreWorld,
+) -> Iterator[None]:
+    old, (mover, stayer) = world.take_account()
+    new, _ = world.take_account()
+    person, other = world.person_of("contact", mover), world.person_of("contact", stayer)
+    world.edit_record("account", old, name="Renamed as it left")
+    world.move_contact(mover, new)
+    yield
+    assert world.values(person, "company") == ("Contoso",)
+    assert world.activities_of(person) == []
+    assert world.activities_of(other) == [("company", "Contoso", "Renamed as it left")]
+
+
+@scenario
 def test_r59_a_contact_that_moves_to_a_company_with_local_edits_logs_what_it_really_takes_on(
     world: CoreWorld,
 ) -> Iterator[None]:
