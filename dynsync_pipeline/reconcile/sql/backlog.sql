@@ -22,7 +22,7 @@ group by dynamics_id;
 create temp table tried_own_fields as
 select person_id, field, dynamics_value, attempts, since
 from state.unsettled, reconcile.own_fields
-where person_id is not null and field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id);
+where person_id is not null and field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id);
 
 delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
 
@@ -90,7 +90,7 @@ cross join this_cycle
 cross join reconcile.own_fields
 left join tried_own_fields t
     on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
-where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id);
+where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id);
 
 -- Whole accounts.
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)

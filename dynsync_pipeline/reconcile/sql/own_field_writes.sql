@@ -1,18 +1,34 @@
 -- own_field_writes: decides what to write to the fields that the sync owns on a person: the key of the company, and the flag
 -- that says that the record is deleted in Dynamics (R79, R83), and after a merge the lead's id, which the person of a contact bears
--- no more, with type and creation date where the person was the lead's (R25). What Marketo refused waits for its next look (R116).
+-- no more, with type and creation date where the person was the lead's (R25), and the key of a linked person that somebody emptied or altered
+-- (R18). What Marketo refused waits for its next look (R116).
 --
--- reads    this_cycle, state.unsettled, state.links, state.tombstones, inbox.touched, mirror.marketo_people, company_links,
+-- reads    this_cycle, compared_links, state.unsettled, state.links, state.tombstones, inbox.touched, mirror.marketo_people, company_links,
 --          mirror.person_records, reconcile.own_fields
 -- makes    waiting_own_fields: one row per person and own field that was refused and is not due
+--          altered_keys: one row per compared link whose person does not bear its key any more
 --          own_field_writes: one row per person, linked, ended or to be created, and own field to write
 -- changes  nothing
 create temp table waiting_own_fields as
 select u.*
 from state.unsettled u, this_cycle, reconcile.own_fields
-where u.person_id is not null and u.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id) and u.next_look_at > planned_at;
+where u.person_id is not null and u.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id) and u.next_look_at > planned_at;
+
+create temp table altered_keys as
+select
+    c.record_type, c.dynamics_id, c.person_id, 'text' as type, 'key_put_back' as rule_code,
+    case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end as field,
+    case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end as old_value,
+    c.dynamics_id as new_value
+from compared_links c
+join mirror.marketo_people m using (person_id)
+cross join reconcile.own_fields
+where old_value is distinct from c.dynamics_id
+  and (c.person_id, field) not in (select (person_id, field) from waiting_own_fields);
 
 create temp table own_field_writes as
+from altered_keys
+union all by name
 select
     record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type,
     case when person_id is null then 'new_in_dynamics' else 'company_of_record' end as rule_code,

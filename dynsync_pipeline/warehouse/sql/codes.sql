@@ -23,6 +23,7 @@ insert into codes (code, sentence) values
 ('company_of_record', 'R59 R131 company of the record'),
 ('deleted_in_dynamics', 'R79 deleted in Dynamics'),
 ('merged_in_marketo', 'R25 merged in Marketo: the person is its contact'),
+('key_put_back', 'R18 key of a linked person put back'),
 ('back_in_dynamics', 'R83 in Dynamics again'),
 -- Why two unequal values stand.
 ('kept_by_dynamics', 'kept differently by dynamics'),

@@ -45,6 +45,9 @@ select 'marketo', person_id, own_fields.is_deleted, is_deleted_in_dynamics
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
 union all
 select 'marketo', person_id, own_fields.lead_id, dynamics_lead_id
+from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
+union all
+select 'marketo', person_id, own_fields.contact_id, dynamics_contact_id
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain);
 
 create temp table values_in_place as
