@@ -31,6 +31,7 @@ def forget(world: MemoryWorld, *, days: int) -> None:
 
 @pytest.mark.parametrize("days", [20, 100, 400])
 def test_what_happened_in_a_long_pause_is_found_in_the_first_cycle_after_it(world: MemoryWorld, days: int) -> None:
+    """R7."""
     contact, lead, _ = sorted(world.marketo.rows)
     world.marketo.put(contact, title="Chief")
     world.marketo.delete(lead)

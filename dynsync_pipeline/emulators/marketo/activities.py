@@ -167,6 +167,8 @@ def _feed(call: Call, type_ids: list[int], shown: Any) -> dict[str, Any]:
     if len(lead_ids) > LEADS_LIMIT:
         raise Refused("1003", f"The number of leadIds exceeds the maximum of {LEADS_LIMIT}")
     conditions = [f"type_id in ({', '.join(map(str, type_ids))})", "position > ?", "at_ms >= ?"]
+    visible_until = call.store.now() - timedelta(seconds=call.store.behaviour.feed_delay_s)
+    conditions.append(f"at_ms <= {int(visible_until.timestamp() * 1000)}")
     if lead_ids:
         conditions.append(f"lead_id in ({', '.join(map(str, lead_ids))})")
     if call.text("listId"):

@@ -95,6 +95,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     refuse_token_in_query: bool = False  # on: the parameter access_token is worth nothing
     lose_export_files: bool = False  # Completed, yet the file answers 404
     refuse_large_lists: bool = False  # on: feeds narrowed to a list of 10,000 people and more answer 1003
+    feed_delay_s: float = 0.0  # how long after it happened an entry shows in the feeds
     race_window_s: float = 0.0  # pause of Sync Leads between looking up keys and writing
 
 
