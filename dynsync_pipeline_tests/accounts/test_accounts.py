@@ -41,7 +41,7 @@ def test_r51_an_account_becomes_one_company_keyed_by_its_id_that_all_its_contact
         "where account_id_dynamics = ?",
         account,
     )
-    assert shown == [("Škoda & Söhne", "Brno", "1234567.8900", "Financial", account)] * 3
+    assert shown == [("Škoda & Söhne", "Brno", "1234567.8900000000", "Financial", account)] * 3
 
 
 @scenario
