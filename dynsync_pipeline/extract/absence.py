@@ -17,8 +17,7 @@ import pyarrow as pa
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import VALUES_PER_READ
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
-from dynsync_pipeline.errors import AnswerUnreadable
-from dynsync_pipeline.extract.untold import PERSON
+from dynsync_pipeline.extract.untold import PERSON, note_deletions
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -32,13 +31,21 @@ MOST_AT_ONCE = 1000  # suspects of one kind that a cycle reads by itself: each m
 UNTIL_ASKED_AGAIN = timedelta(days=1)
 
 
-def confirm_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, suspects: Collection[int]) -> int:
+def confirm_people(
+    warehouse: Warehouse,
+    client: Marketo,
+    columns: PersonColumns,
+    suspects: Collection[int],
+    *,
+    is_census: bool = False,
+) -> list[int]:
     """Land who of these Marketo ids is found, and as deleted who is absent from an answer that shows somebody else.
 
-    Returns how many were found gone. Raises: ApiError; AnswerUnreadable where a call shows nobody at all, neither a suspect
-    nor one of the people known to live who were asked for along with them: of that call nothing lands.
+    Returns who was found gone. A call that shows nobody at all, neither a suspect nor one of the people known to live who
+    were asked for along with them, proves nothing: that is logged, and its suspects are asked for again a day later.
+    `is_census`: a feed should tell of them; whether it does is judged later. Raises: ApiError.
     """
-    n_gone = 0
+    all_gone: list[int] = []
     wanted = sorted(set(suspects))
     per_call = VALUES_PER_READ - WITNESSES
     for first in range(0, len(wanted), per_call):
@@ -50,7 +57,16 @@ def confirm_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns
         people = client.people("id", [str(person_id) for person_id in (*some, *witnesses)], columns.names)
         shown = {int(person_id) for person_id in people.column("id").to_pylist()}
         if not shown:
-            raise _nobody_shown(len(some), len(witnesses))
+            log.warning(
+                "Marketo showed none of %s people who may be gone, nor any of %s known to live, so nobody was taken for "
+                "deleted (R86). See whether the API user's role may still read people, in all partitions; they are asked "
+                "for again in a day.",
+                f"{len(some):,}",
+                len(witnesses),
+            )
+            with warehouse.transaction() as connection:
+                _put_off(connection, warehouse, PERSON, [str(person_id) for person_id in some])
+            continue
         gone = [person_id for person_id in some if person_id not in shown]
         is_suspect = pa.array(
             [int(person_id) in set(some) for person_id in people.column("id").to_pylist()], pa.bool_()
@@ -59,9 +75,11 @@ def confirm_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns
             land_people(connection, columns, people.filter(is_suspect))
             land_deleted_people(connection, gone)
             _note_absent(connection, warehouse, PERSON, [str(person_id) for person_id in gone])
+            if is_census:
+                note_deletions(connection, PERSON, gone, warehouse.now())
             _forget(connection, PERSON, [str(person_id) for person_id in some])
-        n_gone += len(gone)
-    return n_gone
+        all_gone += gone
+    return all_gone
 
 
 # Spread over all people by a hash, so that it is now these and now others.
@@ -73,24 +91,20 @@ limit $n
 """
 
 
-def _nobody_shown(n_suspects: int, n_witnesses: int) -> AnswerUnreadable:
-    return AnswerUnreadable(
-        f"Marketo showed none of {n_suspects:,} people who may be gone, nor any of {n_witnesses:,} known to live, so nobody "
-        "was taken for deleted (R86).",
-        system="marketo",
-        request="GET /rest/v1/leads.json",
-        next_step="See whether the API user's role may still read people, in all partitions. The next cycle asks again.",
-    )
-
-
 def confirm_records(
-    warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType, suspects: Collection[str]
-) -> int:
+    warehouse: Warehouse,
+    client: Dynamics,
+    fields: FieldMap,
+    record_type: RecordType,
+    suspects: Collection[str],
+    *,
+    is_census: bool = False,
+) -> list[str]:
     """Land which of these records are found, and as deleted those of which Dynamics says that they do not exist.
 
     A record of which it says anything else, such as that one may not read it, stays as it is: that is logged, and it is
-    asked for again a day later. Returns how many were found gone. Raises: ApiError, where trying again helps, also of a
-    single record; what was proven before has landed.
+    asked for again a day later. Returns the ids that were found gone. Raises: ApiError, where trying again helps, also of a
+    single record; what was proven before has landed. `is_census`: as of `confirm_people`.
     """
     table = TABLES[record_type]
     wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
@@ -99,16 +113,15 @@ def confirm_records(
     with warehouse.transaction() as connection:
         land_dynamics(connection, fields, table, looked.rows, looked.missing_ids)
         _note_absent(connection, warehouse, record_type, looked.missing_ids)
+        if is_census:
+            note_deletions(connection, record_type, list(looked.missing_ids), warehouse.now())
         _forget(connection, record_type, [*found, *looked.missing_ids])
-        connection.execute(
-            "update state.suspects set next_look_at = ? where record_type = ? and suspect_id in (select unnest(?))",
-            [warehouse.now() + UNTIL_ASKED_AGAIN, record_type, list(looked.unproven)],
-        )
+        _put_off(connection, warehouse, record_type, list(looked.unproven))
     for record_id, error in looked.unproven.items():
         if error.retry_helps:
             raise error
         log.warning("The %s %s is not taken for deleted, though it was not shown: %s", record_type, record_id, error)
-    return len(looked.missing_ids)
+    return list(looked.missing_ids)
 
 
 def suspect(
@@ -153,4 +166,11 @@ def _forget(connection: duckdb.DuckDBPyConnection, kind: str, ids: Sequence[str]
     connection.execute(
         "delete from state.suspects where record_type = ? and suspect_id in (select unnest(?::varchar[]))",
         [kind, list(ids)],
+    )
+
+
+def _put_off(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, kind: str, ids: Sequence[str]) -> None:
+    connection.execute(
+        "update state.suspects set next_look_at = ? where record_type = ? and suspect_id in (select unnest(?::varchar[]))",
+        [warehouse.now() + UNTIL_ASKED_AGAIN, kind, list(ids)],
     )

@@ -19,12 +19,12 @@ import duckdb
 from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ServerFailed
-from dynsync_pipeline.extract.census import WITNESSES, gone_people
+from dynsync_pipeline.extract.absence import confirm_people
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.leftovers import EXPORT
-from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_deleted_people, land_people
+from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,8 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
             time.sleep(settings.marketo_poll_s)
     with warehouse.reading() as connection:
         suspects = [row[0] for row in connection.execute(_NOT_EXPORTED).fetchall()]
-        witnesses = [row[0] for row in connection.execute(_EXPORTED, [WITNESSES]).fetchall()]
-    gone = gone_people(client, columns, suspects, witnesses)
+    confirm_people(warehouse, client, columns, suspects)
     with warehouse.transaction() as connection:
-        land_deleted_people(connection, gone)
         connection.execute("delete from state.export_windows")
         move_cursor(connection, STREAM, read_cursor(connection, STREAM).value, names, is_loaded=True)
 
@@ -119,7 +117,6 @@ select person_id from mirror.marketo_people
 where not is_deleted and person_id not in (select person_id from inbox.marketo_people)
 order by person_id
 """
-_EXPORTED = "select distinct person_id from inbox.marketo_people where not is_deleted order by person_id desc limit ?"
 
 
 def begin_load(

@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.protocol import LARGEST_PAGE, Column
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import ApiError
-from dynsync_pipeline.extract.untold import PERSON, judge_untold, note_deletions, note_differences
+from dynsync_pipeline.extract.absence import confirm_people, confirm_records
+from dynsync_pipeline.extract.untold import PERSON, judge_untold, note_differences
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
@@ -27,7 +27,6 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
-    land_deleted_people,
     land_dynamics,
     land_people,
     take_in_dynamics,
@@ -38,7 +37,6 @@ log = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
 PEOPLE_PER_CALL = 300
-WITNESSES = 10  # living people asked for along with missing ones
 CALLS_AT_ONCE = 20  # of people, landed together: as many as a window of records holds
 SYSTEM_COLUMNS = ("statecode", "_parentcustomerid_value")  # read of every record and compared beside the mapped ones
 
@@ -101,7 +99,6 @@ def census_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns,
 def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], then: _Due) -> int:
     people = client.people("id", [str(person_id) for person_id in ids], columns.names)
     found = [int(person_id) for person_id in people.column("id").to_pylist()]
-    gone = gone_people(client, columns, sorted(set(ids) - set(found)), found[:WITNESSES])
     kinds = columns.fields.person_fields
     names = {**dict(columns.mirror_of_own.items()), **{name: name for name in kinds}}
     booleans = [columns.own.is_deleted, *(name for name, kind in kinds.items() if kind is FieldType.BOOLEAN)]
@@ -109,10 +106,11 @@ def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
         land_people(connection, columns, people)
         _keep_differing(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id", list(names.values()))
         note_differences(connection, PERSON, names, booleans, warehouse.now())
-        land_deleted_people(connection, gone)
-        note_deletions(connection, PERSON, gone, warehouse.now())
+        n_differing = take_in_people(connection)
+    confirm_people(warehouse, client, columns, set(ids) - set(found), is_census=True)
+    with warehouse.transaction() as connection:
         _move(connection, "marketo_people", then)
-        return take_in_people(connection)
+        return n_differing + take_in_people(connection)
 
 
 def census_records(
@@ -176,10 +174,8 @@ def _read_window(
             _keep_differing(connection, table.inbox, table.mirror, table.id_column, ["etag", *kinds])
             note_differences(connection, table.record_type, names, booleans, warehouse.now())
             n_differing += take_in_dynamics(connection, table.record_type)
-    found, gone = _gone_records(client, table, columns, sorted(missing))
+    confirm_records(warehouse, client, fields, table.record_type, missing, is_census=True)
     with warehouse.transaction() as connection:
-        land_dynamics(connection, fields, table, found, gone)
-        note_deletions(connection, table.record_type, gone, warehouse.now())
         _move(connection, table.entity_set, then)
         return n_differing + take_in_dynamics(connection, table.record_type)
 
@@ -219,24 +215,3 @@ def _keep_differing(
         f"delete from {inbox} where {key} in (select {key} from (select {listed} from {inbox} "
         f"intersect select {listed} from {mirror} where {key} in (select {key} from {inbox})))"
     )
-
-
-def gone_people(client: Marketo, columns: PersonColumns, missing: Sequence[int], witnesses: Sequence[int]) -> list[int]:
-    """Those of `missing` who are absent from an answer that shows one of the `witnesses`: nobody else is gone (R86)."""
-    gone: set[int] = set()
-    per_call = PEOPLE_PER_CALL - WITNESSES
-    for first in range(0, len(missing) if witnesses else 0, per_call):
-        some = missing[first : first + per_call]
-        shown = client.people("id", [str(person_id) for person_id in (*some, *witnesses)], columns.names)
-        found = {int(person_id) for person_id in shown.column("id").to_pylist()}
-        if not found.isdisjoint(witnesses):
-            gone |= set(some) - found
-    return sorted(gone)
-
-
-def _gone_records(
-    client: Dynamics, table: Table, columns: Sequence[Column], missing: Sequence[str]
-) -> tuple[pa.Table, list[str]]:
-    """Those of `missing` that are there after all, and the ids of those that are not."""
-    found = client.records(table, columns, missing)
-    return found, sorted(set(missing) - {str(key).lower() for key in found.column("id").to_pylist()})

@@ -21,7 +21,8 @@ PAIRS = {
     "next_look_at from state.unsettled u join codes on codes.code = reason_code",
     "tombstones": "select record_type, dynamics_id, person_id, side, ended_at from state.tombstones",
     "parked_fields": "from state.parked_fields",
-    "cursors": "select stream, moved_at, is_loaded from state.cursors",
+    "cursors": "select stream, moved_at, is_loaded, waits_because from state.cursors "
+    "left join state.refused_links using (stream)",
     "options": "from state.options",
     "field_map": "select record_type, field, dynamics_column, type, direction from reconcile.fields",
 }
