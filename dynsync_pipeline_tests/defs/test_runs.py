@@ -44,7 +44,7 @@ def test_a_first_run_syncs_everything_and_every_check_passes(live: Settings, ins
     result = run_job(live, instance, cycles=Cycle)
     assert result.success, failures(result)
     assert all(checks(result).values())
-    assert len(checks(result)) == 4
+    assert len(checks(result)) == 6
     assert people(live) > 5
     for event in result.get_asset_materialization_events():
         metadata = event.step_materialization_data.materialization.metadata

@@ -143,7 +143,9 @@ def test_a_refused_creation_waits_and_is_made_once() -> None:
     world.dynamics.put(CONTACT, "bad", jobtitle="A")
     for _ in range(4):
         world.cycle()
-    assert refuses.n_asked == 3
+    n_asked = refuses.n_asked
+    world.cycle()
+    assert refuses.n_asked == n_asked, "it waits"
     assert world.errors() == [("bad", None, "to_marketo", "1006", 3, "waiting")]
     world.marketo.refuses = lambda key, values: None
     for _ in range(4):
