@@ -49,7 +49,11 @@ class DynSyncError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        return f"{self.message} {self.next_step}".strip()
+        if not (self.message and self.next_step):
+            return self.message or self.next_step
+        # What a vendor said may end without a full stop, or with two.
+        message = self.message if self.message[-1:] in ("?", "!", "…") else self.message.rstrip(".") + "."
+        return f"{message} {self.next_step}"
 
 
 class SettingsWrong(DynSyncError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 
+import pytest
+
 from dynsync_pipeline import errors
 from dynsync_pipeline.errors import DynSyncError
 
@@ -30,3 +32,18 @@ def test_the_drawn_tree_is_the_tree_of_the_classes() -> None:
     }
     assert len(classes) > 15
     assert drawn() == classes
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Invalid value for field 'email'", "Invalid value for field 'email'. Correct it."),
+        ("No client with that secret..", "No client with that secret. Correct it."),
+        ("It is full.", "It is full. Correct it."),
+        ("Is it there?", "Is it there? Correct it."),
+        ("", "Correct it."),
+    ],
+)
+def test_what_happened_and_what_to_do_are_two_sentences(message: str, told: str) -> None:
+    assert str(DynSyncError(message, next_step="Correct it.")) == told
+    assert str(DynSyncError(message)) == message

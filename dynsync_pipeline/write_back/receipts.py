@@ -211,7 +211,7 @@ def _told(error: ApiError) -> str:
     """What the system said, and what to do: its own next step, or the one that ends every refusal of a value."""
     if error.next_step or not isinstance(error, RequestRefused):
         return str(error)
-    return f"{error} Correct the value on the side where it was entered; it is tried again then."
+    return f"{str(error).rstrip('.')}. Correct the value on the side where it was entered; it is tried again then."
 
 
 def settle_receipts(warehouse: Warehouse, system: str) -> Written:

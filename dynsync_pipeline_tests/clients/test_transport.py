@@ -301,6 +301,8 @@ def test_a_wait_longer_than_the_retry_limit_is_not_cut_short_but_given_up(make_s
         ):
             transport.call(get(server), decoded)
         assert raised.value.retry_after_s == 61
+        assert "wait 61 s" in str(raised.value)
+        assert "DYNSYNC_RETRY_LIMIT_S" in str(raised.value)
         assert len(server.requests) == 1
 
 
