@@ -65,9 +65,9 @@ class CycleLock:
                 who = "Another command holds cycles off, such as `dynsync plan`."
             raise CycleRunning(who, next_step="Nothing was done; wait for it to end, then try again.")
         self._descriptor = descriptor
-        self._umask = os.umask(OTHERS)
         self._started_at = datetime.now(UTC)
         self._tell(ended_at=None)
+        self._umask = os.umask(OTHERS)
         return self
 
     def __exit__(

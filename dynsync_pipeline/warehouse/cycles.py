@@ -77,7 +77,10 @@ def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
         "where status in ('running', 'loading')"
     )
     cycle_id = scalar(connection, "select coalesce(max(cycle_id), 0) + 1 from ledger.cycles")
-    is_loaded = scalar(connection, "select count(*) from state.cursors where is_loaded") > 3
+    is_loaded = (
+        scalar(connection, "select count(*) from state.cursors where is_loaded and not starts_with(stream, 'census_')")
+        > 3
+    )
     names = "".join(f", {name}" for name in COUNTS)
     connection.execute(
         f"insert into ledger.cycles (cycle_id, started_at, status, is_whole{names}) "

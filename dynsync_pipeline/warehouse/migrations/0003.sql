@@ -1,4 +1,4 @@
--- What schema 3 adds to the working file.
+-- What schema 3 adds to the working file: absence, refused links and renamed labels are remembered, findings are kept.
 
 -- One row per stream that was read anew because the system refused its link; the last such time. `waits_because`: what it said
 -- when it refused again within a day, since when the stream is left out of the cycles; null while it is read.
@@ -6,6 +6,7 @@ create table state.refused_links (stream varchar not null, read_anew_at timestam
 
 -- One row: what columns and views were last made from; none before the first cycle.
 create table state.followed_map (digest varchar not null);
+
 -- One row per difference between a mirror and what the census read, until its feed tells of it or it counts as missed; of a
 -- person (`record_type` person, by person_id) one per field, of a record one per mapped field or column.
 create table state.untold (
@@ -17,7 +18,6 @@ create table ledger.audit_findings (
     finding_id bigint not null, found_at timestamp not null, found_by varchar not null, code varchar not null,
     record_type varchar, dynamics_id varchar, person_id bigint, field varchar
 );
--- The working file of the second release: absence, reading and writing are remembered, values are canonical at landing.
 
 -- One row per person whom a bulk export showed with an empty cell of text, until it is decided what that means (R49).
 -- `is_cleared`: where the mirror held a value.
