@@ -91,7 +91,7 @@ WRONG = {
     "dynamics_calls_per_day": ["0", "-1", "many", "1.5"],
     "marketo_calls_per_day": ["0", "wrong"],
     "marketo_calls_per_20_s": ["0", "-3"],
-    "marketo_oldest_person": ["yesterday", "2026-13-01"],
+    "marketo_oldest_person": ["yesterday", "2026-13-01", "2999-01-01"],
     "marketo_poll_s": ["0", "wrong"],
     "first_load": ["adopted", "CREATE!"],
     "max_creates": ["-1", "wrong"],
