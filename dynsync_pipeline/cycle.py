@@ -258,9 +258,16 @@ class Cycle:
     # -- help ------------------------------------------------------------------------------------------------------
 
     def _learn(self, *, is_forced: bool) -> FieldMap:
-        systems, at = self.systems, self.warehouse.now()
+        """The fields of this cycle; once it began to read, it only loses some."""
         return learn_schema(
-            self.warehouse, systems.dynamics, systems.marketo, self.settings, self._wanted, at=at, is_forced=is_forced
+            self.warehouse,
+            self.systems.dynamics,
+            self.systems.marketo,
+            self.settings,
+            self._wanted,
+            at=self.warehouse.now(),
+            running=self._fields,
+            is_forced=is_forced,
         )
 
     def _census_pace(self, system: System, calls_per_day: int, *, n_streams: int) -> Pace:

@@ -32,10 +32,13 @@ def learn_schema(
     wanted: FieldMap,
     *,
     at: datetime,
+    running: FieldMap | None = None,
     is_forced: bool = False,
 ) -> FieldMap:
     """The part of `wanted` that both systems offer, with columns and views made to fit; `at` is UTC without zone.
 
+    `running`: the fields of a cycle that has begun to read. It may only lose some, because of one that joins it would know
+    nothing where it has read already, and nothing is a value.
     Raises: SettingsWrong when Marketo lacks one of the sync's own fields, or has it with another type;
     RequestRefused when a table has no change tracking; ApiError.
     """
@@ -47,6 +50,9 @@ def learn_schema(
         _read_schema(warehouse, dynamics, marketo, at)
     _require_own_fields(warehouse, settings)
     parked = _parked(warehouse, wanted)
+    if running is not None:
+        late = set(wanted.fields).difference(running.fields, parked)
+        parked |= dict.fromkeys(late, "It is on offer again, and joins with the next cycle.")
     fields = wanted.without(parked)
     with warehouse.transaction() as connection:
         before = connection.execute("select record_type, marketo_field from state.parked_fields").fetchall()

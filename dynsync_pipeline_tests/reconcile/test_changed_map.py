@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.cuts import Cut
@@ -87,3 +88,32 @@ def test_a_full_read_that_is_cut_and_begun_anew_takes_nothing_of_the_first_one_f
         world.follow(field_map(*LINES[:2]))
         world.cycle()
         assert (gone, "dynamics") in world.rows("select person_id, side from state.tombstones"), cut_after
+
+
+def test_a_field_that_is_on_offer_again_in_the_middle_of_a_cycle_joins_with_the_next_one() -> None:
+    """R107: what of it was read before is nothing, and nothing of a record that was edited meanwhile is no value to write."""
+    world = MemoryWorld(field_map(*LINES))
+    person_id = world.link(RecordType.CONTACT, "r", title="A", phone="1", city="C")
+    world.settled()
+    world.dynamics.hidden = {"telephone1"}
+    world.clock += timedelta(days=1)
+    world.settled()
+    world.dynamics.put(RecordType.CONTACT, "r", telephone1="2", jobtitle="B")
+    with world.opened() as cycle:
+        cycle.extract_records(RecordType.CONTACT)
+        world.dynamics.hidden = set()
+        world.dynamics.fields = field_map(*LINES[:2])  # the city's column went away, so that the schema is read again
+        world.dynamics.put(RecordType.LEAD, "lead", jobtitle="L")
+        for record_type in (RecordType.ACCOUNT, RecordType.LEAD):
+            cycle.extract_records(record_type)
+        cycle.extract_people()
+        assert world.rows("select distinct marketo_field from state.parked_fields order by 1") == [
+            ("city",),
+            ("phone",),
+        ]
+        cycle.reconcile()
+        cycle.write_dynamics()
+        cycle.write_marketo()
+    assert (world.both(person_id, "phone"), world.both(person_id, "title")) == (("2", "1"), ("B", "B"))
+    world.settled()
+    assert world.both(person_id, "phone") == ("2", "2")
