@@ -1,19 +1,17 @@
 """One cycle: extract, reconcile, write back, publish, in this order, under the cycle lock.
 
-The command line calls `run_cycle`; the Dagster assets call the same steps one by one on a `Cycle`.
-Not here: what a step does (`extract/`, `reconcile/`, `write_back/`, `publish/`), what is kept of a cycle
-(`warehouse/cycles.py`), how the systems are reached (`clients/systems.py`).
+The Dagster assets call the steps one by one on a `Cycle`.
+Not here: all of them in one go (`whole_cycle.py`), what a step does (`extract/`, `reconcile/`, `write_back/`, `publish/`),
+what is kept of a cycle (`warehouse/cycles.py`), how the systems are reached (`clients/systems.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -52,24 +50,6 @@ WHOLE = STREAMS | {"company", "reconcile", "write_dynamics", "write_marketo"}
 Answer = TypeVar("Answer")
 OpenSystems = Callable[[Settings, Mapping[System, int]], AbstractContextManager[Systems]]
 OpenWarehouse = Callable[[Path], AbstractContextManager[Warehouse]]
-
-
-@dataclass(frozen=True)
-class CycleReport:
-    """What one whole cycle did, for whoever started it."""
-
-    cycle_id: int
-    n_read: dict[str, int]
-    plan: Plan
-    to_dynamics: Written
-    to_marketo: Written
-    published: Published
-    seconds: float
-
-    @property
-    def failures(self) -> list[str]:
-        """Why some of the plan was not written, a sentence for each system that failed."""
-        return [*filter(None, (self.to_dynamics.failure, self.to_marketo.failure))]
 
 
 class Cycle:
@@ -324,27 +304,3 @@ class Cycle:
         calls = {f"n_calls_{system}": self.systems.n_calls(system) for system in SYSTEMS}
         with self.warehouse.transaction() as connection:
             count(connection, self.cycle_id, {**counts, **calls, "n_refused": self._n_refused})
-
-
-def run_cycle(
-    settings: Settings,
-    progress: Callable[[str], None] = lambda sentence: None,
-    *,
-    warehouse: OpenWarehouse = Warehouse,
-) -> CycleReport:
-    """Run one whole cycle; `progress` gets a sentence at each step. Raises: DynSyncError."""
-    started_s = time.monotonic()
-    with Cycle(settings, warehouse=warehouse) as cycle:
-        progress("Reading both systems")
-        n_read = cycle.extract()
-        cycle.extract_companies()
-        progress("Comparing")
-        plan = cycle.reconcile()
-        progress(f"Writing {plan.n_updates_to_dynamics:,} records to Dynamics")
-        to_dynamics = cycle.write_dynamics()
-        progress(f"Writing {plan.n_creates + plan.n_updates_to_marketo:,} people to Marketo")
-        to_marketo = cycle.write_marketo()
-        progress("Publishing the snapshot")
-        published = cycle.publish()
-        seconds = time.monotonic() - started_s
-        return CycleReport(cycle.cycle_id, n_read, plan, to_dynamics, to_marketo, published, seconds)

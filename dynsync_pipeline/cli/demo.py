@@ -17,10 +17,10 @@ from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.sync import report_table
-from dynsync_pipeline.cycle import CycleReport, run_cycle
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import storage_errors
+from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 
 if TYPE_CHECKING:
     from dynsync_pipeline.emulators.running import Emulators

@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints_to
-from dynsync_pipeline.cycle import CycleReport, run_cycle
 from dynsync_pipeline.settings import load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
+from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 
 
 @app.command(help=f"Run one cycle: read both systems, compare, write back, publish the snapshot.\n\n{EXIT_CODES}")

@@ -128,7 +128,7 @@ class Warehouse:
         for step in range(max(version + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             self._connection.begin()
             self._connection.execute(_migration(step))
-            if step == CANON_CHANGED:
+            if step == CANON_CHANGED and version:  # a new file holds no values yet
                 _spell_anew(self._connection)
             self._connection.execute("insert into schema_version (version) values (?)", [step])
             self._connection.commit()

@@ -11,8 +11,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.http import HttpWorld, Watch, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import forked

@@ -23,9 +23,9 @@ from typing import Any, Self
 import duckdb
 import httpx
 
-from dynsync_pipeline.cycle import run_cycle
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.processes import command
 
