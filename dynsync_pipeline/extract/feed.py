@@ -133,6 +133,7 @@ class Feed:
         own = self._columns.own
         keys = f"['{own.lead_id}', '{own.contact_id}', '{own.company}']"
         connection.execute(_TOLD.format(keys=keys, flag=own.is_deleted))
+        connection.execute(_COMPARED)
         connection.unregister("feed")
         try:
             yield
@@ -208,28 +209,55 @@ where latest.new_value is distinct from coalesce(held.value, case when latest.ne
 order by 1
 """
 
+# What a text in Marketo is compared as: a label as the option that it means, as in `state.marketo_values`, because another
+# label of the same option is no edit (R33).
+_COMPARED = """
+create or replace temp macro compared(in_record_type, in_field, text) as coalesce(
+    (select any_value(coalesce(o.option_value, '?' || text))
+     from reconcile.fields f
+     left join state.options_by_label o
+         on o.record_type = f.record_type and o.dynamics_column = f.dynamics_column and o.label = text
+     where f.type = 'choice' and f.record_type = in_record_type and f.field = in_field),
+    text
+)
+"""
+
 # Our writes of the last hour that the feed had not shown, each with the first new entry that tells our value, or what
-# Marketo made of it: that entry is our own, and its old value is what our write really replaced.
+# Marketo made of it: that entry is our own, and its old value is what our write really replaced. A standing difference of
+# that kind is of the last write of its field.
 _MATCHED = """
 create or replace temp table matched as
-with waiting as (
-    select c.*, case when s.person_id is null then c.new_value else s.marketo_value end as kept_value
+with recent as (
+    select c.*, row_number() over (partition by c.person_id, c.field order by c.entry_id desc) = 1 as is_last
     from ledger.changes c
-    left join state.standing_differences s
-        on s.person_id = c.person_id and s.field = c.field and s.dynamics_value is not distinct from c.new_value
-        and s.reason_code = 'kept_by_marketo'
-    where c.direction = 'to_marketo' and c.entry_id not in (select change_id from state.feed_matched)
+    where c.direction = 'to_marketo' and c.person_id in (select person_id from told)
       and c.changed_at > (select max_by(changed_at, entry_id) from ledger.changes) - interval 1 hour
-      and c.person_id in (select person_id from told)
+),
+waiting as (
+    select
+        r.*, compared(r.record_type, r.field, r.old_value) as known_value,
+        case when s.person_id is null then compared(r.record_type, r.field, r.new_value) else s.marketo_value end as kept_value
+    from recent r
+    left join state.standing_differences s
+        on r.is_last and s.person_id = r.person_id and s.field = r.field and s.reason_code = 'kept_by_marketo'
+    where r.entry_id not in (select change_id from state.feed_matched)
+),
+shown as (
+    select
+        w.*, t.changed_at as told_at, t.place, t.old_value as replaced_text,
+        compared(w.record_type, w.field, t.old_value) as replaced_value,
+        compared(w.record_type, w.field, t.new_value) as told_value
+    from waiting w
+    join told t on t.person_id = w.person_id and t.field = w.field
 )
-select w.entry_id as change_id, w.person_id, w.field, w.rule_code, w.old_value as known_value, t.old_value as replaced_value
-from waiting w
-join told t on t.person_id = w.person_id and t.field = w.field and t.new_value is not distinct from w.kept_value
-qualify row_number() over (partition by w.person_id, w.field, w.kept_value order by t.changed_at, t.place, w.entry_id) = 1
+select entry_id as change_id, person_id, field, rule_code, known_value, replaced_value, replaced_text
+from shown
+where told_value is not distinct from kept_value
+qualify row_number() over (partition by person_id, field, kept_value order by told_at, place, entry_id) = 1
 """
 
 _UNSEEN = """
-select person_id, field, replaced_value, change_id
+select person_id, field, replaced_text, change_id
 from matched
 where known_value is distinct from replaced_value
   and not (coalesce(known_value, 'false') = 'false' and coalesce(replaced_value, 'false') = 'false')
@@ -248,11 +276,12 @@ _EDITED_AFTER_OURS = """
 select distinct s.person_id, s.field
 from state.standing_differences s
 join (
-    select person_id, field, new_value from ledger.changes
+    select person_id, record_type, field, new_value from ledger.changes
     where direction = 'to_marketo' and person_id in (select person_id from told)
     qualify row_number() over (partition by person_id, field order by entry_id desc) = 1
 ) c on c.person_id = s.person_id and c.field = s.field
 join told t on t.person_id = s.person_id and t.field = s.field
 where s.reason_code = 'kept_by_marketo'
+  and s.marketo_value is distinct from compared(c.record_type, c.field, c.new_value)
   and t.old_value is not distinct from c.new_value and t.new_value is distinct from c.new_value
 """

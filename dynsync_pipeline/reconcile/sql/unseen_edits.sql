@@ -23,8 +23,8 @@ join reconcile.fields f on f.record_type = l.record_type and f.field = u.field a
 left join state.options_by_label o
     on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column and o.label = u.value
 left join long_of('bases') b on b.person_id = l.person_id and b.field = u.field
--- Where a side has moved again since, that later edit is settled like any other.
-where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes);
+-- Where a side has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit.
+where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');
 
 -- Contact: Dynamics wins, which is what stands; nothing is written, and only the loser is kept (R40).
 insert into ledger.collisions
