@@ -46,6 +46,12 @@ SYSTEMS: tuple[System, ...] = ("dynamics", "marketo")
 class Dynamics(Protocol):
     """What the steps of a cycle ask of Dynamics; `DynamicsClient` says what each method gives and raises."""
 
+    def now(self) -> datetime:
+        """Its own clock."""
+
+    def who_am_i(self) -> str:
+        """The id of the sync's user."""
+
     def table_metadata(self, table: Table) -> TableMetadata:
         """What Dynamics says of a table and its columns."""
 
@@ -69,6 +75,9 @@ class Dynamics(Protocol):
 
 class Marketo(Protocol):
     """What the steps of a cycle ask of Marketo; `MarketoClient` says what each method gives and raises."""
+
+    def now(self) -> datetime:
+        """Its own clock."""
 
     def person_fields(self) -> Mapping[str, MarketoField]:
         """The fields of people by REST name."""

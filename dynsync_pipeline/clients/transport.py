@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -162,6 +162,7 @@ class Transport:
         self._budget = budget
         self._tokens = tokens
         self._http = _http_client(settings)
+        self._told: tuple[datetime, float] | None = None  # its last Date, and our monotonic clock then
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"http-{system}", daemon=True)
         self._thread.start()
@@ -210,6 +211,13 @@ class Transport:
                 return attempts.once()
         raise AssertionError("the loop above returns or raises")
 
+    def now(self) -> datetime:
+        """The system's own clock (UTC), as its last answer told, at most a second behind; this host's until one did."""
+        if self._told is None:
+            return datetime.now(UTC)
+        date, heard_at_s = self._told
+        return date + timedelta(seconds=time.monotonic() - heard_at_s)
+
     def token(self) -> str | None:
         """The token to send; None where the system asks for none. Raises: ApiError."""
         return self._tokens.current() if self._tokens else None
@@ -241,6 +249,8 @@ class Transport:
         try:
             reply = future.result()
             status = reply.status
+            if date := http_date(reply.headers.get("date", "")):
+                self._told = (date, time.monotonic())
         except CancelledError:
             closed = self._error(TimedOut, request, "The client was closed while the request was under way.")
             closed.retry_helps = False

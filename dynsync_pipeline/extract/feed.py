@@ -109,18 +109,19 @@ class Feed:
         if self._rows:
             with self._told(connection):
                 connection.execute(
-                    "insert into inbox.feed_after_cut (person_id, field, old_value, value, place) "
-                    "select person_id, field, old_value, new_value, place from told where field is not null"
+                    "insert into inbox.feed_after_cut (guid, person_id, field, old_value, value, place) "
+                    "select guid, person_id, field, old_value, new_value, place from told where field is not null"
                 )
 
     @contextmanager
     def _told(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Make the entries a temporary table `told`, with values as they are compared (R45)."""
-        _, ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
+        guids, ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
         connection.register(
             "feed",
             pa.table(
                 {
+                    "guid": pa.array(guids, pa.string()),
                     "person_id": pa.array(ids, pa.int64()),
                     "changed_at": pa.array(times, pa.timestamp("us")),
                     "field": pa.array(fields, pa.string()),
@@ -165,11 +166,13 @@ with types as (
     select '{flag}', 'boolean'
 ),
 sides as (
-    select person_id, changed_at, place, feed.field, type, unnest(['old', 'new']) as side, unnest([old_value, new_value]) as value
+    select
+        guid, person_id, changed_at, place, feed.field, type,
+        unnest(['old', 'new']) as side, unnest([old_value, new_value]) as value
     from feed left join types using (field)
 )
 select
-    person_id, changed_at, place, field,
+    guid, person_id, changed_at, place, field,
     max(canonical) filter (where side = 'old') as old_value,
     max(canonical) filter (where side = 'new') as new_value
 from (

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
 
+import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.feed import Feed
-from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -28,7 +29,8 @@ from dynsync_pipeline.warehouse.mirrors import (
 )
 
 OVERLAP = timedelta(minutes=10)
-CLOCKS_APART = timedelta(seconds=2)  # ours and Marketo's; Marketo tells whole seconds
+SERVERS_APART = timedelta(seconds=2)  # the clocks of one system's servers; they tell whole seconds
+_CHANGED_BY = Column("_modifiedby_value", FieldType.TEXT)
 
 
 class _Uncertain(NamedTuple):
@@ -56,13 +58,12 @@ def reread_uncertain(
         uncertain = [_Uncertain(*row) for row in connection.execute(_UNCERTAIN).fetchall()]
     if not uncertain:
         return 0
-    for record_type in PERSON_TYPES:
-        _land_records(warehouse, dynamics, fields, record_type, _record_ids(uncertain, record_type))
+    _land_records(warehouse, dynamics, fields, [row for row in uncertain if row.system == "dynamics"])
     for filter_type, values in _lookups(uncertain, columns).items():
         _land_people(warehouse, marketo, columns, filter_type, values)
     _land_companies(warehouse, marketo, fields, [row.company_key for row in uncertain if row.company_key is not None])
-    if any(row.is_of_person for row in uncertain):
-        _land_feed(warehouse, marketo, columns, min(row.sent_at for row in uncertain).replace(tzinfo=UTC))
+    if of_people := [row.sent_at for row in uncertain if row.is_of_person]:
+        _land_feed(warehouse, marketo, columns, min(of_people).replace(tzinfo=UTC))
     _take_in(warehouse)
     return len(uncertain)
 
@@ -71,12 +72,6 @@ _UNCERTAIN = """
 select system, action, record_type, dynamics_id, person_id, company_key, sent_at from reconcile.operations
 where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts)
 """
-
-
-def _record_ids(uncertain: Sequence[_Uncertain], record_type: RecordType) -> list[str]:
-    """Dynamics ids of the records of this type that were written."""
-    rows = [row for row in uncertain if row.system == "dynamics" and row.record_type == record_type]
-    return [row.dynamics_id or "" for row in rows]
 
 
 def _lookups(uncertain: Sequence[_Uncertain], columns: PersonColumns) -> dict[str, list[str]]:
@@ -99,19 +94,36 @@ def _take_in(warehouse: Warehouse) -> None:
         take_in_people(connection)
 
 
-def _land_records(
-    warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str]
-) -> None:
-    if not ids:
+def _land_records(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, written: Sequence[_Uncertain]) -> None:
+    """The records, and which of them nobody changed after the sync's own user."""
+    if not written:
         return
-    rows = _read_records(dynamics, fields, record_type, ids)
+    us = dynamics.who_am_i()
+    found = {}
+    for record_type in PERSON_TYPES:
+        ids = [row.dynamics_id or "" for row in written if row.record_type == record_type]
+        found[record_type] = _read_records(dynamics, fields, record_type, ids, [_CHANGED_BY])
     with warehouse.transaction() as connection:
-        land_dynamics(connection, fields, TABLES[record_type], rows, [])
+        connection.execute("delete from inbox.last_changed_by_us")
+        for record_type, rows in found.items():
+            land_dynamics(connection, fields, TABLES[record_type], rows, [])
+            _note_changed_by(connection, us, record_type, rows)
 
 
-def _read_records(dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str]) -> pa.Table:
+def _note_changed_by(connection: duckdb.DuckDBPyConnection, us: str, record_type: RecordType, rows: pa.Table) -> None:
+    authors = zip(rows.column("id").to_pylist(), rows.column(_CHANGED_BY.name).to_pylist(), strict=True)
+    ours = [record_id for record_id, author in authors if author is not None and author.lower() == us]
+    connection.execute(
+        "insert into inbox.last_changed_by_us (record_type, dynamics_id) select ?, unnest(?::varchar[])",
+        [record_type, ours],
+    )
+
+
+def _read_records(
+    dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str], more: Iterable[Column] = ()
+) -> pa.Table:
     wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-    return dynamics.records(TABLES[record_type], wanted, ids)
+    return dynamics.records(TABLES[record_type], [*wanted, *more], ids)
 
 
 def _land_people(
@@ -133,13 +145,15 @@ def _land_companies(warehouse: Warehouse, marketo: Marketo, fields: FieldMap, ke
 
 
 def _land_feed(warehouse: Warehouse, marketo: Marketo, columns: PersonColumns, sent_at: datetime) -> None:
-    """What the feed tells since the first uncertain write: whether our values stood there before somebody's edit."""
+    """What the feed tells since the first uncertain write left, by Marketo's clock: whether our values stood there before
+    somebody's edit.
+    """
     with warehouse.reading() as connection:
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     feed = Feed(columns, seen)  # what was read before our write left is none of it
     for page in marketo.changes(marketo.start_of_feed(sent_at - OVERLAP).token, columns.names):
         for change in page.items:
-            if change.at >= sent_at - CLOCKS_APART:
+            if change.at >= sent_at - SERVERS_APART:
                 feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     with warehouse.transaction() as connection:
         connection.execute("delete from inbox.feed_after_cut")

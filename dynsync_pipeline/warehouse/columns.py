@@ -89,11 +89,11 @@ def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> 
 # Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
 _PERSON_RECORDS = """
 select
-    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon,
+    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon, modifiedon,
     lower(_parentcustomerid_value) as parent_id
 from mirror.dynamics_contacts
 union all
-select 'lead', leadid, etag, is_deleted, createdon, null
+select 'lead', leadid, etag, is_deleted, createdon, modifiedon, null
 from mirror.dynamics_leads
 """
 

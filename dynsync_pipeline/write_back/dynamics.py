@@ -29,7 +29,7 @@ def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycl
     Every update carries `If-Match`, so an edit nobody has seen is never overwritten. The answer holds the record as
     Dynamics left it, which is what the mirror takes. Raises: PlanStale, StorageFailed.
     """
-    turn = Turn(warehouse, "dynamics")
+    turn = Turn(warehouse, "dynamics", client.now)
     writes = planned_writes(warehouse, cycle_id, "dynamics", "update")
     for record_type in PERSON_TYPES:
         way = _Updates(client, fields, record_type)

@@ -36,7 +36,7 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
     that one can never create. What Marketo made of the values is read back, and that is what the mirror takes.
     A person whose company has no answer waits for the next cycle. Raises: PlanStale, StorageFailed.
     """
-    turn = Turn(warehouse, "marketo")
+    turn = Turn(warehouse, "marketo", client.now)
     for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "company")):
         turn.send(_Companies(client, columns), batch)
     missing = unanswered_companies(warehouse) if turn.failure else set()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import msgspec
@@ -120,12 +120,25 @@ def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str
     return [PlannedWrite(*row) for row in rows]
 
 
-def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite], *, is_sent: bool) -> None:
-    """Note, before a request leaves, that these operations may from now on have been applied, or that none of them was."""
+def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite], at: datetime, *, is_part: bool) -> None:
+    """Note, before a request leaves, that these operations may from now on have been applied, whole or in part.
+
+    `at` is told by the clock of the system that is written to, with a zone; the first time counts.
+    """
     with warehouse.transaction() as connection:
         connection.execute(
-            "update reconcile.operations set sent_at = ? where operation_id in (select unnest(?))",
-            [warehouse.now() if is_sent else None, [write.operation_id for write in writes]],
+            "update reconcile.operations set sent_at = coalesce(sent_at, ?), is_in_parts = ? "
+            "where operation_id in (select unnest(?))",
+            [at.astimezone(UTC).replace(tzinfo=None), is_part, [write.operation_id for write in writes]],
+        )
+
+
+def mark_unsent(warehouse: Warehouse, writes: Sequence[PlannedWrite]) -> None:
+    """Note that nothing of these operations was applied."""
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "update reconcile.operations set sent_at = null where operation_id in (select unnest(?))",
+            [[write.operation_id for write in writes]],
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
 import duckdb
@@ -27,7 +28,7 @@ from dynsync_pipeline.errors import (
     Unreachable,
 )
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.write_back.receipts import PlannedWrite, mark_sent, note_receipts, note_refused_field
+from dynsync_pipeline.write_back.receipts import PlannedWrite, mark_sent, mark_unsent, note_receipts, note_refused_field
 
 MOST_FAILURES = 3  # requests in a row of unknown outcome, after which a system counts as down
 MOST_REFUSED = 50  # requests in a row with one record each that were refused, after which the fault is in no record
@@ -61,11 +62,15 @@ class Way(Protocol):
 
 
 class Turn:
-    """All requests to `system` in one cycle. `failure` is why some operations were not sent, or have no known outcome."""
+    """All requests to `system` in one cycle, whose own clock is `clock`.
 
-    def __init__(self, warehouse: Warehouse, system: str) -> None:
+    `failure` is why some operations were not sent, or have no known outcome.
+    """
+
+    def __init__(self, warehouse: Warehouse, system: str, clock: Callable[[], datetime]) -> None:
         self._warehouse = warehouse
         self._system = system
+        self._clock = clock
         self.failure: ApiError | None = None
         self.is_over = False
         self._n_failures = 0
@@ -104,13 +109,13 @@ class Turn:
 
         `is_part`: other parts of the same operation may have been applied, so that it stands as sent whatever comes.
         """
-        mark_sent(self._warehouse, writes, is_sent=True)
+        mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
         try:
             answers = way.send(writes)
         except ApiError as error:
             is_refused = _proves_nothing_applied(error)
             if is_refused and not is_part:
-                mark_sent(self._warehouse, writes, is_sent=False)
+                mark_unsent(self._warehouse, writes)
             if is_refused and not isinstance(error, _OF_THE_SYSTEM) and not _is_of_the_address(error):
                 return error
             self._note_failure(error)

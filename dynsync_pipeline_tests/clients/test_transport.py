@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,17 @@ def test_a_ca_file_that_cannot_be_used_is_a_sentence_about_the_setting(
         ca_file.write_text(content)
     with pytest.raises(SettingsWrong, match="DYNSYNC_CA_FILE"):
         Transport("dynamics", "https://example.com", make_settings(ca_file=ca_file))
+
+
+def test_the_clock_is_the_systems_own_from_its_last_answer_on(make_settings: MakeSettings) -> None:
+    headers = {"Date": "Tue, 01 Jan 2030 00:00:00 GMT"}
+    with (
+        serving(lambda *_: Canned(200, b"", headers)) as server,
+        Transport("dynamics", server.url, make_settings()) as transport,
+    ):
+        assert transport.now().year < 2030
+        transport.send(get(server))
+        assert (transport.now().year, transport.now().utcoffset()) == (2030, timedelta())
 
 
 def test_redirects_are_not_followed_and_cookies_not_kept(make_settings: MakeSettings) -> None:

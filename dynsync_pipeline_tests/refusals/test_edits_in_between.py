@@ -5,9 +5,10 @@ Source: docs/design.md#updates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,13 @@ from dynsync_pipeline import cycle as cycle_module
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
-from dynsync_pipeline.errors import RequestRefused, ServerFailed
+from dynsync_pipeline.errors import RequestRefused, ServerFailed, TimedOut
 from dynsync_pipeline.extract.feed import Feed
+from dynsync_pipeline.warehouse.connection import utc_now
+from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
+from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
+from dynsync_pipeline_tests.worlds.http import settings_from
 
 
 def sync_times(world: CoreWorld, n_times: int) -> None:
@@ -150,3 +155,44 @@ def test_r116_a_company_that_marketo_refuses_for_a_contact_is_tried_with_growing
             world.sync()
             world.let_time_pass(team[0], timedelta(minutes=6))
     assert 2 <= len(asked) <= 6
+
+
+def lose_the_answer(patch: pytest.MonkeyPatch, owner: type, name: str, act: Callable[[], None]) -> None:
+    """Each call of a client's method is applied, somebody acts, and the answer never comes."""
+    original = getattr(owner, name)
+
+    def lost(*arguments: Any) -> Any:
+        original(*arguments)
+        act()
+        raise TimedOut("No answer.", system="either", request="POST")
+
+    patch.setattr(owner, name, lost)
+
+
+def test_a_lost_answer_is_judged_by_the_other_systems_clock_and_by_who_came_last(
+    world: CoreWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a host ten seconds ahead: a marketer edits our value, a salesperson one of our two, nobody another record's two."""
+
+    def sync_ahead() -> None:
+        def ahead(path: Path) -> SmallWarehouse:
+            return SmallWarehouse(path, lambda: utc_now() + timedelta(seconds=10))
+
+        run_cycle(settings_from(world.environment), warehouse=ahead)
+
+    (lead, marketed), (contact, sold), (alone, other) = world.take("lead"), world.take("contact"), world.take("contact")
+    world.edit_record("lead", lead, jobtitle="Ours")
+    world.edit_person(sold, title="Ours", phone="+2")
+    world.edit_person(other, title="Ours", phone="+2")
+    with monkeypatch.context() as patch:
+        lose_the_answer(patch, MarketoClient, "sync_people", lambda: world.edit_person(marketed, title="Later"))
+        lose_the_answer(patch, DynamicsClient, "write", lambda: world.edit_record("contact", contact, telephone1="+3"))
+        sync_ahead()
+    for _ in range(3):
+        sync_ahead()
+    assert (world.columns("lead", lead, "jobtitle"), world.values(marketed, "title")) == (("Later",), ("Later",))
+    assert world.values(sold, "title", "phone") == ("Ours", "+3")
+    assert world.columns("contact", alone, "jobtitle", "telephone1") == ("Ours", "+2")
+    for table, n_rows in {"collisions": 0, "changes where rule_code <> 'new_in_dynamics'": 7}.items():
+        of_records = f"select * from (from {table}) where record_id_dynamics in (select unnest(?))"
+        assert len(world.query(of_records, [lead, contact, alone])) == n_rows

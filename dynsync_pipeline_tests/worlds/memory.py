@@ -65,6 +65,8 @@ class MemorySystems:
 class MemoryWorld:
     """Both systems, the warehouse between them, and a clock that moves five minutes a cycle.
 
+    `host_ahead`: how far the clock of DynSync's host is ahead of that of both systems.
+
     `publishes`: whether a cycle ends with the snapshot. Without it no cycle is whole, so that every plan counts as the
     first; the guards' tests and whoever looks at the snapshot ask for it.
     """
@@ -73,8 +75,9 @@ class MemoryWorld:
         self.fields = fields or field_map(*SAME_FOR_BOTH_TYPES)
         self.publishes = publishes
         self.clock = datetime.now(UTC)
+        self.host_ahead = timedelta()
         self.steps = Steps()
-        self.dynamics = MemoryDynamics(self.fields, self.steps)
+        self.dynamics = MemoryDynamics(self.fields, self.steps, self.now)
         self.marketo = MemoryMarketo(self.fields, self.steps, self.now)
         self._folder = tempfile.TemporaryDirectory(prefix="memory-world-")
         folder = Path(self._folder.name)
@@ -94,13 +97,13 @@ class MemoryWorld:
             first_load="create",
             largest_share=1.0,
         )
-        self.warehouse = CutWarehouse(self.settings.working_file, self.steps, self.now)
+        self.warehouse = CutWarehouse(self.settings.working_file, self.steps, lambda: self.now() + self.host_ahead)
         if not is_optimised:  # a cycle over three rows is all planning: a third faster, the same answers
             self.rows("pragma disable_optimizer")
         self._write_field_map()
 
     def now(self) -> datetime:
-        """The time in this world, for all that is in it."""
+        """The time in this world, for both systems."""
         return self.clock
 
     def allow(self, **settings: object) -> None:

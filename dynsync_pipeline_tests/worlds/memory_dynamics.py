@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -21,6 +22,7 @@ from dynsync_pipeline.errors import AccessDenied, ApiError, ChangedMeanwhile, Co
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
     OPTIONS,
@@ -34,15 +36,18 @@ from dynsync_pipeline_tests.worlds.rows import (
     table_of,
 )
 
+CHANGED_BY = "_modifiedby_value"
+
 
 @dataclass
 class MemoryDynamics:
-    """Accounts, contacts and leads. `fields` says which columns there are, `keeps` spoils what is written, `refuses`
-    refuses it, `fails` fails every write.
+    """Accounts, contacts and leads. `now` is the clock of Dynamics, `fields` says which columns there are, `keeps` spoils
+    what is written, `refuses` refuses it, `fails` fails every write.
     """
 
     fields: FieldMap
     steps: Steps
+    now: Callable[[], datetime] = utc_now
     hidden: set[str] = field(default_factory=set)  # columns that its metadata does not show
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
@@ -60,7 +65,7 @@ class MemoryDynamics:
         """Somebody creates or edits a record."""
         self.version += 1
         row = self.rows.setdefault((record_type, record_id), Row({"createdon": "2020-01-01T00:00:00Z"}, 0))
-        row.values.update(values)
+        row.values.update({CHANGED_BY: "somebody", **values}, modifiedon=f"{self.now():%Y-%m-%dT%H:%M:%SZ}")
         row.version = self.version
 
     def delete(self, record_type: RecordType, record_id: str) -> None:
@@ -74,6 +79,10 @@ class MemoryDynamics:
         return row is not None and not row.is_deleted
 
     # -- what a cycle asks, as `DynamicsClient` ----------------------------------------------------------------------
+
+    def who_am_i(self) -> str:
+        """As `DynamicsClient.who_am_i`."""
+        return "sync"
 
     def table_metadata(self, table: Table) -> TableMetadata:
         """As `DynamicsClient.table_metadata`."""
@@ -141,7 +150,8 @@ class MemoryDynamics:
         if refusal := self.refuses(write.id, values):
             return WriteResult(write.id, None, refusal)
         self.writes.append((write.id, values))
-        self.put(table.record_type, write.id, **{name: self.keeps(name, value) for name, value in values.items()})
+        kept = {name: self.keeps(name, value) for name, value in values.items()}
+        self.put(table.record_type, write.id, **{CHANGED_BY: "sync"}, **kept)
         return WriteResult(write.id, self._row(table, columns, write.id), None)
 
     def _read(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
@@ -149,7 +159,7 @@ class MemoryDynamics:
         return table_of(["id", "etag", *(column.name for column in columns)], rows)
 
     def _row(self, table: Table, columns: Sequence[Column], record_id: str) -> Values:
-        known = dynamics_columns(self.fields, table.record_type)
+        known = {CHANGED_BY, *dynamics_columns(self.fields, table.record_type)}
         if unknown := [column.name for column in columns if column.name not in known]:
             raise ColumnUnknown(f"No column {unknown[0]}.", system="dynamics", request=f"GET {table.entity_set}")
         row = self.rows[table.record_type, record_id]

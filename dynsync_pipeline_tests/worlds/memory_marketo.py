@@ -68,7 +68,7 @@ class MemoryMarketo:
     # -- what people do --------------------------------------------------------------------------------------------
 
     def put(self, person_id: int, **values: str | None) -> None:
-        """Somebody creates or edits a person; the feed tells each field that changed."""
+        """Somebody creates or edits a person; the feed tells each field that changed, in one entry."""
         self.version += 1
         row = self.rows.setdefault(person_id, Row({}, 0))
         if row.version == 0:  # a new person is told in one line, without its values
@@ -111,7 +111,7 @@ class MemoryMarketo:
         return [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(name) == value]
 
     def _tell(self, person_id: int, name: str | None, old: str | None, new: str | None) -> None:
-        self.feed.append(FieldChange(f"c{len(self.feed)}", person_id, self.now(), name, old, new))
+        self.feed.append(FieldChange(f"c{self.version}", person_id, self.now(), name, old, new))
 
     # -- what a cycle asks, as `MarketoClient` -----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Self, TypeVar
 
 import msgspec
@@ -84,6 +85,10 @@ class DynamicsClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def now(self) -> datetime:
+        """The clock of Dynamics (UTC), as its last answer told, at most a second behind."""
+        return self._transport.now()
 
     def who_am_i(self) -> str:
         """The user id of the sync's user, in lower case; the cheapest probe there is."""

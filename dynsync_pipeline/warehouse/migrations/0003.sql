@@ -55,3 +55,17 @@ create table state.suspects (
 create table state.found_absent (
     record_type varchar not null, suspect_id varchar not null, found_at timestamp not null
 );
+
+-- `sent_at` is told by the clock of the system that was written to. `is_in_parts`: the operation left field by field, so that
+-- some of it may never have left; null until then.
+alter table reconcile.operations add column is_in_parts boolean;
+
+drop table inbox.feed_after_cut;
+-- One row per entry that the feed told of a person with an operation of unknown outcome; `place` is its order in time, `guid`
+-- is shared by what was changed at once.
+create table inbox.feed_after_cut (
+    guid varchar not null, person_id bigint not null, field varchar not null, old_value varchar, value varchar,
+    place bigint not null
+);
+-- One row per record that was read again after a cut, and that nobody changed after the sync's own user.
+create table inbox.last_changed_by_us (record_type varchar not null, dynamics_id varchar not null);

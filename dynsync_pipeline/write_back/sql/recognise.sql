@@ -1,19 +1,23 @@
--- recognise: finds out, after a cut, what became of operations that were sent and have no receipt. One is ours exactly if all
--- its values stand in the mirror now, which was read again before, or stood there until somebody edited them, as the feed
--- tells. Then it gets its receipt; otherwise it never happened and is planned anew
+-- recognise: finds out, after a cut, what became of operations that were sent and have no receipt, value by value, from the
+-- mirror, which was read again before. In Marketo a value is ours if it stands, or stood there until somebody edited it, as the
+-- feed tells. In Dynamics nothing is ours while the version is the one we knew; else what stands, and what was rewritten while
+-- nobody came after us. What is ours of an operation gets its receipt; the rest never happened and is planned anew
 -- (docs/design.md#after-a-cut).
 --
 -- reads    reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
---          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, mirror.marketo_people,
---          mirror.marketo_companies, state.dynamics_values, state.marketo_values, state.company_values, state.links,
---          state.old_labels
+--          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, inbox.last_changed_by_us,
+--          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
+--          state.marketo_values, state.company_values, state.links, state.old_labels, state.unsettled
 -- makes    uncertain: one row per operation that was sent and has no receipt
 --          kept_shorter: one row per operation and value that Marketo kept shorter: one change only, from what the plan knew to
 --              the beginning of ours
+--          told_as_ours: one row per operation and field that the feed shows as ours, and the place of that entry
 --          held_values: one row per person of an uncertain operation, system and field that is not null there
---          values_in_place: one row per value of an uncertain update, `is_in_place` where it stands or stood
---          recognised: one row per uncertain operation that is ours
--- changes  reconcile.receipts, reconcile.edited_meanwhile, inbox.feed_after_cut
+--          written_values: one row per value of an uncertain update, `is_ours` where it was applied, `is_edited` where somebody
+--              came after us
+--          recognised: one row per uncertain operation of which something is ours
+-- changes  reconcile.receipts, reconcile.edited_meanwhile, reconcile.planned_changes, reconcile.planned_collisions,
+--          reconcile.planned_activities, inbox.feed_after_cut, inbox.last_changed_by_us
 create temp table uncertain as
 select * from reconcile.operations
 where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts);
@@ -26,6 +30,22 @@ join inbox.feed_after_cut f on f.person_id = o.person_id and f.field = c.field
 where o.system = 'marketo' and o.sent_at is not null
 group by o.operation_id, c.field, c.old_value, c.new_value
 having count(*) = 1 and any_value(f.old_value) is not distinct from c.old_value and starts_with(c.new_value, any_value(f.value));
+
+create temp table told_as_ours as
+with entries as (
+    select
+        u.operation_id, f.guid, f.field, f.place, f.value is not distinct from c.new_value as is_as_sent,
+        (u.operation_id, c.field) in (select (operation_id, field) from kept_shorter) as is_shorter
+    from uncertain u
+    join reconcile.planned_changes c using (operation_id)
+    join inbox.feed_after_cut f on f.person_id = u.person_id and f.field = c.field
+    where u.system = 'marketo' and u.action = 'update'
+)
+select operation_id, field, coalesce(min(place) filter (where is_as_sent), min(place)) as place
+from entries
+-- What was changed in one go with a value of ours is what Marketo made of another value of ours (R31).
+where is_as_sent or is_shorter or (operation_id, guid) in (select (operation_id, guid) from entries where is_as_sent)
+group by operation_id, field;
 
 create temp table held_values as
 with in_dynamics as (
@@ -50,30 +70,58 @@ union all
 select 'marketo', person_id, own_fields.contact_id, dynamics_contact_id
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain);
 
-create temp table values_in_place as
+create temp table written_values as
+with held as (
+    select
+        u.*, c.field, t.place,
+        h.value is not distinct from c.sent_value and coalesce(x.label = c.new_value, true) as stands,
+        coalesce(h.value is distinct from s.dynamics_value, false) as is_moved,
+        (u.record_type, u.dynamics_id) in (select (record_type, dynamics_id) from inbox.last_changed_by_us) as is_last_ours
+    from uncertain u
+    join reconcile.planned_changes c using (operation_id)
+    left join held_values h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
+    left join told_as_ours t on t.operation_id = u.operation_id and t.field = c.field
+    left join state.unsettled s on u.system = 'dynamics' and s.person_id = u.person_id and s.field = c.field
+    -- An option that was renamed has the same number before and after our write.
+    left join state.old_labels x
+        on u.system = 'marketo' and x.person_id = u.person_id and x.record_type = u.record_type and x.field = c.field
+    where u.action = 'update'
+      and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
+),
+-- An operation that left whole and of which something stands was applied as a whole, where somebody changed the record after it.
+proven as (
+    select h.operation_id
+    from held h
+    join mirror.person_records r using (record_type, dynamics_id)
+    where h.system = 'dynamics' and h.stands and not coalesce(h.is_in_parts, false) and r.etag is distinct from h.etag
+      and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
+),
+judged as (
+    select
+        h.operation_id, h.person_id, h.field,
+        case
+            -- Nobody reads these two back; they go out beside a key.
+            when h.field in (select unnest([person_type, created_on]) from reconcile.own_fields) then null
+            when h.system = 'marketo' then h.stands or h.place is not null
+            when r.etag is not distinct from h.etag then false
+            -- What nobody else touched and is neither as it was nor as it was sent, Dynamics made of ours (R31).
+            when h.is_last_ours then h.stands or h.is_moved
+            else h.stands or h.operation_id in (select operation_id from proven)
+        end as is_seen,
+        h.system = 'dynamics' and not h.stands and not h.is_last_ours as is_edited
+    from held h
+    left join mirror.person_records r on h.system = 'dynamics' and r.record_type = h.record_type and r.dynamics_id = h.dynamics_id
+)
 select
-    u.operation_id, u.person_id, c.field,
-    (h.value is not distinct from c.sent_value and coalesce(x.label = c.new_value, true))
-        or (u.operation_id, c.field) in (select (operation_id, field) from kept_shorter)
-        or (u.system = 'marketo' and (u.person_id, c.field, coalesce(c.new_value, '')) in (
-            select (person_id, field, coalesce(value, '')) from inbox.feed_after_cut
-        )) as is_in_place
-from uncertain u
-join reconcile.planned_changes c using (operation_id)
-left join held_values h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
--- An option that was renamed has the same number before and after our write.
-left join state.old_labels x
-    on u.system = 'marketo' and x.person_id = u.person_id and x.record_type = u.record_type and x.field = c.field
-where u.action = 'update'
-  -- Nobody reads these two back; they go out beside a key.
-  and c.field not in (select unnest([person_type, created_on]) from reconcile.own_fields)
-  and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
+    operation_id, person_id, field, is_edited,
+    coalesce(is_seen, bool_and(is_seen) over (partition by operation_id), false) as is_ours
+from judged;
 
 create temp table recognised as
 with companies_held as (
     from state.company_values where external_company_id in (select company_key from uncertain)
 )
-select operation_id, person_id from values_in_place group by operation_id, person_id having bool_and(is_in_place)
+select distinct operation_id, person_id from written_values where is_ours
 union all
 select u.operation_id, min(m.person_id)
 from uncertain u
@@ -99,15 +147,30 @@ having bool_and(a.field is null or v.value is not distinct from a.new_value)
 insert into reconcile.receipts (operation_id, outcome, person_id, received_at, is_settled)
 select operation_id, 'applied', person_id, now() at time zone 'UTC', false from recognised;
 
--- What the feed tells of a value after ours is an edit by somebody, not what Marketo made of our value.
+-- What is not ours of an operation was not done by it.
+delete from reconcile.planned_activities
+where operation_id in (
+    select operation_id from written_values, reconcile.own_fields where field = own_fields.company and not is_ours
+);
+
+delete from reconcile.planned_collisions
+where (operation_id, field) in (select (operation_id, field) from written_values where not is_ours);
+
+delete from reconcile.planned_changes
+where (operation_id, field) in (select (operation_id, field) from written_values where not is_ours);
+
+-- What a value was changed to after ours is an edit by somebody, not what the system made of our value.
 insert into reconcile.edited_meanwhile (operation_id, field)
 select distinct r.operation_id, f.field
 from reconcile.receipts r
 join reconcile.operations o using (operation_id)
 join inbox.feed_after_cut f on f.person_id = r.person_id
 left join reconcile.planned_changes c on c.operation_id = r.operation_id and c.field = f.field
+left join told_as_ours t on t.operation_id = r.operation_id and t.field = f.field
 where not r.is_settled and o.system = 'marketo' and o.action in ('create', 'update')
-  and f.value is distinct from c.new_value
-  and (r.operation_id, f.field) not in (select (operation_id, field) from kept_shorter);
+  and f.value is distinct from c.new_value and f.place > coalesce(t.place, -1)
+union
+select operation_id, field from written_values where is_ours and is_edited;
 
 delete from inbox.feed_after_cut;
+delete from inbox.last_changed_by_us;
