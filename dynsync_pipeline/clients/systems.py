@@ -55,6 +55,9 @@ class Dynamics(Protocol):
     def table_metadata(self, table: Table) -> TableMetadata:
         """What Dynamics says of a table and its columns."""
 
+    def time_zone(self) -> str | None:
+        """The time zone of the sync's user, by its IANA name."""
+
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """All rows, or what changed since the cursor."""
 

@@ -6,6 +6,7 @@ Not here: which columns exist (`schema.py`), what a change means (`reconcile/`).
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import duckdb
@@ -15,9 +16,9 @@ from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
-from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
-from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.columns import dynamics_columns, zones_of_days
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
@@ -45,10 +46,11 @@ def extract_records(
     Where that read, or the links it gave, are refused within a day, the table waits and the cycle goes on without it.
     """
     table = TABLES[record_type]
-    columns = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-    names = _read_as(columns)
+    kinds = dynamics_columns(fields, record_type)
+    columns = [Column(name, kind) for name, kind in kinds.items()]
     stream = f"dynamics_{table.entity_set}"
     with warehouse.reading() as connection:
+        names = _read_as(connection, record_type, kinds)
         cursor = read_cursor(connection, stream)
     is_link_at_fault = isinstance(refused, LinkRefused) or (
         isinstance(refused, ColumnUnknown)
@@ -60,7 +62,15 @@ def extract_records(
     is_full = start is None or not cursor.is_loaded
     try:
         _land_pages(
-            warehouse, client, fields, record_type, columns, start, is_loaded=not is_full, is_refused=is_link_at_fault
+            warehouse,
+            client,
+            fields,
+            record_type,
+            columns,
+            names,
+            start,
+            is_loaded=not is_full,
+            is_refused=is_link_at_fault,
         )
     except LinkRefused as error:
         if refused is not None or _was_read_anew(warehouse, stream):
@@ -94,9 +104,14 @@ def extract_records(
         return n_read + take_in_dynamics(connection, record_type)
 
 
-def _read_as(columns: list[Column]) -> list[str]:
-    """What a cursor goes on for: a column that is another type now has another spelling, so it is read anew (R109)."""
-    return [f"{column.name} {column.type}" for column in columns]
+def _read_as(
+    connection: duckdb.DuckDBPyConnection, record_type: RecordType, columns: Mapping[str, FieldType]
+) -> list[str]:
+    """What a cursor goes on for: a column that is another type now, or a day in another time zone, has another spelling, so it
+    is read anew (R109).
+    """
+    zones = zones_of_days(connection, record_type, columns)
+    return [f"{name} {kind} {zones.get(name, '')}".rstrip() for name, kind in columns.items()]
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> list[str]:
@@ -115,6 +130,7 @@ def _land_pages(
     fields: FieldMap,
     record_type: RecordType,
     columns: list[Column],
+    names: list[str],
     start: str | None,
     *,
     is_loaded: bool,
@@ -122,7 +138,6 @@ def _land_pages(
 ) -> None:
     table = TABLES[record_type]
     stream = f"dynamics_{table.entity_set}"
-    names = _read_as(columns)
     is_anew = start is None
     for page in client.changes(table, columns, start):
         with warehouse.transaction() as connection:

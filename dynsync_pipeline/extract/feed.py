@@ -212,8 +212,8 @@ where latest.new_value is distinct from coalesce(held.value, case when latest.ne
 order by 1
 """
 
-# What a text in Marketo is compared as: a label as the option that it means, as in `state.marketo_values`, because another
-# label of the same option is no edit (R33).
+# What a text in Marketo is compared as, like in `state.marketo_values`: a label as the option that it means, because another
+# label of the same option is no edit (R33), and a decimal in the places of its column (R45).
 _COMPARED = """
 create or replace temp macro compared(in_record_type, in_field, text) as coalesce(
     (select any_value(coalesce(o.option_value, '?' || text))
@@ -221,6 +221,10 @@ create or replace temp macro compared(in_record_type, in_field, text) as coalesc
      left join state.options_by_label o
          on o.record_type = f.record_type and o.dynamics_column = f.dynamics_column and o.label = text
      where f.type = 'choice' and f.record_type = in_record_type and f.field = in_field),
+    (select any_value(rounded(text, c.precision))
+     from reconcile.fields f
+     join state.columns c on c.system = 'dynamics' and c.record_type = f.record_type and c.name = f.dynamics_column
+     where f.type = 'decimal' and c.precision is not null and f.record_type = in_record_type and f.field = in_field),
     text
 )
 """

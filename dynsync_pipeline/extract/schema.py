@@ -12,12 +12,13 @@ from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import RequestRefused, SettingsWrong
 from dynsync_pipeline.extract.field_types import type_misfit
-from dynsync_pipeline.model.field_map import Field, FieldMap
+from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
+from dynsync_pipeline.warehouse.places import follow_places, note_places
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +77,20 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
         _require_change_tracking(record_type, metadata)
     columns = [row for record_type, metadata in tables.items() for row in _column_rows(record_type, metadata, at)]
     columns += _field_rows(marketo, at)
+    zone = dynamics.time_zone()
     options = [row for record_type, metadata in tables.items() for row in _option_rows(record_type, metadata)]
     with warehouse.transaction() as connection:
         before = connection.execute(_OFFERED).fetchall()
         note_labels(connection)
+        note_places(connection)
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
+        connection.execute("delete from state.user_zone")
+        if zone is not None:
+            connection.execute("insert into state.user_zone (zone) values (?)", [zone])
         connection.executemany(
             "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
-            "read_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "read_at, precision, time_behavior) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             columns,
         )
         if options:
@@ -96,6 +102,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
             "update state.options set label = canonical_text(label) where canonical_text(label) <> label"
         )
         follow_labels(connection)
+        follow_places(connection)
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(
@@ -117,9 +124,9 @@ def _require_change_tracking(record_type: RecordType, metadata: TableMetadata) -
 
 
 _OFFERED = """
-select system, record_type, name, data_type, max_length, is_readable, is_writable from state.columns
+select system, record_type, name, data_type, max_length, precision, time_behavior, is_readable, is_writable from state.columns
 union all
-select 'option', record_type, dynamics_column, option_value || ' ' || label, null, null, null from state.options
+select 'option', record_type, dynamics_column, option_value || ' ' || label, null, null, null, null, null from state.options
 order by all
 """
 
@@ -136,6 +143,8 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
             column.is_readable and not column.is_secured,
             column.is_updatable,
             at,
+            column.precision,
+            column.time_behavior,
         )
         for column in metadata.columns.values()
     ]
@@ -143,7 +152,7 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
 
 def _field_rows(marketo: Marketo, at: datetime) -> list[tuple[object, ...]]:
     return [
-        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at)
+        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at, None, None)
         for f in marketo.person_fields().values()
     ]
 
@@ -179,6 +188,10 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
                 "select coalesce(record_type, 'person'), name, is_readable, data_type from state.columns"
             ).fetchall()
         }
+        days_without_zone = connection.execute(
+            "select record_type, name from state.columns "
+            "where time_behavior = 'UserLocal' and not exists (from state.user_zone)"
+        ).fetchall()
     reasons: dict[Field, str] = {}
     for field in wanted.fields:
         column = offered.get((field.record_type, field.dynamics_column))
@@ -195,4 +208,9 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
             reasons[field] = f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
         elif misfit := type_misfit(field, column[1], offered["person", field.marketo_field][1]):
             reasons[field] = misfit
+        elif field.type is FieldType.DATE and (field.record_type, field.dynamics_column) in days_without_zone:
+            reasons[field] = (
+                f"{field.dynamics_column} keeps a time, whose date depends on a time zone, and Dynamics does not tell that "
+                "of the sync's user: let it read its own settings and time zones, or make the column one of dates alone."
+            )
     return reasons

@@ -8,7 +8,7 @@ A field that joins the map, or comes back to it, has no base yet (R103, R104).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import duckdb
 
@@ -39,6 +39,29 @@ _SYSTEM_TYPES = {
 }
 
 
+Places = Mapping[tuple[str, str], int]  # of the decimal columns in Dynamics, by record type and column
+
+
+def decimal_places(connection: duckdb.DuckDBPyConnection) -> Places:
+    """How many decimal places the columns in Dynamics have, where it tells."""
+    rows = connection.execute(
+        "select record_type, name, precision from state.columns where system = 'dynamics' and precision is not null"
+    ).fetchall()
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def zones_of_days(
+    connection: duckdb.DuckDBPyConnection, record_type: RecordType, columns: Mapping[str, FieldType]
+) -> dict[str, str]:
+    """Those of `columns` that keep a date as an instant, each with the time zone whose day it is (R45)."""
+    rows = connection.execute(
+        "select c.name, z.zone from state.columns c, state.user_zone z "
+        "where c.system = 'dynamics' and c.record_type = ? and c.time_behavior = 'UserLocal'",
+        [record_type],
+    ).fetchall()
+    return {name: zone for name, zone in rows if columns.get(name) is FieldType.DATE}
+
+
 def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
     """Bring columns, `reconcile.fields` and the views in line with `fields`; nothing to do if they are already."""
     wanted: dict[str, dict[str, FieldType]] = {"state.base": fields.linked_fields}
@@ -50,7 +73,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
         for f in fields.fields
     ]
-    views = _views(fields)
+    views = _views(fields, decimal_places(connection))
     digest = _digest(wanted, rows, views, _moved_base(fields.linked_fields))
     if connection.execute("select digest from state.followed_map").fetchall() == [(digest,)]:
         return
@@ -98,7 +121,7 @@ from mirror.dynamics_leads
 """
 
 
-def _views(fields: FieldMap) -> dict[str, str]:
+def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     """What each view selects, by name, in the order they are made."""
     views = {"mirror.person_records": _PERSON_RECORDS}
     for name, select in (
@@ -106,13 +129,15 @@ def _views(fields: FieldMap) -> dict[str, str]:
         ("state.dynamics_records", _dynamics_select),
         ("state.marketo_values", _marketo_select),
     ):
-        halves = "\nunion all by name\n".join(select(fields, TABLES[record_type]) for record_type in PERSON_TYPES)
+        halves = "\nunion all by name\n".join(
+            select(fields, TABLES[record_type], places) for record_type in PERSON_TYPES
+        )
         views[name] = f"select *, {_NOTHING} from ({halves})"
     views["state.dynamics_values"] = (
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
     )
-    views["state.account_values"] = _account_select(fields)
-    views["state.company_values"] = _company_select(fields)
+    views["state.account_values"] = _account_select(fields, places)
+    views["state.company_values"] = _company_select(fields, places)
     return views
 
 
@@ -180,9 +205,14 @@ def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         )
 
 
-def _compared(expression: str, kind: FieldType) -> str:
-    """Null and false are one value for booleans, because Marketo reads a null back as false."""
-    return f"coalesce({expression}, 'false')" if kind is FieldType.BOOLEAN else expression
+def _compared(expression: str, field: Field, places: Places) -> str:
+    """Null and false are one value for booleans, because Marketo reads a null back as false; a decimal has the places of its
+    column in Dynamics, whatever else Marketo holds of it (R45).
+    """
+    n_places = places.get((field.record_type, field.dynamics_column))
+    if field.type is FieldType.DECIMAL and n_places is not None:
+        return f"rounded({expression}, {n_places})"
+    return f"coalesce({expression}, 'false')" if field.type is FieldType.BOOLEAN else expression
 
 
 def _select(table: Table, columns: list[str], joins: str) -> str:
@@ -193,17 +223,17 @@ def _select(table: Table, columns: list[str], joins: str) -> str:
     )
 
 
-def _base_select(fields: FieldMap, table: Table) -> str:
+def _base_select(fields: FieldMap, table: Table, places: Places) -> str:
     columns = [
-        f"{_compared('b.' + quoted(f.marketo_field), f.type)} as {quoted(f.marketo_field)}"
+        f"{_compared('b.' + quoted(f.marketo_field), f, places)} as {quoted(f.marketo_field)}"
         for f in fields.of(table.record_type)
     ]
     return _select(table, columns, "join state.base b on b.person_id = l.person_id")
 
 
-def _dynamics_select(fields: FieldMap, table: Table) -> str:
+def _dynamics_select(fields: FieldMap, table: Table, places: Places) -> str:
     values = "".join(
-        f", {_compared('d.' + quoted(f.dynamics_column), f.type)} as {quoted(f.marketo_field)}"
+        f", {_compared('d.' + quoted(f.dynamics_column), f, places)} as {quoted(f.marketo_field)}"
         for f in fields.of(table.record_type)
     )
     return (
@@ -211,9 +241,11 @@ def _dynamics_select(fields: FieldMap, table: Table) -> str:
     )
 
 
-def _marketo_select(fields: FieldMap, table: Table) -> str:
+def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
     mapped = fields.of(table.record_type)
-    columns = [f"{_marketo_value(fields, f, number)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)]
+    columns = [
+        f"{_marketo_value(fields, f, number, places)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)
+    ]
     joins = "join mirror.marketo_people m on m.person_id = l.person_id"
     if any(fields.is_on_company(field) for field in mapped):
         joins += (
@@ -236,12 +268,12 @@ def _marketo_column(fields: FieldMap, field: Field) -> str:
     return f"{'k' if fields.is_on_company(field) else 'm'}.{quoted(field.marketo_field)}"
 
 
-def _account_select(fields: FieldMap) -> str:
+def _account_select(fields: FieldMap, places: Places) -> str:
     """Accounts in the words of Marketo: one column per company field, options as their labels (R33)."""
     table = TABLES[RecordType.ACCOUNT]
     values, joins = "", ""
     for number, field in enumerate(fields.of(RecordType.ACCOUNT)):
-        value = _compared(f"d.{quoted(field.dynamics_column)}", field.type)
+        value = _compared(f"d.{quoted(field.dynamics_column)}", field, places)
         if field.type is FieldType.CHOICE:
             joins += (
                 f" left join state.options o{number} on o{number}.record_type = 'account'"
@@ -253,18 +285,19 @@ def _account_select(fields: FieldMap) -> str:
     return f"select d.{table.id_column} as account_id{values}, {_NOTHING} from {table.mirror} d{joins}"
 
 
-def _company_select(fields: FieldMap) -> str:
+def _company_select(fields: FieldMap, places: Places) -> str:
     values = "".join(
-        f", {_compared('k.' + quoted(name), kind)} as {quoted(name)}" for name, kind in fields.company_fields.items()
+        f", {_compared('k.' + quoted(field.marketo_field), field, places)} as {quoted(field.marketo_field)}"
+        for field in fields.of(RecordType.ACCOUNT)
     )
     return f"select k.external_company_id{values}, {_NOTHING} from mirror.marketo_companies k"
 
 
-def _marketo_value(fields: FieldMap, field: Field, number: int) -> str:
+def _marketo_value(fields: FieldMap, field: Field, number: int, places: Places) -> str:
     """Choices are compared on the option's number (R33), the one that the label meant when it landed; a label that Dynamics
     does not know keeps its text after a `?`.
     """
     value = _marketo_column(fields, field)
     if field.type is FieldType.CHOICE:
         return f"coalesce(x{number}.option_value, o{number}.option_value, '?' || {value})"
-    return _compared(value, field.type)
+    return _compared(value, field, places)

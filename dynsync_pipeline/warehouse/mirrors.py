@@ -17,7 +17,7 @@ from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
-from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
+from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 
@@ -32,7 +32,13 @@ def land_dynamics(
     landing = _next_landing(connection)
     columns = dynamics_columns(fields, table.record_type)
     names = ", ".join(quoted(name) for name in columns)
-    values = ", ".join(f"canonical_{kind}({quoted(name)})" for name, kind in columns.items())
+    zones = zones_of_days(connection, table.record_type, columns)
+    values = ", ".join(
+        f"canonical_day({quoted(name)}, {_literal(zones[name])})"
+        if name in zones
+        else f"canonical_{kind}({quoted(name)})"
+        for name, kind in columns.items()
+    )
     if rows.num_rows:
         connection.register("landed_rows", rows)
         connection.execute(

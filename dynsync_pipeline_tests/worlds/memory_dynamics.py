@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 import pyarrow as pa
 
@@ -42,7 +43,8 @@ CHANGED_BY = "_modifiedby_value"
 @dataclass
 class MemoryDynamics:
     """Accounts, contacts and leads. `now` is the clock of Dynamics, `fields` says which columns there are, `keeps` spoils
-    what is written, `refuses` refuses it, `fails` fails every write.
+    what is written, `refuses` refuses it, `fails` fails every write. `places` and `behaviors` are of the columns of that
+    name in every table.
     """
 
     fields: FieldMap
@@ -51,6 +53,9 @@ class MemoryDynamics:
     hidden: set[str] = field(default_factory=set)  # columns that its metadata does not show
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
+    places: dict[str, int] = field(default_factory=dict)
+    behaviors: dict[str, str] = field(default_factory=dict)
+    zone: str | None = "Etc/UTC"  # of the sync's user
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     keeps: Keeps = as_is
@@ -89,12 +94,17 @@ class MemoryDynamics:
         columns = {
             name: ColumnMetadata(
                 name, kind, True, True, True, False,
+                precision=self.places.get(name), time_behavior=self.behaviors.get(name),
                 options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
             )
             for name, kind in dynamics_columns(self.fields, table.record_type).items()
             if name not in self.hidden
         }  # fmt: skip
         return TableMetadata(table.entity_set, is_change_tracked=True, columns=columns)
+
+    def time_zone(self) -> str | None:
+        """As `DynamicsClient.time_zone`."""
+        return self.zone
 
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """As `DynamicsClient.changes`, in one page; the cursor is a version."""
@@ -150,9 +160,14 @@ class MemoryDynamics:
         if refusal := self.refuses(write.id, values):
             return WriteResult(write.id, None, refusal)
         self.writes.append((write.id, values))
-        kept = {name: self.keeps(name, value) for name, value in values.items()}
+        kept = {name: self.keeps(name, self._rounded(name, value)) for name, value in values.items()}
         self.put(table.record_type, write.id, **{CHANGED_BY: "sync"}, **kept)
         return WriteResult(write.id, self._row(table, columns, write.id), None)
+
+    def _rounded(self, name: str, value: str | None) -> str | None:
+        if value is None or name not in self.places:
+            return value
+        return str(Decimal(value).quantize(Decimal(1).scaleb(-self.places[name]), ROUND_HALF_UP))
 
     def _read(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         rows = [self._row(table, columns, i) for i in (reversed(ids) if self.is_backwards else ids)]

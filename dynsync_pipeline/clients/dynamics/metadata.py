@@ -12,11 +12,16 @@ import msgspec
 from dynsync_pipeline.clients.dynamics.protocol import ColumnMetadata, TableMetadata
 
 _CAST = "Attributes/Microsoft.Dynamics.CRM."
-# Lengths, precisions and options are only shown by the column's own kind, so each kind is one more query.
+# Lengths, precisions, time behaviour and options are only shown by the column's own kind, so each kind is one more query.
 _OF_KIND = {
-    "MaxLength": ("StringAttributeMetadata", "MemoAttributeMetadata"),
-    "Precision": ("DecimalAttributeMetadata", "DoubleAttributeMetadata", "MoneyAttributeMetadata"),
+    "StringAttributeMetadata": "MaxLength",
+    "MemoAttributeMetadata": "MaxLength",
+    "DecimalAttributeMetadata": "Precision",
+    "DoubleAttributeMetadata": "Precision",
+    "MoneyAttributeMetadata": "Precision,PrecisionSource",
+    "DateTimeAttributeMetadata": "DateTimeBehavior",
 }
+MONEY_PLACES = 4  # the most, where a column takes its precision from the organisation or the row's currency
 _WITH_OPTIONS = ("PicklistAttributeMetadata", "StateAttributeMetadata", "StatusAttributeMetadata")
 _LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
 
@@ -39,6 +44,10 @@ class _OptionSet(msgspec.Struct):
     options: list[_Option] = msgspec.field(default_factory=list, name="Options")
 
 
+class _Value(msgspec.Struct):
+    value: str | None = msgspec.field(default=None, name="Value")
+
+
 class _Attribute(msgspec.Struct):
     name: str = msgspec.field(name="LogicalName")
     kind: str = msgspec.field(default="", name="AttributeType")
@@ -48,6 +57,8 @@ class _Attribute(msgspec.Struct):
     is_secured: bool = msgspec.field(default=False, name="IsSecured")
     max_length: int | None = msgspec.field(default=None, name="MaxLength")
     precision: int | None = msgspec.field(default=None, name="Precision")
+    precision_source: int | None = msgspec.field(default=None, name="PrecisionSource")
+    time_behavior: _Value | None = msgspec.field(default=None, name="DateTimeBehavior")
     option_set: _OptionSet | None = msgspec.field(default=None, name="OptionSet")
     global_option_set: _OptionSet | None = msgspec.field(default=None, name="GlobalOptionSet")
 
@@ -79,7 +90,7 @@ def column_queries(logical_name: str) -> tuple[str, ...]:
     return (
         base + "Attributes?$select=LogicalName,AttributeType,IsSecured,"
         "IsValidForRead,IsValidForCreate,IsValidForUpdate",
-        *(base + f"{_CAST}{kind}?$select=LogicalName,{name}" for name, kinds in _OF_KIND.items() for kind in kinds),
+        *(base + f"{_CAST}{kind}?$select=LogicalName,{names}" for kind, names in _OF_KIND.items()),
         *(
             base + f"{_CAST}{kind}?$select=LogicalName&$expand=OptionSet($select=Options)"
             + (",GlobalOptionSet($select=Options)" if kind.startswith("Picklist") else "")
@@ -106,7 +117,8 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
             is_creatable=attribute.is_creatable,
             is_secured=attribute.is_secured,
             max_length=more.max_length,
-            precision=more.precision,
+            precision=MONEY_PLACES if more.precision_source else more.precision,
+            time_behavior=more.time_behavior.value if more.time_behavior else None,
             options=_options(more),
         )
         found[attribute.name] = column

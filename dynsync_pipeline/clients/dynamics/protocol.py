@@ -32,7 +32,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnMetadata:
-    """What Dynamics says of a column; `options` maps option numbers to labels in the language of the sync's user."""
+    """What Dynamics says of a column; `options` maps option numbers to labels in the language of the sync's user.
+
+    `precision`: decimal places. `time_behavior` of a DateTime: UserLocal, DateOnly or TimeZoneIndependent.
+    """
 
     name: str
     attribute_type: str
@@ -42,6 +45,7 @@ class ColumnMetadata:
     is_secured: bool
     max_length: int | None = None
     precision: int | None = None
+    time_behavior: str | None = None
     options: Mapping[int, str] = field(default_factory=dict)
 
 

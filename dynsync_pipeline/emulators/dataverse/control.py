@@ -6,9 +6,12 @@ Every endpoint is a `POST` under `/emulator/dataverse/`, takes and answers JSON,
 |---|---|---|
 | `schema` | `{"action": "add", "table": "contact", "column": "new_x", "kind": "text", …}` | adds a column |
 | `schema` | `{"action": "drop" / "retype" / "resize" / "secure" / "unsecure", "table": …, "column": …}` | changes one |
+| `schema` | `{"action": "round", "table": …, "column": …, "precision": 4}` | how many decimal places a number has |
+| `schema` | `{"action": "behave", "table": …, "column": …, "time_behavior": "TimeZoneIndependent"}` | of a datetime |
 | `schema` | `{"action": "relabel", "table": …, "column": …, "options": {"3": "Partner"}}` | renames options of a choice |
 | `schema` | `{"action": "tracking_off" / "tracking_on", "table": …}` | change tracking of a table |
 | `cursors/expire` | | every delta token given out so far has expired |
+| `time_zone` | `{"user": "sync", "code": 110}` | chooses the user's time zone; at first it is UTC, 92 |
 | `tokens/expire` | | every bearer token but the salesperson's has expired |
 | `privileges` | `{"user": "sync", "deny": ["prvWriteContact", "prvReadLead:global"]}` | replaces what the user lacks |
 | `limits` | `{"n_requests": 60, "execution_s": 5, "n_concurrent": 2}` | service protection; use so far is forgotten |
@@ -31,7 +34,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dynsync_pipeline.emulators.dataverse.limits import Limits
-from dynsync_pipeline.emulators.dataverse.schema import Column, Kind, Option, Table
+from dynsync_pipeline.emulators.dataverse.schema import Column, Kind, Option, Table, TimeBehavior
 from dynsync_pipeline.emulators.dataverse.store import Store
 from dynsync_pipeline.emulators.dataverse.tables import default_schema
 
@@ -41,11 +44,25 @@ PREFIX = "/emulator/dataverse/"
 class SchemaChange(msgspec.Struct, forbid_unknown_fields=True):
     """A change of one table; `options` are value -> label of a choice."""
 
-    action: Literal["add", "drop", "retype", "resize", "relabel", "secure", "unsecure", "tracking_off", "tracking_on"]
+    action: Literal[
+        "add",
+        "drop",
+        "retype",
+        "resize",
+        "round",
+        "behave",
+        "relabel",
+        "secure",
+        "unsecure",
+        "tracking_off",
+        "tracking_on",
+    ]
     table: str
     column: str = ""
     kind: Kind = "text"
     max_length: int = 100
+    precision: int = 2
+    time_behavior: TimeBehavior = "UserLocal"
     options: dict[int, str] = {}
     lag_s: float = 0.0
 
@@ -53,6 +70,11 @@ class SchemaChange(msgspec.Struct, forbid_unknown_fields=True):
 class _Privileges(msgspec.Struct, forbid_unknown_fields=True):
     user: Literal["sync", "password", "sales"]
     deny: list[str]
+
+
+class _TimeZone(msgspec.Struct, forbid_unknown_fields=True):
+    user: Literal["sync", "password", "sales"]
+    code: int
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -99,6 +121,10 @@ def change_schema(store: Store, change: SchemaChange) -> None:
         _put(store, _drop(store, table, column), _new_column(store, change), is_new=True)
     elif change.action == "resize":
         _put(store, table, msgspec.structs.replace(column, max_length=change.max_length), is_new=False)
+    elif change.action == "round":
+        _put(store, table, msgspec.structs.replace(column, precision=change.precision), is_new=False)
+    elif change.action == "behave":
+        _put(store, table, msgspec.structs.replace(column, time_behavior=change.time_behavior), is_new=False)
     elif change.action == "relabel":
         if unknown := set(change.options) - {option.value for option in column.options}:
             raise ValueError(f"The column '{change.column}' has no option {min(unknown)}.")
@@ -139,8 +165,10 @@ def _act(store: Store, limits: Limits, name: str, body: bytes) -> None:
         store.expire_tokens()
     elif name == "privileges":
         wanted = msgspec.json.decode(body, type=_Privileges)
-        users = {"sync": store.sync_user_id, "password": store.password_user_id, "sales": store.sales_user_id}
-        store.deny_only(users[wanted.user], wanted.deny)
+        store.deny_only(_user_id(store, wanted.user), wanted.deny)
+    elif name == "time_zone":
+        chosen = msgspec.json.decode(body, type=_TimeZone)
+        store.set_time_zone(_user_id(store, chosen.user), chosen.code)
     elif name == "limits":
         new = msgspec.json.decode(body, type=_Limits)
         limits.set(new.n_requests, new.execution_s, new.n_concurrent)
@@ -148,6 +176,10 @@ def _act(store: Store, limits: Limits, name: str, body: bytes) -> None:
         reset(store, limits)
     else:
         raise LookupError(f"There is no control endpoint '{name[:100]}'.")
+
+
+def _user_id(store: Store, user: str) -> str:
+    return {"sync": store.sync_user_id, "password": store.password_user_id, "sales": store.sales_user_id}[user]
 
 
 def _new_column(store: Store, change: SchemaChange) -> Column:
@@ -158,6 +190,8 @@ def _new_column(store: Store, change: SchemaChange) -> Column:
         change.column,
         change.kind,
         max_length=change.max_length,
+        precision=change.precision,
+        time_behavior=change.time_behavior,
         options=tuple(Option(value, label) for value, label in labels.items()),
         visible_from_s=store.now().timestamp() + change.lag_s if change.lag_s else 0.0,
     )

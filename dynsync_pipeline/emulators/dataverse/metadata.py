@@ -151,16 +151,15 @@ def _specific(table: Table, column: Column) -> dict[str, Any]:
     if kind in ("integer", "bigint"):
         return {"MinValue": int(column.minimum), "MaxValue": int(column.maximum), "Format": "None"}
     if kind in ("decimal", "money"):
-        return {"MinValue": column.minimum, "MaxValue": column.maximum, "Precision": column.precision}
+        limits = {"MinValue": column.minimum, "MaxValue": column.maximum, "Precision": column.precision}
+        return limits | ({"PrecisionSource": 0} if kind == "money" else {})
     if kind == "lookup":
         return {"Targets": [target.table for target in column.targets]}
-    return DATE_FORMATS.get(kind) or _specific_options(table, column)
-
-
-DATE_FORMATS: dict[str, dict[str, Any]] = {
-    "date": {"DateTimeBehavior": {"Value": "DateOnly"}, "Format": "DateOnly"},
-    "datetime": {"DateTimeBehavior": {"Value": "UserLocal"}, "Format": "DateAndTime"},
-}
+    if kind == "date":
+        return {"DateTimeBehavior": {"Value": "DateOnly"}, "Format": "DateOnly"}
+    if kind == "datetime":
+        return {"DateTimeBehavior": {"Value": column.time_behavior}, "Format": "DateAndTime"}
+    return _specific_options(table, column)
 
 
 def _specific_options(table: Table, column: Column) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Kind = Literal[
     "guid", "text", "memo", "integer", "bigint", "decimal", "money", "boolean", "choice", "choices", "state", "status",
     "datetime", "date", "lookup",
 ]  # fmt: skip
+TimeBehavior = Literal["UserLocal", "TimeZoneIndependent"]
 Required = Literal["None", "Recommended", "ApplicationRequired", "SystemRequired"]
 
 ATTRIBUTE_TYPES: dict[str, str] = {
@@ -49,7 +50,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One column; `valid_for_create` and `valid_for_update` false mean that a sent value is silently dropped."""
+    """One column; `valid_for_create` and `valid_for_update` false mean that a sent value is silently dropped.
+
+    `time_behavior` is of the kind datetime; the kind date is DateOnly.
+    """
 
     name: str
     kind: Kind
@@ -60,6 +64,7 @@ class Column(msgspec.Struct, frozen=True):
     valid_for_create: bool = True
     valid_for_update: bool = True
     precision: int = 2
+    time_behavior: TimeBehavior = "UserLocal"
     minimum: float = -2147483648
     maximum: float = 2147483647
     secured: bool = False

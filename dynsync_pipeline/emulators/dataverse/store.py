@@ -20,7 +20,7 @@ import msgspec
 
 from dynsync_pipeline.emulators.dataverse import certificate, text_match
 from dynsync_pipeline.emulators.dataverse.schema import SQL_TYPES, Column, Schema, Table
-from dynsync_pipeline.emulators.dataverse.tables import default_schema
+from dynsync_pipeline.emulators.dataverse.tables import TIME_ZONES, UTC_CODE, default_schema
 
 IDS = uuid.UUID("6a1b3c5e-7d40-4c7e-9a61-0d5a4f1c2b3e")
 TOKEN_LIFE_S = 3_599
@@ -308,6 +308,11 @@ class Store:
             return False, None
         return True, row[0]
 
+    def set_time_zone(self, user_id: str, code: int) -> None:
+        """A user chooses a time zone."""
+        with self.write() as connection:
+            connection.execute("update usersettings set timezonecode = ? where systemuserid = ?", (code, user_id))
+
     def expire_tokens(self) -> None:
         """Forget every token except the salesperson's."""
         with self.write() as connection:
@@ -369,6 +374,11 @@ class Store:
                     "isdisabled": 0, "accessmode": 4 if app else 0, "businessunitid": self.business_unit_id,
                 },
             )  # fmt: skip
+            self._stand("usersettings", {"systemuserid": user_id, "timezonecode": UTC_CODE})
+        for code, name in TIME_ZONES.items():
+            zone_id = self.named_id(f"time zone {code}")
+            names = {"standardname": name, "userinterfacename": name}
+            self._stand("timezonedefinition", {"timezonedefinitionid": zone_id, "timezonecode": code, **names})
 
     def _stand(self, table: str, values: dict[str, object]) -> None:
         at = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")

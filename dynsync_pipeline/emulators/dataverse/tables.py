@@ -11,6 +11,19 @@ from collections.abc import Iterator
 from dynsync_pipeline.emulators.dataverse.schema import Column, Kind, Option, Schema, Table, Target
 
 PHONE_LENGTH = 50
+UTC_CODE = 92
+TIME_ZONES = {
+    4: "Pacific Standard Time",
+    35: "Eastern Standard Time",
+    65: "E. South America Standard Time",
+    85: "GMT Standard Time",
+    UTC_CODE: "UTC",
+    110: "W. Europe Standard Time",
+    190: "India Standard Time",
+    235: "Tokyo Standard Time",
+    290: "New Zealand Standard Time",
+}
+"""Some of the time zones of Dynamics: the number that a user's settings hold, and the name that Windows gives it."""
 MONEY_LIMIT = 922_337_203_685_477.0
 
 
@@ -222,6 +235,17 @@ def _systemuser() -> Iterator[Column]:
     yield _lookup("businessunitid", Target("businessunit", "businessunitid"))
 
 
+def _usersettings() -> Iterator[Column]:
+    yield from _system("systemuserid")
+    yield Column("timezonecode", "integer")
+
+
+def _timezonedefinition() -> Iterator[Column]:
+    yield from _system("timezonedefinitionid")
+    yield Column("timezonecode", "integer")
+    yield from _texts(standardname=100, userinterfacename=100)
+
+
 def _transactioncurrency() -> Iterator[Column]:
     yield from _system("transactioncurrencyid")
     yield from _texts(currencyname=100, isocurrencycode=5, currencysymbol=13)
@@ -261,7 +285,7 @@ def _table(
     return Table(
         name=name,
         entity_set=entity_set,
-        primary_id=f"{name}id",
+        primary_id=str(more.get("primary_id", f"{name}id")),
         primary_name=primary_name,
         type_code=code,
         columns={column.name: column for column in columns},
@@ -284,6 +308,10 @@ def default_schema() -> Schema:
         _table("contact", "contacts", 2, "fullname", _contact(), writable=True, keys=external),
         _table("lead", "leads", 4, "fullname", _lead(), writable=True, keys=external),
         _table("systemuser", "systemusers", 8, "fullname", _systemuser()),
+        _table(
+            "usersettings", "usersettingscollection", 150, "systemuserid", _usersettings(), primary_id="systemuserid"
+        ),
+        _table("timezonedefinition", "timezonedefinitions", 4810, "userinterfacename", _timezonedefinition()),
         _table("businessunit", "businessunits", 10, "name", _businessunit()),
         _table("organization", "organizations", 1019, "name", _organization()),
         _table("sdkmessage", "sdkmessages", 4606, "name", _sdkmessage()),

@@ -3,7 +3,7 @@
 -- label (R33). The sync's own fields on a person are written like any other.
 --
 -- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.options, state.old_labels,
---          reconcile.fields
+--          state.columns, state.user_zone, reconcile.fields
 -- makes    planned_writes: one row per record of the target system, action and field to write
 -- changes  nothing
 create temp table planned_writes as
@@ -48,8 +48,12 @@ labelled as (
         case when w.type = 'choice' then coalesce(d.label, w.dynamics_value) else w.dynamics_value end as dynamics_shown,
         case when w.type = 'choice' then coalesce(x.label, m.label, ltrim(w.marketo_value, '?')) else w.marketo_value end
             as marketo_shown,
-        case when w.system = 'marketo' then w.dynamics_value else w.marketo_value end as value
+        case when w.system = 'marketo' then w.dynamics_value else w.marketo_value end as value,
+        c.time_behavior, z.zone
     from writes w
+    left join state.columns c on w.system = 'dynamics' and c.system = 'dynamics' and c.record_type = w.record_type
+        and c.name = w.dynamics_column
+    left join state.user_zone z on true
     left join state.options b on w.type = 'choice' and b.record_type = w.record_type
         and b.dynamics_column = w.dynamics_column and b.option_value = w.base_value
     left join state.options d on w.type = 'choice' and d.record_type = w.record_type
@@ -60,11 +64,11 @@ labelled as (
         and x.field = w.field and x.option_value = w.marketo_value
 )
 select
-    *,
+    * exclude (time_behavior, zone),
     case when system = 'marketo' then field else dynamics_column end as json_name,
     case
         when system = 'marketo' then json_text(dynamics_shown, type)
         when type = 'choice' then json_text(value, 'integer')
-        else json_text(value, type)
+        else json_text(kept_time(value, type, time_behavior, zone), type)
     end as json_value
 from labelled;

@@ -69,3 +69,9 @@ create table inbox.feed_after_cut (
 );
 -- One row per record that was read again after a cut, and that nobody changed after the sync's own user.
 create table inbox.last_changed_by_us (record_type varchar not null, dynamics_id varchar not null);
+-- Decimal places of a number in Dynamics; UserLocal, DateOnly or TimeZoneIndependent of a time there. The first cycle learns both.
+alter table state.columns add column precision bigint;
+alter table state.columns add column time_behavior varchar;
+delete from state.columns;
+-- One row: the time zone of the sync's user in Dynamics, by its IANA name; none where it is not known.
+create table state.user_zone (zone varchar not null);

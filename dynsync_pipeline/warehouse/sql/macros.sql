@@ -25,12 +25,54 @@ create or replace temp macro canonical_boolean(value) as
 
 create or replace temp macro canonical_date(value) as coalesce(try_cast(left(value, 10) as date)::varchar, nullif(value, ''));
 
+-- A user-local column keeps an instant, which is a day in the zone of the sync's user. Windows, which converts for Dynamics,
+-- knows no history: a zone's first rules hold for all times before. So an instant before 1996 is looked at as if it were 28
+-- or more years later, when the calendar is the same.
+create or replace temp macro years_later(moment) as
+    to_years(case when year(moment) < 1996 then 28 * ((2023 - year(moment)) // 28) else 0 end);
+
+create or replace temp macro local_time(moment, zone) as  -- of a UTC time without zone
+    moment + (timezone(zone, timezone('UTC', moment + years_later(moment))) - (moment + years_later(moment)));
+
+create or replace temp macro utc_time(moment, zone) as  -- of a local time without zone
+    moment + (timezone('UTC', timezone(zone, moment + years_later(moment))) - (moment + years_later(moment)));
+
+create or replace temp macro canonical_day(value, zone) as
+    coalesce(local_time(timezone('UTC', try_cast(value as timestamptz)), zone)::date::varchar, nullif(value, ''));
+
 create or replace temp macro canonical_datetime(value) as
     coalesce(strftime(try_cast(value as timestamptz) at time zone 'UTC', '%Y-%m-%dT%H:%M:%SZ'), nullif(value, ''));
 
 create or replace temp macro canonical_choice(value) as nullif(value, '');
 
 create or replace temp macro canonical_guid(value) as nullif(lower(value), '');
+
+-- R45: a column's own places are all it can hold; what Marketo holds finer is no difference. Half a unit goes away from zero.
+-- (DuckDB's round wants a constant.)
+create or replace temp macro cut_to(digits, places) as canonical_decimal(left(digits, length(digits) - 10 + places));
+
+create or replace temp macro rounded(value, places) as
+    case when places between 0 and 9 then
+        coalesce(
+            cut_to(
+                (try_cast(value as decimal(38, 10))
+                    + sign(try_cast(value as decimal(38, 10))) * ('5e-' || (places + 1))::decimal(38, 10))::varchar,
+                places
+            ),
+            value
+        )
+    else value end;
+
+-- A canonical date or time as a column of Dynamics takes it: a day of a user-local column begins at midnight of that zone.
+create or replace temp macro kept_time(value, type, time_behavior, zone) as
+    case
+        when type = 'date' and time_behavior = 'UserLocal'
+            then coalesce(strftime(utc_time(try_cast(value as timestamp), zone), '%Y-%m-%dT%H:%M:%SZ'), value)
+        when type = 'date' and time_behavior = 'TimeZoneIndependent' and try_cast(value as date) is not null
+            then value || 'T00:00:00Z'
+        when type = 'datetime' and time_behavior = 'DateOnly' then left(value, 10)
+        else value
+    end;
 
 -- A canonical value as it stands in a request's JSON. Text that is no number goes out as text, and the system refuses it.
 create or replace temp macro json_text(value, type) as

@@ -152,6 +152,28 @@ def test_metadata_tells_what_the_field_map_needs(client: DynamicsClient) -> None
     assert not contact["modifiedon"].is_updatable
     assert contact["statecode"].options[0] == "Active"
     assert contact["_parentcustomerid_value"].name == "parentcustomerid"
+    assert (contact["birthdate"].time_behavior, contact["modifiedon"].time_behavior) == ("DateOnly", "UserLocal")
+    assert (contact["annualincome"].precision, contact["exchangerate"].precision) == (2, 12)
+
+
+def test_the_users_time_zone_is_told_in_the_words_of_the_world(client: DynamicsClient, emulators: Emulators) -> None:
+    assert client.time_zone() == "Etc/UTC"
+    httpx.post(
+        f"{emulators.dataverse_url}/emulator/dataverse/time_zone",
+        json={"user": "sync", "code": 110},
+        verify=ssl.create_default_context(cafile=str(emulators.tls.ca_file)),
+    ).raise_for_status()
+    assert client.time_zone() == "Europe/Berlin"
+
+
+def test_a_user_who_may_not_read_its_settings_has_no_time_zone(make_settings: MakeSettings) -> None:
+    """A date in a user-local column is then parked, and nothing else."""
+    user, denied = canned_json({"UserId": NOBODY}), canned_json({"error": {"code": "0x80040220", "message": "no"}}, 403)
+    unknown = [user, canned_json({"timezonecode": 7}), canned_json({"value": []})]
+    with scripted(make_settings, lambda _, n: [user, denied][n]) as (client, _):
+        assert client.time_zone() is None
+    with scripted(make_settings, lambda _, n: unknown[n]) as (client, _):
+        assert client.time_zone() is None
 
 
 def test_a_full_read_comes_in_pages_and_its_last_cursor_brings_what_changed_since(

@@ -1,4 +1,4 @@
-"""Definitions of a table put together from its nine answers."""
+"""Definitions of a table put together from its answers, one of them for each kind of column."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_columns_carry_length_precision_options_and_what_may_be_done_with_them()
                 attribute("parentcustomerid", "Customer"),
             ],
             String=[{"LogicalName": "jobtitle", "MaxLength": 100}],
-            Money=[{"LogicalName": "annualincome", "Precision": 2}],
+            Money=[{"LogicalName": "annualincome", "Precision": 2, "PrecisionSource": 0}],
+            DateTime=[{"LogicalName": "createdon", "DateTimeBehavior": {"Value": "UserLocal"}}],
             Picklist=[
                 {
                     "LogicalName": "leadsourcecode",
@@ -70,11 +71,19 @@ def test_columns_carry_length_precision_options_and_what_may_be_done_with_them()
     assert columns["jobtitle"].max_length == 100
     assert (columns["annualincome"].precision, columns["annualincome"].is_secured) == (2, True)
     assert (columns["createdon"].is_readable, columns["createdon"].is_updatable) == (True, False)
+    assert columns["createdon"].time_behavior == "UserLocal"
     assert columns["leadsourcecode"].options == {1: "Werbung", 2: "Partner"}
     assert columns["industrycode"].options == {7: "Bergbau", 8: "8"}
     assert columns["statecode"].options == {0: "Active"}
     assert columns["jobtitle"].options == {}
     assert columns["_parentcustomerid_value"] is columns["parentcustomerid"]
+
+
+def test_an_amount_whose_places_are_its_currencys_may_have_the_most_there_are() -> None:
+    """Fewer than it really has would hide edits; where it has fewer, what it keeps is settled when it is read back."""
+    money = [{"LogicalName": "revenue", "Precision": 2, "PrecisionSource": 2}]
+    found = table_metadata(TABLE, answers(All=[attribute("revenue", "Money")], Money=money))
+    assert found.columns["revenue"].precision == 4
 
 
 def test_half_an_answer_is_an_error() -> None:

@@ -57,6 +57,32 @@ def test_a_resized_column_refuses_what_is_longer(dataverse: Dataverse) -> None:
     assert row["MaxLength"] == 3
 
 
+def test_a_column_tells_how_it_keeps_numbers_and_times_and_a_user_the_time_zone(dataverse: Dataverse) -> None:
+    change(dataverse, "add", "new_size", kind="decimal", precision=1)
+    change(dataverse, "add", "new_at", kind="datetime", time_behavior="TimeZoneIndependent")
+    contact = dataverse.create("contacts", new_size=1.25)
+    assert dataverse.row(f"contacts({contact})")["new_size"] == 1.3
+    change(dataverse, "round", "new_size", precision=3)
+    change(dataverse, "behave", "new_at", time_behavior="UserLocal")
+    assert dataverse.http.patch(f"contacts({contact})", json={"new_size": 1.2346}).status_code == 204
+    assert dataverse.row(f"contacts({contact})")["new_size"] == 1.235
+    for name, kind, wanted in (
+        ("new_size", "Decimal", {"Precision": 3}),
+        ("new_at", "DateTime", {"DateTimeBehavior": {"Value": "UserLocal"}}),
+        ("birthdate", "DateTime", {"DateTimeBehavior": {"Value": "DateOnly"}}),
+    ):
+        query = f"$select={','.join(wanted)}&$filter=LogicalName eq '{name}'"
+        (row,) = dataverse.rows(f"{CONTACTS}/Microsoft.Dynamics.CRM.{kind}AttributeMetadata?{query}")
+        assert wanted.items() <= row.items()
+    user_id = dataverse.http.get("WhoAmI").json()["UserId"]
+    settings = f"usersettingscollection({user_id})?$select=timezonecode"
+    assert dataverse.row(settings)["timezonecode"] == 92
+    assert control(dataverse, "time_zone", {"user": "sync", "code": 110}).status_code == 200
+    assert dataverse.row(settings)["timezonecode"] == 110
+    (zone,) = dataverse.rows("timezonedefinitions?$select=standardname&$filter=timezonecode eq 110")
+    assert zone["standardname"] == "W. Europe Standard Time"
+
+
 def test_schema_changes_survive_a_restart(dataverse: Dataverse) -> None:
     from dynsync_pipeline.emulators.dataverse.store import Store
 
