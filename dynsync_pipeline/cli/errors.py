@@ -51,11 +51,13 @@ class Direction(StrEnum):
 
 
 class Object(StrEnum):
-    """What was to be written."""
+    """What was to be written or read."""
 
     ACCOUNT = "account"
     CONTACT = "contact"
     LEAD = "lead"
+    PERSON = "person"
+    COMPANY = "company"
 
 
 @app.command(

@@ -6,25 +6,48 @@ float), booleans are `true` and `false`, JSON null is null. Not here: what a val
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 
+from dynsync_pipeline.model.records import UNREAD
+
 _text = msgspec.json.Decoder(str)
 _NULL = b"null"
+_LITERAL = re.compile(rb"true|false|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+class Unreadable(ValueError):
+    """Something is not what was asked for; the message names the column and no value, `column` the one at fault."""
+
+    def __init__(self, message: str, column: str | None = None) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 def text_of(raw: bytes | memoryview) -> str | None:
-    """One JSON scalar as text. Raises: ValueError for an array or an object, msgspec.DecodeError for broken JSON."""
+    """One JSON scalar as text. Raises: ValueError: Unreadable for anything else, msgspec.DecodeError for a broken string."""
     value = bytes(raw)
     if value[:1] == b'"':
         return _text.decode(value)
     if value == _NULL:
         return None
-    if value[:1] in b"[{":
-        raise ValueError("not a single value")
+    if not _LITERAL.fullmatch(value):
+        raise Unreadable("it is no single value" if value[:1] in b"[{" else "it is no value of JSON")
     return value.decode("ascii")
+
+
+def rows_table(names: Sequence[str], rows: Sequence[Mapping[str, str | None]]) -> pa.Table:
+    """Rows as a table of these columns, null where a row lacks one; with the column `UNREAD` where a row has it."""
+    unread = [UNREAD] if any(UNREAD in row for row in rows) else []
+    return text_table({name: [row.get(name) for row in rows] for name in [*names, *unread]})
+
+
+def all_rows(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several tables of the same columns, `UNREAD` aside."""
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def text_table(columns: Mapping[str, Sequence[str | None]]) -> pa.Table:

@@ -14,6 +14,7 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
+from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unread
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131). A person just written by the sync is neither.
@@ -64,6 +65,8 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
     at = warehouse.now()
     with warehouse.reading() as connection:
         keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall() if row[0]}
+        due = due_unread(connection, COMPANY, at)
+        keys.update(due)
         read_at = read_cursor(connection, STREAM).value
         is_daily = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
         if is_daily:
@@ -75,4 +78,5 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
         if companies is None:
             return 0
         land_companies(connection, fields, companies)
+        put_off_unread(connection, COMPANY, due, at)
         return take_in_companies(connection)

@@ -15,6 +15,7 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
+from dynsync_pipeline.extract.unread import reread_unread_records
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -96,10 +97,12 @@ def extract_records(
         connection.execute("update state.refused_links set waits_because = null where stream = ?", [stream])
         withdraw_told_records(connection, record_type)
         n_read = take_in_dynamics(connection, record_type)
+    is_reread = reread_unread_records(warehouse, client, fields, record_type)
     suspects = due_suspects(warehouse, record_type)
-    if not suspects:
+    if suspects:
+        confirm_records(warehouse, client, fields, record_type, suspects)
+    elif not is_reread:
         return n_read
-    confirm_records(warehouse, client, fields, record_type, suspects)
     with warehouse.transaction() as connection:
         return n_read + take_in_dynamics(connection, record_type)
 

@@ -39,6 +39,7 @@ class Feed:
         self._seen = seen
         self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None]] = []
         self._asked_for: set[int] = set()
+        self.unread_ids: list[int | None] = []  # people of entries that cannot be read; None where nobody is told
 
     def add(
         self, guid: str, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None

@@ -16,6 +16,7 @@ from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.extract.absence import confirm_people, due_suspects, suspect
 from dynsync_pipeline.extract.bulk_load import STREAM, begin_load, load_people
 from dynsync_pipeline.extract.feed import OVERLAP, Feed, note_unseen_edits
+from dynsync_pipeline.extract.unread import reread_unread_people
 from dynsync_pipeline.extract.untold import PERSON, note_forgotten, withdraw_told_people
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
@@ -27,6 +28,7 @@ from dynsync_pipeline.warehouse.mirrors import (
     land_people,
     take_in_people,
 )
+from dynsync_pipeline.warehouse.unread import note_unread_people
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
             cursor = read_cursor(connection, STREAM)
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
     since = _feed_time(cursor) - OVERLAP
-    gone, winners = _gone_people(client, start.token)
+    gone, winners, unread = _gone_people(client, start.token)
     feed = _read_feed(warehouse, client, columns, start.token)
     with warehouse.reading() as connection:
         changed = feed.changed_people(connection)
@@ -73,6 +75,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         if people is not None:
             land_people(connection, columns, people)
             suspect(connection, warehouse, PERSON, _not_shown(person_ids, people))
+        note_unread_people(connection, [*unread, *feed.unread_ids], "an entry about it in Marketo's feed")
         land_deleted_people(connection, sorted(gone))
         withdraw_told_people(connection, gone | winners, feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))
@@ -81,10 +84,12 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
     with warehouse.transaction() as connection:
         n_read = take_in_people(connection)
+    is_reread = reread_unread_people(warehouse, client, columns)
     suspects = due_suspects(warehouse, PERSON)
-    if not suspects:
+    if suspects:
+        confirm_people(warehouse, client, columns, [int(person_id) for person_id in suspects])
+    elif not is_reread:
         return n_read
-    confirm_people(warehouse, client, columns, [int(person_id) for person_id in suspects])
     with warehouse.transaction() as connection:
         return n_read + take_in_people(connection)
 
@@ -107,15 +112,23 @@ def _feed_time(cursor: Cursor) -> datetime:
     return datetime.fromisoformat(cursor.value or "")
 
 
-def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int]]:
-    """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again."""
-    gone = {deleted.person_id for page in client.deleted_people(token) for deleted in page.items}
-    winners = set()
+def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int], list[int | None]]:
+    """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again.
+
+    Third, the people of entries that cannot be read.
+    """
+    gone: set[int] = set()
+    winners: set[int] = set()
+    unread: list[int | None] = []
+    for deletions in client.deleted_people(token):
+        gone.update(deleted.person_id for deleted in deletions.items)
+        unread += deletions.unread_ids
     for page in client.activities(token, [MERGE_LEADS]):
+        unread += page.unread_ids
         for merge in page.items:
             winners.add(merge.person_id)
             gone.update(map(int, re.findall(r"\d+", merge.attributes.get("Merge IDs") or "")))
-    return gone, winners
+    return gone, winners, unread
 
 
 def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, token: str) -> Feed:
@@ -125,9 +138,11 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     feed = Feed(columns, seen)
     for page in client.changes(token, columns.names):
+        feed.unread_ids += page.unread_ids
         for change in page.items:
             feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
     for scores in client.activities(token, [CHANGE_SCORE]):
+        feed.unread_ids += scores.unread_ids
         for score in scores.items:
             feed.ask_for(score.guid, score.person_id, score.at)  # a label may be shared, or new since it was learned
             field = labels.get(score.primary_value or "")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# A column of what a client reads, beside those of the record, and no name of a field: null, or why a row cannot be read.
+UNREAD = "@unread"
+
 
 class RecordType(StrEnum):
     """A kind of Dynamics record; people in Marketo are of type lead, contact or neither."""

@@ -39,6 +39,7 @@ STEPS = (
     "warehouse/report_refusals",
     "reconcile/backlog",
     "reconcile/resolved_errors",
+    "reconcile/unread_records",
     "reconcile/empty_inbox",
 )
 

@@ -20,6 +20,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
+from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
 
 def land_dynamics(
@@ -28,7 +29,10 @@ def land_dynamics(
     """Put rows of one Dynamics table into the inbox.
 
     `rows`: columns `id`, `etag` and those of `dynamics_columns`, all text as the system sent it. Deletions follow the rows.
+    What could not be read is set aside (R116).
     """
+    rows = set_aside_unread(connection, rows, table.record_type, "id")
+    end_unread(connection, table.record_type, deleted_ids)
     landing = _next_landing(connection)
     columns = dynamics_columns(fields, table.record_type)
     names = ", ".join(quoted(name) for name in columns)
@@ -92,6 +96,8 @@ def land_people(
     the word *null* looks the same, so whoever has such a cell is noted in `state.empty_cells` (`extract/empty_cells.py`).
     """
     if people is not None:
+        keys = {"contact_id": columns.own.contact_id, "lead_id": columns.own.lead_id}
+        people = set_aside_unread(connection, people, PERSON, "id", keys)
         connection.register("landed_people", people)
     landing = _next_landing(connection)
     kinds = columns.fields.person_fields
@@ -126,6 +132,7 @@ def land_people(
 
 def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Sequence[int]) -> None:
     """Note in the inbox that Marketo deleted these people; ids the mirror never held are of no interest."""
+    end_unread(connection, PERSON, [str(person_id) for person_id in person_ids])
     connection.execute(
         f"insert into inbox.marketo_people (landing, person_id, is_deleted) "
         f"select {_next_landing(connection)}, person_id, true from (select unnest(?::bigint[]) as person_id) "
@@ -137,6 +144,7 @@ def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Seque
 
 def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, companies: pa.Table) -> None:
     """Put Marketo companies into the inbox: columns `externalCompanyId` and the company fields, text as sent."""
+    companies = set_aside_unread(connection, companies, COMPANY, COMPANY_KEY)
     connection.register("landed_companies", companies)
     names = "".join(f", {quoted(name)}" for name in fields.company_fields)
     values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in fields.company_fields.items())

@@ -33,18 +33,33 @@ def release_errors(connection: duckdb.DuckDBPyConnection, error_ids: Collection[
         "update ledger.sync_errors set state = 'waiting', attempts = 0 "
         "where error_id in (select error_id from released_errors)"
     )
+    connection.execute(_READ_AGAIN)
+    connection.execute(_NOT_LOOKED_FOR)
     # Looked at also where nothing waits any more, so that no error stays open for ever.
     connection.execute(
         "insert into inbox.touched (record_type, dynamics_id, is_receipt) "
-        "select distinct record_type, dynamics_id, false from released_errors"
+        "select distinct record_type, dynamics_id, false from released_errors where code <> 'unread'"
     )
     return scalar(connection, "select count(*) from released_errors")
 
 
 _CHOSEN = """
-select error_id, record_type, dynamics_id, field
+select error_id, record_type, dynamics_id, person_id, field, code
 from ledger.sync_errors
 where state <> 'resolved' and error_id in (select unnest(?::bigint[]))
+"""
+# What could not be read is read again by its id; where no id was told, somebody looked after it.
+_READ_AGAIN = """
+update state.unread u set attempts = 0, next_look_at = null
+from released_errors e
+where e.code = 'unread' and u.has_id and u.record_type = e.record_type
+  and u.key = coalesce(e.dynamics_id, e.person_id::varchar)
+"""
+_NOT_LOOKED_FOR = """
+delete from state.unread
+where not has_id and record_type in (
+    select record_type from released_errors where code = 'unread' and dynamics_id is null and person_id is null
+)
 """
 _KEYS = """
 select distinct u.record_type, u.dynamics_id, u.field

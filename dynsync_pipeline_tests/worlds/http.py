@@ -26,6 +26,7 @@ import httpx
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline.whole_cycle import run_cycle
+from dynsync_pipeline_tests.worlds.bending import Bend, bent
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.processes import command
 
@@ -59,7 +60,8 @@ class Watch:
     """An ASGI application around an emulator: keeps the requests that arrive and the values they write.
 
     `on_request(request, is_applied)` is called with False when a request such as `GET /path` has arrived, and with True
-    when it was applied and its answer not yet sent; where it returns False the request goes no further.
+    when it was applied and its answer not yet sent; where it returns False the request goes no further. `bends` change the
+    bytes of answers on their way (`bending.py`).
     """
 
     def __init__(self, app: Any, system: str) -> None:
@@ -69,6 +71,7 @@ class Watch:
         self.writes: list[Write] = []
         self.on_request: Callable[[str, bool], bool] = let_pass
         self.paths: list[str] = []
+        self.bends: list[Bend] = []
 
     def forget(self) -> None:
         """Begin anew."""
@@ -110,7 +113,7 @@ class Watch:
         if not self.on_request(request, True):
             await _wait_for_the_end(receive)
             return
-        for message in answer:
+        for message in bent(answer, scope, self.bends):
             await send(message)
 
     def _written(self, method: str, path: str, body: bytes) -> list[Write]:

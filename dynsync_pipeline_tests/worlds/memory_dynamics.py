@@ -34,6 +34,7 @@ from dynsync_pipeline_tests.worlds.rows import (
     as_is,
     refuse_nothing,
     sent_values,
+    shown,
     table_of,
 )
 
@@ -57,6 +58,7 @@ class MemoryDynamics:
     behaviors: dict[str, str] = field(default_factory=dict)
     zone: str | None = "Etc/UTC"  # of the sync's user
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
+    unreadable: dict[str, str] = field(default_factory=dict)  # ids of records, and the column that cannot be read
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
@@ -178,8 +180,9 @@ class MemoryDynamics:
         if unknown := [column.name for column in columns if column.name not in known]:
             raise ColumnUnknown(f"No column {unknown[0]}.", system="dynamics", request=f"GET {table.entity_set}")
         row = self.rows[table.record_type, record_id]
-        shown: Values = {"id": record_id, "etag": f"W/{row.version}"}
-        return shown | {column.name: row.values.get(column.name) for column in columns}
+        values: Values = {"id": record_id, "etag": f"W/{row.version}"}
+        values |= {column.name: row.values.get(column.name) for column in columns}
+        return shown(values, self.unreadable.get(record_id))
 
 
 def _is_between(created: str, start: str | None, end: str | None) -> bool:

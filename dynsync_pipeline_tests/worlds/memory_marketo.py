@@ -36,6 +36,7 @@ from dynsync_pipeline_tests.worlds.rows import (
     as_is,
     refuse_nothing,
     sent_values,
+    shown,
     table_of,
 )
 
@@ -63,6 +64,7 @@ class MemoryMarketo:
     feed: list[FieldChange] = field(default_factory=list)
     deletions: list[DeletedPerson] = field(default_factory=list)
     merges: list[Activity] = field(default_factory=list)
+    unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
     exports: dict[str, list[str]] = field(default_factory=dict)
 
     # -- what people do --------------------------------------------------------------------------------------------
@@ -128,7 +130,8 @@ class MemoryMarketo:
         else:
             wanted = set(values)
             found = [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(filter_type) in wanted]
-        return table_of(["id", *fields], [self._row(i, fields) for i in (found[::-1] if self.is_backwards else found)])
+        rows = [shown(self._row(i, fields), self.unreadable.get(i)) for i in found]
+        return table_of(["id", *fields], rows[::-1] if self.is_backwards else rows)
 
     def companies(self, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         """As `MarketoClient.companies`."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from dynsync_pipeline.clients.rows import rows_table
 from dynsync_pipeline.errors import ApiError
+from dynsync_pipeline.model.records import UNREAD
 
 Values = dict[str, str | None]
 Keeps = Callable[[str, str | None], str | None]
@@ -46,5 +48,12 @@ def _text(value: object) -> str | None:
 
 
 def table_of(names: Sequence[str], rows: Sequence[Values]) -> pa.Table:
-    """Rows as the clients give them: every column text."""
-    return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})
+    """Rows as the clients give them: every column text; and `UNREAD` where a row has it."""
+    return rows_table(names, rows)
+
+
+def shown(values: Values, unreadable: str | None) -> Values:
+    """A row as it is read where a column of it cannot be: as it is, unless that column is asked for."""
+    if unreadable is None or unreadable not in values:
+        return values
+    return values | {unreadable: None, UNREAD: f"the value of {unreadable}: it holds what is no JSON of its kind"}

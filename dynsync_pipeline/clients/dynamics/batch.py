@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
     SYSTEM,
@@ -17,16 +15,16 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     LookedUp,
     RecordWrite,
     RowReader,
-    Unreadable,
     WriteResult,
     guid,
     select_of,
 )
 from dynsync_pipeline.clients.dynamics.refusals import proves_absence, refusal
-from dynsync_pipeline.clients.rows import text_table
+from dynsync_pipeline.clients.pieces import FAULTS, what_is_wrong
+from dynsync_pipeline.clients.rows import Unreadable
 from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.errors import AnswerUnreadable, ApiError, TimedOut
-from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.model.records import UNREAD, Table
 
 LARGEST_BATCH = 1000  # operations
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]+)"?', re.IGNORECASE)
@@ -89,9 +87,11 @@ def _result(part: Reply, write: RecordWrite, reader: RowReader, request: str) ->
         return WriteResult(write.id, None, error)
     try:
         return WriteResult(write.id, reader.read_one(part.body), None)
-    except (msgspec.DecodeError, Unreadable) as fault:
+    except FAULTS as fault:
         unreadable = AnswerUnreadable(
-            f"Dynamics took a write, but did not show the record as asked ({fault}).", system=SYSTEM, request=request
+            f"Dynamics took a write, but did not show the record as asked ({what_is_wrong(fault)}).",
+            system=SYSTEM,
+            request=request,
         )
         return WriteResult(write.id, None, unreadable)
 
@@ -114,7 +114,10 @@ def reads_body(table: Table, columns: Sequence[Column], ids: Sequence[str], boun
 
 
 def read_results(reply: Reply, table: Table, ids: Sequence[str], reader: RowReader) -> LookedUp:
-    """What was said of each of `ids`, in order. Raises: AnswerUnreadable if the answer was cut, or tells of other records."""
+    """What was said of each of `ids`, in order; a record that is there and cannot be read has `UNREAD`.
+
+    Raises: AnswerUnreadable if the answer was cut.
+    """
     request = f"GET {API_PATH}/{table.entity_set}"
     try:
         parts = answer_parts(reply)
@@ -131,20 +134,16 @@ def read_results(reply: Reply, table: Table, ids: Sequence[str], reader: RowRead
         if 200 <= part.status < 300:
             try:
                 row = reader.read_one(part.body)
-            except (msgspec.DecodeError, Unreadable) as fault:
-                row = {"id": f"nothing readable ({fault})"}
-            if row["id"] == record_id:
-                rows.append(row)
-                continue
-            unproven[record_id] = AnswerUnreadable(
-                f"Dynamics was asked for one record and showed {row['id']}.", system=SYSTEM, request=request
-            )
+                if row["id"] != record_id:
+                    raise Unreadable("another record was shown")
+            except FAULTS as fault:
+                row = {"id": record_id, UNREAD: what_is_wrong(fault)}
+            rows.append(row)
         elif proves_absence(part, table, record_id):
             missing.append(record_id)
         else:
             unproven[record_id] = refusal(part, request)
-    columns = reader.nothing.column_names
-    return LookedUp(text_table({name: [row[name] for row in rows] for name in columns}), tuple(missing), unproven)
+    return LookedUp(reader.table(rows), tuple(missing), unproven)
 
 
 def answer_parts(reply: Reply) -> list[Reply]:

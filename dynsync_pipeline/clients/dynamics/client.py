@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Self, TypeVar
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
@@ -26,7 +28,6 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     RowReader,
     Rows,
     TableMetadata,
-    Unreadable,
     WriteResult,
     created_query,
     guid,
@@ -35,6 +36,9 @@ from dynsync_pipeline.clients.dynamics.protocol import (
 )
 from dynsync_pipeline.clients.dynamics.refusals import refusal
 from dynsync_pipeline.clients.dynamics.time_zones import definition_query, settings_query, zone_code, zone_name
+from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSize, PageSpoiled, Progress, too_many_unread
+from dynsync_pipeline.clients.pieces import FAULTS, what_is_wrong
+from dynsync_pipeline.clients.rows import Unreadable, all_rows
 from dynsync_pipeline.clients.transport import Reply, Request, Transport
 from dynsync_pipeline.errors import (
     AccessDenied,
@@ -45,7 +49,7 @@ from dynsync_pipeline.errors import (
     LinkRefused,
     RequestRefused,
 )
-from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.model.records import UNREAD, Table
 from dynsync_pipeline.settings import Settings
 
 READS_PER_BATCH = 100  # each counts as a call
@@ -131,8 +135,8 @@ class DynamicsClient:
                 system=SYSTEM,
                 request=f"GET {API_PATH}/{table.entity_set}",
             )
-        prefer = {"Prefer": f"odata.track-changes,odata.maxpagesize={page_size}"}
-        for request, rows in self._pages(url, _HEADERS | prefer, reader, is_link=cursor is not None):
+        size = PageSize(SYSTEM, page_size)
+        for request, rows in self._pages(url, reader, size, is_tracked=True, is_link=cursor is not None):
             cursor = rows.next_link or rows.delta_link
             if cursor is None:
                 raise RequestRefused(
@@ -149,13 +153,23 @@ class DynamicsClient:
         Raises: ColumnUnknown.
         """
         reader = RowReader(table, columns)
-        found = [reader.nothing]
+        found: list[pa.Table] = []
+        alone: list[dict[str, str | None]] = []
         unique = list(dict.fromkeys(ids))
-        for start in range(0, len(unique), IDS_PER_READ):
-            some = records_query(table, columns, unique[start : start + IDS_PER_READ])
-            url = f"{self._base}/{table.entity_set}?{some}"
-            found += [rows.rows for _, rows in self._pages(url, _HEADERS, reader)]
-        return pa.concat_tables(found)
+        pending = [unique[start : start + IDS_PER_READ] for start in range(0, len(unique), IDS_PER_READ)]
+        while pending:
+            some = pending.pop()
+            url = f"{self._base}/{table.entity_set}?{records_query(table, columns, some)}"
+            try:
+                found += [rows.rows for _, rows in self._pages(url, reader)]
+            except PageSpoiled:
+                if len(some) > 1:
+                    pending += [some[: len(some) // 2], some[len(some) // 2 :]]
+                    continue
+                alone.append({"id": some[0].lower(), UNREAD: "it cannot be told from what stands around it"})
+                if len(alone) > MOST_UNREAD:
+                    raise too_many_unread(SYSTEM, f"GET {API_PATH}/{table.entity_set}") from None
+        return all_rows([reader.table(alone), *found])
 
     def created_between(
         self, table: Table, columns: Sequence[Column], start: str | None, end: str | None
@@ -165,8 +179,7 @@ class DynamicsClient:
         Pages have up to 5,000 rows, those of `ChangesPage`, in no order. Raises: ColumnUnknown.
         """
         url = f"{self._base}/{table.entity_set}?{created_query(columns, start, end)}"
-        prefer = {"Prefer": f"odata.maxpagesize={LARGEST_PAGE}"}
-        for _, rows in self._pages(url, _HEADERS | prefer, RowReader(table, columns)):
+        for _, rows in self._pages(url, RowReader(table, columns), PageSize(SYSTEM, LARGEST_PAGE)):
             yield rows.rows
 
     def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
@@ -175,7 +188,8 @@ class DynamicsClient:
         Only the answer "does not exist" that names this table and this id makes a record missing. Raises: ColumnUnknown.
         """
         reader = RowReader(table, columns)
-        found = [self.records(table, columns, ids)]
+        rows = self.records(table, columns, ids)
+        found = [rows.filter(pc.is_valid(rows["id"]))]  # a row without an id is asked for by itself, too
         shown = set(found[0].column("id").to_pylist())
         hidden = sorted({guid(record_id) for record_id in ids} - shown)
         missing: list[str] = []
@@ -193,7 +207,7 @@ class DynamicsClient:
             found.append(looked.rows)
             missing += looked.missing_ids
             unproven |= looked.unproven
-        return LookedUp(pa.concat_tables(found), tuple(missing), unproven)
+        return LookedUp(all_rows(found), tuple(missing), unproven)
 
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send up to 1,000 updates and creates in one `$batch`; one result each, in order, with the record afterwards.
@@ -222,13 +236,31 @@ class DynamicsClient:
         return Request("POST", url, _HEADERS | headers, body, is_repeatable=is_repeatable, n_calls=n_calls)
 
     def _pages(
-        self, url: str, headers: Mapping[str, str], reader: RowReader, *, is_link: bool = False
+        self,
+        url: str,
+        reader: RowReader,
+        size: PageSize | None = None,
+        *,
+        is_tracked: bool = False,
+        is_link: bool = False,
     ) -> Iterator[tuple[Request, Rows]]:
-        """The pages from `url` on, following each nextLink byte for byte; `is_link`: Dynamics gave the first one, too."""
+        """The pages from `url` on, following each nextLink byte for byte; `is_link`: Dynamics gave the first one, too.
+
+        A page whose rows cannot be told from each other is asked for again in smaller ones by `size`, until the bad row is
+        alone. Raises: PageSpoiled where there is none.
+        """
+        progress = Progress(SYSTEM)
+        tracking = "odata.track-changes," if is_tracked else ""
         while True:
-            request = Request("GET", url, headers)
+            n_rows = LARGEST_PAGE if size is None else size.n_rows
+            request = Request("GET", url, _HEADERS | {"Prefer": f"{tracking}odata.maxpagesize={n_rows}"})
             try:
-                rows = self._call(request, reader.read)
+                rows = self._page(request, reader, size, is_tracked=is_tracked)
+            except PageSpoiled:
+                if size is None:
+                    raise
+                size.shrink()
+                continue
             except RequestRefused as error:
                 if not is_link or isinstance(error, ColumnUnknown) or error.status not in _LINK_AT_FAULT:
                     raise
@@ -241,10 +273,25 @@ class DynamicsClient:
                 raise self._unreadable(request, "its link leads to another host")
             if rows.next_link == url:
                 raise self._unreadable(request, "its link does not move on")
+            progress.note(rows.next_link, rows.content, str(request))
             yield request, rows
             if rows.next_link is None:
                 return
             url = rows.next_link
+
+    def _page(self, request: Request, reader: RowReader, size: PageSize | None, *, is_tracked: bool) -> Rows:
+        """One page, also of one row that cannot be told from what stands around it. Raises: PageSpoiled."""
+        try:
+            rows = self._call(request, reader.read)
+        except PageSpoiled:
+            if size is None or not size.is_alone:
+                raise
+            rows = self._call(request, partial(reader.read_alone, is_tracked=is_tracked))
+            size.passed_alone(str(request))
+        else:
+            if size is not None:
+                size.passed(rows.n_rows)
+        return rows
 
     def _request(self, path: str) -> Request:
         return Request("GET", f"{self._base}/{path}", _HEADERS)
@@ -258,8 +305,15 @@ class DynamicsClient:
                 raise refusal(reply, str(request))
             try:
                 return read(reply.body)
-            except (msgspec.DecodeError, Unreadable) as fault:
-                raise self._unreadable(request, fault) from None
+            except FAULTS as fault:
+                if isinstance(fault, Unreadable) and fault.column is not None:
+                    raise ColumnUnknown(
+                        f"Dynamics' answer cannot be used: {fault}.",
+                        system=SYSTEM,
+                        request=str(request),
+                        field=fault.column,
+                    ) from None
+                raise self._unreadable(request, what_is_wrong(fault)) from None
 
         return self._transport.call(request, decode)
 

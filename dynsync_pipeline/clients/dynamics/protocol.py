@@ -15,10 +15,12 @@ from urllib.parse import quote
 import msgspec
 import pyarrow as pa
 
-from dynsync_pipeline.clients.rows import text_of, text_table
+from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSpoiled
+from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
+from dynsync_pipeline.clients.rows import Unreadable, rows_table, text_of, text_table
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldType
-from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.model.records import UNREAD, Table
 
 SYSTEM = "dynamics"
 
@@ -62,7 +64,8 @@ class TableMetadata:
 class ChangesPage:
     """One page of a change-tracking read.
 
-    `rows` has the text columns `id` (lower-case GUID), `etag` and the ones asked for; `cursor` goes on after it.
+    `rows` has the text columns `id` (lower-case GUID), `etag`, the ones asked for, and `UNREAD` where one
+    cannot be read; `cursor` goes on after it.
     """
 
     rows: pa.Table
@@ -106,10 +109,6 @@ _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 _STRING_TYPES = frozenset({FieldType.TEXT, FieldType.DATE, FieldType.DATETIME})
 
 
-class Unreadable(ValueError):
-    """A row is not what was asked for; the message names the column and no value."""
-
-
 class _Envelope(msgspec.Struct):
     value: msgspec.Raw
     next_link: str | None = msgspec.field(default=None, name="@odata.nextLink")
@@ -117,8 +116,6 @@ class _Envelope(msgspec.Struct):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
-_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def guid(text: str) -> str:
@@ -149,12 +146,18 @@ def created_query(columns: Sequence[Column], start: str | None, end: str | None)
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one answer: live ones as text columns, deletions by id, and where to go on."""
+    """The rows of one answer: live ones as text columns, deletions by id, and where to go on; `content` is their JSON."""
 
     rows: pa.Table
     deleted_ids: tuple[str, ...]
     next_link: str | None
     delta_link: str | None
+    content: bytes
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows the answer has, deletions included."""
+        return int(self.rows.num_rows) + len(self.deleted_ids)
 
 
 class RowReader:
@@ -183,27 +186,51 @@ class RowReader:
     @property
     def nothing(self) -> pa.Table:
         """A table of these columns without rows."""
-        return text_table({name: [] for name in self._names})
+        return self.table([])
 
     @property
     def _names(self) -> list[str]:
         return ["id", "etag", *(column.name for column in self._columns)]
 
     def read(self, body: bytes) -> Rows:
-        """One answer with many rows. Raises: Unreadable, msgspec.DecodeError."""
-        envelope = _envelope.decode(body)
-        try:
-            rows, gone = self._read_fast(envelope.value)
-        except (msgspec.ValidationError, pa.ArrowException, AttributeError, TypeError, ValueError):
-            rows, gone = self._read_slowly(envelope.value)
-        return Rows(rows, gone, envelope.next_link, envelope.delta_link)
+        """One answer with many rows; a row that cannot be read has its id, if that is told, and why (R116).
 
-    def _read_fast(self, value: msgspec.Raw) -> tuple[pa.Table, tuple[str, ...]]:
+        Raises: PageSpoiled where its rows cannot be told from each other; Unreadable if it is no such answer, or where so
+        many rows cannot be read that none of them is at fault.
+        """
+        try:
+            envelope = _envelope.decode(body)
+        except FAULTS:
+            envelope = _envelope_of_pieces(body)
+        value = bytes(envelope.value)
+        try:
+            rows, gone = self._read_fast(value)
+        except (*FAULTS, AttributeError, TypeError):
+            rows, gone = self._read_slowly(value)
+        return Rows(rows, gone, envelope.next_link, envelope.delta_link, value)
+
+    def read_alone(self, body: bytes, *, is_tracked: bool) -> Rows:
+        """An answer to a request for one row, which cannot be cut from what stands around it; as `read`.
+
+        Raises: Unreadable where it is cut before its link (of which a page of changes always has one), or has more rows.
+        """
+        next_link, delta_link = _link_of(body, "@odata.nextLink"), _link_of(body, "@odata.deltaLink")
+        is_whole = (next_link is None) != (delta_link is None) if is_tracked else body.rstrip().endswith(b"}")
+        if not is_whole or body.count(b'"%s"' % self._id_column.encode()) > 1:
+            raise Unreadable("it is cut short or garbled")
+        row = self._unread(body, "it is cut short or garbled", "the only row of the answer")
+        return Rows(self.table([row]), (), next_link, delta_link, body)
+
+    def table(self, rows: Sequence[Mapping[str, str | None]]) -> pa.Table:
+        """Rows of `read_one` and `unread` as `Rows.rows`."""
+        return rows_table(self._names, rows)
+
+    def _read_fast(self, value: bytes) -> tuple[pa.Table, tuple[str, ...]]:
         found: list[Any] = self._decoder.decode(value)
         live = [row for row in found if not _is_deletion(row.context)]
         gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
         columns: dict[str, list[str | None]] = {
-            "id": [row.key.lower() for row in live],
+            "id": [guid(row.key) for row in live],
             "etag": [row.etag for row in live],
         }
         for number, column in enumerate(self._columns):
@@ -212,26 +239,73 @@ class RowReader:
         return text_table(columns), gone
 
     def read_one(self, body: bytes) -> dict[str, str | None]:
-        """One record as `id`, `etag` and the columns. Raises: Unreadable, msgspec.DecodeError."""
-        return self._row(_object.decode(body))
+        """One record as `id`, `etag` and the columns. Raises: ValueError."""
+        return self._row(members(body))
 
-    def _read_slowly(self, value: msgspec.Raw) -> tuple[pa.Table, tuple[str, ...]]:
-        """Rows with a value of another kind than the field map says, or faulty ones: finds out which."""
-        found = _objects.decode(value)
-        live = [self._row(row) for row in found if not _is_deletion(_context(row))]
-        gone = tuple(guid(_text(row, "id") or "") for row in found if _is_deletion(_context(row)))
-        return text_table({name: [row[name] for row in live] for name in self._names}), gone
+    def _read_slowly(self, value: bytes) -> tuple[pa.Table, tuple[str, ...]]:
+        """Rows with a value of another kind than the field map says, or faulty ones: each by itself."""
+        live: list[dict[str, str | None]] = []
+        gone: list[str] = []
+        faults: list[Exception] = []
+        for number, piece in enumerate(rows_of(value, self._id_column), start=1):
+            try:
+                row = members(piece)
+                if _is_deletion(_context(row)):
+                    gone.append(guid(_text(row, "id") or ""))
+                else:
+                    live.append(self._row(row))
+            except FAULTS as fault:
+                faults.append(fault)
+                live.append(self._unread(piece, what_is_wrong(fault), f"row {number} of the answer"))
+        if len(faults) > MOST_UNREAD:
+            columns = {getattr(fault, "column", None) for fault in faults}
+            raise Unreadable(
+                f"{len(faults)} of {len(live)} rows cannot be read, so the fault is no single row's: "
+                f"{what_is_wrong(faults[0])}",
+                column=columns.pop() if len(columns) == 1 else None,
+            )
+        return self.table(live), tuple(gone)
 
-    def _row(self, row: Mapping[str, msgspec.Raw]) -> dict[str, str | None]:
+    def _unread(self, piece: bytes, why: str, place: str) -> dict[str, str | None]:
+        """A row that cannot be read: its id, if its bytes tell one, and why."""
+        name = "id" if b"$deletedEntity" in piece else self._id_column
+        key = told_once(piece, name, "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+        return {"id": key.lower(), UNREAD: why} if key else {UNREAD: f"{place}: {why}"}
+
+    def _row(self, row: Mapping[str, bytes]) -> dict[str, str | None]:
         key = _text(row, self._id_column)
         if key is None or not _GUID.fullmatch(key):
-            raise Unreadable(f"a row has no {self._id_column}")
+            raise Unreadable(f"it has no {self._id_column}")
         return {"id": key.lower(), "etag": _text(row, "@odata.etag")} | {
             column.name: _text(row, column.name) for column in self._columns
         }
 
 
-def _context(row: Mapping[str, msgspec.Raw]) -> str | None:
+def _link_of(body: bytes, name: str) -> str | None:
+    link = told_once(body, name, r'[^"\s]+')
+    return None if link is None else text_of(f'"{link}"'.encode())
+
+
+def _envelope_of_pieces(body: bytes) -> _Envelope:
+    """The envelope around rows of which one is bad. Raises: PageSpoiled, Unreadable, msgspec.DecodeError."""
+    try:
+        found = members(body)
+    except Unreadable:
+        if body.lstrip().startswith(b"{") and b'"value"' in body:
+            raise PageSpoiled from None
+        raise
+    rows = found.pop("value", b"")
+    if not rows.startswith(b"["):
+        raise Unreadable("it has no rows")
+    links = {name: text for name, text in found.items() if name in ("@odata.nextLink", "@odata.deltaLink")}
+    envelope = _envelope.decode(
+        b"{%s}" % b",".join([b'"value":[]', *(b'"%s":%s' % (name.encode(), text) for name, text in links.items())])
+    )
+    envelope.value = msgspec.Raw(rows)
+    return envelope
+
+
+def _context(row: Mapping[str, bytes]) -> str | None:
     return _text(row, "@odata.context") if "@odata.context" in row else None
 
 
@@ -252,10 +326,10 @@ def _absent_or_text(value: bytes) -> str | None:
     return text_of(value)
 
 
-def _text(row: Mapping[str, msgspec.Raw], name: str) -> str | None:
+def _text(row: Mapping[str, bytes], name: str) -> str | None:
     if name not in row:
-        raise Unreadable(f"a row lacks the column {name}, which was asked for")
+        raise Unreadable(f"it lacks the column {name}, which was asked for", name)
     try:
         return text_of(row[name])
-    except ValueError:
-        raise Unreadable(f"the value of {name} is no single value") from None
+    except FAULTS as fault:
+        raise Unreadable(f"the value of {name}: {what_is_wrong(fault)}", name) from None

@@ -5,7 +5,9 @@ Source: docs/protocols/marketo.md#envelope, #reading-people, #writing-people, #c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -23,11 +25,16 @@ from dynsync_pipeline.clients.marketo.protocol import (
     PersonResult,
 )
 from dynsync_pipeline.clients.marketo.refusals import http_refusal, refusal
-from dynsync_pipeline.clients.rows import text_of, text_table
+from dynsync_pipeline.clients.pages import MOST_UNREAD, too_many_unread
+from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
+from dynsync_pipeline.clients.rows import Unreadable, rows_table, text_of
 from dynsync_pipeline.clients.transport import Reply
-from dynsync_pipeline.errors import AnswerUnreadable, RequestRefused
+from dynsync_pipeline.errors import AnswerUnreadable, ColumnUnknown, RequestRefused
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
+from dynsync_pipeline.model.records import UNREAD
 
 NEW_LEAD = 12  # activity type
+KEYS = ("id", COMPANY_KEY)
 Item = TypeVar("Item")
 
 
@@ -120,42 +127,151 @@ _jobs = msgspec.json.Decoder(list[_Job])
 _records = msgspec.json.Decoder(list[_RecordAnswer])
 _usage = msgspec.json.Decoder(list[_Usage])
 _entries = msgspec.json.Decoder(list[Entry])
+_entry = msgspec.json.Decoder(Entry)
 
 
 def envelope(reply: Reply, request: str) -> Envelope:
-    """The answer to a call. Raises: the error it describes, or AnswerUnreadable."""
+    """The answer to a call, also where something inside its result is bad. Raises: what it describes, or AnswerUnreadable."""
     try:
         found = _envelope.decode(reply.body)
-    except msgspec.DecodeError:
-        if reply.status != 200:
-            raise http_refusal(reply, request) from None
-        raise AnswerUnreadable(
-            "Marketo's answer is no complete JSON of its API.",
-            system=SYSTEM,
-            request=request,
-            status=reply.status,
-            next_step="If it goes on, check DYNSYNC_MARKETO_URL and whether a proxy answers instead.",
-        ) from None
+    except FAULTS:
+        try:
+            found = _envelope_of_pieces(reply.body)
+        except FAULTS:
+            if reply.status != 200:
+                raise http_refusal(reply, request) from None
+            raise _no_envelope(reply, request) from None
     if not found.success:
         fault = found.errors[0] if found.errors else _Fault("", "no reason given")
         raise refusal(fault.code, fault.message, request, status=reply.status)
     return found
 
 
+def is_spoiled(reply: Reply) -> bool:
+    """Whether an answer that cannot be read is Marketo's own: fewer records at a time may then help."""
+    return reply.status == 200 and reply.body.lstrip().startswith(b"{") and b'"requestId"' in reply.body
+
+
+def spoiled_feed(reply: Reply, request: str) -> Envelope:
+    """What is told around the only entry of a feed's page that cannot be cut. Raises: AnswerUnreadable."""
+    token, more = (
+        told_once(reply.body, "nextPageToken", r'[^"\\\s]+'),
+        told_once(reply.body, "moreResult", "true|false"),
+    )
+    if token is None or more is None:
+        raise _no_envelope(reply, request)
+    person_id = told_once(reply.body, "leadId", "[0-9]{1,18}")
+    result = b'[{"leadId":%s}]' % person_id.encode() if person_id else b"[{}]"
+    return Envelope(True, msgspec.Raw(result), next_page_token=token, more_result=more == "true")
+
+
+def _envelope_of_pieces(body: bytes) -> Envelope:
+    """The envelope around a result of which something is bad. Raises: Unreadable, msgspec.DecodeError."""
+    found = members(body)
+    inner = found.pop("result", b"[]")
+    answer = _envelope.decode(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), text) for name, text in found.items()))
+    answer.result = msgspec.Raw(inner)
+    return answer
+
+
+def _no_envelope(reply: Reply, request: str) -> AnswerUnreadable:
+    is_vendors = is_spoiled(reply)
+    return AnswerUnreadable(
+        "Marketo's answer is cut short or garbled."
+        if is_vendors
+        else "Marketo's answer is no complete JSON of its API.",
+        system=SYSTEM,
+        request=request,
+        status=reply.status,
+        next_step="The next cycle asks again; if it goes on, ask Marketo's support."
+        if is_vendors
+        else "If it goes on, check DYNSYNC_MARKETO_URL and whether a proxy answers instead.",
+    )
+
+
 def result(answer: Envelope, decoder: msgspec.json.Decoder[Item], request: str) -> Item:
     """The result inside an envelope. Raises: AnswerUnreadable if it is of another shape."""
     try:
         return decoder.decode(answer.result)
-    except msgspec.DecodeError as fault:
+    except FAULTS as fault:
         raise _unreadable(request, fault) from None
 
 
 def text_rows(answer: Envelope, names: Sequence[str], request: str) -> pa.Table:
-    """Records as text columns; a field that Marketo leaves out is null, as its documentation says."""
-    rows = result(answer, _rows, request)
+    """Records as text columns; a field that Marketo leaves out is null, as its documentation says.
+
+    `names` holds `id`. Of a record that cannot be read stands what can, such as its keys, and `UNREAD` (R116). Raises:
+    PageSpoiled; ColumnUnknown or AnswerUnreadable where so many cannot be read that none of them is at fault.
+    """
     try:
-        return text_table({name: [text_of(row[name]) if name in row else None for row in rows] for name in names})
-    except ValueError as fault:
+        rows = [_texts(row, names) for row in _rows.decode(answer.result)]
+    except FAULTS:
+        rows = _texts_of_pieces(_pieces_of(answer, "id", request), names, request)
+    return rows_table(names, rows)
+
+
+def unread_record(key: str, value: str) -> dict[str, str | None]:
+    """The row of a record that was asked for alone, by `key`, and whose answer cannot be read."""
+    why = "it cannot be told from what stands around it"
+    return {key: value, UNREAD: why} if key in KEYS else {UNREAD: f"the record with one {key}: {why}"}
+
+
+def _texts(row: Mapping[str, bytes | msgspec.Raw], names: Sequence[str]) -> dict[str, str | None]:
+    shown = {name: _text(row, name) for name in names}
+    if not re.fullmatch("[0-9]{1,18}", shown["id"] or ""):
+        raise Unreadable("it has no id")
+    return shown
+
+
+def _text(row: Mapping[str, bytes | msgspec.Raw], name: str) -> str | None:
+    try:
+        return text_of(row[name]) if name in row else None
+    except FAULTS as fault:
+        raise Unreadable(f"the value of {name}: {what_is_wrong(fault)}", name) from None
+
+
+def _texts_of_pieces(pieces: Sequence[bytes], names: Sequence[str], request: str) -> list[dict[str, str | None]]:
+    rows: list[dict[str, str | None]] = []
+    faults: list[Exception] = []
+    for number, piece in enumerate(pieces, start=1):
+        try:
+            rows.append(_texts(members(piece), names))
+        except FAULTS as fault:
+            faults.append(fault)
+            shown, why = _readable(piece, names), what_is_wrong(fault)
+            rows.append(shown | {UNREAD: why if shown["id"] else f"record {number} of the answer: {why}"})
+    if len(faults) > MOST_UNREAD:
+        columns = {getattr(fault, "column", None) for fault in faults}
+        if len(columns) == 1 and (field := columns.pop()) is not None:
+            raise ColumnUnknown(
+                f"Marketo's answer cannot be used: {what_is_wrong(faults[0])}.",
+                system=SYSTEM,
+                request=request,
+                field=field,
+            )
+        raise too_many_unread(SYSTEM, request)
+    return rows
+
+
+def _readable(piece: bytes, names: Sequence[str]) -> dict[str, str | None]:
+    """What can be read of a record that cannot be read as a whole: its keys, if they are told, and they alone matter."""
+    shown = {}
+    try:
+        row = members(piece)
+    except Unreadable:
+        shown = {name: told_once(piece, name, r"[\w:-]+") for name in names}
+    else:
+        for name in names:
+            with suppress(*FAULTS):
+                shown[name] = _text(row, name)
+    person_id = shown.get("id")
+    return shown | {"id": person_id if re.fullmatch("[0-9]{1,18}", person_id or "") else None}
+
+
+def _pieces_of(answer: Envelope, id_name: str, request: str) -> list[bytes]:
+    try:
+        return rows_of(bytes(answer.result), id_name)
+    except Unreadable as fault:
         raise _unreadable(request, fault) from None
 
 
@@ -187,17 +303,40 @@ def feed_page(answer: Envelope, request: str, *, read: Callable[[Entry], list[It
     A page without records while `moreResult` is true is not the end; one that also repeats the token would
     never end. Raises: AnswerUnreadable.
     """
-    entries = result(answer, _entries, request)
+    items, unread_ids = _read_entries(answer, read, request)
     following = answer.next_page_token
     if not following:
         raise _unreadable(request, "a feed page without nextPageToken")
     if answer.more_result and following == token:
         raise _unreadable(request, "the feed does not move on")
+    return FeedPage(items, following, not answer.more_result, unread_ids, bytes(answer.result))
+
+
+def _read_entries(
+    answer: Envelope, read: Callable[[Entry], list[Item]], request: str
+) -> tuple[list[Item], tuple[int | None, ...]]:
+    """What the entries tell, and the people of those that cannot be read. Raises: AnswerUnreadable."""
     try:
-        items = [item for entry in entries for item in read(entry)]
-    except ValueError as fault:
-        raise _unreadable(request, fault) from None
-    return FeedPage(items, following, is_last=not answer.more_result)
+        return [item for entry in _entries.decode(answer.result) for item in read(_possible(entry))], ()
+    except FAULTS:
+        pieces = _pieces_of(answer, "leadId", request)
+    items: list[Item] = []
+    unread_ids: list[int | None] = []
+    for piece in pieces:
+        try:
+            items += read(_possible(_entry.decode(piece)))
+        except FAULTS:
+            key = told_once(piece, "leadId", "[0-9]{1,18}")
+            unread_ids.append(int(key) if key else None)
+    if len(unread_ids) > MOST_UNREAD:
+        raise too_many_unread(SYSTEM, request)
+    return items, tuple(unread_ids)
+
+
+def _possible(entry: Entry) -> Entry:
+    if not 0 < entry.lead_id < 10**18:
+        raise Unreadable("its person's id is no id")
+    return entry
 
 
 def field_changes(wanted: Collection[str]) -> Callable[[Entry], list[FieldChange]]:
@@ -296,5 +435,6 @@ def _time(text: str) -> datetime:
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _unreadable(request: str, why: object) -> AnswerUnreadable:
-    return AnswerUnreadable(f"Marketo's answer cannot be used: {why}.", system=SYSTEM, request=request)
+def _unreadable(request: str, why: str | Exception) -> AnswerUnreadable:
+    said = what_is_wrong(why) if isinstance(why, Exception) else why
+    return AnswerUnreadable(f"Marketo's answer cannot be used: {said}.", system=SYSTEM, request=request)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo import answers
@@ -28,15 +29,18 @@ from dynsync_pipeline.clients.marketo.protocol import (
     MarketoField,
     PersonResult,
 )
-from dynsync_pipeline.clients.rows import text_table
+from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSize, PageSpoiled, Progress, too_many_unread
+from dynsync_pipeline.clients.rows import all_rows, rows_table
 from dynsync_pipeline.clients.transport import Reply, Request, Transport, http_date
 from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, RequestRefused
+from dynsync_pipeline.model.records import UNREAD
 from dynsync_pipeline.settings import Settings
 
 VALUES_PER_READ = 300
 RECORDS_PER_WRITE = 300
 TYPES_PER_FEED = 10
 LONGEST_QUERY_BYTES = 6_000  # of the 8 KB that an address may have; longer ones travel in the body
+ENTRIES_PER_PAGE = 300
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
@@ -220,25 +224,46 @@ class MarketoClient:
         names = list(dict.fromkeys(("id", *fields)))
         unique = list(dict.fromkeys(values))
         _refuse_commas(unique, filter_type, path)
-        found = [text_table({name: [] for name in names})]
+        found: list[pa.Table] = []
+        alone: list[dict[str, str | None]] = []
         pending = [unique[start : start + VALUES_PER_READ] for start in range(0, len(unique), VALUES_PER_READ)]
         while pending:
             some = pending.pop()
-            query = {"filterType": filter_type, "filterValues": ",".join(some), "fields": ",".join(names)}
             try:
-                found += [answers.text_rows(answer, names, req) for answer, req in self._pages(path, query)]
+                found.append(self._records_of(path, filter_type, some, names))
+                continue
+            except PageSpoiled:
+                if len(some) == 1:
+                    alone.append(answers.unread_record(filter_type, some[0]))
             except RequestRefused as error:
                 if not answers.has_too_many_matches(error) or len(some) == 1:
                     raise
+            if len(alone) > MOST_UNREAD:
+                raise too_many_unread(SYSTEM, f"GET {path}")
+            if len(some) > 1:
                 pending += [some[: len(some) // 2], some[len(some) // 2 :]]
-        return pa.concat_tables(found)
+        return all_rows([rows_table(names, alone), *found])
 
-    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[answers.Envelope, str]]:
-        """The pages of a list: it goes on while there is a token."""
+    def _records_of(self, path: str, filter_type: str, values: Sequence[str], names: Sequence[str]) -> pa.Table:
+        """The records with these values. Raises: PageSpoiled where one cannot be read and only its key would tell which."""
+        query = {"filterType": filter_type, "filterValues": ",".join(values), "fields": ",".join(names)}
+        pages = self._pages(path, query, is_divisible=True)
+        found = all_rows([answers.text_rows(answer, names, request) for answer, request in pages])
+        is_told_by_key = filter_type in answers.KEYS and UNREAD in found.column_names
+        if is_told_by_key and found.filter(pc.is_valid(found[UNREAD]))[filter_type].null_count:
+            raise PageSpoiled
+        return found
+
+    def _pages(
+        self, path: str, query: Mapping[str, str], *, is_divisible: bool = False
+    ) -> Iterator[tuple[answers.Envelope, str]]:
+        """The pages of a list: it goes on while there is a token. Raises: PageSpoiled if `is_divisible`."""
         token: str | None = None
+        progress = Progress(SYSTEM)
         while True:
             request = self._request(path, {**query, **({"nextPageToken": token} if token else {})})
-            answer = self._call(request, lambda found, _: found)
+            answer = self._call(request, lambda found, _: found, is_divisible=is_divisible)
+            progress.note(answer.next_page_token or None, bytes(answer.result), str(request))
             yield answer, str(request)
             if not answer.next_page_token or answer.next_page_token == token:
                 return
@@ -247,11 +272,19 @@ class MarketoClient:
     def _feed(
         self, path: str, token: str, query: Mapping[str, str], read: Callable[[answers.Entry], list[Item]]
     ) -> Iterator[FeedPage[Item]]:
-        """The pages of a feed: it goes on while `moreResult` says so, and always has a token for the next cycle."""
+        """The pages of a feed: it goes on while `moreResult` says so, and always has a token for the next cycle.
+
+        A page whose entries cannot be told from each other is asked for again in smaller ones, until the bad one is alone.
+        """
+        progress, size = Progress(SYSTEM), PageSize(SYSTEM, ENTRIES_PER_PAGE)
         while True:
-            request = self._request(path, {**query, "nextPageToken": token})
+            batch = {} if size.is_largest else {"batchSize": str(size.n_rows)}
+            request = self._request(path, {**query, **batch, "nextPageToken": token})
             try:
-                page = self._call(request, partial(answers.feed_page, read=read, token=token))
+                page = self._feed_page(request, partial(answers.feed_page, read=read, token=token), size)
+            except PageSpoiled:
+                size.shrink()
+                continue
             except RequestRefused as error:
                 if not answers.is_about_token(error):
                     raise
@@ -261,10 +294,26 @@ class MarketoClient:
                     request=str(request),
                     code=error.code,
                 ) from None
+            progress.note(None if page.is_last else page.token, page.content, str(request))
             yield page
             if page.is_last:
                 return
             token = page.token
+
+    def _feed_page(
+        self, request: Request, read: Callable[[answers.Envelope, str], FeedPage[Item]], size: PageSize
+    ) -> FeedPage[Item]:
+        """One page of a feed. Raises: PageSpoiled if it had more than one entry."""
+        if not size.is_alone:
+            page = self._call(request, read, is_divisible=True)
+            size.passed(len(page.items) + len(page.unread_ids))
+            return page
+        try:
+            return self._call(request, read, is_divisible=True)
+        except PageSpoiled:
+            size.passed_alone(str(request))
+            name = str(request)
+            return self._transport.call(request, lambda reply: read(answers.spoiled_feed(reply, name), name))
 
     def _sync(self, path: str, body: str, n_records: int) -> list[PersonResult]:
         if n_records > RECORDS_PER_WRITE:
@@ -277,8 +326,21 @@ class MarketoClient:
     def _read(self, path: str, query: Mapping[str, str], read: Callable[[answers.Envelope, str], Answer]) -> Answer:
         return self._call(self._request(path, query), read)
 
-    def _call(self, request: Request, read: Callable[[answers.Envelope, str], Answer]) -> Answer:
-        return self._transport.call(request, lambda reply: read(answers.envelope(reply, str(request)), str(request)))
+    def _call(
+        self, request: Request, read: Callable[[answers.Envelope, str], Answer], *, is_divisible: bool = False
+    ) -> Answer:
+        """What an answer says. Raises: PageSpoiled if `is_divisible` and Marketo's own answer cannot be read."""
+
+        def decode(reply: Reply) -> Answer:
+            try:
+                found = answers.envelope(reply, str(request))
+            except AnswerUnreadable:
+                if is_divisible and answers.is_spoiled(reply):
+                    raise PageSpoiled from None
+                raise
+            return read(found, str(request))
+
+        return self._transport.call(request, decode)
 
     def _request(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Request:
         url, text = self._origin + path, urlencode(query)

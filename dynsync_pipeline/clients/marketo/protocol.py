@@ -37,11 +37,17 @@ class FeedStart(NamedTuple):
 
 @dataclass(frozen=True)
 class FeedPage(Generic[Item]):
-    """One page of a feed; `token` resumes after it, also in a later cycle."""
+    """One page of a feed; `token` resumes after it, also in a later cycle.
+
+    `unread_ids` are the people of entries that cannot be read, None where nobody is told: they are to be read themselves.
+    `content` is their JSON.
+    """
 
     items: list[Item]
     token: str
     is_last: bool
+    unread_ids: tuple[int | None, ...] = ()
+    content: bytes = b""
 
 
 class FieldChange(NamedTuple):

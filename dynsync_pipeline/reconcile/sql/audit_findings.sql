@@ -3,7 +3,7 @@
 -- not mend.
 --
 -- reads    differing_fields, inbox.touched, state.links, state.base, state.standing_differences, state.unsettled,
---          state.tombstones, state.adoption, mirror.person_records, mirror.marketo_people
+--          state.tombstones, state.adoption, state.unread, mirror.person_records, mirror.marketo_people
 -- makes    audit_findings: one row per finding
 -- changes  inbox.touched
 create temp table audit_findings as
@@ -36,6 +36,8 @@ missed_records as (
     anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side <> 'dynamics'
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
+    anti join state.unread i on i.record_type = r.record_type and i.key = r.dynamics_id
+    anti join state.unread k on k.record_type = 'person' and r.dynamics_id in (k.contact_id, k.lead_id)
     where not r.is_deleted
 )
 select 'difference_overlooked' as code, true as is_missed, record_type, dynamics_id, person_id, field

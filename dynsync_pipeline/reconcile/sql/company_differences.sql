@@ -3,7 +3,7 @@
 -- company keeps the last values (R61). What Marketo holds already is no difference (R56); an account without contacts has a
 -- company too (R58).
 --
--- reads    this_cycle, inbox.touched, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
+-- reads    this_cycle, inbox.touched, state.unread, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
 --          state.account_values, state.company_values, state.local_company_edits, state.relabelled_accounts
 -- makes    updated_accounts: one row per living account that was updated, relabelled or is due, `is_new` where Marketo has no company
 --          company_differences: one row per updated account and company field that Marketo holds differently
@@ -20,7 +20,8 @@ from (
     where account_id not in (select external_company_id from state.local_company_edits)
 ) t
 join mirror.dynamics_accounts a on a.accountid = t.dynamics_id and not a.is_deleted and coalesce(a.statecode, '0') = '0'
-left join mirror.marketo_companies k on k.external_company_id = a.accountid;
+left join mirror.marketo_companies k on k.external_company_id = a.accountid
+where a.accountid not in (select key from state.unread where record_type in ('account', 'company'));
 
 create temp table company_differences as
 with accounts as (

@@ -2,7 +2,7 @@
 -- lead behind one of its own (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
 -- once it has had another (R23, R60); before that it needs none.
 --
--- reads    this_cycle, doubled, inbox.touched, state.links, state.unsettled, state.dynamics_records, reconcile.fields, new_people,
+-- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.dynamics_records, reconcile.fields, new_people,
 --          updated_accounts, mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
 -- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
 -- changes  nothing
@@ -11,7 +11,7 @@ with people as (
     select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
     from state.links l
     join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
-    where l.person_id not in (select person_id from doubled)
+    where l.person_id not in (select person_id from doubled) and l.person_id not in (select person_id from state.unread_links)
       and (l.person_id in (select person_id from inbox.touched)
        or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
        or l.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at)

@@ -3,7 +3,7 @@
 -- no more, with type and creation date where the person was the lead's (R25), and the key of a linked person that somebody emptied or altered
 -- (R18). What Marketo refused waits for its next look (R116).
 --
--- reads    this_cycle, compared_links, state.unsettled, state.links, state.tombstones, inbox.touched, mirror.marketo_people, company_links,
+-- reads    this_cycle, compared_links, state.unsettled, state.links, state.tombstones, state.unread, state.unread_links, inbox.touched, mirror.marketo_people, company_links,
 --          mirror.person_records, reconcile.own_fields
 -- makes    waiting_own_fields: one row per person and own field that was refused and is not due
 --          altered_keys: one row per compared link whose person does not bear its key any more
@@ -46,6 +46,7 @@ from state.tombstones t
 join mirror.marketo_people m on m.person_id = t.person_id, reconcile.own_fields
 where t.side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
   and t.person_id not in (select person_id from state.links)
+  and t.person_id not in (select key::bigint from state.unread where record_type = 'person' and has_id)
   and (t.person_id in (select person_id from inbox.touched)
        or t.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
   and (t.person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
@@ -71,7 +72,7 @@ cross join lateral (
         {field: own_fields.created_on, type: 'datetime', old_value: null, new_value: r.createdon}
     ], recursive := true)
 ) w
-where not m.is_deleted
+where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
   and (w.field = own_fields.lead_id or t.person_id = l.person_id)
   and (m.person_id in (select person_id from inbox.touched)
        or m.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))

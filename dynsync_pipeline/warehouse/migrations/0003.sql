@@ -75,3 +75,27 @@ alter table state.columns add column time_behavior varchar;
 delete from state.columns;
 -- One row: the time zone of the sync's user in Dynamics, by its IANA name; none where it is not known.
 create table state.user_zone (zone varchar not null);
+-- One row per record of Dynamics, or person or company of Marketo, whose last answer could not be read: by its id in `key`, to be
+-- read again when `next_look_at` comes, at once where it is null; where no id was told, `key` is the message. `contact_id`, `lead_id`:
+-- the keys that a person bears, where these are known.
+create table state.unread (
+    record_type varchar not null, key varchar not null, has_id boolean not null, contact_id varchar, lead_id varchar,
+    message varchar not null, attempts integer not null, next_look_at timestamp
+);
+-- One row per link of which a side could not be read last: neither compared nor written until it was.
+create view state.unread_links as
+    select person_id, record_type, dynamics_id
+    from state.links l semi join state.unread u on u.record_type = l.record_type and u.key = l.dynamics_id
+    union
+    select person_id, record_type, dynamics_id
+    from state.links semi join (
+        select key::bigint as person_id from state.unread where record_type = 'person' and has_id
+    ) using (person_id)
+    union
+    select person_id, record_type, dynamics_id
+    from state.links semi join (
+        select split_part(key, ':', 1) as record_type, split_part(key, ':', 2) as dynamics_id
+        from state.unread where record_type = 'company' and has_id
+    ) using (record_type, dynamics_id);
+-- Of what cannot be read, nobody may know the record.
+alter table ledger.sync_errors alter column dynamics_id drop not null;

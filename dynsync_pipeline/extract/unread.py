@@ -1,0 +1,59 @@
+"""Reads again, by id, what could not be read before (R116). Next: `reconcile`.
+
+Who is found gone by that was deleted meanwhile. Not here: what is set aside, and until when (`warehouse/unread.py`).
+"""
+
+from __future__ import annotations
+
+from dynsync_pipeline.clients.systems import Dynamics, Marketo
+from dynsync_pipeline.extract.absence import confirm_people, confirm_records
+from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.unread import PERSON, due_unread, note_keys, put_off_unread
+
+
+def reread_unread_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType) -> bool:
+    """Land the records of one table that are due, if any are; the caller takes them in. Raises: ApiError."""
+    at = warehouse.now()
+    with warehouse.reading() as connection:
+        due = due_unread(connection, record_type, at)
+    if not due:
+        return False
+    confirm_records(warehouse, client, fields, record_type, due)
+    with warehouse.transaction() as connection:
+        put_off_unread(connection, record_type, due, at)
+    return True
+
+
+def reread_unread_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns) -> bool:
+    """Land the people who are due, if any are; the caller takes them in.
+
+    Of somebody without a link who cannot be read still, the keys are asked for alone: no other person is made for a record
+    whose key is borne already (R18). Raises: ApiError.
+    """
+    at = warehouse.now()
+    with warehouse.reading() as connection:
+        due = due_unread(connection, PERSON, at)
+    if not due:
+        return False
+    confirm_people(warehouse, client, columns, [int(person_id) for person_id in due])
+    with warehouse.transaction() as connection:
+        put_off_unread(connection, PERSON, due, at)
+        bearers = [row[0] for row in connection.execute(_WITHOUT_KEYS, [due]).fetchall()]
+    if bearers:
+        names = {columns.own.contact_id: "contact_id", columns.own.lead_id: "lead_id"}
+        found = client.people("id", bearers, list(names))
+        with warehouse.transaction() as connection:
+            note_keys(connection, found.select(["id", *names]).rename_columns(["id", *names.values()]))
+    return True
+
+
+_WITHOUT_KEYS = """
+select key from state.unread
+where record_type = 'person' and list_contains(?::varchar[], key) and contact_id is null and lead_id is null
+  and key not in (select person_id::varchar from state.links where person_id in (select key::bigint from state.unread
+                  where record_type = 'person' and has_id))
+order by key
+"""

@@ -1,0 +1,138 @@
+"""What was set aside because it could not be read (R116): in `state.unread` until it is read, by its id where one was told.
+
+Not here: reading it again (`extract/absence.py`), reporting it (`reconcile/sql/unread_records.sql`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dynsync_pipeline.model.records import UNREAD
+
+PERSON, COMPANY = "person", "company"
+
+
+def set_aside_unread(
+    connection: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    kind: str,
+    id_column: str,
+    keys: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """The rows that could be read, each id once, without `UNREAD`; the others are noted, to be read again at once.
+
+    `rows` is a table of a client, `kind` a record type, `person` or `company`; `keys` names the columns of a person that
+    hold `contact_id` and `lead_id`. What was noted before and could be read now is compared again. Call it in the
+    transaction that lands the rows.
+    """
+    if UNREAD in rows.column_names:
+        unread, rows = rows.filter(pc.is_valid(rows[UNREAD])), rows.filter(pc.is_null(rows[UNREAD]))
+        rows = rows.drop_columns([UNREAD])
+        if unread.num_rows:
+            _note(connection, unread, kind, id_column, keys or {})
+            rows = rows.filter(pc.invert(pc.is_in(rows[id_column], value_set=unread[id_column].combine_chunks())))
+    ids = rows[id_column].to_pylist()
+    if len(set(ids)) < len(ids):  # the later one counts
+        last = {row_id: place for place, row_id in enumerate(ids)}
+        rows = rows.take(pa.array(sorted(last.values())))
+    end_unread(connection, kind, ids)
+    return rows
+
+
+def _note(
+    connection: duckdb.DuckDBPyConnection, unread: pa.Table, kind: str, id_column: str, keys: Mapping[str, str]
+) -> None:
+    nothing = pa.nulls(unread.num_rows, pa.string())
+    told = pa.table(
+        {
+            "id": unread[id_column],
+            "message": unread[UNREAD],
+            **{name: unread[keys[name]] if name in keys else nothing for name in ("contact_id", "lead_id")},
+        }
+    )
+    connection.register("told_rows", told)
+    connection.execute(
+        "create or replace temp table unread_rows as select coalesce(lower(id), message) as key, id is not null as has_id, "
+        "message, canonical_guid(contact_id) as contact_id, canonical_guid(lead_id) as lead_id from told_rows "
+        "qualify row_number() over (partition by key order by message) = 1"
+    )
+    connection.unregister("told_rows")
+    connection.execute(
+        "update state.unread u set message = r.message, contact_id = coalesce(r.contact_id, u.contact_id), "
+        "lead_id = coalesce(r.lead_id, u.lead_id) from unread_rows r where u.record_type = ? and u.key = r.key",
+        [kind],
+    )
+    connection.execute(
+        "insert into state.unread (record_type, key, has_id, contact_id, lead_id, message, attempts, next_look_at) "
+        "select ?, key, has_id, contact_id, lead_id, message, 0, null from unread_rows "
+        "where (?, key) not in (select (record_type, key) from state.unread)",
+        [kind, kind],
+    )
+
+
+def note_unread_people(connection: duckdb.DuckDBPyConnection, person_ids: Collection[int | None], why: str) -> None:
+    """These people have to be read by id, because what told of them could not be read; None is nobody one knows of."""
+    if person_ids:
+        ids = [None if person_id is None else str(person_id) for person_id in person_ids]
+        unread = pa.table({"id": pa.array(ids, pa.string()), UNREAD: pa.array([why] * len(ids), pa.string())})
+        _note(connection, unread, PERSON, "id", {})
+
+
+def note_keys(connection: duckdb.DuckDBPyConnection, people: pa.Table) -> None:
+    """Whose keys these people bear who cannot be read: `id`, `contact_id`, `lead_id`, text as sent."""
+    connection.register("bearers", people)
+    connection.execute(
+        "update state.unread u set contact_id = canonical_guid(b.contact_id), lead_id = canonical_guid(b.lead_id) "
+        "from bearers b where u.record_type = 'person' and u.key = b.id"
+    )
+    connection.unregister("bearers")
+
+
+def end_unread(connection: duckdb.DuckDBPyConnection, kind: str, ids: Sequence[str | None]) -> None:
+    """These were read, or are known to be gone: they are compared again. Costs nothing where nothing is set aside."""
+    noted = connection.execute(
+        "select key, contact_id, lead_id from state.unread where record_type = ?", [kind]
+    ).fetchall()
+    if not noted:
+        return
+    seen = {row_id.lower() for row_id in ids if row_id is not None}
+    for key, contact_id, lead_id in sorted(row for row in noted if row[0] in seen):
+        connection.execute("delete from state.unread where record_type = ? and key = ?", [kind, key])
+        connection.executemany(
+            "insert into inbox.touched (record_type, dynamics_id, person_id, is_receipt) values (?, ?, ?, false)",
+            _concerned(kind, key, contact_id, lead_id),
+        )
+
+
+def _concerned(kind: str, key: str, contact_id: str | None, lead_id: str | None) -> list[list[object]]:
+    """Rows of `inbox.touched` without the last column: what was held up by what could not be read."""
+    if kind == PERSON:
+        records: list[list[object]] = [["contact", contact_id, None], ["lead", lead_id, None]]
+        return [[None, None, int(key)], *(row for row in records if row[1] is not None)]
+    if kind == COMPANY:  # of a lead or contact, or an account's
+        owner, _, record_id = key.rpartition(":")
+        return [[owner or "account", record_id, None]]
+    return [[kind, key, None]]
+
+
+def due_unread(connection: duckdb.DuckDBPyConnection, kind: str, at: datetime) -> list[str]:
+    """Ids of what is to be read again by now, in order; `at` is UTC without zone."""
+    rows = connection.execute(
+        "select key from state.unread where record_type = ? and has_id and coalesce(next_look_at <= ?, true) order by key",
+        [kind, at],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def put_off_unread(connection: duckdb.DuckDBPyConnection, kind: str, ids: Collection[str], at: datetime) -> None:
+    """Those of these that still could not be read are looked at later, at growing gaps (R116); `at` as above."""
+    connection.execute(
+        "update state.unread set attempts = attempts + 1, next_look_at = ?::timestamp + gap_after(attempts + 1) "
+        "where record_type = ? and list_contains(?::varchar[], key)",
+        [at, kind, list(ids)],
+    )

@@ -1,0 +1,213 @@
+"""What cannot be read is set aside alone: neither compared nor written until it was read, and read again by id (R116)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.reconcile.audit import run_audit
+from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS, successors
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world() -> MemoryWorld:
+    """A contact `r` and another, each with a person."""
+    world = MemoryWorld(FIELDS)
+    world.link(CONTACT, "r", title="A", phone="1")
+    world.link(CONTACT, "other", title="X", phone="1")
+    world.settled()
+    return world
+
+
+def person_of(world: MemoryWorld, record_id: str = "r") -> int:
+    (person_id,) = world.marketo.bearers(KEYS.contact_id, record_id)
+    return person_id
+
+
+def unread(world: MemoryWorld) -> list[tuple[object, ...]]:
+    return world.rows(
+        "select record_type, dynamics_id, person_id, attempts from ledger.sync_errors "
+        "where code = 'unread' and state <> 'resolved'"
+    )
+
+
+def test_a_record_that_cannot_be_read_waits_with_both_sides_edits_while_all_others_go_on(world: MemoryWorld) -> None:
+    person = person_of(world)
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.dynamics.put(CONTACT, "other", jobtitle="Y")
+    world.marketo.put(person, phone="2")
+    world.dynamics.unreadable["r"] = "jobtitle"
+    world.cycle()
+    assert world.both(person_of(world, "other"), "title") == ("Y", "Y")
+    assert world.both(person, "phone") == ("1", "2")
+    assert unread(world) == [("contact", "r", person, 1)]
+    assert world.settled() == 0
+    world.dynamics.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.both(person, "title") == ("B", "B")
+    assert world.both(person, "phone") == ("2", "2")
+    assert unread(world) == []
+    assert world.rows("select * from state.unread") == []
+    assert world.ledger()["collisions"] == []
+
+
+def test_a_person_who_cannot_be_read_waits_with_both_sides_edits_while_all_others_go_on(world: MemoryWorld) -> None:
+    person, other = person_of(world), person_of(world, "other")
+    world.marketo.put(person, phone="2")
+    world.marketo.put(other, phone="3")
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.marketo.unreadable[person] = "phone"
+    world.cycle()
+    assert world.both(other, "phone") == ("3", "3")
+    assert world.both(person, "title") == ("B", "A")
+    assert unread(world) == [("person", None, person, 1)]
+    assert world.settled() == 0
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert (world.both(person, "title"), world.both(person, "phone")) == (("B", "B"), ("2", "2"))
+    assert unread(world) == []
+
+
+def test_what_cannot_be_read_is_asked_for_at_growing_gaps(world: MemoryWorld) -> None:
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.dynamics.unreadable["r"] = "jobtitle"
+    asked = 0
+    look_up = world.dynamics.look_up
+
+    def counted(*arguments: object) -> object:
+        nonlocal asked
+        asked += 1
+        return look_up(*arguments)  # type: ignore[arg-type]
+
+    world.dynamics.look_up = counted  # type: ignore[method-assign,assignment]
+    for _ in range(5):
+        world.cycle()
+    assert asked == 3, "at once, then after 5 and 15 minutes"
+    assert unread(world) == [("contact", "r", person_of(world), 3)]
+
+
+def test_of_two_that_cannot_be_read_the_one_that_is_deleted_meanwhile_ends_as_any_deleted_record(
+    world: MemoryWorld,
+) -> None:
+    gone, stays = person_of(world), person_of(world, "other")
+    for record_id in ("r", "other"):
+        world.dynamics.put(CONTACT, record_id, jobtitle="B")
+        world.dynamics.unreadable[record_id] = "jobtitle"
+    world.cycle()
+    world.dynamics.delete(CONTACT, "r")
+    world.dynamics.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.marketo.rows[gone].values[KEYS.is_deleted] == "true"
+    assert world.both(stays, "title") == ("B", "B")
+    assert unread(world) == []
+    assert world.rows("select * from state.unread") == []
+
+
+def test_a_person_gone_without_a_word_while_it_could_not_be_read_is_found_gone_by_id(world: MemoryWorld) -> None:
+    """R81, R86."""
+    person = person_of(world)
+    world.marketo.put(person, phone="2")
+    world.marketo.unreadable[person] = "phone"
+    world.cycle()
+    world.marketo.delete(person)
+    world.marketo.deletions.clear()
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.clock += DAY
+    world.settled()
+    (new,) = successors(world, CONTACT)
+    assert (new != person, world.marketo.rows[new].values["title"]) == (True, "B")
+    assert unread(world) == []
+
+
+def test_a_new_record_that_cannot_be_read_gets_its_person_once_it_can(world: MemoryWorld) -> None:
+    world.dynamics.put(CONTACT, "new", jobtitle="B")
+    world.dynamics.unreadable["new"] = "jobtitle"
+    world.cycle()
+    assert world.marketo.bearers(KEYS.contact_id, "new") == []
+    assert unread(world) == [("contact", "new", None, 1)]
+    world.dynamics.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.marketo.rows[person_of(world, "new")].values["title"] == "B"
+
+
+@pytest.mark.parametrize("field", ["title", KEYS.is_deleted])
+def test_nobody_is_made_for_a_record_whose_key_somebody_bears_who_cannot_be_read(
+    world: MemoryWorld, field: str
+) -> None:
+    """R18."""
+    bearer = world.marketo.next_id
+    world.marketo.put(bearer, title="theirs", phone="7", **{KEYS.contact_id: "new"})
+    world.marketo.unreadable[bearer] = field
+    world.dynamics.put(CONTACT, "new", jobtitle="B", telephone1="7")
+    world.cycle()
+    assert world.marketo.bearers(KEYS.contact_id, "new") == [bearer]
+    assert world.marketo.rows[bearer].values["title"] == "theirs"
+    assert world.settled() == 0
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.marketo.bearers(KEYS.contact_id, "new") == [bearer]
+    assert world.both(bearer, "title") == ("B", "B")
+    assert [row[3] for row in world.ledger()["collisions"]] == ["title"]
+
+
+def test_a_record_held_back_for_a_key_gets_its_person_when_the_key_turns_out_free(world: MemoryWorld) -> None:
+    bearer = world.marketo.next_id
+    world.marketo.put(bearer, title="theirs", **{KEYS.contact_id: "new"})
+    world.marketo.unreadable[bearer] = "title"
+    world.dynamics.put(CONTACT, "new", jobtitle="B")
+    world.cycle()
+    world.marketo.put(bearer, **{KEYS.contact_id: None})
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert person_of(world, "new") != bearer
+
+
+def test_an_account_that_cannot_be_read_leaves_its_company_alone_until_it_can() -> None:
+    world = MemoryWorld()
+    world.dynamics.put(RecordType.ACCOUNT, "a", name="Old")
+    world.settled()
+    world.dynamics.put(RecordType.ACCOUNT, "a", name="New")
+    world.dynamics.unreadable["a"] = "name"
+    world.settled()
+    assert world.marketo.company_rows["a"]["company"] == "Old"
+    assert unread(world) == [("account", "a", None, 1)]
+    world.dynamics.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.marketo.company_rows["a"]["company"] == "New"
+
+
+def test_the_daily_audit_has_nothing_to_say_of_what_waits_to_be_read(world: MemoryWorld) -> None:
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.dynamics.put(CONTACT, "new", jobtitle="B")
+    world.dynamics.unreadable |= {"r": "jobtitle", "new": "jobtitle"}
+    world.cycle()
+    with world.warehouse.transaction() as connection:
+        audit = run_audit(connection, world.now().replace(tzinfo=None))
+    assert (audit.n_missed, audit.n_damaged) == (0, 0)
+
+
+def test_a_cut_at_any_step_of_reading_loses_nothing_that_was_set_aside(world: MemoryWorld) -> None:
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.dynamics.unreadable["r"] = "jobtitle"
+    cut = 0
+    while world.cycle(cut_after=cut) is None:
+        cut += 1
+    assert cut > 3
+    world.dynamics.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.both(person_of(world), "title") == ("B", "B")
