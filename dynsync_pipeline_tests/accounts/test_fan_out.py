@@ -12,7 +12,7 @@ from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_reque
 from dynsync_pipeline_tests.worlds.core import ACCOUNT, CONTACT, CoreWorld
 
 LIMIT = 5_000
-FIRST_STEP, STRIDE = 14, 13  # which moments of a cycle are tried; with 1, 1 all of them, which takes some minutes
+FIRST_STEP, STRIDE = 14, 20  # which moments of a cycle are tried; with 1, 1 all of them, which takes some minutes
 COMPANIES = "POST /rest/v1/companies.json"
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from dynsync_pipeline.defs.retention import prune
 
-MOST_RUNS = 10
+MOST_RUNS = 5
 
 
 @dg.asset
@@ -54,20 +54,20 @@ def rows_left(instance: dg.DagsterInstance) -> dict[str, int]:
     return counts
 
 
-def test_disk_use_levels_off_over_50_runs(instance: dg.DagsterInstance) -> None:
-    """The last 30 runs leave no more behind than the first 20 did."""
+def test_disk_use_levels_off_over_25_runs(instance: dg.DagsterInstance) -> None:
+    """The last 15 runs leave no more behind than the first 10 did."""
     seen = {}
-    for number in range(1, 51):
+    for number in range(1, 26):
         assert JOB.execute_in_process(instance=instance, tags={"number": str(number)}).success
         prune(instance, datetime.now(UTC), most_runs=MOST_RUNS)
-        if number in (20, 50):
+        if number in (10, 25):
             seen[number] = (*footprint(Path(instance.root_directory)), rows_left(instance))
-    assert seen[50][1] == seen[20][1]
-    assert seen[50][2] == seen[20][2]
-    assert seen[50][0] <= seen[20][0] * 1.02
+    assert seen[25][1] == seen[10][1]
+    assert seen[25][2] == seen[10][2]
+    assert seen[25][0] <= seen[10][0] * 1.02
     assert instance.get_runs_count() == MOST_RUNS
     newest = instance.get_runs(limit=MOST_RUNS)
-    assert [run.tags["number"] for run in newest] == [str(number) for number in range(50, 40, -1)]
+    assert [run.tags["number"] for run in newest] == [str(number) for number in range(25, 20, -1)]
 
 
 def test_runs_go_when_they_are_old_and_stay_when_they_are_not_finished(instance: dg.DagsterInstance) -> None:

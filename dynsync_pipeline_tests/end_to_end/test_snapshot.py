@@ -34,7 +34,7 @@ print("ready", flush=True)
 import threading
 stopped = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
-while not stopped.is_set():
+while not stopped.wait(0.02):
     try:
         with duckdb.connect(path, read_only=True) as snapshot:
             people, promised, status, doubles, changes, told = snapshot.execute('''

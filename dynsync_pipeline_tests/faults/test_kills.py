@@ -13,8 +13,8 @@ from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_reque
 from dynsync_pipeline_tests.worlds.edit_rounds import EditRounds
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
-STRIDE = 10  # every how many-th moment is tried over HTTP; properties/test_cuts.py tries more of them in memory
-N_ROWS = 3
+STRIDE = 20  # every how many-th moment is tried over HTTP; properties/test_cuts.py tries more of them in memory
+N_ROWS = 2
 MOST_MOMENTS = 200  # more than a cycle has; reaching it means that nothing was killed
 pytestmark = pytest.mark.timeout(600)
 MakeWorld = Callable[..., HttpWorld]

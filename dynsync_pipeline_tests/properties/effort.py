@@ -12,9 +12,14 @@ from hypothesis import settings
 TALLY: Counter[str] = Counter()
 
 
+def is_deep() -> bool:
+    """Whether `make deep` runs, which takes its time."""
+    return settings.get_current_profile_name() == "deep"
+
+
 def examples(n: int) -> settings:
     """`n` examples, but in the profile deep as many as that says."""
-    return settings() if settings.get_current_profile_name() == "deep" else settings(max_examples=n)
+    return settings() if is_deep() else settings(max_examples=n)
 
 
 def tally(n_collisions: int) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, Seen, compared, outcomes
-from dynsync_pipeline_tests.properties.effort import tally
+from dynsync_pipeline_tests.properties.effort import is_deep, tally
 from dynsync_pipeline_tests.worlds.every_type import (
     NUMBERS,
     POOLS,
@@ -322,5 +322,5 @@ def canonical(name: str, value: str | None) -> str | None:
 
 
 TestMachine = SyncMachine.TestCase
-if settings.get_current_profile_name() != "deep":
-    TestMachine.settings = settings(max_examples=6, stateful_step_count=8)
+if not is_deep():
+    TestMachine.settings = settings(max_examples=4, stateful_step_count=8)

@@ -114,7 +114,7 @@ def reused() -> Reused:
     return Reused(world)
 
 
-@examples(30)
+@examples(15)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
@@ -128,7 +128,7 @@ def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordTyp
             assert told == slow[name], f"{name} of a {record_type}: {fields[name]}"
 
 
-@examples(10)
+@examples(5)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """R38: equal values move the base in the plan's own transaction, and nothing that differs does."""

@@ -98,8 +98,8 @@ class MemoryWorld:
             largest_share=1.0,
         )
         self.warehouse = CutWarehouse(self.settings.working_file, self.steps, lambda: self.now() + self.host_ahead)
-        if not is_optimised:  # a cycle over three rows is all planning: a third faster, the same answers
-            self.rows("pragma disable_optimizer")
+        if is_optimised:
+            self.rows("pragma enable_optimizer")
         self._write_field_map()
 
     def now(self) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -10,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 
+@cache
 def new_client_pem() -> str:
-    """A private key and its self-signed certificate, as one PEM text."""
+    """A private key and its self-signed certificate, as one PEM text: the same in a process, because making a key is slow."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DynSync client of the Dataverse emulator")])
     now = datetime.now(UTC)
