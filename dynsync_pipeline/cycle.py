@@ -26,6 +26,7 @@ from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
+from dynsync_pipeline.extract.unread import ask_for_bearers
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
@@ -171,6 +172,11 @@ class Cycle:
 
         Empty cells of a bulk export are decided before. Raises: ApiError, StorageFailed.
         """
+        self._with_schema(
+            lambda fields: ask_for_bearers(
+                self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)
+            )
+        )
         self._with_schema(
             lambda fields: decide_empty_cells(
                 self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)

@@ -25,6 +25,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     WriteResult,
 )
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.export_lines import BadLine
 from dynsync_pipeline.clients.marketo.protocol import (
     Activity,
     CompanyResult,
@@ -118,8 +119,8 @@ class Marketo(Protocol):
     def export_statuses(self) -> Mapping[str, ExportStatus]:
         """The bulk exports of the last days, by id."""
 
-    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
-        """Save the file of a completed bulk export."""
+    def download_export(self, export_id: str, to: Path, told: ExportStatus) -> list[BadLine]:
+        """Save the file of a completed bulk export; the lines that cannot be read."""
 
 
 class Systems(Protocol):

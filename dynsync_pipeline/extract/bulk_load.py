@@ -18,13 +18,15 @@ import duckdb
 
 from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.errors import AnswerUnreadable, ServerFailed
 from dynsync_pipeline.extract.absence import confirm_people
+from dynsync_pipeline.extract.bad_files import ask_again
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.leftovers import EXPORT
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
+from dynsync_pipeline.warehouse.unread import note_unread_people
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ def _advance(
     window: _Window,
     exports: Mapping[str, ExportStatus],
 ) -> str:
-    """Do what a window's export waits for; returns Marketo's word for where it stands, or New or Missing."""
+    """Do what a window's export waits for; returns Marketo's word for where it stands, or New, Missing or Unreadable."""
     if window.export_id is None:
         ends = (window.starts_at.replace(tzinfo=UTC), window.ends_at.replace(tzinfo=UTC))
         created = client.create_export(["id", *columns.names], *ends)
@@ -97,7 +99,11 @@ def _advance(
     if export.status == "Created":
         client.enqueue_export(window.export_id)
     elif export.status == "Completed":
-        _land_file(warehouse, client, columns, window.starts_at, window.export_id, export.checksum or "")
+        try:
+            _land_file(warehouse, client, columns, window.starts_at, window.export_id, export)
+        except AnswerUnreadable as error:
+            ask_again(warehouse, window.starts_at, window.ends_at, error)
+            return "Unreadable"
     return export.status
 
 
@@ -162,16 +168,21 @@ def _land_file(
     columns: PersonColumns,
     starts_at: datetime,
     export_id: str,
-    checksum: str,
+    export: ExportStatus,
 ) -> None:
     with (
         storage_errors(warehouse.path),
         tempfile.TemporaryDirectory(dir=warehouse.path.parent, prefix=EXPORT) as folder,
     ):
         file = Path(folder) / "people.csv"
-        client.download_export(export_id, file, checksum)
+        bad_lines = client.download_export(export_id, file, export)
         with warehouse.transaction() as connection:
-            land_people(connection, columns, file=str(file))
+            if file.stat().st_size:  # a window without people may have no header either
+                land_people(connection, columns, file=str(file))
+            told = f"of the bulk export of people created from {starts_at:%Y-%m-%d %H:%M} on"
+            note_unread_people(
+                connection, [(bad.person_id, f"line {bad.number} {told}: {bad.why}") for bad in bad_lines]
+            )
             connection.execute("update state.export_windows set is_landed = true where starts_at = ?", [starts_at])
             n_landed = scalar(connection, "select count(*) from inbox.marketo_people")
     log.info("Landed the people created from %s on; %s so far.", starts_at.date(), f"{n_landed:,}")

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 DELETIONS_KEPT = timedelta(days=13)  # Marketo may forget them after 14; a day is kept in reserve
 CHANGE_SCORE = 22
 MERGE_LEADS = 32
+UNREAD_ENTRY = "an entry of Marketo's feed about them"
 
 
 def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fields: FieldMap) -> int:
@@ -75,7 +76,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         if people is not None:
             land_people(connection, columns, people)
             suspect(connection, warehouse, PERSON, _not_shown(person_ids, people))
-        note_unread_people(connection, [*unread, *feed.unread_ids], "an entry about it in Marketo's feed")
+        note_unread_people(connection, [(i, UNREAD_ENTRY) for i in (*unread, *feed.unread_ids)])
         land_deleted_people(connection, sorted(gone))
         withdraw_told_people(connection, gone | winners, feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))

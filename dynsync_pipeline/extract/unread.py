@@ -10,7 +10,7 @@ from dynsync_pipeline.extract.absence import confirm_people, confirm_records
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people, take_in_people
 from dynsync_pipeline.warehouse.unread import PERSON, due_unread, note_keys, put_off_unread
 
 
@@ -49,6 +49,37 @@ def reread_unread_people(warehouse: Warehouse, client: Marketo, columns: PersonC
             note_keys(connection, found.select(["id", *names]).rename_columns(["id", *names.values()]))
     return True
 
+
+def ask_for_bearers(warehouse: Warehouse, client: Marketo, columns: PersonColumns) -> int:
+    """Where a line or a file of people cannot be read and nobody knows whose it is, ask for them by key: whoever bears the
+    key of a new record is found, and no other person made for it (R18). Call it when all streams are in.
+
+    Returns how many people were found. Raises: ApiError.
+    """
+    with warehouse.reading() as connection:
+        is_anybody = connection.execute(
+            "select 1 from state.unread where record_type = 'person' and not has_id limit 1"
+        ).fetchall()
+        records = connection.execute(_WITHOUT_BEARER).fetchall() if is_anybody else []
+    n_found = 0
+    for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
+        ids = [record_id for kind, record_id in records if kind == record_type]
+        if ids:
+            people = client.people(key, ids, columns.names)
+            with warehouse.transaction() as connection:
+                land_people(connection, columns, people)
+                n_found += take_in_people(connection)
+    return n_found
+
+
+_WITHOUT_BEARER = """
+select distinct t.record_type, t.dynamics_id
+from inbox.touched t
+join mirror.person_records r on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and not r.is_deleted
+anti join state.links l on l.record_type = t.record_type and l.dynamics_id = t.dynamics_id
+anti join mirror.marketo_people m on not m.is_deleted and t.dynamics_id in (m.dynamics_contact_id, m.dynamics_lead_id)
+order by all
+"""
 
 _WITHOUT_KEYS = """
 select key from state.unread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from dynsync_pipeline.clients.marketo.export_lines import BadLine
+from dynsync_pipeline.clients.marketo.exports import Piece, save_export
 from dynsync_pipeline.clients.marketo.protocol import (
     Activity,
     CompanyResult,
@@ -65,6 +68,7 @@ class MemoryMarketo:
     deletions: list[DeletedPerson] = field(default_factory=list)
     merges: list[Activity] = field(default_factory=list)
     unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
+    spoils: Callable[[bytes], bytes] = bytes  # what becomes of the file of an export on its way
     exports: dict[str, list[str]] = field(default_factory=dict)
 
     # -- what people do --------------------------------------------------------------------------------------------
@@ -195,16 +199,18 @@ class MemoryMarketo:
         """As `MarketoClient.export_statuses`; every export is completed at once."""
         return {export_id: ExportStatus("Completed", None, None, "") for export_id in self.exports}
 
-    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
+    def download_export(self, export_id: str, to: Path, told: ExportStatus) -> list[BadLine]:
         """As `MarketoClient.download_export`."""
         names = self.exports[export_id]
-        with to.open("w", encoding="utf-8", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow(names)
-            for person_id, row in self.rows.items():
-                if not row.is_deleted:
-                    shown = self._row(person_id, names)
-                    lines.writerow(["null" if shown[name] is None else shown[name] for name in names])
+        text = io.StringIO(newline="")
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(names)
+        for person_id, row in self.rows.items():
+            if not row.is_deleted:
+                values = self._row(person_id, names)
+                lines.writerow(["null" if values[name] is None else values[name] for name in names])
+        file = self.spoils(text.getvalue().encode())
+        return save_export(lambda start: Piece(0, file, is_last=True), to, told, "GET file")
 
     def _sync(self, action: str, lookup_field: str, body: dict[str, Any]) -> PersonResult:
         values = sent_values(body)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo import answers
 from dynsync_pipeline.clients.marketo.auth import MarketoTokens
+from dynsync_pipeline.clients.marketo.export_lines import BadLine
 from dynsync_pipeline.clients.marketo.exports import PIECE_BYTES, Piece, piece, save_export
 from dynsync_pipeline.clients.marketo.protocol import (
     SYSTEM,
@@ -199,10 +200,11 @@ class MarketoClient:
             jobs |= answers.export_jobs(answer, request)
         return jobs
 
-    def download_export(self, export_id: str, to: Path, checksum: str) -> None:
-        """Write the file of a completed job to `to`, complete or not at all, without NUL bytes.
+    def download_export(self, export_id: str, to: Path, told: ExportStatus) -> list[BadLine]:
+        """Write the file of a completed job to `to`, complete or not at all, but for lines that cannot be read.
 
-        A download that was cut goes on where it stopped. Raises: AnswerUnreadable if the checksum differs.
+        Returns these. A download that was cut goes on where it stopped. Raises: AnswerUnreadable if it is not the file that
+        was `told`, or cannot be read as a whole.
         """
         path = f"/bulk/v1/leads/export/{export_id}/file.json"
 
@@ -210,7 +212,7 @@ class MarketoClient:
             request = self._request(path, {}, {"Range": f"bytes={start}-{start + PIECE_BYTES - 1}"})
             return self._transport.call(request, lambda reply: piece(reply, start, str(request)))
 
-        save_export(fetch, to, checksum, f"GET {path}")
+        return save_export(fetch, to, told, f"GET {path}")
 
     # Usage
 

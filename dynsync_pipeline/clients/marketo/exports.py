@@ -1,4 +1,4 @@
-"""The file of a bulk export, fetched piece by piece. Not here: the jobs (`client.py`), reading CSV.
+"""The file of a bulk export, fetched piece by piece. Not here: the jobs (`client.py`), its lines (`export_lines.py`).
 
 Pieces keep each request short, and a cut costs one piece: what is on disk already is never fetched again, also not by
 the next process.
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dynsync_pipeline.clients.marketo.answers import envelope
-from dynsync_pipeline.clients.marketo.protocol import SYSTEM
+from dynsync_pipeline.clients.marketo.export_lines import BadLine, sort_lines
+from dynsync_pipeline.clients.marketo.protocol import SYSTEM, ExportStatus
 from dynsync_pipeline.clients.marketo.refusals import http_refusal
+from dynsync_pipeline.clients.rows import Unreadable
 from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.errors import AnswerUnreadable, ApiError, ServerFailed
 
@@ -55,10 +57,12 @@ def _no_file(reply: Reply, request: str) -> ApiError:
     return http_refusal(reply, request)
 
 
-def save_export(fetch: Callable[[int], Piece], to: Path, checksum: str, request: str) -> None:
-    """Write the file to `to`, complete or not at all: fetched, compared with `checksum`, freed of NUL bytes.
+def save_export(fetch: Callable[[int], Piece], to: Path, told: ExportStatus, request: str) -> list[BadLine]:
+    """Write the readable lines of the file to `to`, complete or not at all; returns the others.
 
-    `<to>.part` holds what was fetched so far. Raises: AnswerUnreadable if the checksum differs; the next try is anew.
+    The file is held against what was `told` of it: its checksum or size, and how many records it has. `<to>.part` holds what
+    was fetched so far. Raises: AnswerUnreadable for another file than was told, and for one that cannot be read as a whole;
+    the next try is anew.
     """
     part = to.with_name(to.name + ".part")
     with part.open("ab") as file:
@@ -67,14 +71,33 @@ def save_export(fetch: Callable[[int], Piece], to: Path, checksum: str, request:
             start, data, is_last = fetch(file.tell())
             file.truncate(start)
             file.write(data)
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != checksum.removeprefix("sha256:").lower():
-        part.unlink()
-        raise AnswerUnreadable("The file of the export differs from its checksum.", system=SYSTEM, request=request)
     clean = to.with_name(to.name + ".clean")
-    with part.open("rb") as source, clean.open("wb") as target:
-        while block := source.read(PIECE_BYTES):
-            target.write(block.replace(b"\0", b""))
+    try:
+        _require_file(part, told)
+        with part.open("rb") as source, clean.open("wb") as target:
+            n_good, bad = sort_lines(source, target)
+        if told.n_records is not None and not bad and n_good < told.n_records:
+            raise Unreadable(f"it has {n_good:,} of {told.n_records:,} records")
+    except Unreadable as fault:
+        part.unlink()
+        clean.unlink(missing_ok=True)
+        raise AnswerUnreadable(
+            f"The file of the export cannot be read: {fault}.", system=SYSTEM, request=request
+        ) from None
     clean.replace(to)
     part.unlink()
+    return bad
+
+
+def _require_file(part: Path, told: ExportStatus) -> None:
+    """Raises: Unreadable for another file than was told. Where Marketo tells no checksum, its size says whether it is whole."""
+    size = part.stat().st_size
+    if told.checksum:
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != told.checksum.removeprefix("sha256:").lower():
+            raise Unreadable("it differs from its checksum")
+    elif told.size_bytes is not None and size != told.size_bytes:
+        raise Unreadable(f"it has {size:,} of {told.size_bytes:,} bytes")
+    if not size and told.n_records != 0:
+        raise Unreadable("it is empty")

@@ -99,3 +99,7 @@ create view state.unread_links as
     ) using (record_type, dynamics_id);
 -- Of what cannot be read, nobody may know the record.
 alter table ledger.sync_errors alter column dynamics_id drop not null;
+
+-- How often the file of a window could not be read.
+alter table state.export_windows add column n_bad_files bigint default 0;
+update state.export_windows set n_bad_files = 0;

@@ -21,7 +21,7 @@ from dynsync_pipeline import errors
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo import client as client_module
 from dynsync_pipeline.clients.marketo.client import MarketoClient
-from dynsync_pipeline.clients.marketo.protocol import FieldChange
+from dynsync_pipeline.clients.marketo.protocol import ExportStatus, FieldChange
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.clients.servers import Canned, Seen, canned_json, serving
@@ -201,7 +201,7 @@ def test_people_are_exported_in_bulk(client: MarketoClient, tmp_path: Path) -> N
     assert status.n_records is not None
     assert status.n_records >= 5
     assert status.checksum is not None
-    client.download_export(job, tmp_path / "people.csv", status.checksum)
+    client.download_export(job, tmp_path / "people.csv", status)
     text = (tmp_path / "people.csv").read_text("utf-8")
     assert text.startswith("id,firstName")
     assert all(f'{each},"Zoë ""Z"", newline' in text for each in ids)
@@ -505,7 +505,8 @@ def test_a_file_is_fetched_in_pieces_and_a_cut_costs_one_piece(
         return Canned(206, data, headers, stop_after_bytes=500 if n_earlier == 1 else None)
 
     with scripted(make_settings, answer) as (client, calls):
-        client.download_export("j", tmp_path / "x.csv", "sha256:" + hashlib.sha256(file).hexdigest())
+        told = ExportStatus("Completed", 400, len(file), "sha256:" + hashlib.sha256(file).hexdigest())
+        client.download_export("j", tmp_path / "x.csv", told)
         starts = [call.headers["range"].partition("=")[2].partition("-")[0] for call in calls]
     assert starts == ["0", "1000", "1000", "2000", "3000"]
     assert (tmp_path / "x.csv").read_bytes() == file.replace(b"\0", b"")

@@ -10,10 +10,12 @@ import pytest
 
 from dynsync_pipeline import errors
 from dynsync_pipeline.clients.marketo.exports import Piece, piece, save_export
+from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.clients.transport import Reply
 
 FILE = 'id,firstName\n1,Zoë\x00\n2,"a\nb"\n'.encode()
 CHECKSUM = "sha256:" + hashlib.sha256(FILE).hexdigest()
+TOLD = ExportStatus("Completed", 2, len(FILE), CHECKSUM)
 CSV = {"content-type": "text/csv;charset=UTF-8"}
 
 
@@ -30,7 +32,7 @@ def pieces(n_bytes: int, asked: list[int], cut_at: int | None = None) -> Callabl
 
 def test_pieces_are_put_together_and_nul_bytes_dropped(tmp_path: Path) -> None:
     asked: list[int] = []
-    save_export(pieces(10, asked), tmp_path / "people.csv", CHECKSUM, "GET file")
+    save_export(pieces(10, asked), tmp_path / "people.csv", TOLD, "GET file")
     assert (tmp_path / "people.csv").read_bytes() == FILE.replace(b"\0", b"")
     assert asked == [0, 10, 20]
     assert [path.name for path in tmp_path.iterdir()] == ["people.csv"]
@@ -40,9 +42,9 @@ def test_a_download_that_was_cut_goes_on_where_it_stopped(tmp_path: Path) -> Non
     asked: list[int] = []
     to = tmp_path / "people.csv"
     with pytest.raises(errors.TimedOut):
-        save_export(pieces(10, asked, cut_at=20), to, CHECKSUM, "GET file")
+        save_export(pieces(10, asked, cut_at=20), to, TOLD, "GET file")
     assert not to.exists()
-    save_export(pieces(10, asked), to, CHECKSUM, "GET file")
+    save_export(pieces(10, asked), to, TOLD, "GET file")
     assert asked == [0, 10, 20]
     assert to.read_bytes() == FILE.replace(b"\0", b"")
 
@@ -51,16 +53,16 @@ def test_another_checksum_leaves_no_file_and_the_next_try_starts_anew(tmp_path: 
     to = tmp_path / "people.csv"
     to.with_name("people.csv.part").write_bytes(b"of another export")
     with pytest.raises(errors.AnswerUnreadable, match="checksum"):
-        save_export(pieces(10, []), to, CHECKSUM, "GET file")
+        save_export(pieces(10, []), to, TOLD, "GET file")
     assert list(tmp_path.iterdir()) == []
-    save_export(pieces(10, []), to, CHECKSUM, "GET file")
+    save_export(pieces(10, []), to, TOLD, "GET file")
     assert to.exists()
 
 
 def test_a_server_without_ranges_sends_the_whole_file_over_what_was_there(tmp_path: Path) -> None:
     to = tmp_path / "people.csv"
     to.with_name("people.csv.part").write_bytes(FILE[:10])
-    save_export(lambda start: piece(Reply(200, CSV, FILE), start, "GET file"), to, CHECKSUM, "GET file")
+    save_export(lambda start: piece(Reply(200, CSV, FILE), start, "GET file"), to, TOLD, "GET file")
     assert to.read_bytes() == FILE.replace(b"\0", b"")
 
 

@@ -1,0 +1,93 @@
+"""The records of a bulk export, each by itself, so that a bad line costs that line (R116). Lines in, lines out.
+
+Not here: fetching the file (`exports.py`), what its columns mean (`warehouse/mirrors.py`).
+Source: docs/protocols/marketo.md#bulk-extract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from typing import BinaryIO, NamedTuple
+
+from dynsync_pipeline.clients.pages import MOST_UNREAD
+from dynsync_pipeline.clients.rows import Unreadable
+
+LONGEST_RECORD_BYTES = 16 * 1024 * 1024
+_MARK = b"\xef\xbb\xbf"  # of UTF-8, at the start of a file
+_FIELD = rb'(?:"(?:[^"]|"")*+"|[^",\r\n]*+)'
+_ID = re.compile(rb'"?([0-9]{1,18})"?,')
+
+
+class BadLine(NamedTuple):
+    """A line that cannot be read, the header being line 1; the person it tells of, and why."""
+
+    number: int
+    person_id: int | None
+    why: str
+
+
+def sort_lines(lines: Iterable[bytes], to: BinaryIO) -> tuple[int, list[BadLine]]:
+    """Write the header and all records that can be read, one line end each; returns how many, and the lines left out.
+
+    `lines` end with a line feed each, also inside values; NUL bytes and a byte order mark are dropped. After a line that
+    cannot be read, the next one that begins with an id is taken for the next record. Raises: Unreadable where so much is bad
+    that no line is at fault.
+    """
+    numbered = enumerate((line.replace(b"\0", b"") for line in lines), start=1)
+    header = next((line for _, line in numbered), b"").removeprefix(_MARK)
+    to.write(_ended(header) if header else b"")
+    record = re.compile(_FIELD + rb"(?:,%s){%d}" % (_FIELD, header.count(b",")))
+    n_good = 0
+    bad: list[BadLine] = []
+    waiting: deque[tuple[int, bytes]] = deque()
+    held: list[tuple[int, bytes]] = []  # of one record
+    is_open = False  # a quote in it
+    while True:
+        numbered_line = waiting.popleft() if waiting else next(numbered, None)
+        if numbered_line is not None:
+            line = numbered_line[1]
+            if held and _ID.match(line) and _fault(line, record) is None:  # the quote before it never ends
+                waiting.appendleft(numbered_line)
+            else:
+                held.append(numbered_line)
+                is_open ^= line.count(b'"') % 2 == 1
+                if is_open:
+                    continue
+        text = b"".join(each for _, each in held)
+        fault = _fault(text, record) if text.strip() else None
+        if fault is not None:
+            n_bad = next((n for n, (_, each) in enumerate(held) if n and _ID.match(each)), len(held))
+            number, first = held[0]
+            told = _ID.match(first)
+            bad.append(BadLine(number, int(told[1]) if told else None, fault))
+            waiting.extendleft(reversed(held[n_bad:]))
+        elif text.strip():
+            to.write(_ended(text))
+            n_good += 1
+        held, is_open = [], False
+        if numbered_line is None and not waiting:
+            break
+    if len(bad) > max(MOST_UNREAD, n_good):
+        raise Unreadable(f"{len(bad):,} of its lines cannot be read; of the first, {bad[0].why}")
+    return n_good, bad
+
+
+def _fault(text: bytes, record: re.Pattern[bytes]) -> str | None:
+    """Why a record cannot be read; None if it can."""
+    if len(text) > LONGEST_RECORD_BYTES:
+        return "it is too long"
+    if not record.fullmatch(_ended(text)[:-1]):
+        return "it has other columns than the header, or a stray quote or line end"
+    if not _ID.match(text):
+        return "it has no id"
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return "it holds text that is no UTF-8"
+    return None
+
+
+def _ended(line: bytes) -> bytes:
+    return line.rstrip(b"\r\n") + b"\n"
