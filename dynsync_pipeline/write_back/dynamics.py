@@ -17,10 +17,13 @@ from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import land_dynamics
+from dynsync_pipeline.write_back.batches import batches
 from dynsync_pipeline.write_back.receipts import PlannedWrite, Written, planned_writes, settle_receipts
-from dynsync_pipeline.write_back.sending import Answer, Landing, Turn
+from dynsync_pipeline.write_back.sending import Turn
+from dynsync_pipeline.write_back.ways import Answer, Landing
 
-BATCH = 100
+MOST_RECORDS = 100
+MOST_BYTES = 10_000_000
 
 
 def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int) -> Written:
@@ -34,14 +37,15 @@ def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycl
     for record_type in PERSON_TYPES:
         way = _Updates(client, fields, record_type)
         of_type = [write for write in writes if write.record_type == record_type]
-        for first in range(0, len(of_type), BATCH):
-            turn.send(way, of_type[first : first + BATCH])
+        for batch in batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES):
+            turn.send(way, batch)
     return replace(settle_receipts(warehouse, "dynamics"), failure=turn.told)
 
 
 class _Updates:
     """Updates of the records of one table; their id stands in the address, so that a body has no keys."""
 
+    kind = "records"
     keys: Collection[str] = ()
 
     def __init__(self, client: Dynamics, fields: FieldMap, record_type: RecordType) -> None:

@@ -16,6 +16,7 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
+from dynsync_pipeline.write_back.batches import batches
 from dynsync_pipeline.write_back.receipts import (
     PlannedWrite,
     Written,
@@ -23,7 +24,8 @@ from dynsync_pipeline.write_back.receipts import (
     settle_receipts,
     unanswered_companies,
 )
-from dynsync_pipeline.write_back.sending import Answer, Landing, Turn
+from dynsync_pipeline.write_back.sending import Turn
+from dynsync_pipeline.write_back.ways import Answer, Landing
 
 MOST_RECORDS = 300
 MOST_BYTES = 900_000  # of the 1 MB that Marketo takes, the rest is for the envelope
@@ -58,6 +60,7 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
 class _Companies:
     """Companies, by their key."""
 
+    kind = "companies"
     keys: Collection[str] = (COMPANY_KEY,)
 
     def __init__(self, client: Marketo, columns: PersonColumns) -> None:
@@ -77,6 +80,8 @@ class _Companies:
 
 class _People:
     """People, created or updated, by `lookup_field`."""
+
+    kind = "people"
 
     def __init__(
         self, client: Marketo, columns: PersonColumns, action: str, lookup_field: str, keys: Collection[str]
@@ -109,14 +114,4 @@ def _company_of(write: PlannedWrite, columns: PersonColumns) -> str | None:
 
 
 def _batches(writes: Sequence[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
-    batch: list[PlannedWrite] = []
-    size_bytes = 0
-    for write in writes:
-        n_bytes = len(write.body.encode())
-        if batch and (len(batch) == MOST_RECORDS or size_bytes + n_bytes > MOST_BYTES):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(write)
-        size_bytes += n_bytes
-    if batch:
-        yield batch
+    return batches(writes, most_records=MOST_RECORDS, most_bytes=MOST_BYTES)

@@ -40,13 +40,18 @@ SETTLING = (
     "write_back/settled_backlog",
     "write_back/missing",
     "write_back/settled_errors",
+    "write_back/settled_doubts",
     "write_back/settled_receipts",
 )
+RECOGNISING = ("write_back/recognise", "write_back/doubted")
 
 
 @dataclass(frozen=True)
 class PlannedWrite:
-    """One operation of the committed plan, ready to send; `body` is a JSON object as text."""
+    """One operation of the committed plan, ready to send; `body` is a JSON object as text.
+
+    `most_together`: how many may be in its request at most, where it failed with others before; `is_at_fault`: it failed alone.
+    """
 
     operation_id: int
     record_type: str
@@ -55,6 +60,8 @@ class PlannedWrite:
     company_key: str | None
     etag: str | None
     body: str
+    most_together: int | None = None
+    is_at_fault: bool = False
 
     def members(self, keys: Collection[str]) -> list[str]:
         """The names of what its body sets, the keys left out."""
@@ -112,12 +119,20 @@ def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str
                 "The plan at hand was made by an earlier cycle, from values that may have changed since.",
                 next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
             )
-        rows = connection.execute(
-            "select operation_id, record_type, dynamics_id, person_id, company_key, etag, body from reconcile.operations "
-            "where system = ? and action = ? and sent_at is null order by operation_id",
-            [system, action],
-        ).fetchall()
+        rows = connection.execute(_PLANNED, [system, action]).fetchall()
     return [PlannedWrite(*row) for row in rows]
+
+
+# What failed twice goes out in half the company it had.
+_PLANNED = """
+select
+    operation_id, record_type, dynamics_id, person_id, company_key, etag, body,
+    case when d.n_times > 1 then greatest(d.n_together // 2, 1) else d.n_together end, coalesce(d.is_at_fault, false)
+from reconcile.operations
+left join state.doubts d using (system, action, record_type, dynamics_id)
+where system = ? and action = ? and sent_at is null
+order by operation_id
+"""
 
 
 def mark_sent(warehouse: Warehouse, writes: Sequence[PlannedWrite], at: datetime, *, is_part: bool) -> None:
@@ -139,6 +154,15 @@ def mark_unsent(warehouse: Warehouse, writes: Sequence[PlannedWrite]) -> None:
         connection.execute(
             "update reconcile.operations set sent_at = null where operation_id in (select unnest(?))",
             [[write.operation_id for write in writes]],
+        )
+
+
+def note_failure(warehouse: Warehouse, writes: Sequence[PlannedWrite], error: ApiError) -> None:
+    """Note that a request with these operations failed, of which nobody knows whether they were applied."""
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "insert into reconcile.failed_operations (operation_id, n_together, code, message) select unnest(?), ?, ?, ?",
+            [[write.operation_id for write in writes], len(writes), error.code or type(error).__name__, _told(error)],
         )
 
 
@@ -264,9 +288,10 @@ def recognise_own_writes(warehouse: Warehouse) -> int:
     with warehouse.transaction() as connection:
         if not scalar(connection, "select count(*) from reconcile.operations"):
             return 0
-        before = scalar(connection, "select count(*) from reconcile.receipts")
-        run_steps(connection, ("write_back/recognise",))
-        n_found = scalar(connection, "select count(*) from reconcile.receipts") - before
+        connection.execute("create or replace temp table this_moment (noted_at timestamp not null)")
+        connection.execute("insert into this_moment (noted_at) values (?)", [warehouse.now()])
+        run_steps(connection, RECOGNISING)
+        n_found = scalar(connection, "select count(*) from recognised")
     settle_receipts(warehouse, "")
     with warehouse.transaction() as connection:
         connection.execute("delete from reconcile.operations")

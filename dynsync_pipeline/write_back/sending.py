@@ -8,10 +8,8 @@ Not here: the requests themselves (`dynamics.py`, `marketo.py`), what a receipt 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
 
 import duckdb
 
@@ -28,37 +26,20 @@ from dynsync_pipeline.errors import (
     Unreachable,
 )
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.write_back.receipts import PlannedWrite, mark_sent, mark_unsent, note_receipts, note_refused_field
+from dynsync_pipeline.write_back.receipts import (
+    PlannedWrite,
+    mark_sent,
+    mark_unsent,
+    note_failure,
+    note_receipts,
+    note_refused_field,
+)
+from dynsync_pipeline.write_back.searching import FieldSearch
+from dynsync_pipeline.write_back.ways import Answer, Landing, Way, halves
 
 MOST_FAILURES = 3  # requests in a row of unknown outcome, after which a system counts as down
 MOST_REFUSED = 50  # requests in a row with one record each that were refused, after which the fault is in no record
 MOST_IN_VAIN = 5  # records in a row that were refused field by field, after which the fault is in no field
-DEEPER = 2  # refusals in a row that a search may meet beyond those on the way down to one field
-
-Item = TypeVar("Item")
-Landing = Callable[[duckdb.DuckDBPyConnection], None]
-
-
-class Answer(NamedTuple):
-    """What became of one operation: the error, or what the system tells: an id (Marketo), the record (Dynamics)."""
-
-    error: ApiError | None = None
-    target_id: int | None = None
-    row: dict[str, str | None] | None = None
-
-
-class Way(Protocol):
-    """How operations of one kind are sent. `keys` are the members of a body that say which record is meant."""
-
-    @property
-    def keys(self) -> Collection[str]:
-        """Never sent alone, and never left out."""
-
-    def send(self, writes: Sequence[PlannedWrite]) -> list[Answer]:
-        """One request; one answer each, in order. Raises: ApiError, where the whole request failed."""
-
-    def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
-        """What the system made of applied operations, ready to land. Raises: ApiError."""
 
 
 class Turn:
@@ -73,6 +54,7 @@ class Turn:
         self._clock = clock
         self.failure: ApiError | None = None
         self.is_over = False
+        self._closed: set[str] = set()  # kinds of operations that the system does not take from anybody
         self._n_failures = 0
         self._n_refused = 0
         self._n_in_vain = 0
@@ -85,14 +67,14 @@ class Turn:
     def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
         """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""
         waiting = [list(batch)]
-        while waiting and not self.is_over:
+        while waiting and not self.is_over and way.kind not in self._closed:
             writes = waiting.pop()
             answers = self._request(way, writes)
             if answers is None:
                 continue
             if isinstance(answers, ApiError):
                 if len(writes) > 1:
-                    waiting += reversed(_halves(writes))
+                    waiting += reversed(halves(writes))
                     continue
                 answers = [self._alone(writes[0], answers)]
             else:
@@ -113,15 +95,30 @@ class Turn:
         try:
             answers = way.send(writes)
         except ApiError as error:
-            is_refused = _proves_nothing_applied(error)
-            if is_refused and not is_part:
+            if not _proves_nothing_applied(error):
+                self._note_unknown(writes, error, is_part=is_part)
+                return None
+            if not is_part:
                 mark_unsent(self._warehouse, writes)
-            if is_refused and not isinstance(error, _OF_THE_SYSTEM) and not _is_of_the_address(error):
+            if _is_of_the_kind(error):
+                self._closed.add(way.kind)
+                self.failure = self.failure or error
+            elif isinstance(error, _OF_THE_SYSTEM) or _is_of_the_address(error):
+                self._note_failure(error)
+            else:
                 return error
-            self._note_failure(error)
             return None
         self._n_failures = 0
         return answers
+
+    def _note_unknown(self, writes: Sequence[PlannedWrite], error: ApiError, *, is_part: bool) -> None:
+        """A request failed that may have been applied. Where its one record is known to be at fault, the system is not."""
+        if len(writes) == 1:
+            error = error.told_of(record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request")
+        if not is_part:
+            note_failure(self._warehouse, writes, error)
+        if len(writes) > 1 or not writes[0].is_at_fault:
+            self._note_failure(error)
 
     def _note_failure(self, error: ApiError) -> None:
         self.failure = self.failure or error
@@ -198,52 +195,20 @@ class Turn:
     def _search(self, way: Way, write: PlannedWrite, error: ApiError) -> None:
         """Send a record's fields in halves, so that what is refused is alone and the rest arrives (R116).
 
-        A search that meets refusals only gives up on its way, and the record is refused as a whole. One that is
-        interrupted leaves the record as sent: what arrived of it is found out by the next cycle.
+        A search that is interrupted leaves the record as sent: what arrived of it is found out by the next cycle.
         """
-        members = write.members(way.keys)
-        most = len(members).bit_length() + DEEPER
-        waiting = list(reversed(_halves(members)))
-        refused: list[ApiError] = []
-        done: tuple[PlannedWrite, Answer] | None = None
-        n_in_vain = 0
-        while waiting and (n_in_vain < most or done):
-            names = waiting.pop()
-            if n_in_vain >= most:
-                refused += [error.told_of(field=name) for name in names]
-                continue
-            part = write.only({*names, *way.keys})
-            if done is not None and done[1].row is not None:
-                part = replace(part, etag=done[1].row["etag"])  # our own part has moved the version
+
+        def ask(part: PlannedWrite) -> Answer | None:
             answers = self._request(way, [part], is_part=True)
-            if answers is None:
-                return
-            answer = Answer(answers) if isinstance(answers, ApiError) else answers[0]
-            if answer.error is None:
-                done, n_in_vain = (write, answer), 0
-                continue
-            if not isinstance(answer.error, RequestRefused):
-                if done is None:
-                    self._receive(way, write, answer)
-                else:
-                    self.failure = self.failure or answer.error
-                return
-            n_in_vain += 1
-            error = answer.error
-            named = error.field if error.field in names else names[0] if len(names) == 1 else None
-            if named is None:
-                waiting += reversed(_halves(names))
-                continue
-            refused.append(error.told_of(field=named))
-            if len(names) > 1:
-                waiting.append([name for name in names if name != named])
-        self._n_in_vain = 0 if done else self._n_in_vain + 1
-        if done is not None:
-            self._receive(way, *done, refused=refused)
-        elif waiting:
-            self._receive(way, write, Answer(error))
-        else:
-            self._receive(way, write, Answer(refused[-1]), refused=refused[:-1])
+            return Answer(answers) if isinstance(answers, ApiError) else answers[0] if answers else None
+
+        search = FieldSearch(way, write, error, ask)
+        answer = search.run()
+        if answer is None:
+            self.failure = self.failure or search.error
+            return
+        self._n_in_vain = 0 if search.done else self._n_in_vain + 1
+        self._receive(way, write, answer, refused=search.refused)
 
     def _receive(self, way: Way, write: PlannedWrite, answer: Answer, refused: Sequence[ApiError] = ()) -> None:
         """Store the one receipt of a record that was sent in parts."""
@@ -268,11 +233,11 @@ def _proves_nothing_applied(error: ApiError) -> bool:
     return not isinstance(error, _UNKNOWN)
 
 
+def _is_of_the_kind(error: ApiError) -> bool:
+    """Whether a system takes no operation of that kind, whatever the record: companies belong to a native sync (R21)."""
+    return isinstance(error, RequestRefused) and error.code == "1018"
+
+
 def _is_of_the_address(error: ApiError) -> bool:
     """Whether the answer is about where the request went, and not about what it carried."""
     return isinstance(error, RequestRefused) and (error.status in (404, 405) or error.code == "610")
-
-
-def _halves(items: Sequence[Item]) -> list[list[Item]]:
-    middle = len(items) // 2
-    return [list(items[:middle]), list(items[middle:])]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.sql_files import SqlFile
-from dynsync_pipeline.write_back.receipts import SETTLING
+from dynsync_pipeline.write_back.receipts import RECOGNISING, SETTLING
 
 SCHEMAS = "inbox|mirror|state|reconcile|ledger"
 
@@ -47,7 +47,8 @@ CHAINS = (
     Chain(
         "After a cut",
         "Before a cycle begins: which operations without a receipt were ours.",
-        ("write_back/recognise",),
+        RECOGNISING,
+        ("this_moment",),
     ),
     Chain("The daily audit", "All links compared in full, as a proof that cycles miss nothing.", AUDIT),
     *(

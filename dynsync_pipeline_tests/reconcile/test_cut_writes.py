@@ -201,4 +201,4 @@ def test_what_never_left_of_an_operation_that_is_sent_in_parts_is_not_lost(side:
     world.cut({"r": Scenario({}, after={"title": "Later"})}, n_writes=2 if side == "dynamics" else 3)
     world.settled()
     assert world.ended("r").ends == {"title": "Later", "phone": "2"}
-    assert {row[1] for row in world.errors()} <= {"city", None} != set()
+    assert world.errors(), "the bad value is told"

@@ -103,3 +103,13 @@ alter table ledger.sync_errors alter column dynamics_id drop not null;
 -- How often the file of a window could not be read.
 alter table state.export_windows add column n_bad_files bigint default 0;
 update state.export_windows set n_bad_files = 0;
+-- One row per operation of a request that failed and may have been applied; `n_together`: how many operations were in it.
+create table reconcile.failed_operations (
+    operation_id bigint not null, n_together bigint not null, code varchar, message varchar not null
+);
+-- One row per record, system and action that was in a request that failed and was not applied, until it is; `n_times` in a row,
+-- the last time with `n_together` operations. `is_at_fault`: it failed alone while others were answered.
+create table state.doubts (
+    system varchar not null, action varchar not null, record_type varchar not null, dynamics_id varchar not null,
+    n_times bigint not null, n_together bigint not null, is_at_fault boolean not null
+);

@@ -4,7 +4,7 @@
 -- nobody came after us. What is ours of an operation gets its receipt; the rest never happened and is planned anew
 -- (docs/design.md#after-a-cut).
 --
--- reads    reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
+-- reads    this_moment, reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
 --          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, inbox.last_changed_by_us,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
 --          state.marketo_values, state.company_values, state.links, state.old_labels, state.unsettled
@@ -16,6 +16,7 @@
 --          written_values: one row per value of an uncertain update, `is_ours` where it was applied, `is_edited` where somebody
 --              came after us
 --          recognised: one row per uncertain operation of which something is ours
+--          never_done: one row per value of these that is not
 -- changes  reconcile.receipts, reconcile.edited_meanwhile, reconcile.planned_changes, reconcile.planned_collisions,
 --          reconcile.planned_activities, inbox.feed_after_cut, inbox.last_changed_by_us
 create temp table uncertain as
@@ -145,19 +146,18 @@ having bool_and(a.field is null or v.value is not distinct from a.new_value)
    and bool_and(c.field is null or u.person_id is null or h.value is not distinct from c.base_after);
 
 insert into reconcile.receipts (operation_id, outcome, person_id, received_at, is_settled)
-select operation_id, 'applied', person_id, now() at time zone 'UTC', false from recognised;
+select operation_id, 'applied', person_id, noted_at, false from recognised, this_moment;
 
--- What is not ours of an operation was not done by it.
+-- What is not ours of an operation that is was not done by it.
+create temp table never_done as
+select operation_id, field from written_values where not is_ours and operation_id in (select operation_id from recognised);
+
 delete from reconcile.planned_activities
-where operation_id in (
-    select operation_id from written_values, reconcile.own_fields where field = own_fields.company and not is_ours
-);
+where operation_id in (select operation_id from never_done, reconcile.own_fields where field = own_fields.company);
 
-delete from reconcile.planned_collisions
-where (operation_id, field) in (select (operation_id, field) from written_values where not is_ours);
+delete from reconcile.planned_collisions where (operation_id, field) in (from never_done);
 
-delete from reconcile.planned_changes
-where (operation_id, field) in (select (operation_id, field) from written_values where not is_ours);
+delete from reconcile.planned_changes where (operation_id, field) in (from never_done);
 
 -- What a value was changed to after ours is an edit by somebody, not what the system made of our value.
 insert into reconcile.edited_meanwhile (operation_id, field)
