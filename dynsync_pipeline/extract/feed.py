@@ -134,7 +134,7 @@ class Feed:
         )
         own = self._columns.own
         keys = f"['{own.lead_id}', '{own.contact_id}', '{own.company}']"
-        connection.execute(_TOLD.format(keys=keys, flag=own.is_deleted))
+        connection.execute(_TOLD.format(keys=keys, flag=own.is_deleted, date=own.created_on))
         connection.execute(_COMPARED)
         connection.unregister("feed")
         try:
@@ -165,6 +165,8 @@ with types as (
     select unnest({keys}), 'guid'
     union all
     select '{flag}', 'boolean'
+    union all
+    select '{date}', 'datetime'
 ),
 sides as (
     select

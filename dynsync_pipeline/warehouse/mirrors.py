@@ -61,6 +61,7 @@ def land_dynamics(
 # Columns that every reading fills, whatever the field map says.
 STRUCTURE = frozenset(
     {"etag", "is_deleted", "external_company_id", "is_deleted_in_dynamics", "dynamics_lead_id", "dynamics_contact_id"}
+    | {"dynamics_type", "dynamics_created_on"}
 ).union(*(table.system_columns for table in TABLES.values()))
 
 
@@ -73,12 +74,14 @@ class PersonColumns:
 
     @property
     def mirror_of_own(self) -> dict[str, str]:
-        """REST names of those own fields that are read back, with the mirror's names for them."""
+        """REST names of the own fields, with the mirror's names for them."""
         return {
             self.own.lead_id: "dynamics_lead_id",
             self.own.contact_id: "dynamics_contact_id",
             self.own.company: "external_company_id",
             self.own.is_deleted: "is_deleted_in_dynamics",
+            self.own.person_type: "dynamics_type",
+            self.own.created_on: "dynamics_created_on",
         }
 
     @property
@@ -108,6 +111,8 @@ def land_people(
             f"canonical_guid({quoted(columns.own.contact_id)})",
             f"canonical_guid({quoted(columns.own.company)})",
             f"canonical_boolean({quoted(columns.own.is_deleted)})",
+            f"canonical_text({quoted(columns.own.person_type)})",
+            f"canonical_datetime({quoted(columns.own.created_on)})",
             *(f"canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items()),
         )
     )

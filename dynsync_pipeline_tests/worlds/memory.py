@@ -141,8 +141,13 @@ class MemoryWorld:
             name: OPTIONS.get(v, v) if v is not None and columns[name].type is FieldType.CHOICE else v
             for name, v in values.items()
         }
-        self.marketo.put(person_id, **{key: record_id}, **shown)
+        self.marketo.put(person_id, **{key: record_id}, **self.told_of(record_type, record_id), **shown)
         return person_id
+
+    def told_of(self, record_type: RecordType, record_id: str) -> dict[str, str | None]:
+        """The own fields beside the key, as the sync writes them to the person of this record."""
+        created = self.dynamics.rows[record_type, record_id].values["createdon"]
+        return {KEYS.person_type: record_type.value.capitalize(), KEYS.created_on: created}
 
     # -- cycles ----------------------------------------------------------------------------------------------------
 

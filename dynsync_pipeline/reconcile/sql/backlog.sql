@@ -2,8 +2,8 @@
 -- next time to look; what waits keeps its count of attempts.
 --
 -- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
---          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, state.links, state.unsettled,
---          mirror.person_records, mirror.dynamics_accounts, reconcile.own_fields
+--          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, own_field_names, state.links, state.unsettled,
+--          mirror.person_records, mirror.dynamics_accounts
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
 --          tried_own_fields: one row per person and own field that is not settled
@@ -21,8 +21,8 @@ group by dynamics_id;
 
 create temp table tried_own_fields as
 select person_id, field, dynamics_value, attempts, since
-from state.unsettled, reconcile.own_fields
-where person_id is not null and field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id);
+from state.unsettled
+where person_id is not null and field in (select field from own_field_names);
 
 delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
 
@@ -87,10 +87,9 @@ select
     coalesce(t.since, planned_at), planned_at
 from planned_writes w
 cross join this_cycle
-cross join reconcile.own_fields
 left join tried_own_fields t
     on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
-where w.action = 'update' and w.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id);
+where w.action = 'update' and w.field in (select field from own_field_names);
 
 -- Whole accounts.
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)

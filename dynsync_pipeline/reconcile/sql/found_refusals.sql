@@ -1,7 +1,7 @@
 -- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
 -- answers, by report_refusals.sql.
 --
--- reads    this_cycle, field_outcomes, kept_back, edited_after_merge, shared_keys, altered_keys, doubled
+-- reads    this_cycle, field_outcomes, kept_back, edited_after_merge, shared_keys, altered_own_fields, doubled
 -- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
 -- changes  nothing
 create temp table refusals as
@@ -45,7 +45,10 @@ from doubled, this_cycle
 group by record_type, dynamics_id
 union all
 select
-    cycle_id, planned_at, record_type, person_id, dynamics_id, field, 'update', 'to_marketo', 'key_altered',
-    'The key of a linked person was emptied or altered in Marketo and is put back (R18). Only the sync writes to this field: find '
+    cycle_id, planned_at, record_type, person_id, dynamics_id, field, 'update', 'to_marketo',
+    case when rule_code = 'key_put_back' then 'key_altered' else 'own_field_altered' end,
+    case when rule_code = 'key_put_back' then 'The key' else 'Type or creation date' end
+        || ' of a linked person was emptied or altered in Marketo and is put back (R18). Only the sync writes to this field: find '
         || 'the person, list import or flow step that does it.'
-from altered_keys, this_cycle;
+from altered_own_fields, this_cycle
+where rule_code in ('key_put_back', 'own_field_put_back');

@@ -1,33 +1,64 @@
 -- own_field_writes: decides what to write to the fields that the sync owns on a person: the key of the company, and the flag
--- that says that the record is deleted in Dynamics (R79, R83), and after a merge the lead's id, which the person of a contact bears
--- no more, with type and creation date where the person was the lead's (R25), and the key of a linked person that somebody emptied or altered
+-- that says that the record is deleted in Dynamics (R79, R83), after a merge the lead's id, which the person of a contact bears
+-- no more (R25), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
 -- (R18). What Marketo refused waits for its next look (R116).
 --
--- reads    this_cycle, compared_links, state.unsettled, state.links, state.tombstones, state.unread, state.unread_links, inbox.touched, mirror.marketo_people, company_links,
---          mirror.person_records, reconcile.own_fields
--- makes    waiting_own_fields: one row per person and own field that was refused and is not due
---          altered_keys: one row per compared link whose person does not bear its key any more
+-- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
+--          state.unread_links, inbox.touched, mirror.marketo_people, company_links, mirror.person_records, reconcile.own_fields
+-- makes    own_field_names: one row per field that the sync owns on a person
+--          waiting_own_fields: one row per person and own field that was refused and is not due
+--          altered_own_fields: one row per compared link and own field of its person that is not what its record says
 --          own_field_writes: one row per person, linked, ended or to be created, and own field to write
 -- changes  nothing
+create temp table own_field_names as
+select unnest([lead_id, contact_id, person_type, is_deleted, created_on, company]) as field from reconcile.own_fields;
+
 create temp table waiting_own_fields as
 select u.*
-from state.unsettled u, this_cycle, reconcile.own_fields
-where u.person_id is not null and u.field in (own_fields.company, own_fields.is_deleted, own_fields.lead_id, own_fields.contact_id) and u.next_look_at > planned_at;
+from state.unsettled u, this_cycle
+where u.person_id is not null and u.field in (select field from own_field_names) and u.next_look_at > planned_at;
 
-create temp table altered_keys as
+create temp table altered_own_fields as
 select
-    c.record_type, c.dynamics_id, c.person_id, 'text' as type, 'key_put_back' as rule_code,
-    case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end as field,
-    case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end as old_value,
-    c.dynamics_id as new_value
+    c.record_type, c.dynamics_id, c.person_id, w.field, w.type, w.old_value, w.new_value,
+    case
+        when t.dynamics_id is not null then 'merged_in_marketo'
+        when w.is_key then 'key_put_back'
+        -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
+        when w.old_value is null and (
+            c.person_id in (select person_id from found_links)
+            or (c.person_id, w.field) in (select (person_id, field) from state.unsettled)
+        ) then 'linked_by_key'
+        else 'own_field_put_back'
+    end as rule_code
 from compared_links c
 join mirror.marketo_people m using (person_id)
+join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
 cross join reconcile.own_fields
-where old_value is distinct from c.dynamics_id
-  and (c.person_id, field) not in (select (person_id, field) from waiting_own_fields);
+left join state.tombstones t
+    on c.record_type = 'contact' and t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+cross join lateral (
+    select unnest([
+        {
+            field: case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end, type: 'text',
+            old_value: case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end,
+            new_value: c.dynamics_id, is_key: true
+        },
+        {
+            field: own_fields.person_type, type: 'text', old_value: m.dynamics_type,
+            new_value: case when c.record_type = 'contact' then 'Contact' else 'Lead' end, is_key: false
+        },
+        {
+            field: own_fields.created_on, type: 'datetime', old_value: m.dynamics_created_on, new_value: r.createdon,
+            is_key: false
+        }
+    ], recursive := true)
+) w
+where w.new_value <> coalesce(w.old_value, '')
+  and (c.person_id, w.field) not in (select (person_id, field) from waiting_own_fields);
 
 create temp table own_field_writes as
-from altered_keys
+from altered_own_fields
 union all by name
 select
     record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type,
@@ -59,21 +90,13 @@ where person_id is not null and is_deleted_in_dynamics = 'true'
   and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
 union all by name
 select
-    l.record_type, l.dynamics_id, l.person_id, w.field, w.type, 'merged_in_marketo' as rule_code, w.old_value, w.new_value
+    l.record_type, l.dynamics_id, l.person_id, own_fields.lead_id as field, 'text' as type, 'merged_in_marketo' as rule_code,
+    m.dynamics_lead_id as old_value, null as new_value
 from mirror.marketo_people m
 join state.links l on l.person_id = m.person_id and l.record_type = 'contact'
 join state.tombstones t on t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
-join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id
 cross join reconcile.own_fields
-cross join lateral (
-    select unnest([
-        {field: own_fields.lead_id, type: 'text', old_value: m.dynamics_lead_id, new_value: null},
-        {field: own_fields.person_type, type: 'text', old_value: 'Lead', new_value: 'Contact'},
-        {field: own_fields.created_on, type: 'datetime', old_value: null, new_value: r.createdon}
-    ], recursive := true)
-) w
 where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
-  and (w.field = own_fields.lead_id or t.person_id = l.person_id)
   and (m.person_id in (select person_id from inbox.touched)
        or m.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
   and (m.person_id, own_fields.lead_id) not in (select (person_id, field) from waiting_own_fields);

@@ -113,3 +113,9 @@ create table state.doubts (
     system varchar not null, action varchar not null, record_type varchar not null, dynamics_id varchar not null,
     n_times bigint not null, n_together bigint not null, is_at_fault boolean not null
 );
+
+-- Type and creation date of a person are read back (R18).
+alter table inbox.marketo_people add column dynamics_type varchar;
+alter table inbox.marketo_people add column dynamics_created_on varchar;
+alter table mirror.marketo_people add column dynamics_type varchar;
+alter table mirror.marketo_people add column dynamics_created_on varchar;

@@ -69,6 +69,12 @@ select 'marketo', person_id, own_fields.lead_id, dynamics_lead_id
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
 union all
 select 'marketo', person_id, own_fields.contact_id, dynamics_contact_id
+from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
+union all
+select 'marketo', person_id, own_fields.person_type, dynamics_type
+from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
+union all
+select 'marketo', person_id, own_fields.created_on, dynamics_created_on
 from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain);
 
 create temp table written_values as
@@ -96,27 +102,19 @@ proven as (
     join mirror.person_records r using (record_type, dynamics_id)
     where h.system = 'dynamics' and h.stands and not coalesce(h.is_in_parts, false) and r.etag is distinct from h.etag
       and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
-),
-judged as (
-    select
-        h.operation_id, h.person_id, h.field,
-        case
-            -- Nobody reads these two back; they go out beside a key.
-            when h.field in (select unnest([person_type, created_on]) from reconcile.own_fields) then null
-            when h.system = 'marketo' then h.stands or h.place is not null
-            when r.etag is not distinct from h.etag then false
-            -- What nobody else touched and is neither as it was nor as it was sent, Dynamics made of ours (R31).
-            when h.is_last_ours then h.stands or h.is_moved
-            else h.stands or h.operation_id in (select operation_id from proven)
-        end as is_seen,
-        h.system = 'dynamics' and not h.stands and not h.is_last_ours as is_edited
-    from held h
-    left join mirror.person_records r on h.system = 'dynamics' and r.record_type = h.record_type and r.dynamics_id = h.dynamics_id
 )
 select
-    operation_id, person_id, field, is_edited,
-    coalesce(is_seen, bool_and(is_seen) over (partition by operation_id), false) as is_ours
-from judged;
+    h.operation_id, h.person_id, h.field,
+    case
+        when h.system = 'marketo' then h.stands or h.place is not null
+        when r.etag is not distinct from h.etag then false
+        -- What nobody else touched and is neither as it was nor as it was sent, Dynamics made of ours (R31).
+        when h.is_last_ours then h.stands or h.is_moved
+        else h.stands or h.operation_id in (select operation_id from proven)
+    end as is_ours,
+    h.system = 'dynamics' and not h.stands and not h.is_last_ours as is_edited
+from held h
+left join mirror.person_records r on h.system = 'dynamics' and r.record_type = h.record_type and r.dynamics_id = h.dynamics_id;
 
 create temp table recognised as
 with companies_held as (
