@@ -1,7 +1,7 @@
 """Runs the tests of the rules against every mutant of the rule files: a mutant that no test notices is a survivor.
 
-Each mutant stands in a copy of package and tests, so that nobody's files are touched. Not here: what a mutant is
-(`sql_mutants.py`), which survivors are harmless (`explained.toml`).
+Each mutant stands in a copy of package and tests, so that nobody's files are touched, and each processor has a copy of its
+own. Not here: what a mutant is (`sql_mutants.py`), which survivors are harmless (`explained.toml`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import pytest
@@ -35,6 +37,8 @@ OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.p
 EXPLAINED = Path(__file__).with_name("explained.toml")
 MOST_CPU_S = 900  # a mutant that keeps the processor busy for longer has no end, which is noticed
 LONGEST_S = 3600.0  # whatever waits for longer, on a busy machine perhaps, is not judged
+N_RECENT = 4  # of the tests that noticed a mutant of a file, how many are tried first on its next one
+NOTICED_BY = "noticed_by"  # the file in a copy that names the test that failed
 # What takes long to import, so that each mutant starts in no time; nothing of ours, which a mutant may change.
 PRELOADED = [
     "duckdb",
@@ -81,24 +85,57 @@ def explained() -> dict[tuple[str, str], str]:
     return {(entry["file"], entry["mutation"]): entry["reason"] for entry in entries}
 
 
-def judged(copy: Path, candidate: Candidate, folders: Sequence[str]) -> str:
-    """`noticed` if a test fails or has no end with this mutant in the copy, which is put right again; else as `tested`."""
-    file = copy / PACKAGE / candidate.file
-    original = file.read_text("utf-8")
-    file.write_text(candidate.mutant.text, "utf-8")
-    try:
-        return tested(copy, folders)
-    finally:
-        file.write_text(original, "utf-8")
+class Copies:
+    """Copies of package and tests in `folder`, one for each processor, in which mutants are judged side by side.
+
+    What notices one mutant of a file mostly notices the next, so that these tests go first.
+    """
+
+    def __init__(self, folder: Path, tests: Sequence[str]) -> None:
+        self.n = os.cpu_count() or 1
+        self._tests = tests
+        self._recent: dict[str, list[str]] = {}
+        self._idle: SimpleQueue[Path] = SimpleQueue()
+        for number in range(self.n):
+            self._idle.put(copied(folder / str(number)))
+
+    def judged(self, candidate: Candidate) -> str:
+        """`noticed` if a test fails or has no end with this mutant in a copy, which is put right again; else as `tested`."""
+        copy = self._idle.get()
+        file = copy / PACKAGE / candidate.file
+        original = file.read_text("utf-8")
+        recent = self._recent.setdefault(candidate.file, [])
+        file.write_text(candidate.mutant.text, "utf-8")
+        try:
+            outcome = tested(copy, (*recent, *self._tests))
+            self._remember(recent, copy / NOTICED_BY)
+        finally:
+            file.write_text(original, "utf-8")
+            self._idle.put(copy)
+        return outcome
+
+    def unharmed(self) -> str:
+        """What `tested` says without any mutant."""
+        copy = self._idle.get()
+        try:
+            return tested(copy, self._tests)
+        finally:
+            self._idle.put(copy)
+
+    def _remember(self, recent: list[str], noticed_by: Path) -> None:
+        if noticed_by.exists():
+            test = noticed_by.read_text("utf-8")
+            noticed_by.unlink()
+            recent[:] = [test, *(other for other in recent if other != test)][:N_RECENT]
 
 
-def tested(copy: Path, folders: Sequence[str]) -> str:
-    """`SURVIVED` if all tests in these folders of the copy pass, in a process of their own, `noticed` if one fails.
+def tested(copy: Path, tests: Sequence[str]) -> str:
+    """`SURVIVED` if all these tests of the copy pass, in a process of their own, `noticed` if one fails.
 
     Time counts as the processor's, so that on a busy machine no slow test is taken for a failed one; `UNDECIDED` is what
     did not end in an hour without using it up, or was killed from outside.
     """
-    process = _processes.Process(target=_test, args=(copy, folders))
+    process = _processes.Process(target=_test, args=(copy, tests))
     process.start()
     process.join(LONGEST_S)
     if process.exitcode is None:
@@ -109,7 +146,15 @@ def tested(copy: Path, folders: Sequence[str]) -> str:
     )
 
 
-def _test(copy: Path, folders: Sequence[str]) -> None:
+class _FirstFailure:
+    """A plugin of pytest that leaves the name of the test that failed in the copy."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            Path(NOTICED_BY).write_text(report.nodeid.removeprefix(f"{TESTS}/"), "utf-8")
+
+
+def _test(copy: Path, tests: Sequence[str]) -> None:
     """Run pytest on the copy, to the first failure; our own modules are imported from there alone."""
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S + 60))
     os.chdir(copy)
@@ -121,25 +166,13 @@ def _test(copy: Path, folders: Sequence[str]) -> None:
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    options = [
-        "-x",
-        "--assert=plain",
-        "-p",
-        "no:cacheprovider",
-        "--no-header",
-        "--tb=no",
-        "-p",
-        "no:xdist",
-        "-o",
-        "timeout=0",
-    ]
-    options.append("--hypothesis-profile=mutants")
-    code = pytest.main([*options, *(f"{TESTS}/{folder}" for folder in folders)])
+    options = "-x --assert=plain -p no:cacheprovider --no-header --tb=no -p no:xdist -o timeout=0 --hypothesis-profile=mutants"
+    code = pytest.main([*options.split(), *(f"{TESTS}/{test}" for test in tests)], plugins=[_FirstFailure()])
     os._exit(int(code))
 
 
 def copied(folder: Path) -> Path:
-    """A copy of package, tests and settings in `folder`."""
+    """A copy of package, tests and settings in `folder`, which is made."""
     ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
     for name in (PACKAGE, TESTS):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -147,24 +180,28 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def survivors(found: Sequence[Candidate], folders: Sequence[str], minutes: float) -> Iterator[Candidate]:
+def survivors(found: Sequence[Candidate], tests: Sequence[str], minutes: float) -> Iterator[Candidate]:
     """The candidates that no test noticed, each as soon as it is known; tells on stderr how far it is."""
     deadline = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as temporary:
-        copy = copied(Path(temporary))
-        if tested(copy, folders) != "SURVIVED":
+        copies = Copies(Path(temporary), tests)
+        if copies.unharmed() != "SURVIVED":
             raise SystemExit("The tests fail without any mutant; mend that first.")
-        for n, candidate in enumerate(found, start=1):
-            if time.monotonic() > deadline:
-                print(f"Time is up after {n - 1} of {len(found)} mutants.", file=sys.stderr)
-                return
+
+        def judge(candidate: Candidate) -> tuple[str, float] | None:
             started = time.monotonic()
-            outcome = judged(copy, candidate, folders)
-            seconds = time.monotonic() - started
-            name = f"{candidate.file}:{candidate.mutant.line} {candidate.mutant.mutation}"
-            print(f"{n}/{len(found)} {outcome} {seconds:.0f} s {name}", file=sys.stderr, flush=True)
-            if outcome != "noticed":
-                yield candidate
+            return None if started > deadline else (copies.judged(candidate), time.monotonic() - started)
+
+        with ThreadPoolExecutor(copies.n) as pool:
+            for n, (candidate, judged) in enumerate(zip(found, pool.map(judge, found), strict=True), start=1):
+                if judged is None:
+                    print(f"Time is up after {n - 1} of {len(found)} mutants.", file=sys.stderr)
+                    return
+                outcome, seconds = judged
+                name = f"{candidate.file}:{candidate.mutant.line} {candidate.mutant.mutation}"
+                print(f"{n}/{len(found)} {outcome} {seconds:.0f} s {name}", file=sys.stderr, flush=True)
+                if outcome != "noticed":
+                    yield candidate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -181,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = candidates(package, given.file)
     if given.sample is not None and given.sample < len(found):
         found = random.Random(given.seed).sample(found, given.sample)
-    folders = QUICK + (OVER_HTTP if given.http else ())
+    tests = QUICK + (OVER_HTTP if given.http else ())
     harmless, n_survivors, n_unexplained = explained(), 0, 0
-    for file, mutant in survivors(found, folders, given.minutes):
+    for file, mutant in survivors(found, tests, given.minutes):
         n_survivors += 1
         reason = harmless.get((file, mutant.mutation))
         n_unexplained += reason is None
