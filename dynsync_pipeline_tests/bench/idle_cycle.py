@@ -24,6 +24,7 @@ from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.model.field_map import Direction, load_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 N_CHANGES = 100
@@ -54,6 +55,7 @@ def seeded_world(folder: Path, n_people: int) -> HttpWorld:
     """A world where `n_people` contacts stand in both systems with equal values, and a first cycle has linked them."""
     started_s = time.monotonic()
     world = HttpWorld(folder)
+    world.warehouse = Warehouse
     world.environment |= {
         "DYNSYNC_MARKETO_OLDEST_PERSON": CREATED_AT[:10],
         "DYNSYNC_DYNAMICS_CALLS_PER_DAY": "1000000",

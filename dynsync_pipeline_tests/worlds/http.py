@@ -25,6 +25,7 @@ import httpx
 
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.worlds.bending import Bend, bent
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
@@ -147,6 +148,7 @@ class HttpWorld:
         self, folder: Path, *, n_accounts: int = 0, n_contacts: int = 0, n_leads: int = 0, n_people: int = 0
     ) -> None:
         self.folder = folder
+        self.warehouse: type[Warehouse] = SmallWarehouse
         self.emulators = Emulators(
             folder / "emulators",
             time_scale=6_000,
@@ -329,7 +331,7 @@ class HttpWorld:
 
     def sync(self) -> dict[str, Any]:
         """One cycle, quickly: in this process, its report as `dynsync sync --json` prints it."""
-        return dataclasses.asdict(run_cycle(settings_from(self.environment), warehouse=SmallWarehouse))
+        return dataclasses.asdict(run_cycle(settings_from(self.environment), warehouse=self.warehouse))
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of the snapshot, read as an analyst does."""
