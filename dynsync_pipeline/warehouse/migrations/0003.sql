@@ -119,3 +119,6 @@ alter table inbox.marketo_people add column dynamics_type varchar;
 alter table inbox.marketo_people add column dynamics_created_on varchar;
 alter table mirror.marketo_people add column dynamics_type varchar;
 alter table mirror.marketo_people add column dynamics_created_on varchar;
+
+-- One row per publication that the private copy of the snapshot may bear: the last one, and during a publication the next.
+create table state.publications (publication varchar not null);

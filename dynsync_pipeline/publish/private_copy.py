@@ -1,0 +1,160 @@
+"""The private copy of the snapshot: kept by delta, so that the cost of a publication follows the changes (R3).
+
+It belongs to one state of one working file. Where the working file was removed, or came back from a backup, rows of the
+ledgers would be missing in the copy or stand in it too much, so the copy is made anew.
+Not here: which tables and columns there are (`tables.py`), how readers get it (`snapshot.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from dynsync_pipeline.publish.state_tables import PER_PERSON, REWRITTEN
+from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.warehouse.columns import quoted
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+
+STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
+LEDGERS = ("changes", "collisions", "activities", "account_changes", "audit_findings")  # rows are only ever added
+SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
+
+
+def begin_publication(warehouse: Warehouse) -> str:
+    """Note a new publication in the working file, before the copy bears it; returns its id.
+
+    Until `end_publication` the working file knows two, the last one and this one: a cut may leave the copy with either.
+    """
+    publication = str(uuid.uuid4())
+    with warehouse.transaction() as connection:
+        connection.execute("insert into state.publications (publication) values (?)", [publication])
+    return publication
+
+
+def end_publication(warehouse: Warehouse, publication: str) -> None:
+    """Note that the copy bears this publication and holds all that was to be published."""
+    with warehouse.transaction() as connection:
+        connection.execute("delete from state.publications where publication <> ?", [publication])
+        connection.execute("delete from state.unpublished")
+
+
+def attach_private(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[PublishedTable, ...]) -> None:
+    """Attach the copy as `published`; it is made anew where it is missing, damaged, of other columns or another working file."""
+    layout = hashlib.sha256(repr(tables).encode()).hexdigest()
+    if private.exists():
+        try:
+            connection.execute(f"attach {literal(private)} as published")
+            if _belongs(connection, layout):
+                return
+        except duckdb.Error:
+            pass  # cut while it was made, or of another kind
+        detach_private(connection)
+    for stale in (private, private.with_name(private.name + ".wal")):
+        stale.unlink(missing_ok=True)
+    connection.execute(f"attach {literal(private)} as published (storage_version '{STORAGE_VERSION}')")
+    _fill(connection, tables, layout)
+
+
+def _belongs(connection: duckdb.DuckDBPyConnection, layout: str) -> bool:
+    """Whether the copy has these columns, and was last written from this very state of the working file."""
+    return bool(
+        scalar(
+            connection,
+            "select count(*) from published.main.layout "
+            "where layout = ? and publication in (select publication from state.publications)",
+            [layout],
+        )
+    )
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, ...], layout: str) -> None:
+    """Make all tables with their comments and rows in the empty file, in one transaction."""
+    connection.begin()
+    for table in tables:
+        columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in table.columns)
+        connection.execute(f"create table published.{table.name} ({columns})")
+        connection.execute(f"comment on table published.{table.name} is {_text(table.grain)}")
+        for column in table.columns:
+            connection.execute(
+                f"comment on column published.{table.name}.{quoted(column.name)} is {_text(column.comment)}"
+            )
+        connection.execute(f"insert into published.{table.name} by name {table.select} where not {_gone(table)}")
+    connection.execute("create table published.layout (layout varchar, publication varchar)")
+    connection.execute(
+        "comment on table published.layout is 'What this file was made with and of; for DynSync itself.'"
+    )
+    connection.execute("comment on column published.layout.layout is 'Digest of all tables, columns and comments.'")
+    connection.execute(
+        "comment on column published.layout.publication is 'The last publication, as the working file knows it.'"
+    )
+    connection.execute("insert into published.layout (layout) values (?)", [layout])
+    connection.commit()
+
+
+def write_delta(
+    connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, ...], publication: str
+) -> dict[str, int]:
+    """Bring the attached copy up to date; returns the rows written by table.
+
+    Repeating it after a cut is harmless: keys are deleted before they are inserted.
+    """
+    connection.execute(
+        """create or replace temp table published_keys as
+           select distinct published_table, coalesce(dynamics_id, person_id::varchar) as key from state.unpublished
+           union
+           select 'people', l.person_id::varchar from state.unpublished u
+           join state.links l on l.dynamics_id = u.dynamics_id and u.published_table = l.record_type || 's'"""
+    )
+    changed = {row[0] for row in connection.execute("select distinct published_table from published_keys").fetchall()}
+    connection.begin()
+    n_rows = {table.name: _write_table(connection, table, changed) for table in tables}
+    connection.execute("update published.layout set publication = ?", [publication])
+    connection.commit()
+    return n_rows
+
+
+def _write_table(connection: duckdb.DuckDBPyConnection, table: PublishedTable, changed: set[str]) -> int:
+    """Add, rewrite or leave alone, by the kind of table; returns the number of rows written."""
+    target, key = f"published.{table.name}", quoted(table.columns[0].name)
+    if table.name in LEDGERS:
+        newest = scalar(connection, f"select coalesce(max({key}), 0) from {target}")
+        chosen = f"{table.key} > {newest}"
+    elif table.name in SMALL:
+        connection.execute(f"delete from {target}")
+        chosen = "true"
+    else:
+        is_of_people = table.name == "people" or table.name in PER_PERSON
+        marked = "people" if is_of_people else table.name
+        if marked not in changed:
+            return 0
+        keys = (
+            f"(select key{'::bigint' if is_of_people else ''} from published_keys where published_table = '{marked}')"
+        )
+        connection.execute(f"delete from {target} where {key} in {keys}")
+        chosen = f"{table.key} in {keys} and not {_gone(table)}"
+    return scalar(connection, f"insert into {target} by name {table.select} where {chosen}")
+
+
+def _gone(table: PublishedTable) -> str:
+    return "m.is_deleted" if table.name == "people" else "false"
+
+
+def detach_private(connection: duckdb.DuckDBPyConnection) -> None:
+    """Detach the copy, in whatever state a failure left it."""
+    with suppress(duckdb.Error):  # after a failure there may be nothing to roll back, or nothing attached
+        connection.rollback()
+    with suppress(duckdb.Error):
+        connection.execute("detach database if exists published")
+
+
+def literal(path: Path) -> str:
+    """A path as a string of SQL."""
+    return _text(str(path))
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
