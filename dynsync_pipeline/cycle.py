@@ -129,8 +129,8 @@ class Cycle:
                 settle_receipts(self.warehouse, "")
                 try:
                     self._reread_uncertain(fields)
-                except ColumnUnknown:
-                    fields = self._learn(is_forced=True)
+                except ColumnUnknown as error:
+                    fields = self._learn(is_forced=True, met=error)
                     self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
                 self._fields = fields
@@ -243,7 +243,7 @@ class Cycle:
 
     # -- help ------------------------------------------------------------------------------------------------------
 
-    def _learn(self, *, is_forced: bool) -> FieldMap:
+    def _learn(self, *, is_forced: bool, met: ApiError | None = None) -> FieldMap:
         """The fields of this cycle; once it began to read, it only loses some."""
         return learn_schema(
             self.warehouse,
@@ -254,6 +254,7 @@ class Cycle:
             at=self.warehouse.now(),
             running=self._fields,
             is_forced=is_forced,
+            met=met,
         )
 
     def _census_pace(self, system: System, calls_per_day: int, *, n_streams: int) -> Pace:
@@ -276,19 +277,26 @@ class Cycle:
     def _with_schema(
         self, step: Callable[[FieldMap], Answer], again: Callable[[FieldMap, ApiError], Answer] | None = None
     ) -> Answer:
-        """Run a step; where a table's definition changed, learn the schema again, park what is gone (R107), run it again.
+        """Run a step; where a table's definition changed, learn the schema again, park what is gone or refused (R107), and
+        run it again, as often as that leaves fewer fields.
 
-        `again`, where it is another step than the first, gets what the first one met.
+        `again`, where it is another step than the first, gets what the last one met.
         """
         fields = self.prepare()
-        try:
-            return step(fields)
-        except (ColumnUnknown, CursorExpired) as error:
+        met: ApiError | None = None
+        may_learn = True
+        while True:
+            try:
+                return again(fields, met) if again and met else step(fields)
+            except (ColumnUnknown, CursorExpired) as error:
+                if not may_learn:
+                    raise
+                met = error
             with self._turn:
                 if self._fields is fields:  # not yet learned again by another thread
-                    self._fields = self._learn(is_forced=True)
-                fields = self.prepare()
-            return again(fields, error) if again else step(fields)
+                    self._fields = self._learn(is_forced=True, met=met)
+                before, fields = fields, self.prepare()
+            may_learn = fields != before
 
     def _ended(self) -> CycleEnd:
         is_whole = self._ran >= WHOLE

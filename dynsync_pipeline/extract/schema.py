@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
-from dynsync_pipeline.errors import RequestRefused, SettingsWrong
+from dynsync_pipeline.errors import ApiError, ColumnUnknown, RequestRefused, SettingsWrong
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -35,11 +35,13 @@ def learn_schema(
     at: datetime,
     running: FieldMap | None = None,
     is_forced: bool = False,
+    met: ApiError | None = None,
 ) -> FieldMap:
     """The part of `wanted` that both systems offer, with columns and views made to fit; `at` is UTC without zone.
 
     `running`: the fields of a cycle that has begun to read. It may only lose some, because of one that joins it would know
     nothing where it has read already, and nothing is a value.
+    `met`: the error for which it is learned again; a field that it names, and that is on offer all the same, is parked.
     Raises: SettingsWrong when Marketo lacks one of the sync's own fields, or has it with another type;
     RequestRefused when a table has no change tracking; ApiError.
     """
@@ -50,6 +52,7 @@ def learn_schema(
     if is_forced or not n_fresh:
         _read_schema(warehouse, dynamics, marketo, at)
     _require_own_fields(warehouse, settings)
+    _follow_refused(warehouse, wanted, met)
     parked = _parked(warehouse, wanted)
     if running is not None:
         late = set(wanted.fields).difference(running.fields, parked)
@@ -180,6 +183,39 @@ def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
         )
 
 
+def _follow_refused(warehouse: Warehouse, wanted: FieldMap, met: ApiError | None) -> None:
+    """Remember that a system refuses a field that it offers, until its definition changes, or nobody wants it any more."""
+    named = {("marketo", field.record_type, field.marketo_field) for field in wanted.fields}
+    named |= {("dynamics", field.record_type, field.dynamics_column) for field in wanted.fields}
+    with warehouse.transaction() as connection:
+        if isinstance(met, ColumnUnknown):
+            for system, record_type, name in sorted(named):
+                # Of Dynamics the request names the table; in Marketo people and companies share their fields.
+                is_met = system == "marketo" or met.request.endswith(TABLES[record_type].entity_set)
+                if system == met.system and name == met.field and is_met:
+                    connection.execute(_NOTE_REFUSED, [system, record_type, name, met.message])
+        connection.execute(_FORGET_REFUSED, [[" ".join(each) for each in sorted(named)]])
+
+
+_NOTE_REFUSED = """
+insert into state.refused_fields (system, record_type, name, data_type, said)
+select system, $2, name, data_type, $4
+from state.columns
+where system = $1 and coalesce(record_type, $2) = $2 and name = $3
+  and (system, $2, name) not in (select (system, record_type, name) from state.refused_fields)
+"""
+
+_FORGET_REFUSED = """
+delete from state.refused_fields r
+where not exists (
+    from state.columns c
+    where c.system = r.system and coalesce(c.record_type, r.record_type) = r.record_type and c.name = r.name
+      and c.data_type is not distinct from r.data_type
+)
+or concat_ws(' ', system, record_type, name) not in (select unnest(?::varchar[]))
+"""
+
+
 def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
     with warehouse.reading() as connection:
         offered = {
@@ -192,6 +228,14 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
             "select record_type, name from state.columns "
             "where time_behavior = 'UserLocal' and not exists (from state.user_zone)"
         ).fetchall()
+        refusals = connection.execute("select system, record_type, name, said from state.refused_fields").fetchall()
+    refused = {
+        field: f"{system.capitalize()} lists {name} and refuses it: {said.rstrip('.')}. It is asked for again once its "
+        "definition changes, or when its line was left out of the field map for a cycle."
+        for system, record_type, name, said in refusals
+        for field in wanted.of(RecordType(record_type))
+        if name == (field.marketo_field if system == "marketo" else field.dynamics_column)
+    }
     reasons: dict[Field, str] = {}
     for field in wanted.fields:
         column = offered.get((field.record_type, field.dynamics_column))
@@ -206,6 +250,8 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
             )
         elif ("person", field.marketo_field) not in offered:
             reasons[field] = f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
+        elif said := refused.get(field):
+            reasons[field] = said
         elif misfit := type_misfit(field, column[1], offered["person", field.marketo_field][1]):
             reasons[field] = misfit
         elif field.type is FieldType.DATE and (field.record_type, field.dynamics_column) in days_without_zone:

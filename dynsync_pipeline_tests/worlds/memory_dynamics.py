@@ -52,6 +52,7 @@ class MemoryDynamics:
     steps: Steps
     now: Callable[[], datetime] = utc_now
     hidden: set[str] = field(default_factory=set)  # columns that its metadata does not show
+    refused: set[str] = field(default_factory=set)  # columns that its metadata shows and reads refuse
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
     places: dict[str, int] = field(default_factory=dict)
@@ -111,6 +112,7 @@ class MemoryDynamics:
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """As `DynamicsClient.changes`, in one page; the cursor is a version."""
         since = int(cursor or 0)
+        self._refuse(table, columns)
         new = [(i, r) for (kind, i), r in self.rows.items() if kind is table.record_type and r.version > since]
         gone = tuple(i for i, row in new if row.is_deleted)
         rows = self._read(table, columns, [i for i, row in new if not row.is_deleted])
@@ -171,6 +173,15 @@ class MemoryDynamics:
             return value
         return str(Decimal(value).quantize(Decimal(1).scaleb(-self.places[name]), ROUND_HALF_UP))
 
+    def _refuse(self, table: Table, columns: Sequence[Column]) -> None:
+        if refused := [column.name for column in columns if column.name in self.refused]:
+            raise ColumnUnknown(
+                f"Could not find a property named '{refused[0]}'.",
+                system="dynamics",
+                request=f"GET /api/data/v9.2/{table.entity_set}",
+                field=refused[0],
+            )
+
     def _read(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         rows = [self._row(table, columns, i) for i in (reversed(ids) if self.is_backwards else ids)]
         return table_of(["id", "etag", *(column.name for column in columns)], rows)
@@ -179,6 +190,7 @@ class MemoryDynamics:
         known = {CHANGED_BY, *dynamics_columns(self.fields, table.record_type)}
         if unknown := [column.name for column in columns if column.name not in known]:
             raise ColumnUnknown(f"No column {unknown[0]}.", system="dynamics", request=f"GET {table.entity_set}")
+        self._refuse(table, columns)
         row = self.rows[table.record_type, record_id]
         values: Values = {"id": record_id, "etag": f"W/{row.version}"}
         values |= {column.name: row.values.get(column.name) for column in columns}

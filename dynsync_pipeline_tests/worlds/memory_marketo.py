@@ -26,7 +26,7 @@ from dynsync_pipeline.clients.marketo.protocol import (
     MarketoField,
     PersonResult,
 )
-from dynsync_pipeline.errors import ApiError, RecordMissing
+from dynsync_pipeline.errors import ApiError, ColumnUnknown, RecordMissing
 from dynsync_pipeline.extract.marketo import MERGE_LEADS
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
@@ -68,6 +68,7 @@ class MemoryMarketo:
     deletions: list[DeletedPerson] = field(default_factory=list)
     merges: list[Activity] = field(default_factory=list)
     unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
+    refused: dict[str, str] = field(default_factory=dict)  # fields that describe lists, and the road that refuses them
     spoils: Callable[[bytes], bytes] = bytes  # what becomes of the file of an export on its way
     exports: dict[str, list[str]] = field(default_factory=dict)
 
@@ -129,6 +130,7 @@ class MemoryMarketo:
 
     def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         """As `MarketoClient.people`."""
+        self._refuse("people", fields)
         if filter_type == "id":
             found = [i for value in values if self.is_there(i := int(value))]
         else:
@@ -173,6 +175,7 @@ class MemoryMarketo:
 
     def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
         """As `MarketoClient.changes`, in one page."""
+        self._refuse("feed", fields)
         since, names = datetime.fromisoformat(token), {None, *fields}
         yield FeedPage([c for c in self.feed if c.at >= since and c.field in names], token, is_last=True)
 
@@ -188,6 +191,7 @@ class MemoryMarketo:
 
     def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
         """As `MarketoClient.create_export`; all people were created just now."""
+        self._refuse("export", fields)
         self.exports[export_id := f"e{len(self.exports)}"] = list(fields)
         return export_id
 
@@ -230,6 +234,11 @@ class MemoryMarketo:
     def next_id(self) -> int:
         """The id that the next new person gets."""
         return max(self.rows, default=1000) + 1
+
+    def _refuse(self, road: str, fields: Sequence[str]) -> None:
+        if refused := [name for name in fields if self.refused.get(name) == road]:
+            message = f"Field '{refused[0]}' is not a valid field"
+            raise ColumnUnknown(message, system="marketo", request="GET", code="1003", field=refused[0])
 
     def _row(self, person_id: int, names: Sequence[str]) -> Values:
         values = self.rows[person_id].values

@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dynsync_pipeline.clients.blame import told_of_field
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
@@ -135,8 +136,9 @@ class DynamicsClient:
                 system=SYSTEM,
                 request=f"GET {API_PATH}/{table.entity_set}",
             )
-        size = PageSize(SYSTEM, page_size)
-        for request, rows in self._pages(url, reader, size, is_tracked=True, is_link=cursor is not None):
+        size, is_link = PageSize(SYSTEM, page_size), cursor is not None
+        pages = self._pages(url, reader, size, is_tracked=True, is_link=is_link)
+        for request, rows in pages if is_link else self._blaming(pages, table, columns):
             cursor = rows.next_link or rows.delta_link
             if cursor is None:
                 raise RequestRefused(
@@ -278,6 +280,22 @@ class DynamicsClient:
             if rows.next_link is None:
                 return
             url = rows.next_link
+
+    def _blaming(
+        self, pages: Iterator[tuple[Request, Rows]], table: Table, columns: Sequence[Column]
+    ) -> Iterator[tuple[Request, Rows]]:
+        """The same pages; a refusal that names no column is told of the one at fault. Raises: ColumnUnknown."""
+        kinds = {column.name: column for column in columns}
+        try:
+            yield from pages
+        except RequestRefused as error:
+            if error.status != 400:
+                raise
+            raise told_of_field(
+                error,
+                list(kinds),
+                lambda few: self._get(f"{table.entity_set}?{select_of([kinds[name] for name in few])}&$top=1", bytes),
+            ) from None
 
     def _page(self, request: Request, reader: RowReader, size: PageSize | None, *, is_tracked: bool) -> Rows:
         """One page, also of one row that cannot be told from what stands around it. Raises: PageSpoiled."""

@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dynsync_pipeline.clients.blame import told_of_field
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo import answers
 from dynsync_pipeline.clients.marketo.auth import MarketoTokens
@@ -46,6 +47,7 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 NATIVE_SYNC = "1018"
+_ABOUT_FIELDS = ("1003", "1006", "1011")
 
 
 class MarketoClient:
@@ -148,11 +150,16 @@ class MarketoClient:
         return self._transport.call(request, decode)
 
     def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
-        """Changed values of these fields and new people after the token, oldest first. Raises: CursorExpired."""
-        names = {"fields": ",".join(fields)}
-        return self._feed(
-            "/rest/v1/activities/leadchanges.json", token, names, answers.field_changes(frozenset(fields))
-        )
+        """Changed values of these fields and new people after the token, oldest first. Raises: CursorExpired, ColumnUnknown."""
+        path = "/rest/v1/activities/leadchanges.json"
+
+        def ask_for(some: Sequence[str]) -> None:
+            self._read(path, {"fields": ",".join(some), "nextPageToken": token}, lambda *_: None)
+
+        try:
+            yield from self._feed(path, token, {"fields": ",".join(fields)}, answers.field_changes(frozenset(fields)))
+        except RequestRefused as error:
+            raise _told_of_field(error, fields, ask_for) from None
 
     def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
         """Entries of up to ten types after the token, oldest first. Raises: CursorExpired."""
@@ -170,16 +177,23 @@ class MarketoClient:
     def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
         """A job for the people created from `start` to `end`, both included, 31 days at most; returns its id.
 
-        Raises: BudgetSpent if the exports of the day are used up.
+        Raises: BudgetSpent if the exports of the day are used up; ColumnUnknown for a field that exports refuse.
         """
-        job = {
-            "fields": list(fields),
-            "format": "CSV",
-            "filter": {"createdAt": {"startAt": _iso(start), "endAt": _iso(end)}},
-        }
-        request = self._json_request("/bulk/v1/leads/export/create.json", msgspec.json.encode(job))
-        # Repeatable: a job that was created and not answered waits unused, and is gone in a week.
-        return self._call(request, answers.export_id)
+
+        def create(some: Sequence[str]) -> str:
+            job = {
+                "fields": list(some),
+                "format": "CSV",
+                "filter": {"createdAt": {"startAt": _iso(start), "endAt": _iso(end)}},
+            }
+            request = self._json_request("/bulk/v1/leads/export/create.json", msgspec.json.encode(job))
+            # Repeatable: a job that was created and not answered waits unused, and is gone in a week.
+            return self._call(request, answers.export_id)
+
+        try:
+            return create(fields)
+        except RequestRefused as error:
+            raise _told_of_field(error, fields, create) from None
 
     def enqueue_export(self, export_id: str) -> bool:
         """Start a job; False if the queue is full (try later). Raises: BudgetSpent for the daily quota."""
@@ -239,12 +253,18 @@ class MarketoClient:
                     alone.append(answers.unread_record(filter_type, some[0]))
             except RequestRefused as error:
                 if not answers.has_too_many_matches(error) or len(some) == 1:
-                    raise
+                    ask_for = partial(self._ask_for_one, path, filter_type, some[0])
+                    raise _told_of_field(error, names[1:], ask_for) from None
             if len(alone) > MOST_UNREAD:
                 raise too_many_unread(SYSTEM, f"GET {path}")
             if len(some) > 1:
                 pending += [some[: len(some) // 2], some[len(some) // 2 :]]
         return all_rows([rows_table(names, alone), *found])
+
+    def _ask_for_one(self, path: str, filter_type: str, value: str, fields: Sequence[str]) -> None:
+        """See whether these fields are taken. Raises: RequestRefused."""
+        query = {"filterType": filter_type, "filterValues": value, "fields": ",".join(["id", *fields])}
+        self._read(path, query, lambda *_: None)
 
     def _records_of(self, path: str, filter_type: str, values: Sequence[str], names: Sequence[str]) -> pa.Table:
         """The records with these values. Raises: PageSpoiled where one cannot be read and only its key would tell which."""
@@ -362,6 +382,13 @@ def _iso(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError("a time without a zone")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _told_of_field(
+    error: RequestRefused, names: Sequence[str], ask_for: Callable[[Sequence[str]], object]
+) -> RequestRefused:
+    """A refusal told of the field at fault, where it may be about one."""
+    return told_of_field(error, names, ask_for) if error.code in _ABOUT_FIELDS else error
 
 
 def _refuse_commas(values: Sequence[str], filter_type: str, path: str) -> None:

@@ -103,6 +103,7 @@ alter table ledger.sync_errors alter column dynamics_id drop not null;
 -- How often the file of a window could not be read.
 alter table state.export_windows add column n_bad_files bigint default 0;
 update state.export_windows set n_bad_files = 0;
+alter table state.export_windows alter column n_bad_files set not null;
 -- One row per operation of a request that failed and may have been applied; `n_together`: how many operations were in it.
 create table reconcile.failed_operations (
     operation_id bigint not null, n_together bigint not null, code varchar, message varchar not null
@@ -122,3 +123,8 @@ alter table mirror.marketo_people add column dynamics_created_on varchar;
 
 -- One row per publication that the private copy of the snapshot may bear: the last one, and during a publication the next.
 create table state.publications (publication varchar not null);
+-- One row per field that a system offered with this type and refused to read all the same, and what it said; until its definition
+-- changes or the field map asks for it no more. `name` is the system's.
+create table state.refused_fields (
+    system varchar not null, record_type varchar not null, name varchar not null, data_type varchar, said varchar not null
+);

@@ -541,3 +541,33 @@ def test_every_call_counts_against_the_budget_but_signing_in(make_settings: Make
         assert budget.used == 3
         with pytest.raises(errors.BudgetSpent):
             client.usage_today()
+
+
+def test_a_field_that_an_export_refuses_is_named_also_where_the_answer_names_none(make_settings: MakeSettings) -> None:
+    def answer(request: Seen, _: int) -> Canned:
+        fields = json.loads(request.body)["fields"]
+        return (
+            failure("1003", "Invalid request")
+            if "ghost" in fields
+            else success([{"exportId": "e", "status": "Created"}])
+        )
+
+    names = ["id", *(f"f{number}" for number in range(20)), "ghost", "last"]
+    with scripted(make_settings, answer) as (client, calls):
+        with pytest.raises(errors.ColumnUnknown) as raised:
+            client.create_export(names, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+        assert (raised.value.field, len(calls) < 10) == ("ghost", True)
+
+
+def test_a_field_that_reads_and_feeds_refuse_is_named(client: MarketoClient) -> None:
+    since = client.start_of_feed(datetime.now(UTC) - timedelta(hours=1))
+    roads: list[Callable[[], object]] = [
+        lambda: client.people("id", ["1"], ["firstName", "ghost"]),
+        lambda: client.companies(["X"], ["company", "ghost"]),
+        lambda: list(client.changes(since.token, ["firstName", "ghost"])),
+        lambda: client.create_export(["id", "ghost"], since.server_time - timedelta(days=1), since.server_time),
+    ]
+    for road in roads:
+        with pytest.raises(errors.ColumnUnknown) as raised:
+            road()
+        assert raised.value.field == "ghost"

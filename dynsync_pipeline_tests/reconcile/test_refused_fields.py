@@ -1,0 +1,89 @@
+"""A field that a system lists and refuses to read is parked with a sentence, and everything else goes on (R107)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from dynsync_pipeline.errors import ColumnUnknown
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+CONTACT = RecordType.CONTACT
+TITLE, PHONE, CITY = (f"{name},{column},text,both,true" for name, column in
+                      (("title", "jobtitle"), ("phone", "telephone1"), ("city", "address1_city")))  # fmt: skip
+
+
+def parked(world: MemoryWorld) -> list[tuple[str, str]]:
+    return world.rows(
+        "select distinct marketo_field, reason from state.parked_fields where record_type = 'contact' order by 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("road", "is_first"), [("export", True), ("feed", True), ("people", False), ("dynamics", False)]
+)
+def test_a_field_that_is_listed_and_refused_is_parked_and_all_others_go_on(road: str, is_first: bool) -> None:
+    world = MemoryWorld(field_map(TITLE, PHONE))
+    person = world.link(CONTACT, "r", title="A", phone="1")
+    if not is_first:
+        world.settled()
+    if road == "dynamics":
+        world.dynamics.refused.add("telephone1")
+    else:
+        world.marketo.refused["phone"] = road
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    if road == "people":
+        world.marketo.put(person, source="told by the feed")
+        world.marketo.put(world.marketo.next_id, title="somebody new")
+    world.settled()
+    assert world.both(person, "title") == ("B", "B")
+    ((field, reason),) = parked(world)
+    assert field == "phone"
+    assert "lists" in reason
+    assert "refuses it" in reason
+
+
+def test_several_refused_fields_are_parked_in_one_cycle() -> None:
+    world = MemoryWorld(field_map(TITLE, PHONE, CITY))
+    person = world.link(CONTACT, "r", title="A", phone="1", city="X")
+    world.marketo.refused = {"phone": "export", "city": "people"}
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.settled()
+    assert world.both(person, "title") == ("B", "B")
+    assert {field for field, _ in parked(world)} == {"phone", "city"}
+
+
+def test_a_refused_field_is_asked_for_again_when_its_line_was_left_out_and_what_stood_is_no_clear() -> None:
+    fields = field_map(TITLE, PHONE)
+    world = MemoryWorld(fields)
+    person = world.link(CONTACT, "r", title="A", phone="1")
+    world.settled()
+    world.dynamics.refused.add("telephone1")
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    world.settled()
+    world.dynamics.refused.clear()
+    world.clock += timedelta(days=2)
+    world.settled()
+    assert [field for field, _ in parked(world)] == ["phone"], "nothing says that it is another field now"
+    world.follow(field_map(TITLE))
+    world.settled()
+    world.follow(fields)
+    world.settled()
+    assert parked(world) == []
+    assert world.both(person, "phone") == ("1", "1")
+    world.dynamics.put(CONTACT, "r", telephone1="2")
+    world.settled()
+    assert world.both(person, "phone") == ("2", "2")
+
+
+def test_an_own_field_that_is_refused_is_never_parked() -> None:
+    world = MemoryWorld(field_map(TITLE))
+    world.link(CONTACT, "r", title="A")
+    world.marketo.refused[KEYS.contact_id] = "people"
+    with pytest.raises(ColumnUnknown, match="dynamicsContactId"):
+        world.settled()
+        world.marketo.put(world.marketo.next_id, title="X")
+        world.settled()
