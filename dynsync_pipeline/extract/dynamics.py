@@ -110,11 +110,16 @@ def extract_records(
 def _read_as(
     connection: duckdb.DuckDBPyConnection, record_type: RecordType, columns: Mapping[str, FieldType]
 ) -> list[str]:
-    """What a cursor goes on for: a column that is another type now, or a day in another time zone, has another spelling, so it
-    is read anew (R109).
+    """What a cursor goes on for: what is another type now, a day in another time zone, or another column of that name, is read
+    anew (R109).
     """
     zones = zones_of_days(connection, record_type, columns)
-    return [f"{name} {kind} {zones.get(name, '')}".rstrip() for name, kind in columns.items()]
+    ids = dict(
+        connection.execute(
+            "select name, metadata_id from state.columns where system = 'dynamics' and record_type = ?", [record_type]
+        ).fetchall()
+    )
+    return [" ".join(filter(None, (name, kind, zones.get(name), ids.get(name)))) for name, kind in columns.items()]
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, RequestRefused, SettingsWrong
+from dynsync_pipeline.extract.changed_columns import follow_columns, note_columns
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -18,7 +19,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
-from dynsync_pipeline.warehouse.places import follow_places, note_places
+from dynsync_pipeline.warehouse.places import follow_places
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
     with warehouse.transaction() as connection:
         before = connection.execute(_OFFERED).fetchall()
         note_labels(connection)
-        note_places(connection)
+        note_columns(connection)
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
         connection.execute("delete from state.user_zone")
@@ -93,7 +94,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
             connection.execute("insert into state.user_zone (zone) values (?)", [zone])
         connection.executemany(
             "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
-            "read_at, precision, time_behavior) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "read_at, precision, time_behavior, metadata_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             columns,
         )
         if options:
@@ -106,6 +107,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
         )
         follow_labels(connection)
         follow_places(connection)
+        follow_columns(connection)
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(
@@ -148,6 +150,7 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
             at,
             column.precision,
             column.time_behavior,
+            column.metadata_id,
         )
         for column in metadata.columns.values()
     ]
@@ -155,7 +158,7 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
 
 def _field_rows(marketo: Marketo, at: datetime) -> list[tuple[object, ...]]:
     return [
-        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at, None, None)
+        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at, None, None, None)
         for f in marketo.person_fields().values()
     ]
 

@@ -12,21 +12,14 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 
 
-def note_places(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep how many places the columns have now; call it before `state.columns` is written anew."""
-    connection.execute(
-        "create or replace temp table places_before as "
-        "select record_type, name, precision from state.columns where system = 'dynamics' and precision is not null"
-    )
-
-
 def follow_places(connection: duckdb.DuckDBPyConnection) -> None:
     """Accept what came into sight as a standing difference; call it when `state.columns` is written anew, in the same
-    transaction. Costs a look at everybody, for a field whose column has other places now.
+    transaction, with what it held before in `columns_before`. Costs a look at everybody, for a field whose column has other
+    places now.
     """
     changed = connection.execute(
         "select f.record_type, f.field, f.dynamics_column, b.precision, c.precision from reconcile.fields f "
-        "join places_before b on b.record_type = f.record_type and b.name = f.dynamics_column "
+        "join columns_before b on b.system = 'dynamics' and b.record_type = f.record_type and b.name = f.dynamics_column "
         "join state.columns c on c.system = 'dynamics' and c.record_type = f.record_type and c.name = f.dynamics_column "
         "where f.type = 'decimal' and f.record_type <> 'account' and not f.is_on_company and c.precision <> b.precision"
     ).fetchall()

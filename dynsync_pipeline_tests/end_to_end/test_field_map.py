@@ -161,3 +161,23 @@ def test_a_type_that_does_not_fit_is_parked_and_loses_nothing_until_it_is_correc
     assert world.person(person_id, "title")["title"] == "XL"
     with world.writes_nothing():
         world.sync()
+
+
+def test_a_column_that_was_dropped_and_made_anew_between_two_cycles_clears_nobody(
+    make_world: Callable[..., HttpWorld],
+) -> None:
+    """R107, R109: its definition bears another id, by which it is known."""
+    world = make_world()
+    use_map(world, *SMALL)
+    ids = [world.create_record("contact", lastname=f"A{n}", jobtitle="T") for n in range(2)]
+    world.sync()
+    people = [world.person_of("contact", record_id) for record_id in ids]
+    column = {"table": "contact", "column": "jobtitle"}
+    world.control("dataverse", "schema", {"action": "drop", **column})
+    world.control("dataverse", "schema", {"action": "add", **column, "kind": "text", "max_length": 100})
+    world.edit_person(people[1], title="M")
+    world.sync()
+    assert [world.person(person_id, "title")["title"] for person_id in people] == ["T", "M"]
+    assert [world.record("contact", record_id)["jobtitle"] for record_id in ids] == ["T", "M"]
+    with world.writes_nothing():
+        world.sync()

@@ -56,6 +56,8 @@ class MemoryDynamics:
     rows: dict[tuple[RecordType, str], Row] = field(default_factory=dict)
     version: int = 0
     places: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)  # of the definitions of columns; else their names
     behaviors: dict[str, str] = field(default_factory=dict)
     zone: str | None = "Etc/UTC"  # of the sync's user
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
@@ -97,6 +99,7 @@ class MemoryDynamics:
         columns = {
             name: ColumnMetadata(
                 name, kind, True, True, True, False,
+                metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
                 options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
             )

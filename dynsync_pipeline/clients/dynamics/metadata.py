@@ -51,6 +51,7 @@ class _Value(msgspec.Struct):
 class _Attribute(msgspec.Struct):
     name: str = msgspec.field(name="LogicalName")
     kind: str = msgspec.field(default="", name="AttributeType")
+    metadata_id: str | None = msgspec.field(default=None, name="MetadataId")
     is_readable: bool = msgspec.field(default=False, name="IsValidForRead")
     is_updatable: bool = msgspec.field(default=False, name="IsValidForUpdate")
     is_creatable: bool = msgspec.field(default=False, name="IsValidForCreate")
@@ -112,6 +113,7 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
         column = ColumnMetadata(
             name=attribute.name,
             attribute_type=attribute.kind,
+            metadata_id=attribute.metadata_id,
             is_readable=attribute.is_readable,
             is_updatable=attribute.is_updatable,
             is_creatable=attribute.is_creatable,

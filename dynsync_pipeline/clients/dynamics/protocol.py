@@ -36,7 +36,8 @@ class Column(NamedTuple):
 class ColumnMetadata:
     """What Dynamics says of a column; `options` maps option numbers to labels in the language of the sync's user.
 
-    `precision`: decimal places. `time_behavior` of a DateTime: UserLocal, DateOnly or TimeZoneIndependent.
+    `metadata_id`: another one means another column of the same name. `precision`: decimal places. `time_behavior` of a
+    DateTime: UserLocal, DateOnly or TimeZoneIndependent.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ColumnMetadata:
     is_updatable: bool
     is_creatable: bool
     is_secured: bool
+    metadata_id: str | None = None
     max_length: int | None = None
     precision: int | None = None
     time_behavior: str | None = None

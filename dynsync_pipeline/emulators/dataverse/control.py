@@ -193,6 +193,7 @@ def _new_column(store: Store, change: SchemaChange) -> Column:
         precision=change.precision,
         time_behavior=change.time_behavior,
         options=tuple(Option(value, label) for value, label in labels.items()),
+        made_at_version=store.next_version(),
         visible_from_s=store.now().timestamp() + change.lag_s if change.lag_s else 0.0,
     )
 

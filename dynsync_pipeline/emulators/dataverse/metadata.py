@@ -112,7 +112,7 @@ def attribute(table: Table, column: Column) -> dict[str, Any]:
     is_custom = "_" in column.name and column.name.split("_")[0] in ("mkt", "new")
     found: dict[str, Any] = {
         "@odata.type": f"#{PREFIX}{CASTS[column.kind]}AttributeMetadata",
-        "MetadataId": str(uuid.uuid5(uuid.UUID(table.metadata_id), column.name)),
+        "MetadataId": _column_id(table, column),
         "EntityLogicalName": table.name,
         "LogicalName": column.name,
         "SchemaName": column.name.capitalize(),
@@ -142,6 +142,11 @@ def attribute(table: Table, column: Column) -> dict[str, Any]:
         "Description": _label(""),
     }
     return {**found, **_specific(table, column)}
+
+
+def _column_id(table: Table, column: Column) -> str:
+    made = f" {column.made_at_version}" if column.made_at_version else ""
+    return str(uuid.uuid5(uuid.UUID(table.metadata_id), f"{column.name}{made}"))
 
 
 def _specific(table: Table, column: Column) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Target(msgspec.Struct, frozen=True):
 class Column(msgspec.Struct, frozen=True):
     """One column; `valid_for_create` and `valid_for_update` false mean that a sent value is silently dropped.
 
-    `time_behavior` is of the kind datetime; the kind date is DateOnly.
+    `time_behavior` is of the kind datetime; the kind date is DateOnly. `made_at_version` is the row version when it was added:
+    one that is dropped and made anew is another column.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Column(msgspec.Struct, frozen=True):
     maximum: float = 2147483647
     secured: bool = False
     visible_from_s: float = 0.0
+    made_at_version: int = 0
 
     @property
     def wire_name(self) -> str:

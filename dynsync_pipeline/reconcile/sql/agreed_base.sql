@@ -3,7 +3,13 @@
 --
 -- reads    field_outcomes, differing_fields, compared_links, state.base_missing
 -- makes    nothing
--- changes  state.base_moves
+-- changes  state.base_missing, state.base_moves
+
+-- A field that came back empty has lost its base for good (R107), whatever becomes of the write that fills it.
+insert into state.base_missing (person_id, field)
+select person_id, field from differing_fields
+where not has_base and (person_id, field) not in (select (person_id, field) from state.base_missing);
+
 insert into state.base_moves (person_id, field, value)
 select person_id, field, dynamics_value from field_outcomes where outcome = 'agree' or (outcome = 'stand' and not has_base);
 

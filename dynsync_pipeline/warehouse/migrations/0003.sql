@@ -72,6 +72,8 @@ create table inbox.last_changed_by_us (record_type varchar not null, dynamics_id
 -- Decimal places of a number in Dynamics; UserLocal, DateOnly or TimeZoneIndependent of a time there. The first cycle learns both.
 alter table state.columns add column precision bigint;
 alter table state.columns add column time_behavior varchar;
+-- Of a column in Dynamics: where it is another one, the column was dropped and made anew, and what it held is gone.
+alter table state.columns add column metadata_id varchar;
 delete from state.columns;
 -- One row: the time zone of the sync's user in Dynamics, by its IANA name; none where it is not known.
 create table state.user_zone (zone varchar not null);

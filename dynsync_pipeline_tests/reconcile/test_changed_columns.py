@@ -1,0 +1,86 @@
+"""R109: what changes at the source about a column is noticed at the next read of the definitions, and no value moves by it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from dynsync_pipeline.errors import RequestRefused
+from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
+
+
+def made_anew(world: MemoryWorld, column: str) -> None:
+    """An administrator drops a column and makes it anew; a day later its definition is read again."""
+    world.dynamics.ids[column] = f"{column} made anew"
+    for row in world.dynamics.rows.values():
+        row.values[column] = None
+    world.clock += timedelta(days=1)
+
+
+def test_a_column_that_was_dropped_and_made_anew_unseen_is_filled_and_clears_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Between two reads of the definitions, so that it was never parked; with an edit on either side beside it."""
+    world = MemoryWorld(FIELDS)
+    people = {kind: [world.link(kind, f"{kind}{n}", title="T", phone="1") for n in range(3)] for kind in PERSON_TYPES}
+    world.settled()
+    made_anew(world, "jobtitle")
+    for kind, (_, second, _) in people.items():
+        world.marketo.put(second, title="M")
+        world.dynamics.put(kind, f"{kind}2", jobtitle="D", telephone1="2")
+    world.settled()
+    for linked in people.values():
+        assert [world.both(person_id, "title") for person_id in linked] == [("T", "T"), ("M", "M"), ("D", "D")]
+        assert world.both(linked[2], "phone") == ("2", "2")
+    assert "jobtitle of contacts in Dynamics was dropped and made anew" in caplog.text
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_what_a_new_column_lost_is_no_clear_either_where_the_write_that_fills_it_fails(is_cut: bool) -> None:
+    world = MemoryWorld(FIELDS)
+    people = [world.link(kind, f"r-{kind}", title="T") for kind in PERSON_TYPES]
+    world.settled()
+    made_anew(world, "jobtitle")
+    world.dynamics.refuses = lambda key, values: RequestRefused("no", system="dynamics", request="PATCH", code="0x1")
+    if is_cut:
+        with world.opened() as cycle:
+            cycle.extract()
+            cycle.extract_companies()
+            cycle.reconcile()
+    else:
+        world.cycle()
+    world.dynamics.refuses = lambda key, values: None
+    for kind in PERSON_TYPES:
+        world.dynamics.put(kind, f"r-{kind}", telephone1="2")
+    for _ in range(4):
+        world.clock += timedelta(hours=1)
+        world.cycle()
+    assert [world.both(person_id, "title") for person_id in people] == [("T", "T")] * 2
+
+
+def test_another_length_is_told_in_a_sentence_and_what_was_refused_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = MemoryWorld(FIELDS)
+    world.dynamics.lengths["jobtitle"] = 3
+    person_id = world.link(RecordType.LEAD, "r", title="A")
+    world.settled()
+    world.dynamics.refuses = lambda key, values: (
+        RequestRefused("too long", system="dynamics", request="PATCH", code="0x80044331", field="jobtitle")
+        if len(values.get("jobtitle") or "") > world.dynamics.lengths["jobtitle"]
+        else None
+    )
+    world.marketo.put(person_id, title="Engineer")
+    world.settled()
+    assert world.both(person_id, "title") == ("A", "Engineer")
+    world.dynamics.lengths["jobtitle"] = 10
+    world.clock += timedelta(days=1)
+    with caplog.at_level(logging.WARNING):
+        world.settled()
+    assert world.both(person_id, "title") == ("Engineer", "Engineer")
+    assert "jobtitle of leads in Dynamics is text, of 10 characters, and was text, of 3 characters" in caplog.text
