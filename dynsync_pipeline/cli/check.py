@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,11 +17,13 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.dynamics.protocol import Column, TableMetadata
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import MarketoField
 from dynsync_pipeline.errors import DynSyncError
+from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType, load_field_map
-from dynsync_pipeline.model.records import TABLES
+from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.settings import Settings, load_settings
 
@@ -74,13 +76,16 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     """Every question with its answer, in the order in which faults should be repaired."""
     yield _data_folder(settings)
     yield from _cursors(settings)
+    columns: dict[RecordType, TableMetadata] = {}
     with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
         signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
         yield signed_in
         if signed_in.is_ok:
-            yield from _dynamics_tables(dynamics, fields)
+            for record_type in TABLES:
+                yield from _dynamics_table(dynamics, record_type, fields, columns)
+            yield from _days(dynamics, fields, columns)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
-        yield from _marketo(marketo, settings, fields)
+        yield from _marketo(marketo, settings, fields, columns)
 
 
 def _cursors(settings: Settings) -> Iterator[Finding]:
@@ -126,20 +131,58 @@ def _data_folder(settings: Settings) -> Finding:
     )
 
 
-def _dynamics_tables(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
-    for record_type, table in TABLES.items():
-        question = f"Dynamics: {table.entity_set}"
-        try:
-            metadata = dynamics.table_metadata(table)
-            if not metadata.is_change_tracked:
-                yield Finding(question, False, "change tracking is off.", "Switch on 'Track changes' in Power Apps.")
-                continue
-            next(dynamics.changes(table, [Column("createdon", FieldType.DATETIME)], None, page_size=1), None)
-        except DynSyncError as error:
-            yield Finding(question, False, error.message, error.next_step)
-            continue
-        yield Finding(question, True, "readable for the whole organisation, change tracking on")
-        yield _mapped_columns(table, fields.of(record_type), metadata)
+def _dynamics_table(
+    dynamics: DynamicsClient, record_type: RecordType, fields: FieldMap, columns: dict[RecordType, TableMetadata]
+) -> Iterator[Finding]:
+    """What is asked of one table; its definition is put into `columns`."""
+    table = TABLES[record_type]
+    question = f"Dynamics: {table.entity_set}"
+    try:
+        metadata = columns[record_type] = dynamics.table_metadata(table)
+        if not metadata.is_change_tracked:
+            yield Finding(question, False, "change tracking is off.", "Switch on 'Track changes' in Power Apps.")
+            return
+        next(dynamics.changes(table, [Column("createdon", FieldType.DATETIME)], None, page_size=1), None)
+    except DynSyncError as error:
+        yield Finding(question, False, error.message, error.next_step)
+        return
+    yield Finding(question, True, "readable for the whole organisation, change tracking on")
+    yield _mapped_columns(table, fields.of(record_type), metadata)
+
+
+def _days(dynamics: DynamicsClient, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]) -> Iterator[Finding]:
+    """Whether the time zone is known, where a mapped date is kept as an instant."""
+    instants = [
+        field.dynamics_column
+        for field in fields.fields
+        if field.type is FieldType.DATE and field.record_type in columns
+        and (column := columns[field.record_type].columns.get(field.dynamics_column)) is not None
+        and column.time_behavior == "UserLocal"
+    ]  # fmt: skip
+    if not instants:
+        return
+    question = "Dynamics: time zone of dates that are kept as times"
+    zone = dynamics.time_zone()
+    step = "Let the sync's user read its own settings and time zones; until then they are parked."
+    yield Finding(question, zone is not None, zone or f"not told, for {', '.join(instants)}.", "" if zone else step)
+
+
+def _types(
+    fields: FieldMap, columns: Mapping[RecordType, TableMetadata], people: Mapping[str, MarketoField]
+) -> Finding:
+    """Whether the types of the field map are those of both systems (R109)."""
+    held = [
+        (field, columns[field.record_type].columns.get(field.dynamics_column), people.get(field.marketo_field))
+        for field in fields.fields
+        if field.record_type in columns
+    ]
+    misfits = [
+        misfit
+        for field, column, person_field in held
+        if column and person_field and (misfit := type_misfit(field, column.attribute_type, person_field.data_type))
+    ]
+    step = "They are parked until then (R109)." if misfits else ""
+    return Finding("Types of the field map", not misfits, " ".join(misfits) or "fit both systems", step)
 
 
 def _mapped_columns(table: DynamicsTable, mapped: Sequence[Field], metadata: TableMetadata) -> Finding:
@@ -163,7 +206,9 @@ def _is_writable(field: Field, metadata: TableMetadata) -> bool:
     return field.direction is Direction.TO_MARKETO or metadata.columns[field.dynamics_column].is_updatable
 
 
-def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> Iterator[Finding]:
+def _marketo(
+    marketo: MarketoClient, settings: Settings, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]
+) -> Iterator[Finding]:
     question = "Marketo: address and sign-in"
     try:
         people = marketo.person_fields()
@@ -185,6 +230,7 @@ def _marketo(marketo: MarketoClient, settings: Settings, fields: FieldMap) -> It
         f"missing: {', '.join(absent)}." if absent else "all there",
         "They are parked until then (R107)." if absent else "",
     )
+    yield _types(fields, columns, people)
     yield _asked(
         "Marketo: people can be read", lambda: f"{marketo.people('id', ['1'], ['email']).num_rows} of 1 asked for"
     )

@@ -69,6 +69,19 @@ def test_a_mapped_column_or_field_that_is_missing_is_named(emulators: Emulators,
     assert "nothingHere" in no["Marketo: 2 mapped fields"].answer
 
 
+def test_a_type_that_fits_neither_system_and_a_date_without_its_zone_are_told(
+    emulators: Emulators, tmp_path: Path
+) -> None:
+    """R109, R45: what a cycle would park."""
+    lines = ("lead,title,jobtitle,integer,both,true", "lead,dateOfBirth,mkt_lastinterestingmomentdate,date,both,true")
+    fields = parse_field_map("\n".join((HEADER, *lines, "")), "map")
+    found = {finding.question: finding for finding in findings(settings_of(emulators, tmp_path), fields)}
+    assert not found["Types of the field map"].is_ok
+    assert "text would fit" in found["Types of the field map"].answer
+    zone = "Dynamics: time zone of dates that are kept as times"
+    assert (found[zone].is_ok, found[zone].answer) == (True, "Etc/UTC")
+
+
 def test_a_key_field_that_marketo_lacks_is_named_with_its_setting(emulators: Emulators, tmp_path: Path) -> None:
     settings = settings_of(emulators, tmp_path, marketo_field_type="noSuchField")
     no = refused(list(findings(settings, load_field_map())))
