@@ -155,3 +155,45 @@ def test_a_value_is_the_same_text_on_every_road(value: str) -> None:
     assert in_file == in_dynamics == over_rest
     assert world.ledger()["collisions"] == []
     assert all("title" not in values for _, values in world.marketo.writes)
+
+
+SPELLINGS = {
+    "title": ["two\nlines", "two\r\nlines", "two\rlines", "two\r\r\nli\0nes"],
+    "doNotCall": ["true", "True", "1"],
+    "revenue": ["1234.5", "1234.50", "1234.5000000000", "01234.5"],
+    "employees": ["7", "7.0", "+7", "007"],
+    "birth": ["2030-06-01", "2030-06-01T00:00:00Z", "2030-06-01T23:59:59+0000"],
+    "seen": [
+        "2030-06-01T10:00:00Z",
+        "2030-06-01T12:00:00+02:00",
+        "2030-06-01T10:00:00.999Z",
+        "2030-06-01T05:00:00-0500",
+    ],
+}
+Row = dict[str, str | None]
+spelt = st.fixed_dictionaries({name: st.sampled_from(texts) for name, texts in SPELLINGS.items()})
+
+
+def test_spellings_of_one_value_are_one_on_whichever_road_each_comes() -> None:
+    """A record from Dynamics, a bulk file, REST and the feed, each in a spelling of its own: nobody edited anything."""
+
+    @examples(4)
+    @given(in_dynamics=spelt, in_file=spelt, over_rest=spelt, in_feed=spelt)
+    def holds(in_dynamics: Row, in_file: Row, over_rest: Row, in_feed: Row) -> None:
+        world = MemoryWorld()
+        columns = {f.marketo_field: f.dynamics_column for f in world.fields.of(RecordType.LEAD)}
+        person_id = world.link(RecordType.LEAD, "r1", phone="1", **in_file)
+        record = {columns[name]: value for name, value in in_dynamics.items()}
+        world.dynamics.put(RecordType.LEAD, "r1", **record)
+        assert world.settled() == 0
+        world.marketo.rows[person_id].values.update(over_rest)
+        world.marketo.put(person_id, phone="2")
+        world.settled()
+        feed = Feed(world.columns)
+        for name, value in in_feed.items():
+            feed.add(f"g{name}", person_id, world.now(), name, "before", value)
+        with world.warehouse.reading() as connection:
+            assert feed.changed_people(connection) == []
+        assert [(row[0], row[4]) for row in world.ledger()["changes"]] == [("to_dynamics", "phone")]
+
+    holds()
