@@ -13,7 +13,7 @@ from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.field_map import Direction, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people, take_in_people
 
 
@@ -23,6 +23,8 @@ def decide_empty_cells(warehouse: Warehouse, client: Marketo, columns: PersonCol
     Raises: ApiError; what is not decided yet is then decided in the next cycle, before its plan.
     """
     with warehouse.reading() as connection:
+        if not scalar(connection, "select count(*) from state.empty_cells"):
+            return 0
         rows = connection.execute(_cells_that_matter(columns)).fetchall()
     ids = [str(row[0]) for row in rows]
     people = client.people("id", ids, columns.names) if ids else None
@@ -64,9 +66,6 @@ def _beside_a_value(columns: PersonColumns, record_type: RecordType) -> str:
 _FORGET = """
 delete from state.empty_cells
 where person_id in (select unnest(?::bigint[]))
-   or person_id in (select person_id from mirror.marketo_people where dynamics_contact_id is null and dynamics_lead_id is null)
-   or person_id in (
-       select m.person_id from mirror.marketo_people m
-       join mirror.person_records r on r.dynamics_id in (m.dynamics_contact_id, m.dynamics_lead_id)
-   )
+   or person_id not in (select person_id from state.bearers)
+   or person_id in (select person_id from state.bearers join mirror.person_records using (record_type, dynamics_id))
 """

@@ -77,7 +77,7 @@ select distinct t.record_type, t.dynamics_id
 from inbox.touched t
 join mirror.person_records r on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and not r.is_deleted
 anti join state.links l on l.record_type = t.record_type and l.dynamics_id = t.dynamics_id
-anti join mirror.marketo_people m on not m.is_deleted and t.dynamics_id in (m.dynamics_contact_id, m.dynamics_lead_id)
+anti join state.bearers b on b.record_type = t.record_type and b.dynamics_id = t.dynamics_id
 order by all
 """
 

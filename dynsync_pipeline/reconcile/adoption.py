@@ -184,11 +184,7 @@ from (from mirror.person_records where not is_deleted) r
 anti join state.links l using (record_type, dynamics_id)
 anti join state.adoption a using (record_type, dynamics_id)
 anti join state.tombstones t using (record_type, dynamics_id)
-anti join (
-    select 'contact' as record_type, dynamics_contact_id as dynamics_id from mirror.marketo_people where not is_deleted
-    union all
-    select 'lead', dynamics_lead_id from mirror.marketo_people where not is_deleted
-) bearers using (record_type, dynamics_id)
+anti join state.bearers b using (record_type, dynamics_id)
 """
 
 

@@ -15,9 +15,9 @@ PARTS = 4
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
 
-def busy_world() -> MemoryWorld:
+def busy_world(**options: Any) -> MemoryWorld:
     """Work of every kind is waiting: creations, edits both ways on one record, collisions of both types."""
-    world = MemoryWorld(FIELDS)
+    world = MemoryWorld(FIELDS, **options)
     for place, record_type in enumerate((LEAD, CONTACT, LEAD, CONTACT)):
         world.link(record_type, f"r{place}", title="A", phone="1")
     world.settled()

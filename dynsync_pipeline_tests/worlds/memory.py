@@ -71,7 +71,14 @@ class MemoryWorld:
     first; the guards' tests and whoever looks at the snapshot ask for it.
     """
 
-    def __init__(self, fields: FieldMap | None = None, *, is_optimised: bool = False, publishes: bool = False) -> None:
+    def __init__(
+        self,
+        fields: FieldMap | None = None,
+        *,
+        is_optimised: bool = False,
+        publishes: bool = False,
+        warehouse: type[CutWarehouse] = CutWarehouse,
+    ) -> None:
         self.fields = fields or field_map(*SAME_FOR_BOTH_TYPES)
         self.publishes = publishes
         self.clock = datetime.now(UTC)
@@ -97,7 +104,7 @@ class MemoryWorld:
             first_load="create",
             largest_share=1.0,
         )
-        self.warehouse = CutWarehouse(self.settings.working_file, self.steps, lambda: self.now() + self.host_ahead)
+        self.warehouse = warehouse(self.settings.working_file, self.steps, lambda: self.now() + self.host_ahead)
         if is_optimised:
             self.rows("pragma enable_optimizer")
         self._write_field_map()

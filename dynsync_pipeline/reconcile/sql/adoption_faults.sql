@@ -1,7 +1,7 @@
 -- adoption_faults: holds a reviewed adoption file against the mirrors. What was carried out before is no fault, so that a file
 -- can be applied twice.
 --
--- reads    reviewed, mirror.person_records, mirror.marketo_people, state.links
+-- reads    reviewed, mirror.person_records, mirror.marketo_people, state.bearers, state.links
 -- makes    adoption_faults: one row per fault of a reviewed line
 -- changes  nothing
 create temp table adoption_faults as
@@ -10,12 +10,6 @@ with records as (
 ),
 people as (
     select person_id, dynamics_contact_id, dynamics_lead_id from mirror.marketo_people where not is_deleted
-),
-bearers as (
-    select 'contact' as record_type, dynamics_contact_id as dynamics_id, person_id
-    from people where dynamics_contact_id is not null
-    union all
-    select 'lead', dynamics_lead_id, person_id from people where dynamics_lead_id is not null
 ),
 lines as (
     select
@@ -60,6 +54,6 @@ where p.dynamics_contact_id is distinct from case when n.record_type = 'contact'
 union all
 select line, 'person ' || p.person_id || ' bears the record''s id already'
 from lines n
-join bearers p using (record_type, dynamics_id)
+join state.bearers p using (record_type, dynamics_id)
 anti join state.links l on l.record_type = n.record_type and l.dynamics_id = n.dynamics_id
 where n.decision <> 'link' or p.person_id <> n.person_id;

@@ -37,7 +37,8 @@ missed_records as (
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
     anti join state.unread i on i.record_type = r.record_type and i.key = r.dynamics_id
-    anti join state.unread k on k.record_type = 'person' and r.dynamics_id in (k.contact_id, k.lead_id)
+    anti join state.unread c on c.record_type = 'person' and c.contact_id = r.dynamics_id
+    anti join state.unread d on d.record_type = 'person' and d.lead_id = r.dynamics_id
     where not r.is_deleted
 )
 select 'difference_overlooked' as code, true as is_missed, record_type, dynamics_id, person_id, field

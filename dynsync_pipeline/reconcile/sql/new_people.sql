@@ -2,7 +2,7 @@
 -- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
---          state.dynamics_records, mirror.person_records, mirror.marketo_people, reconcile.fields
+--          state.bearers, state.dynamics_records, mirror.person_records, reconcile.fields
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
 --          edited_after_merge: one row per lead whose person was merged into a contact's, and that was edited since
 --          records_without_person: one row per living contact or lead to create in Marketo
@@ -74,11 +74,9 @@ where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) f
 -- A record whose key some living person bears is never created: the create would write over that person, who is linked to
 -- another record (R18). That happens when people are merged inside Marketo; it is reported, and looked at again later.
 create temp table kept_back as
-select n.*, m.person_id
+select n.*, b.person_id
 from records_without_person n
-join mirror.marketo_people m
-    on not m.is_deleted
-    and n.dynamics_id = case when n.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end;
+join state.bearers b using (record_type, dynamics_id);
 
 create temp table new_people as
 select * from records_without_person

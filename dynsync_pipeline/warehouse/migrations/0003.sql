@@ -130,3 +130,12 @@ create table state.publications (publication varchar not null);
 create table state.refused_fields (
     system varchar not null, record_type varchar not null, name varchar not null, data_type varchar, said varchar not null
 );
+
+-- One row per living person and key of a record that the person bears: compared by equality alone, which costs no more for a
+-- million people than the people themselves.
+create view state.bearers as
+    select 'contact' as record_type, dynamics_contact_id as dynamics_id, person_id
+    from mirror.marketo_people where not is_deleted and dynamics_contact_id is not null
+    union all
+    select 'lead', dynamics_lead_id, person_id
+    from mirror.marketo_people where not is_deleted and dynamics_lead_id is not null;

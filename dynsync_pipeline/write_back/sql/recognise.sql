@@ -7,7 +7,7 @@
 -- reads    this_moment, reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
 --          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, inbox.last_changed_by_us,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
---          state.marketo_values, state.company_values, state.links, state.old_labels, state.unsettled
+--          state.marketo_values, state.company_values, state.bearers, state.links, state.old_labels, state.unsettled
 -- makes    uncertain: one row per operation that was sent and has no receipt
 --          kept_shorter: one row per operation and value that Marketo kept shorter: one change only, from what the plan knew to
 --              the beginning of ours
@@ -122,12 +122,10 @@ with companies_held as (
 )
 select distinct operation_id, person_id from written_values where is_ours
 union all
-select u.operation_id, min(m.person_id)
+select u.operation_id, min(b.person_id)
 from uncertain u
-join mirror.marketo_people m
-    on (u.record_type = 'contact' and m.dynamics_contact_id = u.dynamics_id)
-    or (u.record_type = 'lead' and m.dynamics_lead_id = u.dynamics_id)
-where u.action = 'create' and not m.is_deleted and m.person_id not in (select person_id from state.links)
+join state.bearers b using (record_type, dynamics_id)
+where u.action = 'create' and b.person_id not in (select person_id from state.links)
 group by u.operation_id
 union all
 -- A company write repeats without harm, so one whose values all stand is taken as ours, and else it is planned anew.
