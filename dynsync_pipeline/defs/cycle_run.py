@@ -25,6 +25,8 @@ from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 
+CYCLE_TAG = "dynsync/cycle_id"  # leads from a run to its rows in the snapshot, where every ledger names the cycle
+
 # Each extract asset and the step behind it; they run side by side.
 READS: dict[str, Callable[[Cycle], int]] = {
     **{f"dynamics_{TABLES[kind].entity_set}": methodcaller("extract_records", kind) for kind in RecordType},
@@ -44,11 +46,18 @@ class CycleRun:
     """The cycle of one Dagster run. Nothing is read, opened or locked before an asset asks for it.
 
     `settings` None: they are read from the environment when the first asset runs, so that the UI loads without them.
+    `tell` gets the number of the cycle when it begins.
     """
 
-    def __init__(self, settings: Settings | None = None, open_cycle: Callable[[Settings], Cycle] = Cycle) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        open_cycle: Callable[[Settings], Cycle] = Cycle,
+        tell: Callable[[int], None] = lambda cycle_id: None,
+    ) -> None:
         self._given_settings = settings
         self._open_cycle = open_cycle
+        self._tell = tell
         self._cycle: Cycle | None = None
         self._obstacle: tuple[Exception, TracebackType | None] | None = None
         self._error: BaseException | None = None
@@ -132,6 +141,7 @@ class CycleRun:
         if self._cycle is None:
             try:
                 self._cycle = self._open.enter_context(self._open_cycle(self.settings))
+                self._tell(self._cycle.cycle_id)
                 self._cycle.prepare()
             except Exception as error:
                 self._obstacle = error, error.__traceback__
@@ -171,7 +181,7 @@ def cycle_resource(
 
     @dg.resource(description="One cycle under the cycle lock, shared by all steps of a run.")
     def cycle(context: dg.InitResourceContext) -> Iterator[CycleRun]:
-        cycle_run = CycleRun(settings, open_cycle)
+        cycle_run = CycleRun(settings, open_cycle, lambda cycle_id: _tag(context, cycle_id))
         try:
             yield cycle_run
         finally:
@@ -180,6 +190,12 @@ def cycle_resource(
             cycle_run.end()
 
     return cycle
+
+
+def _tag(context: dg.InitResourceContext, cycle_id: int) -> None:
+    """Let the run bear the number of its cycle."""
+    if context.instance is not None and context.run is not None:
+        context.instance.add_run_tags(context.run.run_id, {CYCLE_TAG: str(cycle_id)})
 
 
 def _is_canceling(context: dg.InitResourceContext) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.defs.cycle_run import CYCLE_TAG
 from dynsync_pipeline.defs.development import prepare_home
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.settings import PREFIX, Settings
@@ -49,6 +50,11 @@ def test_a_first_run_syncs_everything_and_every_check_passes(live: Settings, ins
     for event in result.get_asset_materialization_events():
         metadata = event.step_materialization_data.materialization.metadata
         assert {"rows", "calls", "seconds", "preview"} <= metadata.keys(), event.asset_key
+    with duckdb.connect(live.snapshot_file, read_only=True) as connection:
+        ((newest,),) = connection.execute("select max(cycle_id) from cycles").fetchall()
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags[CYCLE_TAG] == str(newest)
 
 
 def test_companies_are_read_at_extract_and_reconcile_calls_nobody(live: Settings, instance: dg.DagsterInstance) -> None:
