@@ -94,7 +94,8 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
             connection.execute("insert into state.user_zone (zone) values (?)", [zone])
         connection.executemany(
             "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
-            "read_at, precision, time_behavior, metadata_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "read_at, precision, time_behavior, metadata_id, minimum, maximum, is_required) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             columns,
         )
         if options:
@@ -129,9 +130,12 @@ def _require_change_tracking(record_type: RecordType, metadata: TableMetadata) -
 
 
 _OFFERED = """
-select system, record_type, name, data_type, max_length, precision, time_behavior, is_readable, is_writable from state.columns
-union all
-select 'option', record_type, dynamics_column, option_value || ' ' || label, null, null, null, null, null from state.options
+select
+    system, record_type, name, data_type, max_length, minimum, maximum, is_required, precision, time_behavior, is_readable,
+    is_writable
+from state.columns
+union all by name
+select 'option' as system, record_type, dynamics_column as name, option_value || ' ' || label as data_type from state.options
 order by all
 """
 
@@ -151,14 +155,31 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
             column.precision,
             column.time_behavior,
             column.metadata_id,
+            column.minimum,
+            column.maximum,
+            column.is_required,
         )
         for column in metadata.columns.values()
     ]
 
 
+_ONLY_OF_DYNAMICS = (None, None, None, None, None, False)  # precision, time behaviour, id, bounds, required
+
+
 def _field_rows(marketo: Marketo, at: datetime) -> list[tuple[object, ...]]:
     return [
-        ("marketo", None, f.name, f.data_type, f.display_name, f.length, True, not f.is_read_only, at, None, None, None)
+        (
+            "marketo",
+            None,
+            f.name,
+            f.data_type,
+            f.display_name,
+            f.length,
+            True,
+            not f.is_read_only,
+            at,
+            *_ONLY_OF_DYNAMICS,
+        )
         for f in marketo.person_fields().values()
     ]
 

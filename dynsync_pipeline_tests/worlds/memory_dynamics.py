@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -63,6 +64,7 @@ class MemoryDynamics:
     options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
     unreadable: dict[str, str] = field(default_factory=dict)  # ids of records, and the column that cannot be read
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its metadata says more of a column
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -99,7 +101,7 @@ class MemoryDynamics:
         columns = {
             name: ColumnMetadata(
                 name, kind, True, True, True, False,
-                metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
+                metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name), **self.limits.get(name, {}),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
                 options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
             )

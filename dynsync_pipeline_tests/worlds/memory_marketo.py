@@ -59,6 +59,7 @@ class MemoryMarketo:
     rows: dict[int, Row] = field(default_factory=dict)
     company_rows: dict[str, Values] = field(default_factory=dict)
     version: int = 0
+    data_types: dict[str, str] = field(default_factory=dict)  # of fields that are no strings
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -125,7 +126,7 @@ class MemoryMarketo:
     def person_fields(self) -> Mapping[str, MarketoField]:
         """As `MarketoClient.person_fields`."""
         names = dict.fromkeys((*OWN, *self.fields.person_fields, *self.fields.company_fields))
-        kinds = KEYS.types
+        kinds = KEYS.types | self.data_types
         return {n: MarketoField(n, 0, n, kinds.get(n, "string"), None, is_read_only=False) for n in names}
 
     def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:

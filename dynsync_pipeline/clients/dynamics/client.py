@@ -102,7 +102,7 @@ class DynamicsClient:
         return self._get("WhoAmI", lambda body: msgspec.json.decode(body, type=_WhoAmI).user_id.lower())
 
     def table_metadata(self, table: Table) -> TableMetadata:
-        """What Dynamics says of a table and its columns, lookups also under `_name_value`. Eleven calls: keep it."""
+        """What Dynamics says of a table and its columns, lookups also under `_name_value`. Twelve calls: keep it."""
         name = table.record_type.value
         definition = self._get(table_query(name), bytes)
         columns = tuple(self._get(query, bytes) for query in column_queries(name))

@@ -12,13 +12,14 @@ import msgspec
 from dynsync_pipeline.clients.dynamics.protocol import ColumnMetadata, TableMetadata
 
 _CAST = "Attributes/Microsoft.Dynamics.CRM."
-# Lengths, precisions, time behaviour and options are only shown by the column's own kind, so each kind is one more query.
+# Lengths, bounds, precisions, time behaviour and options are only shown by the column's own kind, so each kind is one more query.
 _OF_KIND = {
     "StringAttributeMetadata": "MaxLength",
     "MemoAttributeMetadata": "MaxLength",
-    "DecimalAttributeMetadata": "Precision",
-    "DoubleAttributeMetadata": "Precision",
-    "MoneyAttributeMetadata": "Precision,PrecisionSource",
+    "IntegerAttributeMetadata": "MinValue,MaxValue",
+    "DecimalAttributeMetadata": "MinValue,MaxValue,Precision",
+    "DoubleAttributeMetadata": "MinValue,MaxValue,Precision",
+    "MoneyAttributeMetadata": "MinValue,MaxValue,Precision,PrecisionSource",
     "DateTimeAttributeMetadata": "DateTimeBehavior",
 }
 MONEY_PLACES = 4  # the most, where a column takes its precision from the organisation or the row's currency
@@ -57,6 +58,9 @@ class _Attribute(msgspec.Struct):
     is_creatable: bool = msgspec.field(default=False, name="IsValidForCreate")
     is_secured: bool = msgspec.field(default=False, name="IsSecured")
     max_length: int | None = msgspec.field(default=None, name="MaxLength")
+    minimum: float | None = msgspec.field(default=None, name="MinValue")
+    maximum: float | None = msgspec.field(default=None, name="MaxValue")
+    required: _Value | None = msgspec.field(default=None, name="RequiredLevel")
     precision: int | None = msgspec.field(default=None, name="Precision")
     precision_source: int | None = msgspec.field(default=None, name="PrecisionSource")
     time_behavior: _Value | None = msgspec.field(default=None, name="DateTimeBehavior")
@@ -90,7 +94,7 @@ def column_queries(logical_name: str) -> tuple[str, ...]:
     base = f"EntityDefinitions(LogicalName='{logical_name}')/"
     return (
         base + "Attributes?$select=LogicalName,AttributeType,IsSecured,"
-        "IsValidForRead,IsValidForCreate,IsValidForUpdate",
+        "IsValidForRead,IsValidForCreate,IsValidForUpdate,RequiredLevel",
         *(base + f"{_CAST}{kind}?$select=LogicalName,{names}" for kind, names in _OF_KIND.items()),
         *(
             base + f"{_CAST}{kind}?$select=LogicalName&$expand=OptionSet($select=Options)"
@@ -119,6 +123,9 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
             is_creatable=attribute.is_creatable,
             is_secured=attribute.is_secured,
             max_length=more.max_length,
+            minimum=more.minimum,
+            maximum=more.maximum,
+            is_required=attribute.required is not None and attribute.required.value == "SystemRequired",
             precision=MONEY_PLACES if more.precision_source else more.precision,
             time_behavior=more.time_behavior.value if more.time_behavior else None,
             options=_options(more),

@@ -36,7 +36,8 @@ class Column(NamedTuple):
 class ColumnMetadata:
     """What Dynamics says of a column; `options` maps option numbers to labels in the language of the sync's user.
 
-    `metadata_id`: another one means another column of the same name. `precision`: decimal places. `time_behavior` of a
+    `metadata_id`: another one means another column of the same name. `max_length`: UTF-16 units. `is_required`: the system
+    takes no null. `precision`: decimal places. `time_behavior` of a
     DateTime: UserLocal, DateOnly or TimeZoneIndependent.
     """
 
@@ -48,6 +49,9 @@ class ColumnMetadata:
     is_secured: bool
     metadata_id: str | None = None
     max_length: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    is_required: bool = False
     precision: int | None = None
     time_behavior: str | None = None
     options: Mapping[int, str] = field(default_factory=dict)

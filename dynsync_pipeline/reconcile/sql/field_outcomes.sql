@@ -2,7 +2,7 @@
 -- No clock takes part (R41): a side has an update when its value differs from what it held when the two last settled, which
 -- is the base (R37), or its half of a standing difference.
 --
--- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled
+-- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns
 -- makes    field_outcomes: one row per differing link and field, with its outcome
 -- changes  nothing
 create temp table field_outcomes as
@@ -72,7 +72,7 @@ records as (
         bool_or(is_marketo_update) over (partition by person_id) as is_record_updated_in_marketo
     from updates
 ),
-decided as (
+decisions as (
     select
         *,
         case
@@ -95,18 +95,39 @@ decided as (
             else 'collision_dynamics_wins'                                                                         -- R35
         end as decision
     from records
+),
+-- What the column that it would be written to is known to refuse waits alone, and is not sent (R116).
+decided as (
+    select
+        d.*, c as held,
+        case when is_for_dynamics then misfit(d.marketo_value, d.type, c) else misfit(d.dynamics_value, d.type, c) end as misfit_code
+    from (
+        select *, decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
+            decision in ('take_marketo', 'collision_marketo_wins', 'take_dynamics', 'collision_dynamics_wins') as is_written
+        from decisions
+    ) d
+    left join state.columns c on d.is_written
+        and c.system = case when d.is_for_dynamics then 'dynamics' else 'marketo' end
+        and c.record_type is not distinct from case when d.is_for_dynamics then d.record_type end
+        and c.name = case when d.is_for_dynamics then d.dynamics_column else d.field end
 )
 select
-    * exclude (decision),
+    * exclude (decision, is_for_dynamics, is_written, misfit_code, held),
+    held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).
         when decision in ('take_marketo', 'collision_marketo_wins') and type = 'choice' and starts_with(marketo_value, '?')
             then 'refuse'
         when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'refuse'
+        when is_written and misfit_code is not null then 'refuse'
         else decision
     end as outcome,
-    case when type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option' else 'oscillates' end as refusal_code,
-    case when decision in ('take_marketo', 'collision_marketo_wins') then 'marketo' else 'dynamics' end as decided_for,
+    case
+        when is_for_dynamics and type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option'
+        when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'oscillates'
+        else misfit_code
+    end as refusal_code,
+    case when is_for_dynamics then 'marketo' else 'dynamics' end as decided_for,
     case
         when decision = 'agree' then 'agreed'
         when dynamics_value is not distinct from marketo_value then 'option_renamed'

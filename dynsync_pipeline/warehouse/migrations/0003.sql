@@ -139,3 +139,7 @@ create view state.bearers as
     union all
     select 'lead', dynamics_lead_id, person_id
     from mirror.marketo_people where not is_deleted and dynamics_lead_id is not null;
+-- What a number in Dynamics may be at least and at most, and whether the column must not be empty.
+alter table state.columns add column minimum double;
+alter table state.columns add column maximum double;
+alter table state.columns add column is_required boolean;

@@ -74,6 +74,25 @@ create or replace temp macro kept_time(value, type, time_behavior, zone) as
         else value
     end;
 
+-- Why a column is known to refuse a canonical value, as `column` (a row of state.columns) describes it; null where it is not.
+-- Choices have a rule of their own (R33). Dynamics counts UTF-16 units, in which a sign beyond U+FFFF takes two.
+create or replace temp macro misfit(value, type, held) as
+    case
+        when value is null then case when held.is_required then 'required' end
+        when type = 'choice' then null
+        when type = 'boolean' and value not in ('true', 'false') then 'wrong_type'
+        when type = 'date' and try_cast(value as date) is null then 'wrong_type'
+        when type = 'datetime' and try_cast(value as timestamptz) is null then 'wrong_type'
+        when type in ('date', 'datetime') and held.system = 'dynamics' and value < '1753' then 'out_of_range'
+        when type in ('integer', 'decimal') and try_cast(value as decimal(38, 10)) is null then 'wrong_type'
+        when held.data_type in ('Integer', 'BigInt', 'integer', 'score', 'percent') and not regexp_full_match(value, '-?[0-9]+')
+            then 'wrong_type'
+        when type in ('integer', 'decimal') and try_cast(value as double) not between held.minimum and held.maximum
+            then 'out_of_range'
+        when held.system = 'dynamics'
+            and length(value) + length(regexp_replace(value, '[^\x{10000}-\x{10FFFF}]', '', 'g')) > held.max_length then 'too_long'
+    end;
+
 -- A canonical value as it stands in a request's JSON. Text that is no number goes out as text, and the system refuses it.
 create or replace temp macro json_text(value, type) as
     case

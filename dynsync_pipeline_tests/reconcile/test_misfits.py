@@ -1,0 +1,91 @@
+"""A value that its column is known to refuse is found before anything is sent, waits alone and is told by its field (R116)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+EMOJI = "\U0001f600"
+FITTING = {
+    "title": EMOJI * 5, "phone": "1234567890", "employees": "100", "revenue": "99.5", "birth": "1753-01-01",
+    "seen": "2020-01-01T00:00:00Z", "extra": "kept",
+}  # fmt: skip
+MISFITS = {
+    "title": (EMOJI * 6, "too_long"),
+    "phone": ("12345678901", "too_long"),
+    "employees": ("101", "out_of_range"),
+    "revenue": ("99.51", "out_of_range"),
+    "birth": ("1752-12-31", "out_of_range"),
+    "seen": ("yesterday", "wrong_type"),
+    "extra": (None, "required"),
+}
+
+
+def limited_world() -> MemoryWorld:
+    """Its Dynamics has columns with limits, and says which; its Marketo takes whole numbers as revenue."""
+    world = MemoryWorld(field_map(*SAME_FOR_BOTH_TYPES, "extra,new_extra,text,both,true"))
+    world.marketo.data_types = {"revenue": "integer"}
+    world.dynamics.lengths = {"jobtitle": 10, "telephone1": 10, "new_extra": 4}
+    world.dynamics.limits = {
+        "new_employees": {"minimum": 0, "maximum": 100},
+        "new_revenue": {"minimum": -1.0, "maximum": 99.5},
+        "new_extra": {"is_required": True},
+    }
+    return world
+
+
+def test_each_value_that_cannot_be_held_waits_alone_and_what_was_edited_beside_it_arrives() -> None:
+    world = limited_world()
+    people = {kind: world.link(kind, kind, title="A", extra="B") for kind in (LEAD, CONTACT)}
+    collided = {kind: world.link(kind, f"{kind} collided", title="A", phone="1") for kind in (LEAD, CONTACT)}
+    other = world.link(CONTACT, "other", title="A")
+    world.settled()
+
+    def errors_of(record_id: str) -> list[tuple[str, str, str, str]]:
+        return sorted((row[1], row[2], row[3], row[5]) for row in world.errors() if row[0] == record_id)
+
+    for kind in people:
+        values = {name: value for name, (value, _) in MISFITS.items()}
+        world.marketo.put(people[kind], doNotCall="true", **values)
+        world.marketo.put(collided[kind], title="longer than ten")
+        world.dynamics.put(kind, f"{kind} collided", jobtitle="D", telephone1="2")
+    world.dynamics.put(CONTACT, "other", new_revenue="1.5", new_source="S")
+    world.marketo.put(other, title="longer than ten")
+    world.settled()
+
+    for kind, person in people.items():
+        assert world.both(person, "doNotCall") == ("true", "true")
+        assert world.both(person, "title") == ("A", EMOJI * 6)
+        assert errors_of(kind) == sorted((n, "to_dynamics", code, "waiting") for n, (_, code) in MISFITS.items())
+        told = dict(world.rows("select field, message from ledger.activities where person_id = ?", person))
+        assert set(told) == set(MISFITS)
+        assert "10 characters that jobtitle in Dynamics holds" in told["title"]
+        assert "1752" not in told["birth"]
+        assert "yesterday" not in told["seen"]
+    assert [list(values) for _, values in world.dynamics.writes] == [["donotphone"]] * 2, "nothing else was sent"
+    for person in collided.values():
+        assert world.both(person, "phone") == ("2", "2")
+    assert world.both(collided[LEAD], "title") == ("D", "longer than ten"), (
+        "a winner that cannot be held settles nothing"
+    )
+    assert errors_of("lead collided") == [("title", "to_dynamics", "too_long", "waiting")]
+    assert world.both(collided[CONTACT], "title") == ("D", "D")
+    assert [row[0] for row in world.ledger()["collisions"]] == [CONTACT]
+    assert world.both(other, "source") == ("S", "S")
+    assert errors_of("other") == [
+        ("revenue", "to_marketo", "wrong_type", "waiting"), ("title", "to_dynamics", "too_long", "waiting"),
+    ]  # fmt: skip
+
+    for person in people.values():
+        world.marketo.put(person, **FITTING)
+    world.dynamics.lengths["jobtitle"] = 100
+    world.clock += timedelta(days=1)
+    world.settled()
+    for kind, person in people.items():
+        assert {name: world.both(person, name)[0] for name in FITTING} == FITTING
+        assert {error[3] for error in errors_of(kind)} == {"resolved"}
+    assert world.both(other, "title") == ("longer than ten", "longer than ten"), "a wider column takes what waited"
+    assert world.both(collided[LEAD], "title") == ("longer than ten", "longer than ten")
