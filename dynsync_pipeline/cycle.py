@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
+from dynsync_pipeline.extract.back_fill import read_new_fields
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
@@ -133,7 +134,7 @@ class Cycle:
                     fields = self._learn(is_forced=True, met=error)
                     self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
-                self._fields = fields
+                self._fields = self._back_fill(fields) if fields.being_read else fields
             return self._fields
 
     def extract(self) -> dict[str, int]:
@@ -151,7 +152,7 @@ class Cycle:
             lambda fields: extract_records(self.warehouse, dynamics, fields, record_type),
             lambda fields, error: extract_records(self.warehouse, dynamics, fields, record_type, refused=error),
         )
-        pace = self._census_pace("dynamics", self.settings.dynamics_calls_per_day, n_streams=len(RecordType))
+        pace = self._census_pace("dynamics", n_streams=len(RecordType))
         n_read += census_records(self.warehouse, dynamics, self.prepare(), record_type, pace)
         self._done(record_type, **{f"n_{record_type}s_read": n_read})
         return n_read
@@ -162,7 +163,7 @@ class Cycle:
             lambda fields: extract_people(self.warehouse, self.systems.marketo, self.settings, fields)
         )
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
-        pace = self._census_pace("marketo", self.settings.marketo_calls_per_day, n_streams=1)
+        pace = self._census_pace("marketo", n_streams=1)
         n_read += census_people(self.warehouse, self.systems.marketo, columns, pace)
         self._done("person", n_people_read=n_read)
         return n_read
@@ -257,10 +258,25 @@ class Cycle:
             met=met,
         )
 
-    def _census_pace(self, system: System, calls_per_day: int, *, n_streams: int) -> Pace:
+    def _back_fill(self, fields: FieldMap) -> FieldMap:
+        """Read a part of what is new; returns the fields of this cycle, with those that were read of everybody by now."""
+        columns = PersonColumns(fields, self.settings.own_fields)
+        try:
+            read_new_fields(self.warehouse, self.systems.marketo, columns, self._calls_left("marketo"))
+        except ColumnUnknown as error:
+            return self._learn(is_forced=True, met=error)
+        return self._learn(is_forced=False)
+
+    def _census_pace(self, system: System, *, n_streams: int) -> Pace:
         """How fast the census of one of `n_streams` streams may go: the fewer calls are left, the slower."""
-        n_left = max(calls_per_day - self._n_calls_before[system] - self.systems.n_calls(system), 0)
-        return Pace(timedelta(days=self.settings.census_days), self.settings.census_share * n_left / n_streams)
+        n_calls = self.settings.census_share * self._calls_left(system) / n_streams
+        return Pace(timedelta(days=self.settings.census_days), n_calls)
+
+    def _calls_left(self, system: System) -> int:
+        """How many calls the day has left."""
+        settings = self.settings
+        per_day = {"dynamics": settings.dynamics_calls_per_day, "marketo": settings.marketo_calls_per_day}[system]
+        return max(per_day - self._n_calls_before[system] - self.systems.n_calls(system), 0)
 
     def _reread_uncertain(self, fields: FieldMap) -> None:
         columns = PersonColumns(fields, self.settings.own_fields)

@@ -169,7 +169,11 @@ def _waiting_lines(found: Status) -> list[str]:
 
 
 def _parked_table(found: Status) -> Table:
-    table = _table("\nParked fields: left out until a system offers them again (R107)", "Field", "Why")
+    table = _table(
+        "\nParked fields: left out until a system offers them again (R107), or, new ones, until they were read (R100)",
+        "Field",
+        "Why",
+    )
     for row in found.parked_fields:
         table.add_row(cell(f"{row['record_type']}.{row['field']}"), cell(row["reason"]))
     return table

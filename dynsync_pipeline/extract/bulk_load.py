@@ -1,7 +1,7 @@
 """The first load of Marketo people by bulk extract (R5): windows of creation dates, resumable at every window.
 
-Used again when the list of fields changes, because the feed only tells values that change from then on (R100,
-R102). Windows go by creation date, and `updatedAt` is asked for nowhere (R70).
+Used again after a pause longer than the feed remembers. Windows go by creation date, and `updatedAt` is asked for nowhere
+(R70). Not here: fields that join the map later (`back_fill.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -21,16 +21,16 @@ from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import AnswerUnreadable, ServerFailed
 from dynsync_pipeline.extract.absence import confirm_people
 from dynsync_pipeline.extract.bad_files import ask_again
+from dynsync_pipeline.extract.census import forget_round
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
-from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.cursors import PEOPLE, move_cursor, read_cursor
 from dynsync_pipeline.warehouse.leftovers import EXPORT
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
 from dynsync_pipeline.warehouse.unread import note_unread_people
 
 log = logging.getLogger(__name__)
 
-STREAM = "marketo_people"
 WINDOW = timedelta(days=30)  # Marketo takes at most 31, both ends included
 JOBS_AT_ONCE = 10  # the length of Marketo's queue, which other tools share
 TRIES = 3
@@ -51,13 +51,12 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
 
     Raises: ServerFailed when an export fails several times; other ApiErrors as they come. What landed stays landed.
     """
-    names = columns.names
     with warehouse.reading() as connection:
-        is_resumed = read_cursor(connection, STREAM).continues(names)
-    if not is_resumed:
+        cursor = read_cursor(connection, PEOPLE)
+    if cursor.value is None or cursor.is_loaded or not cursor.names.issuperset(columns.mirror_of_own):
         server_time = client.start_of_feed(datetime.now(UTC)).server_time
         with warehouse.transaction() as connection:
-            begin_load(connection, settings, names, server_time)
+            begin_load(connection, settings, columns, server_time)
     n_failed = 0
     while pending := _pending(warehouse):
         exports = client.export_statuses()
@@ -76,7 +75,8 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
     confirm_people(warehouse, client, columns, suspects)
     with warehouse.transaction() as connection:
         connection.execute("delete from state.export_windows")
-        move_cursor(connection, STREAM, read_cursor(connection, STREAM).value, names, is_loaded=True)
+        cursor = read_cursor(connection, PEOPLE)
+        move_cursor(connection, PEOPLE, cursor.value, cursor.names, is_loaded=True)
 
 
 def _advance(
@@ -126,27 +126,29 @@ order by person_id
 
 
 def begin_load(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, names: Sequence[str], server_time: datetime
+    connection: duckdb.DuckDBPyConnection, settings: Settings, columns: PersonColumns, server_time: datetime
 ) -> None:
     """Divide the time since the oldest person into windows; the feed is read on from before the first export.
 
     Where the feed was read before it is read on from there, if it remembers that long: an export tells nothing of who was
-    deleted or merged since. `server_time` is Marketo's, with a zone.
+    deleted or merged since. A round of the census need not go on, and one that reads new columns begins again afterwards.
+    `server_time` is Marketo's, with a zone.
     """
+    forget_round(connection, PEOPLE)
     now = server_time.astimezone(UTC)
     start = datetime.fromisoformat(settings.marketo_oldest_person).replace(tzinfo=UTC)
     windows = []
     while start < now:
         windows.append((start.replace(tzinfo=None), (start + WINDOW).replace(tzinfo=None), None, False))
         start += WINDOW
-    read_until = read_cursor(connection, STREAM).value
+    read_until = read_cursor(connection, PEOPLE).value
     if read_until is None or now - datetime.fromisoformat(read_until) > VALUES_KEPT:
         read_until = now.isoformat()
     connection.execute("delete from state.export_windows")
     connection.executemany(
         "insert into state.export_windows (starts_at, ends_at, export_id, is_landed) values (?, ?, ?, ?)", windows
     )
-    move_cursor(connection, STREAM, read_until, names, is_loaded=False)
+    move_cursor(connection, PEOPLE, read_until, columns.read_as, is_loaded=False)
 
 
 def _pending(warehouse: Warehouse) -> list[_Window]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -17,14 +17,14 @@ import duckdb
 
 from dynsync_pipeline.clients.dynamics.protocol import LARGEST_PAGE, Column
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
-from dynsync_pipeline.errors import ApiError
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError
 from dynsync_pipeline.extract.absence import confirm_people, confirm_records
 from dynsync_pipeline.extract.untold import PERSON, judge_untold, note_differences
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
-from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
     land_dynamics,
@@ -61,7 +61,7 @@ class Pace:
         return (n_due, rest) if n_due <= n_allowed else (n_allowed, timedelta(0))
 
 
-class _Due(NamedTuple):
+class Due(NamedTuple):
     """What of a stream's census is due: so many slices after a position (none: a new round), which pay for `until`."""
 
     n_slices: int
@@ -69,12 +69,38 @@ class _Due(NamedTuple):
     until: datetime
 
 
+class Round(NamedTuple):
+    """How far a round of a stream's census is: read up to `after` (None: not begun), paid for until `since`.
+
+    `new`: columns that it reads for the first time.
+    """
+
+    since: datetime
+    after: str | None
+    new: frozenset[str]
+
+
 def census_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, pace: Pace) -> int:
     """Read the slices of people that are due, and judge what earlier ones found; returns how many people differed.
 
     What fails is put off: no change waits for the census. Raises: StorageFailed.
     """
-    n_slices, after, until = _due(warehouse, PERSON, "marketo_people", "mirror.marketo_people", PEOPLE_PER_CALL, pace)
+    _judge(warehouse, PERSON, PEOPLE)
+    due = _due(warehouse, PEOPLE, "mirror.marketo_people", PEOPLE_PER_CALL, pace)
+    try:
+        return read_slices(warehouse, client, columns, due)
+    except ApiError as error:
+        log.warning("The census of people is put off: %s", error)
+        return 0
+
+
+def read_slices(warehouse: Warehouse, client: Marketo, columns: PersonColumns, due: Due) -> int:
+    """Read the slices of people that are due; returns how many people differed.
+
+    Whoever an answer does not show, and nobody proves gone, was not read: a round that reads columns for the first time
+    stays where it is. Whoever is shown and cannot be read is set aside. Raises: ApiError; what was read before is kept.
+    """
+    n_slices, after, until = due
     n_differing = 0
     while n_slices > 0:
         n_calls = min(n_slices, CALLS_AT_ONCE)
@@ -88,29 +114,43 @@ def census_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns,
         is_end = len(ids) < n_calls * PEOPLE_PER_CALL
         n_slices = 0 if is_end else n_slices - n_calls
         after = None if is_end else str(ids[-1])
-        try:
-            n_differing += _read_people(warehouse, client, columns, ids, _Due(n_slices, after, until))
-        except ApiError as error:
-            log.warning("The census of people is put off: %s", error)
-            break
+        n_differing += _read_people(warehouse, client, columns, ids, Due(n_slices, after, until))
     return n_differing
 
 
-def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], then: _Due) -> int:
+def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], then: Due) -> int:
     people = client.people("id", [str(person_id) for person_id in ids], columns.names)
     found = [int(person_id) for person_id in people.column("id").to_pylist()]
-    kinds = columns.fields.person_fields
-    names = {**dict(columns.mirror_of_own.items()), **{name: name for name in kinds}}
-    booleans = [columns.own.is_deleted, *(name for name, kind in kinds.items() if kind is FieldType.BOOLEAN)]
+    known = columns.fields.person_fields  # of a field that is new the mirror holds nothing that a feed should have told
+    names = columns.mirror_of_own | {name: name for name in known}
+    booleans = [columns.own.is_deleted, *(name for name, kind in known.items() if kind is FieldType.BOOLEAN)]
+    compared = [*columns.mirror_of_own.values(), *columns.kinds]
     with warehouse.transaction() as connection:
         land_people(connection, columns, people)
-        _keep_differing(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id", list(names.values()))
+        _keep_differing(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id", compared)
         note_differences(connection, PERSON, names, booleans, warehouse.now())
         n_differing = take_in_people(connection)
-    confirm_people(warehouse, client, columns, set(ids) - set(found), is_census=True)
+    missing = sorted(set(ids) - set(found))
+    confirm_people(warehouse, client, columns, missing, is_census=True)
     with warehouse.transaction() as connection:
-        _move(connection, "marketo_people", then)
-        return n_differing + take_in_people(connection)
+        n_unknown = scalar(connection, _NEITHER_FOUND_NOR_GONE, [missing])
+        n_differing += take_in_people(connection)
+        if not (n_unknown and columns.fields.being_read):
+            _move(connection, PEOPLE, then)
+            return n_differing
+    raise AnswerUnreadable(
+        f"Marketo shows none of {n_unknown:,} people, and nobody known to live either.",
+        system="marketo",
+        request="GET /rest/v1/leads.json",
+        next_step="See whether the API user's role may still read people, in all partitions.",
+    )
+
+
+_NEITHER_FOUND_NOR_GONE = """
+select count(*) from (select unnest(?::bigint[]) as person_id)
+where person_id not in (select person_id from inbox.marketo_people)
+  and person_id::varchar not in (select key from state.unread where record_type = 'person')
+"""
 
 
 def census_records(
@@ -121,14 +161,15 @@ def census_records(
     What fails is put off: no change waits for the census. Raises: StorageFailed.
     """
     table = TABLES[record_type]
-    n_slices, after, until = _due(warehouse, record_type, table.entity_set, table.mirror, LARGEST_PAGE, pace)
+    _judge(warehouse, record_type, table.entity_set)
+    n_slices, after, until = _due(warehouse, table.entity_set, table.mirror, LARGEST_PAGE, pace)
     n_differing = 0
     while n_slices > 0:
         with warehouse.reading() as connection:
             end = _end_of_window(connection, table, after)
         n_slices = 0 if end is None else n_slices - 1
         try:
-            n_differing += _read_window(warehouse, client, fields, table, after, _Due(n_slices, end, until))
+            n_differing += _read_window(warehouse, client, fields, table, after, Due(n_slices, end, until))
         except ApiError as error:
             log.warning("The census of %s is put off: %s", table.entity_set, error)
             break
@@ -151,7 +192,7 @@ def _end_of_window(connection: duckdb.DuckDBPyConnection, table: Table, start: s
 
 
 def _read_window(
-    warehouse: Warehouse, client: Dynamics, fields: FieldMap, table: Table, start: str | None, then: _Due
+    warehouse: Warehouse, client: Dynamics, fields: FieldMap, table: Table, start: str | None, then: Due
 ) -> int:
     """Read what was created from `start` until before `then.after`, and ask for what the mirror holds beside it."""
     kinds = dynamics_columns(fields, table.record_type)
@@ -180,30 +221,58 @@ def _read_window(
         return n_differing + take_in_dynamics(connection, table.record_type)
 
 
-def _due(warehouse: Warehouse, kind: str, stream: str, mirror: str, slice_size: int, pace: Pace) -> _Due:
-    """What is due now. The first time nothing is: everybody was just read."""
-    at = warehouse.now()
+def _judge(warehouse: Warehouse, kind: str, stream: str) -> None:
+    """Tell what earlier slices found and the feed has not told by now; call it when the feed was read."""
     with warehouse.reading() as connection:
-        position = read_cursor(connection, f"census_{stream}").value
-        n_rows = scalar(connection, f"select count(*) from {mirror} where not is_deleted")
         n_untold = scalar(connection, "select count(*) from state.untold where record_type = ?", [kind])
     if n_untold:
         with warehouse.transaction() as connection:
-            n_missed = judge_untold(connection, kind, at)
+            n_missed = judge_untold(connection, kind, warehouse.now())
         if n_missed:
             log.warning("The census found %s changes of %s that no feed told.", f"{n_missed:,}", stream)
-    if position is None:
+
+
+def _due(warehouse: Warehouse, stream: str, mirror: str, slice_size: int, pace: Pace) -> Due:
+    """What is due now. The first time nothing is: everybody was just read."""
+    at = warehouse.now()
+    with warehouse.reading() as connection:
+        round_ = read_round(connection, stream)
+        n_rows = scalar(connection, f"select count(*) from {mirror} where not is_deleted")
+    if round_ is None:
         with warehouse.transaction() as connection:
-            _move(connection, stream, _Due(0, None, at))
-        return _Due(0, None, at)
-    since, after = position.split(" ")
-    n_slices, rest = pace.due(n_rows, slice_size, at - datetime.fromisoformat(since))
-    return _Due(n_slices, after or None, at - rest)
+            _move(connection, stream, Due(0, None, at))
+        return Due(0, None, at)
+    n_slices, rest = pace.due(n_rows, slice_size, at - round_.since)
+    return Due(n_slices, round_.after, at - rest)
 
 
-def _move(connection: duckdb.DuckDBPyConnection, stream: str, then: _Due) -> None:
+def read_round(connection: duckdb.DuckDBPyConnection, stream: str) -> Round | None:
+    """How far the census of a stream is; None before its first round."""
+    cursor = read_cursor(connection, f"census_{stream}")
+    if cursor.value is None:
+        return None
+    since, after = cursor.value.split(" ")
+    return Round(datetime.fromisoformat(since), after or None, cursor.names)
+
+
+def begin_round(connection: duckdb.DuckDBPyConnection, stream: str, since: datetime, new: Collection[str]) -> None:
+    """Begin at the first row again, now also with the columns `new`, which are known of all rows when the round ends."""
+    move_cursor(connection, f"census_{stream}", f"{since.isoformat()} ", new, is_loaded=True)
+
+
+def forget_round(connection: duckdb.DuckDBPyConnection, stream: str) -> None:
+    """Let the census of a stream go on from now, when everybody is being read anyhow."""
+    connection.execute("delete from state.cursors where stream = ?", [f"census_{stream}"])
+
+
+def _move(connection: duckdb.DuckDBPyConnection, stream: str, then: Due) -> None:
     """Store where the census of a stream goes on, and from which time on it is due again."""
-    move_cursor(connection, f"census_{stream}", f"{then.until.isoformat()} {then.after or ''}", [], is_loaded=True)
+    new = read_cursor(connection, f"census_{stream}").names
+    if then.after is None and new:  # the round has ended
+        change_columns(connection, stream, read_cursor(connection, stream).names | new)
+        new = frozenset()
+    value = f"{then.until.isoformat()} {then.after or ''}"
+    move_cursor(connection, f"census_{stream}", value, new, is_loaded=True)
 
 
 def _keep_differing(

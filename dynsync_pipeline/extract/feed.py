@@ -13,6 +13,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 
@@ -133,8 +134,9 @@ class Feed:
             ),
         )
         own = self._columns.own
-        keys = f"['{own.lead_id}', '{own.contact_id}', '{own.company}']"
-        connection.execute(_TOLD.format(keys=keys, flag=own.is_deleted, date=own.created_on))
+        types = {**self._columns.kinds, **dict.fromkeys((own.lead_id, own.contact_id, own.company), "guid")}
+        types |= {own.is_deleted: FieldType.BOOLEAN, own.created_on: FieldType.DATETIME}
+        connection.execute(_TOLD, {"fields": list(types), "types": list(types.values())})
         connection.execute(_COMPARED)
         connection.unregister("feed")
         try:
@@ -144,7 +146,7 @@ class Feed:
 
     def _mirror(self) -> str:
         own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.mirror_of_own.items())
-        names = "".join(f", {quoted(name)}" for name in self._columns.fields.person_fields)
+        names = "".join(f", {quoted(name)}" for name in self._columns.kinds)
         return f"select person_id, {own}{names} from mirror.marketo_people"
 
 
@@ -160,13 +162,7 @@ def note_unseen_edits(connection: duckdb.DuckDBPyConnection, edits: Sequence[Uns
 _TOLD = """
 create or replace temp table told as
 with types as (
-    select distinct field, type from reconcile.fields where record_type in ('contact', 'lead')
-    union all
-    select unnest({keys}), 'guid'
-    union all
-    select '{flag}', 'boolean'
-    union all
-    select '{date}', 'datetime'
+    select unnest($fields::varchar[]) as field, unnest($types::varchar[]) as type
 ),
 sides as (
     select

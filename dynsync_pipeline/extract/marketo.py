@@ -8,20 +8,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.extract.absence import confirm_people, due_suspects, suspect
-from dynsync_pipeline.extract.bulk_load import STREAM, begin_load, load_people
+from dynsync_pipeline.extract.bulk_load import begin_load, load_people
 from dynsync_pipeline.extract.feed import OVERLAP, Feed, note_unseen_edits
 from dynsync_pipeline.extract.unread import reread_unread_people
 from dynsync_pipeline.extract.untold import PERSON, note_forgotten, withdraw_told_people
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.cursors import Cursor, move_cursor, read_cursor
+from dynsync_pipeline.warehouse.cursors import PEOPLE, Cursor, move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
     land_deleted_people,
@@ -46,24 +47,25 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     """
     columns = PersonColumns(fields, settings.own_fields)
     with warehouse.reading() as connection:
-        cursor = read_cursor(connection, STREAM)
+        cursor = read_cursor(connection, PEOPLE)
     start = None
-    if cursor.continues(columns.names) and cursor.is_loaded:
+    of_load = PersonColumns(replace(fields, being_read=()), settings.own_fields)
+    if cursor.is_loaded and cursor.names.issuperset(columns.mirror_of_own):
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
         if start.server_time - _feed_time(cursor) > DELETIONS_KEPT:
             log.warning(
                 "Marketo's feed was read last on %s and forgets: everybody is read again.", _feed_time(cursor).date()
             )
             with warehouse.transaction() as connection:
-                begin_load(connection, settings, columns.names, start.server_time)
+                begin_load(connection, settings, of_load, start.server_time)
                 note_forgotten(connection, PERSON, warehouse.now())
             start = None
     if start is None:
-        load_people(warehouse, client, settings, columns)
+        load_people(warehouse, client, settings, of_load)
         with warehouse.transaction() as connection:
             take_in_people(connection)  # before the feed is read, which tells who was deleted during the load
         with warehouse.reading() as connection:
-            cursor = read_cursor(connection, STREAM)
+            cursor = read_cursor(connection, PEOPLE)
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
     since = _feed_time(cursor) - OVERLAP
     gone, winners, unread = _gone_people(client, start.token)
@@ -82,7 +84,8 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         note_unseen_edits(connection, feed.unseen_edits(connection))
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)
-        move_cursor(connection, STREAM, start.server_time.astimezone(UTC).isoformat(), columns.names, is_loaded=True)
+        read_until, names = start.server_time.astimezone(UTC).isoformat(), read_cursor(connection, PEOPLE).names
+        move_cursor(connection, PEOPLE, read_until, names, is_loaded=True)
     with warehouse.transaction() as connection:
         n_read = take_in_people(connection)
     is_reread = reread_unread_people(warehouse, client, columns)
@@ -147,7 +150,7 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
         for score in scores.items:
             feed.ask_for(score.guid, score.person_id, score.at)  # a label may be shared, or new since it was learned
             field = labels.get(score.primary_value or "")
-            if field in columns.fields.person_fields:
+            if field in columns.kinds:
                 values = score.attributes
                 feed.add(score.guid, score.person_id, score.at, field, values.get("Old Value"), values.get("New Value"))
     return feed

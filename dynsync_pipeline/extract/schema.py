@@ -8,9 +8,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+import duckdb
+
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, RequestRefused, SettingsWrong
+from dynsync_pipeline.extract.back_fill import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.changed_columns import follow_columns, note_columns
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
@@ -19,6 +22,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
+from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.places import follow_places
 
 log = logging.getLogger(__name__)
@@ -54,25 +58,57 @@ def learn_schema(
         _read_schema(warehouse, dynamics, marketo, at)
     _require_own_fields(warehouse, settings)
     _follow_refused(warehouse, wanted, met)
-    parked = _parked(warehouse, wanted)
+    parked = {field: ("not_offered", reason) for field, reason in _parked(warehouse, wanted).items()}
     if running is not None:
-        late = set(wanted.fields).difference(running.fields, parked)
-        parked |= dict.fromkeys(late, "It is on offer again, and joins with the next cycle.")
-    fields = wanted.without(parked)
+        late = set(wanted.fields).difference(running.fields, running.being_read, parked)
+        parked |= dict.fromkeys(late, ("not_offered", "It is on offer again, and joins with the next cycle."))
     with warehouse.transaction() as connection:
-        before = connection.execute("select record_type, marketo_field from state.parked_fields").fetchall()
-        offered = {(field.record_type.value, field.marketo_field) for field in fields.fields}
-        for returned in offered.intersection(before):
-            connection.execute("insert into state.returned_fields (record_type, field) values (?, ?)", list(returned))
-        connection.execute("delete from state.parked_fields")
-        for field, reason in parked.items():
-            log.warning("Parked: %s of %ss. %s", field.marketo_field, field.record_type, reason)
-            connection.execute(
-                "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason) values (?, ?, ?, ?)",
-                [field.record_type, field.marketo_field, field.dynamics_column, reason],
-            )
+        offered = PersonColumns(wanted.without(parked), settings.own_fields)
+        fields, new = set_new_fields_apart(connection, offered, at, running)
+        _park(connection, fields, parked | new)
         follow_field_map(connection, fields)
     return fields
+
+
+def _park(connection: duckdb.DuckDBPyConnection, fields: FieldMap, parked: Parked) -> None:
+    """Note what is parked now, and let what was until now, and is in `fields`, meet all its links."""
+    rows = connection.execute("select record_type, marketo_field, was_gone from state.parked_fields").fetchall()
+    was_gone = {(row[0], row[1]): row[2] for row in rows}
+    joining = [field for field in fields.fields if (field.record_type, field.marketo_field) in was_gone]
+    for record_type in {field.record_type for field in joining}:
+        connection.execute(
+            "insert into inbox.touched (person_id, is_receipt) select person_id, false from state.links where record_type = ?",
+            [record_type],
+        )
+    for field in joining:
+        if was_gone[field.record_type, field.marketo_field]:
+            connection.execute(
+                "insert into state.returned_fields (record_type, field) select $1, $2 "
+                "where ($1, $2) not in (select (record_type, field) from state.returned_fields)",
+                [field.record_type, field.marketo_field],
+            )
+    connection.execute("delete from state.parked_fields")
+    for field, (code, reason) in parked.items():
+        is_offered = code != "not_offered"
+        log.log(
+            logging.INFO if is_offered else logging.WARNING,
+            "Parked: %s of %ss. %s",
+            field.marketo_field,
+            field.record_type,
+            reason,
+        )
+        connection.execute(
+            "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason, reason_code, was_gone) "
+            "values (?, ?, ?, ?, ?, ?)",
+            [
+                field.record_type,
+                field.marketo_field,
+                field.dynamics_column,
+                reason,
+                code,
+                was_gone.get((field.record_type, field.marketo_field), False) if is_offered else True,
+            ],
+        )
 
 
 def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at: datetime) -> None:

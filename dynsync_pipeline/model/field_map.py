@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
@@ -65,9 +65,10 @@ class Field:
 
 @dataclass(frozen=True)
 class FieldMap:
-    """All enabled rows, in file order."""
+    """All enabled rows, in file order. `being_read`: new ones of people that are read as yet, and not synced."""
 
     fields: tuple[Field, ...]
+    being_read: tuple[Field, ...] = ()
 
     def of(self, *record_types: RecordType) -> tuple[Field, ...]:
         """The fields of these record types."""
@@ -88,6 +89,11 @@ class FieldMap:
         """Marketo names of the fields read of and written to a person; company fields go to the company record (R63)."""
         return {name: kind for name, kind in self.linked_fields.items() if name not in self.company_fields}
 
+    @cached_property
+    def read_of_people(self) -> dict[str, FieldType]:
+        """The person fields and those that are only read as yet."""
+        return self.person_fields | {field.marketo_field: field.type for field in self.being_read}
+
     def is_on_company(self, field: Field) -> bool:
         """Whether the field lives on the company record in Marketo."""
         return field.marketo_field in self.company_fields
@@ -95,7 +101,7 @@ class FieldMap:
     def without(self, gone: Iterable[Field]) -> FieldMap:
         """The map less the fields that a system no longer offers (R107)."""
         parked = set(gone)
-        return FieldMap(tuple(field for field in self.fields if field not in parked))
+        return replace(self, fields=tuple(field for field in self.fields if field not in parked))
 
 
 def load_field_map(path: Path | None = None, own: OwnFields | None = None) -> FieldMap:

@@ -127,14 +127,20 @@ _STATE = (
     ),
     PublishedTable(
         name="parked_fields",
-        grain="One row per field of the field map that a system does not offer; it is left out until it comes back.",
+        grain="One row per field of the field map that is not synced now: not offered by a system, or new and being read.",
         source="state.parked_fields",
         key="marketo_field",
         columns=plain(
             _TYPE,
             ("field", "varchar", "marketo_field", "REST name of the field in Marketo."),
             ("dynamics_column", "varchar", "dynamics_column", "Logical name of the column in Dynamics."),
-            ("reason", "varchar", "reason", "What is missing and what to do (R107)."),
+            (
+                "reason_code",
+                "varchar",
+                "reason_code",
+                "not_offered: by a system (R107); being_read, to_be_read: it is new, and first read of everybody (R100).",
+            ),
+            ("reason", "varchar", "reason", "What is missing and what to do, or how far the reading is."),
         ),
     ),
     PublishedTable(

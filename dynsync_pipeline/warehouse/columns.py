@@ -67,7 +67,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     wanted: dict[str, dict[str, FieldType]] = {"state.base": fields.linked_fields}
     for record_type, table in TABLES.items():
         wanted[table.mirror] = wanted[table.inbox] = dynamics_columns(fields, record_type)
-    wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.person_fields
+    wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.read_of_people
     wanted["mirror.marketo_companies"] = wanted["inbox.marketo_companies"] = fields.company_fields
     rows = [
         (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
+
+PEOPLE = "marketo_people"  # the stream of people
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,17 @@ class Cursor:
     columns: str
     is_loaded: bool
 
-    def continues(self, columns: Sequence[str]) -> bool:
+    @property
+    def names(self) -> frozenset[str]:
+        """The column list, in no order."""
+        return frozenset(self.columns.split(",")) if self.columns else frozenset()
+
+    def continues(self, columns: Collection[str]) -> bool:
         """Whether a read of `columns` may go on from here; other columns need a full read, another order of them does not."""
         return self.value is not None and self.columns == _canonical(columns)
 
 
-def _canonical(columns: Sequence[str]) -> str:
+def _canonical(columns: Collection[str]) -> str:
     return ",".join(sorted(columns))
 
 
@@ -38,7 +45,7 @@ def read_cursor(connection: duckdb.DuckDBPyConnection, stream: str) -> Cursor:
 
 
 def move_cursor(
-    connection: duckdb.DuckDBPyConnection, stream: str, value: str | None, columns: Sequence[str], *, is_loaded: bool
+    connection: duckdb.DuckDBPyConnection, stream: str, value: str | None, columns: Collection[str], *, is_loaded: bool
 ) -> None:
     """Store where `stream` is read on; call it in the transaction that lands what was read."""
     connection.execute("delete from state.cursors where stream = ?", [stream])
@@ -46,3 +53,8 @@ def move_cursor(
         "insert into state.cursors (stream, cursor, columns, is_loaded, moved_at) values (?, ?, ?, ?, now() at time zone 'UTC')",
         [stream, value, _canonical(columns), is_loaded],
     )
+
+
+def change_columns(connection: duckdb.DuckDBPyConnection, stream: str, columns: Collection[str]) -> None:
+    """Store for which columns the position of `stream` holds from now on; the position stays."""
+    connection.execute("update state.cursors set columns = ? where stream = ?", [_canonical(columns), stream])

@@ -67,7 +67,7 @@ STRUCTURE = frozenset(
 
 @dataclass(frozen=True)
 class PersonColumns:
-    """The REST names read of a Marketo person: what the sync itself needs, then the mapped fields."""
+    """What is read of a Marketo person: what the sync itself needs, then the mapped fields, those being back-filled too."""
 
     fields: FieldMap
     own: OwnFields
@@ -87,7 +87,17 @@ class PersonColumns:
     @property
     def names(self) -> list[str]:
         """REST names to ask for, `id` left out, in an order that does not depend on that of the field map."""
-        return [*self.mirror_of_own, *sorted(self.fields.person_fields)]
+        return [*self.mirror_of_own, *sorted(self.kinds)]
+
+    @property
+    def kinds(self) -> dict[str, FieldType]:
+        """REST names of the mapped fields that are read, with their types; the mirror has them by the same names."""
+        return self.fields.read_of_people
+
+    @property
+    def read_as(self) -> list[str]:
+        """What was read, as a cursor keeps it: a field that has another type from now on is another one (R109)."""
+        return [*self.mirror_of_own, *(f"{name} {kind}" for name, kind in self.kinds.items())]
 
 
 def land_people(
@@ -103,7 +113,7 @@ def land_people(
         people = set_aside_unread(connection, people, PERSON, "id", keys)
         connection.register("landed_people", people)
     landing = _next_landing(connection)
-    kinds = columns.fields.person_fields
+    kinds = columns.kinds
     targets = ", ".join((*columns.mirror_of_own.values(), *(quoted(name) for name in kinds)))
     values = ", ".join(
         (
@@ -161,7 +171,7 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
 
 
 def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColumns, landing: int) -> None:
-    texts = [quoted(name) for name, kind in columns.fields.person_fields.items() if _in_marketo(kind) is FieldType.TEXT]
+    texts = [quoted(name) for name, kind in columns.kinds.items() if _in_marketo(kind) is FieldType.TEXT]
     if not texts:
         return
     is_empty = " or ".join(f"i.{name} is null" for name in texts)
@@ -329,6 +339,9 @@ def _parked_columns(connection: duckdb.DuckDBPyConnection, mirror: str, key: str
             read.add(column)
         elif mirror == ("mirror.marketo_companies" if is_on_company else "mirror.marketo_people"):
             read.add(field)
+    if mirror == "mirror.marketo_people":
+        being_read = "select marketo_field from state.parked_fields where reason_code = 'being_read'"
+        read.update(row[0] for row in connection.execute(being_read).fetchall())
     return sorted(set(_columns(connection, mirror)) - read)
 
 

@@ -221,7 +221,10 @@ def test_a_malformed_span_ends_with_2(run: Run, hand_made: HandMade, text: str) 
 
 
 def test_parked_fields_are_told_with_their_reason(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish("insert into state.parked_fields values ('lead', 'fax', 'fax', 'Dynamics has no column fax.')")
+    hand_made.publish(
+        "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason, reason_code, was_gone) "
+        "values ('lead', 'fax', 'fax', 'Dynamics has no column fax.', 'not_offered', true)"
+    )
     shown = run("status", environment=hand_made.environment).out
     assert "lead.fax" in shown
     assert "Dynamics has no column fax." in shown

@@ -40,7 +40,7 @@ def test_only_mapped_fields_cross(make_world: Callable[..., HttpWorld]) -> None:
 
 
 def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callable[..., HttpWorld]) -> None:
-    """R100."""
+    """R100: of few people in the same cycle, and also on a day whose bulk exports are used up."""
     world = make_world()
     use_map(world, *SMALL)
     cities = {
@@ -59,6 +59,7 @@ def test_a_field_added_later_is_back_filled_on_existing_links(make_world: Callab
         if here:
             world.edit_person(persons[name], city=here)
     world.sync()
+    world.control("marketo", "behaviour", {"export_bytes_per_day": 0})
     use_map(world, *SMALL, CITY)
     world.sync()
     # A blank is no evidence of an edit at a first meeting (R42); two values are a collision of a contact (R35).

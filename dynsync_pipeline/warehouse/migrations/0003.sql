@@ -1,5 +1,15 @@
 -- What schema 3 adds to the working file: absence, refused links and renamed labels are remembered, findings are kept.
 
+-- One row per field of the map that is not synced now, and why, in words. `reason_code`: not_offered, a system does not offer it
+-- as the map has it (R107); being_read, it is new and is being read of everybody; to_be_read, that begins later. `was_gone`: it
+-- was not offered before, so that what it lost meanwhile is no clear.
+alter table state.parked_fields add column reason_code varchar default 'not_offered';
+alter table state.parked_fields alter column reason_code set not null;
+alter table state.parked_fields alter column reason_code drop default;
+alter table state.parked_fields add column was_gone boolean default true;
+alter table state.parked_fields alter column was_gone set not null;
+alter table state.parked_fields alter column was_gone drop default;
+
 -- One row per stream that was read anew because the system refused its link; the last such time. `waits_because`: what it said
 -- when it refused again within a day, since when the stream is left out of the cycles; null while it is read.
 create table state.refused_links (stream varchar not null, read_anew_at timestamp not null, waits_because varchar);

@@ -1,0 +1,107 @@
+"""Back-fill: a field of people that is new in the map is read of everybody beside the feed, before anything is made of it.
+
+Until then it is parked as *being read*: the feed and whoever reads a person bring it already, and a round of the census that
+begins at once, and goes faster than others, reads everybody who is not heard of. So the mirror itself is what is filled,
+newest sighting last. Which fields everybody was read with is kept with the cursor of people; which ones a round adds, with
+the round. Source: docs/design.md#back-fill, R100, R102.
+Not here: reading people (`census.py`), how a field that joins meets its links (`warehouse/columns.py`, `reconcile/`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from datetime import datetime
+
+import duckdb
+
+from dynsync_pipeline.clients.systems import Marketo
+from dynsync_pipeline.errors import ApiError, ColumnUnknown
+from dynsync_pipeline.extract.census import DAY, Due, Round, begin_round, read_round, read_slices
+from dynsync_pipeline.model.field_map import Field, FieldMap
+from dynsync_pipeline.model.records import PERSON_TYPES
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, read_cursor
+from dynsync_pipeline.warehouse.mirrors import PersonColumns, take_in_people
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.5  # of the calls that a day has left
+MOST_CALLS = 200  # in one cycle, which is 60,000 people: the feed is read after them
+Parked = dict[Field, tuple[str, str]]
+
+
+def set_new_fields_apart(
+    connection: duckdb.DuckDBPyConnection, offered: PersonColumns, at: datetime, running: FieldMap | None
+) -> tuple[FieldMap, Parked]:
+    """The fields of `offered` less those of people that not everybody was read with; these with code and sentence.
+
+    Begins to read new fields where none are being read; others wait until these are done. A field that is not offered is
+    forgotten: what it is later is not known. `running`: the fields of a cycle that has begun to read, in which nothing
+    begins and nothing ends. `at` is UTC without zone.
+    """
+    fields, cursor = offered.fields, read_cursor(connection, PEOPLE)
+    if cursor.value is None:  # a first load reads everybody with all of them
+        return fields, {}
+    read_as = {name: f"{name} {kind}" for name, kind in fields.person_fields.items()}
+    # An older version kept the name alone.
+    known = {name for name in read_as if cursor.names & {name, read_as[name]}}
+    new = set(read_as) - known
+    still = {read_as[name] for name in known} | cursor.names.intersection(offered.mirror_of_own)
+    if still != cursor.names:
+        change_columns(connection, PEOPLE, still)
+        connection.execute("update state.export_windows set export_id = null where not is_landed")  # of another header
+    round_ = read_round(connection, PEOPLE)
+    being_read = {name for name in new if round_ and read_as[name] in round_.new}
+    if round_ and len(round_.new) > len(being_read):
+        change_columns(connection, f"census_{PEOPLE}", [read_as[name] for name in being_read])
+    if running is not None:
+        being_read = {field.marketo_field for field in running.being_read} & set(read_as)
+        new |= being_read
+    elif new and not being_read and cursor.is_loaded:
+        being_read = new
+        begin_round(connection, PEOPLE, at - DAY, [read_as[name] for name in new])
+        round_ = read_round(connection, PEOPLE)
+    told = _progress(connection, round_) if being_read else ""
+    parked: Parked = {
+        field: ("being_read", told)
+        if field.marketo_field in being_read
+        else ("to_be_read", "It is new. It is read of everybody in Marketo after what is being read now.")
+        for field in fields.of(*PERSON_TYPES)
+        if field.marketo_field in new
+    }
+    synced = fields.without(parked)
+    return replace(synced, being_read=tuple(field for field in parked if field.marketo_field in being_read)), parked
+
+
+def _progress(connection: duckdb.DuckDBPyConnection, round_: Round | None) -> str:
+    n_read, n_people = connection.execute(
+        "select count(*) filter (where person_id <= ?::bigint), count(*) from mirror.marketo_people where not is_deleted",
+        [round_.after or 0 if round_ else 0],
+    ).fetchall()[0]
+    return (
+        f"It is new and being read of everybody in Marketo, of {n_read:,} of {n_people:,} people so far. Then it is synced; "
+        "there is nothing to do."
+    )
+
+
+def read_new_fields(warehouse: Warehouse, client: Marketo, columns: PersonColumns, n_calls_left: int) -> None:
+    """Read a part of the people with the fields that are being read; `n_calls_left` has the day.
+
+    Call it before the feed is read, with these fields too, which tells what happened since. What fails is put off, except
+    for a field that Marketo refuses. Raises: ColumnUnknown, StorageFailed.
+    """
+    at = warehouse.now()
+    with warehouse.transaction() as connection:
+        take_in_people(connection)  # what a cycle that was cut left behind is older
+        round_ = read_round(connection, PEOPLE)
+    if round_ is None:
+        return
+    n_due = min(math.floor(SHARE * n_calls_left * (min(abs(at - round_.since), DAY) / DAY)), MOST_CALLS)
+    try:
+        read_slices(warehouse, client, columns, Due(n_due, round_.after, at))
+    except ColumnUnknown:
+        raise
+    except ApiError as error:
+        log.warning("The reading of new fields is put off: %s", error)
