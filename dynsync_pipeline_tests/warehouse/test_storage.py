@@ -230,14 +230,13 @@ def views_of(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
 
 def test_views_are_made_again_only_for_another_map() -> None:
     with Warehouse(Path(":memory:")) as warehouse, warehouse.transaction() as connection:
+        made_once = {name for name, _ in views_of(connection)}  # by the migrations: no map changes them
         follow_field_map(connection, fields("one"))
         before = views_of(connection)
         follow_field_map(connection, fields("one"))
         assert views_of(connection) == before
         follow_field_map(connection, fields("one", "two"))
-        assert {name for name, _ in set(before) & set(views_of(connection))} == {"options_by_label"}, (
-            "which no map changes"
-        )
+        assert {name for name, _ in set(before) & set(views_of(connection))} == made_once
 
 
 def test_a_map_that_changes_and_changes_back_is_followed_each_time() -> None:

@@ -208,7 +208,7 @@ class MemoryMarketo:
         """As `MarketoClient.download_export`."""
         names = self.exports[export_id]
         text = io.StringIO(newline="")
-        lines = csv.writer(text, lineterminator="\n")
+        lines = csv.writer(text)  # which quotes a value that holds a line end of either kind
         lines.writerow(names)
         for person_id, row in self.rows.items():
             if not row.is_deleted:

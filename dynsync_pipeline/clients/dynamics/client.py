@@ -48,6 +48,7 @@ from dynsync_pipeline.errors import (
     ColumnUnknown,
     CursorExpired,
     LinkRefused,
+    RecordMissing,
     RequestRefused,
 )
 from dynsync_pipeline.model.records import UNREAD, Table
@@ -116,7 +117,7 @@ class DynamicsClient:
         try:
             code = self._get(settings_query(self.who_am_i()), zone_code)
             return None if code is None else self._get(definition_query(code), zone_name)
-        except (AccessDenied, RequestRefused):
+        except (AccessDenied, RequestRefused, RecordMissing, AnswerUnreadable):
             return None
 
     def changes(

@@ -6,9 +6,10 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,11 +170,16 @@ def test_the_users_time_zone_is_told_in_the_words_of_the_world(client: DynamicsC
 def test_a_user_who_may_not_read_its_settings_has_no_time_zone(make_settings: MakeSettings) -> None:
     """A date in a user-local column is then parked, and nothing else."""
     user, denied = canned_json({"UserId": NOBODY}), canned_json({"error": {"code": "0x80040220", "message": "no"}}, 403)
-    unknown = [user, canned_json({"timezonecode": 7}), canned_json({"value": []})]
-    with scripted(make_settings, lambda _, n: [user, denied][n]) as (client, _):
-        assert client.time_zone() is None
-    with scripted(make_settings, lambda _, n: unknown[n]) as (client, _):
-        assert client.time_zone() is None
+    absent = canned_json({"error": {"code": "0x80040217", "message": "no such row"}}, 404)
+    unknown = canned_json({"timezonecode": 7}), canned_json({"value": []})
+    for answers in ([user, denied], [user, absent], [user, canned_json([])], [user, *unknown]):
+        with scripted(make_settings, partial(in_turn, answers)) as (client, _):
+            assert client.time_zone() is None
+
+
+def in_turn(answers: Sequence[Canned], _: Seen, n_before: int) -> Canned:
+    """One answer after the other, the last one again and again."""
+    return answers[min(n_before, len(answers) - 1)]
 
 
 def test_a_full_read_comes_in_pages_and_its_last_cursor_brings_what_changed_since(
