@@ -130,6 +130,11 @@ def _stop_on_mass_creation(
             "select count(*) from mirror.marketo_people "
             "where dynamics_contact_id is null and dynamics_lead_id is null and not is_deleted",
         )
+        # Who cannot be read may be anybody; a window of a bulk export counts as one.
+        strangers += _count(
+            connection,
+            "select count(*) from state.unread where record_type = 'person' and contact_id is null and lead_id is null",
+        )
         if not plan.n_creates or not strangers or limits.first_load == "create":
             return
         if limits.first_load == "refuse":

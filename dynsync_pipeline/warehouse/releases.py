@@ -44,7 +44,7 @@ def release_errors(connection: duckdb.DuckDBPyConnection, error_ids: Collection[
 
 
 _CHOSEN = """
-select error_id, record_type, dynamics_id, person_id, field, code
+select error_id, record_type, dynamics_id, person_id, field, code, message
 from ledger.sync_errors
 where state <> 'resolved' and error_id in (select unnest(?::bigint[]))
 """
@@ -56,10 +56,9 @@ where e.code = 'unread' and u.has_id and u.record_type = e.record_type
   and u.key = coalesce(e.dynamics_id, e.person_id::varchar)
 """
 _NOT_LOOKED_FOR = """
-delete from state.unread
-where not has_id and record_type in (
-    select record_type from released_errors where code = 'unread' and dynamics_id is null and person_id is null
-)
+delete from state.unread u
+using released_errors e
+where not u.has_id and e.code = 'unread' and e.record_type = u.record_type and contains(e.message, u.key)
 """
 _KEYS = """
 select distinct u.record_type, u.dynamics_id, u.field

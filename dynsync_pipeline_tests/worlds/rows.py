@@ -53,7 +53,7 @@ def table_of(names: Sequence[str], rows: Sequence[Values]) -> pa.Table:
 
 
 def shown(values: Values, unreadable: str | None) -> Values:
-    """A row as it is read where a column of it cannot be: as it is, unless that column is asked for."""
+    """A row as it is read where a column of it cannot be: as it is, unless that column is asked for, and else its id alone."""
     if unreadable is None or unreadable not in values:
         return values
-    return values | {unreadable: None, UNREAD: f"the value of {unreadable}: it holds what is no JSON of its kind"}
+    return {"id": values["id"], UNREAD: f"the value of {unreadable}: it holds what is no JSON of its kind"}

@@ -332,7 +332,12 @@ class DynamicsClient:
                         request=str(request),
                         field=fault.column,
                     ) from None
-                raise self._unreadable(request, what_is_wrong(fault)) from None
+                unreadable = self._unreadable(request, what_is_wrong(fault))
+                if not reply.body.lstrip().startswith(b"{"):
+                    unreadable.next_step = (
+                        "If it goes on, see DYNSYNC_DYNAMICS_URL, and whether a proxy answers instead."
+                    )
+                raise unreadable from None
 
         return self._transport.call(request, decode)
 

@@ -44,9 +44,12 @@ def piece(reply: Reply, start: int, request: str) -> Piece:
     if reply.status != 206:
         raise _no_file(reply, request)
     found = _RANGE.fullmatch(reply.headers.get("content-range", ""))
-    if found is None or (int(found[1]), int(found[2])) != (start, start + len(reply.body) - 1):
+    is_last = found is not None and int(found[2]) + 1 >= int(found[3])
+    # What is wrong with the end of a file shows in the file, and asking for it again would not mend it.
+    is_whole = found is not None and (is_last or int(found[2]) == start + len(reply.body) - 1)
+    if found is None or int(found[1]) != start or not is_whole:
         raise AnswerUnreadable("Marketo sent another part of the file than asked for.", system=SYSTEM, request=request)
-    return Piece(start, reply.body, is_last=int(found[2]) + 1 >= int(found[3]))
+    return Piece(start, reply.body, is_last)
 
 
 def _no_file(reply: Reply, request: str) -> ApiError:
@@ -76,8 +79,8 @@ def save_export(fetch: Callable[[int], Piece], to: Path, told: ExportStatus, req
         _require_file(part, told)
         with part.open("rb") as source, clean.open("wb") as target:
             n_good, bad = sort_lines(source, target)
-        if told.n_records is not None and not bad and n_good < told.n_records:
-            raise Unreadable(f"it has {n_good:,} of {told.n_records:,} records")
+        if told.n_records is not None and n_good + len(bad) < told.n_records:
+            raise Unreadable(f"it has {n_good + len(bad):,} of {told.n_records:,} records")
     except Unreadable as fault:
         part.unlink()
         clean.unlink(missing_ok=True)
@@ -90,14 +93,16 @@ def save_export(fetch: Callable[[int], Piece], to: Path, told: ExportStatus, req
 
 
 def _require_file(part: Path, told: ExportStatus) -> None:
-    """Raises: Unreadable for another file than was told. Where Marketo tells no checksum, its size says whether it is whole."""
+    """Raises: Unreadable for another file than was told. Where Marketo tells no checksum, the number of records says whether it
+    is whole, or at least its size.
+    """
     size = part.stat().st_size
     if told.checksum:
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != told.checksum.removeprefix("sha256:").lower():
             raise Unreadable("it differs from its checksum")
-    elif told.size_bytes is not None and size != told.size_bytes:
+    elif told.n_records is None and told.size_bytes is not None and size != told.size_bytes:
         raise Unreadable(f"it has {size:,} of {told.size_bytes:,} bytes")
     if not size and told.n_records != 0:
         raise Unreadable("it is empty")
