@@ -84,3 +84,23 @@ def test_another_length_is_told_in_a_sentence_and_what_was_refused_is_tried_agai
         world.settled()
     assert world.both(person_id, "title") == ("Engineer", "Engineer")
     assert "jobtitle of leads in Dynamics is text, of 10 characters, and was text, of 3 characters" in caplog.text
+
+
+def test_a_corrected_type_reads_both_systems_again_and_is_no_edit() -> None:
+    """R109: what was cut to a date is read as the time that it is, on both sides, before anything is compared."""
+    world = MemoryWorld(field_map("seen,new_seen,date,both,true"))
+    people = [world.link(kind, f"r-{kind}", seen="2030-06-01T10:00:00Z") for kind in PERSON_TYPES]
+    world.settled()
+    world.follow(field_map("seen,new_seen,datetime,both,true"))
+    for _ in range(4):
+        world.cycle()
+    mirrored = "select distinct seen from mirror.marketo_people union select distinct new_seen from mirror."
+    for table in ("dynamics_contacts", "dynamics_leads"):
+        assert world.rows(mirrored + table) == [("2030-06-01T10:00:00Z",)]
+    assert world.rows("select count(*) from state.parked_fields") == [(0,)]
+    assert world.ledger() == {"changes": [], "collisions": []}
+    for person_id in people:
+        world.marketo.put(person_id, seen="2030-06-01T12:00:00Z")
+    world.settled()
+    assert [world.both(person_id, "seen")[0] for person_id in people] == ["2030-06-01T12:00:00Z"] * 2
+    assert world.ledger()["collisions"] == []
