@@ -8,9 +8,12 @@ from datetime import timedelta
 import pytest
 
 from dynsync_pipeline.errors import RequestRefused
+from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+CONTACT = RecordType.CONTACT
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
 
@@ -40,6 +43,21 @@ def test_a_column_that_was_dropped_and_made_anew_unseen_is_filled_and_clears_nob
     assert "jobtitle of contacts in Dynamics was dropped and made anew" in caplog.text
 
 
+def test_a_yes_that_a_new_column_lost_is_no_no() -> None:
+    """Nothing and *false* are one value of a boolean, and neither is an answer that anybody gave."""
+    world = MemoryWorld(field_map("doNotCall,donotphone,boolean,both,true"))
+    people = [world.link(kind, f"r-{kind}", doNotCall="true") for kind in PERSON_TYPES]
+    gone = world.link(CONTACT, "gone", doNotCall="true")
+    world.settled()
+    world.marketo.delete(gone)
+    world.settled()
+    made_anew(world, "donotphone")
+    world.dynamics.put(CONTACT, "gone")
+    world.settled()
+    assert [world.both(person_id, "doNotCall") for person_id in people] == [("true", "true")] * 2
+    assert len(world.marketo.bearers(KEYS.contact_id, "gone")) == 0, "nobody edited anything"
+
+
 @pytest.mark.parametrize("is_cut", [True, False])
 def test_what_a_new_column_lost_is_no_clear_either_where_the_write_that_fills_it_fails(is_cut: bool) -> None:
     world = MemoryWorld(FIELDS)
@@ -61,6 +79,32 @@ def test_what_a_new_column_lost_is_no_clear_either_where_the_write_that_fills_it
         world.clock += timedelta(hours=1)
         world.cycle()
     assert [world.both(person_id, "title") for person_id in people] == [("T", "T")] * 2
+
+
+@pytest.mark.parametrize("is_parked", [True, False])
+def test_a_column_of_accounts_that_comes_back_empty_clears_no_company(is_parked: bool) -> None:
+    """Nor does the account's next update, which applies its whole row; a value entered anew goes on."""
+    lines = "account,company,name,text,to_marketo,true\naccount,site,websiteurl,text,to_marketo,true\n"
+    world = MemoryWorld(parse_field_map(HEADER + lines + "contact,title,jobtitle,text,both,true\n", "test.csv"))
+    for n in range(3):
+        world.dynamics.put(RecordType.ACCOUNT, f"a{n}", name="Contoso", websiteurl="w", statecode="0")
+    world.settled()
+    if is_parked:
+        world.dynamics.hidden = {"websiteurl"}
+        world.clock += timedelta(days=1)
+        world.settled()
+        world.dynamics.hidden = set()
+    made_anew(world, "websiteurl")
+    world.settled()
+    assert [world.marketo.company_rows[f"a{n}"]["site"] for n in range(3)] == ["w"] * 3
+    world.dynamics.put(RecordType.ACCOUNT, "a1", name="Fabrikam")
+    world.dynamics.put(RecordType.ACCOUNT, "a2", websiteurl="new")
+    world.settled()
+    told = [(row["company"], row["site"]) for row in world.marketo.company_rows.values()]
+    assert told == [("Contoso", "w"), ("Fabrikam", "w"), ("Contoso", "new")]
+    world.dynamics.put(RecordType.ACCOUNT, "a2", websiteurl=None)
+    world.settled()
+    assert world.marketo.company_rows["a2"]["site"] is None, "that is a clear"
 
 
 def test_another_length_is_told_in_a_sentence_and_what_was_refused_is_tried_again(

@@ -64,7 +64,10 @@ with_base as (
         fields.type,
         fields.direction,
         -- A field that was parked and comes back empty has lost its base: that is no clear (R107).
-        missing.person_id is null and (returned.field is null or wide.dynamics_value is not null) as has_base,
+        missing.person_id is null and (
+            returned.field is null
+            or (wide.dynamics_value is not null and not (fields.type = 'boolean' and wide.dynamics_value = 'false'))
+        ) as has_base,
         fields.direction <> 'to_dynamics' and coalesce(options.label <> old.label, false) as is_relabelled
     from wide
     join compared_links as links using (person_id)

@@ -66,9 +66,11 @@ with records as (
     where record_type in (select record_type from state.returned_fields)
       and (record_type, dynamics_id) in (select (record_type, dynamics_id) from state.tombstones where side <> 'dynamics')
 )
-select record_type, dynamics_id, field
-from long_of('records')
-where (record_type, field) in (select (record_type, field) from state.returned_fields);
+select r.record_type, r.dynamics_id, r.field
+from long_of('records') r
+join reconcile.fields f on f.record_type = r.record_type and f.field = r.field
+where (r.record_type, r.field) in (select (record_type, field) from state.returned_fields)
+  and not (f.type = 'boolean' and r.value = 'false');
 
 -- What a field lost while it was parked is no clear (R107), so it is compared no more.
 delete from state.tombstone_values

@@ -2,7 +2,7 @@
 -- `company` operations go first, so that people find the company they are to stand behind.
 --
 -- reads    this_cycle, planned_writes, new_people, updated_accounts, company_differences, company_links, state.links,
---          state.account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
+--          state.account_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
 --          reconcile.operations
 -- makes    company_writes: one row per company to write, `members` is its JSON without the key
 -- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions
@@ -17,7 +17,8 @@ select
 from updated_accounts a
 join reconcile.fields f on f.record_type = 'account'
 left join long_of('accounts') v on v.account_id = a.account_id and v.field = f.field
-where a.is_new or a.account_id in (select account_id from company_differences)
+where (a.is_new or a.account_id in (select account_id from company_differences))
+  and (a.account_id, f.field) not in (select (account_id, field) from state.lost_account_values)
 group by all
 union all
 -- The company record of one lead, or the empty one of a contact that left its account.

@@ -153,3 +153,7 @@ create view state.bearers as
 alter table state.columns add column minimum double;
 alter table state.columns add column maximum double;
 alter table state.columns add column is_required boolean;
+
+-- One row per account and company field whose column in Dynamics was away and came back empty, which is no clear; until it holds
+-- a value again (R107).
+create table state.lost_account_values (account_id varchar not null, field varchar not null);
