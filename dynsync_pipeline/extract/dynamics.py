@@ -1,13 +1,13 @@
 """Dynamics tables by change tracking: page by page into the inbox, then into the mirror. Next: `reconcile`.
 
-Not here: which columns exist (`schema.py`), what a change means (`reconcile/`).
+Not here: which columns exist (`schema.py`), links that are refused again and again (`refused_links.py`), what a change means
+(`reconcile/`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 
 import duckdb
 
@@ -15,18 +15,17 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
+from dynsync_pipeline.extract.refused_links import leave_out, note_read_anew, waits_no_more, was_read_anew
 from dynsync_pipeline.extract.unread import reread_unread_records
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns, zones_of_days
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
 
 log = logging.getLogger(__name__)
-
-BETWEEN_FULL_READS = timedelta(hours=24)  # of a table whose links are refused again and again
 
 
 def extract_records(
@@ -46,65 +45,93 @@ def extract_records(
     and that is no clear (R49). Then come again with the error as `refused`, which leads to a full read.
     Where that read, or the links it gave, are refused within a day, the table waits and the cycle goes on without it.
     """
-    table = TABLES[record_type]
-    kinds = dynamics_columns(fields, record_type)
-    columns = [Column(name, kind) for name, kind in kinds.items()]
-    stream = f"dynamics_{table.entity_set}"
-    with warehouse.reading() as connection:
-        names = _read_as(connection, record_type, kinds)
-        cursor = read_cursor(connection, stream)
-    is_link_at_fault = isinstance(refused, LinkRefused) or (
-        isinstance(refused, ColumnUnknown)
-        and cursor.continues(names)  # the definition is as it was when the link was made
-    )
-    if is_link_at_fault and refused is not None and _was_read_anew(warehouse, stream):
-        return _wait(warehouse, record_type, stream, refused)
-    start = cursor.value if cursor.continues(names) and refused is None else None
-    is_full = start is None or not cursor.is_loaded
+    read = _TableRead(warehouse, client, fields, record_type)
+    is_link_at_fault = refused is not None and read.is_link_at_fault(refused)
+    if refused is not None and is_link_at_fault and was_read_anew(warehouse, read.stream):
+        return leave_out(warehouse, record_type, refused)
+    start = read.cursor.value if read.cursor.continues(read.names) and refused is None else None
+    is_full = start is None or not read.cursor.is_loaded
     try:
-        _land_pages(
-            warehouse,
-            client,
-            fields,
-            record_type,
-            columns,
-            names,
-            start,
-            is_loaded=not is_full,
-            is_refused=is_link_at_fault,
-        )
+        read.land_pages(start, is_loaded=not is_full, is_refused=is_link_at_fault)
     except LinkRefused as error:
-        if refused is not None or _was_read_anew(warehouse, stream):
-            return _wait(warehouse, record_type, stream, error)
+        if refused is not None or was_read_anew(warehouse, read.stream):
+            return leave_out(warehouse, record_type, error)
         log.warning("%s The whole table is read again.", error)
         raise
     except RequestRefused as error:
         if not is_link_at_fault or isinstance(error, ColumnUnknown):
             raise
-        return _wait(warehouse, record_type, stream, error)  # the full read that was to answer the refused link
+        return leave_out(warehouse, record_type, error)  # the full read that was to answer the refused link
     except CursorExpired:
+        read.note_expired()
+        raise
+    return read.take_in(is_full=is_full) + read.look_again()
+
+
+class _TableRead:
+    """One table of Dynamics while it is read: its columns, and the cursor that the read begins at."""
+
+    def __init__(self, warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType) -> None:
+        self._warehouse = warehouse
+        self._client = client
+        self._fields = fields
+        self._record_type = record_type
+        self._table = TABLES[record_type]
+        self._kinds = dynamics_columns(fields, record_type)
+        self.stream = f"dynamics_{self._table.entity_set}"
+        with warehouse.reading() as connection:
+            self.names = _read_as(connection, record_type, self._kinds)
+            self.cursor = read_cursor(connection, self.stream)
+
+    def is_link_at_fault(self, refused: ApiError) -> bool:
+        """Whether it was no column that was refused: the definition is as it was when the link was made."""
+        is_unchanged = isinstance(refused, ColumnUnknown) and self.cursor.continues(self.names)
+        return isinstance(refused, LinkRefused) or is_unchanged
+
+    def land_pages(self, start: str | None, *, is_loaded: bool, is_refused: bool) -> None:
+        """Page by page into the inbox, each with its cursor; from the beginning where `start` is None. Raises: ApiError."""
+        is_anew = start is None
+        columns = [Column(name, kind) for name, kind in self._kinds.items()]
+        for page in self._client.changes(self._table, columns, start):
+            with self._warehouse.transaction() as connection:
+                if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell
+                    connection.execute(f"delete from {self._table.inbox}")
+                    if is_refused:
+                        note_read_anew(connection, self.stream, self._warehouse.now())
+                    is_anew = False
+                land_dynamics(connection, self._fields, self._table, page.rows, page.deleted_ids)
+                move_cursor(connection, self.stream, page.cursor, self.names, is_loaded=is_loaded)
+
+    def note_expired(self) -> None:
+        """Tell, and remember as a finding, that the feed forgot where this read was to begin."""
         log.warning(
             "The change-tracking cursor of %s expired or is of another address: the whole table is read again.",
-            table.entity_set,
+            self._table.entity_set,
         )
-        with warehouse.transaction() as connection:
-            note_forgotten(connection, record_type, warehouse.now())
-        raise
-    with warehouse.transaction() as connection:
-        if is_full:  # what is missing is remembered together with the end of the read, so that no cut loses it
-            suspect(connection, warehouse, record_type, _missing(connection, record_type))
-            move_cursor(connection, stream, read_cursor(connection, stream).value, names, is_loaded=True)
-        connection.execute("update state.refused_links set waits_because = null where stream = ?", [stream])
-        withdraw_told_records(connection, record_type)
-        n_read = take_in_dynamics(connection, record_type)
-    is_reread = reread_unread_records(warehouse, client, fields, record_type)
-    suspects = due_suspects(warehouse, record_type)
-    if suspects:
-        confirm_records(warehouse, client, fields, record_type, suspects)
-    elif not is_reread:
-        return n_read
-    with warehouse.transaction() as connection:
-        return n_read + take_in_dynamics(connection, record_type)
+        with self._warehouse.transaction() as connection:
+            note_forgotten(connection, self._record_type, self._warehouse.now())
+
+    def take_in(self, *, is_full: bool) -> int:
+        """From the inbox into the mirror; returns the number of records."""
+        with self._warehouse.transaction() as connection:
+            if is_full:  # what is missing is remembered together with the end of the read, so that no cut loses it
+                suspect(connection, self._warehouse, self._record_type, _missing(connection, self._record_type))
+                last = read_cursor(connection, self.stream).value
+                move_cursor(connection, self.stream, last, self.names, is_loaded=True)
+            waits_no_more(connection, self.stream)
+            withdraw_told_records(connection, self._record_type)
+            return take_in_dynamics(connection, self._record_type)
+
+    def look_again(self) -> int:
+        """Read by id what could not be read before, and what may be gone; returns the number of records. Raises: ApiError."""
+        is_reread = reread_unread_records(self._warehouse, self._client, self._fields, self._record_type)
+        suspects = due_suspects(self._warehouse, self._record_type)
+        if suspects:
+            confirm_records(self._warehouse, self._client, self._fields, self._record_type, suspects)
+        elif not is_reread:
+            return 0
+        with self._warehouse.transaction() as connection:
+            return take_in_dynamics(connection, self._record_type)
 
 
 def _read_as(
@@ -130,69 +157,3 @@ def _missing(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> 
         f"where not is_deleted and {table.id_column} not in (select {table.id_column} from {table.inbox}) order by 1"
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def _land_pages(
-    warehouse: Warehouse,
-    client: Dynamics,
-    fields: FieldMap,
-    record_type: RecordType,
-    columns: list[Column],
-    names: list[str],
-    start: str | None,
-    *,
-    is_loaded: bool,
-    is_refused: bool,
-) -> None:
-    table = TABLES[record_type]
-    stream = f"dynamics_{table.entity_set}"
-    is_anew = start is None
-    for page in client.changes(table, columns, start):
-        with warehouse.transaction() as connection:
-            if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell
-                connection.execute(f"delete from {table.inbox}")
-                if is_refused:
-                    _note_read_anew(connection, stream, warehouse.now())
-                is_anew = False
-            land_dynamics(connection, fields, table, page.rows, page.deleted_ids)
-            move_cursor(connection, stream, page.cursor, names, is_loaded=is_loaded)
-
-
-def _was_read_anew(warehouse: Warehouse, stream: str) -> bool:
-    """Whether a full read answered a refused link of this stream within the last day."""
-    with warehouse.reading() as connection:
-        return bool(
-            scalar(
-                connection,
-                "select count(*) from state.refused_links where stream = ? and read_anew_at > ?",
-                [stream, warehouse.now() - BETWEEN_FULL_READS],
-            )
-        )
-
-
-def _note_read_anew(connection: duckdb.DuckDBPyConnection, stream: str, at: datetime) -> None:
-    connection.execute("delete from state.refused_links where stream = ?", [stream])
-    connection.execute(
-        "insert into state.refused_links (stream, read_anew_at, waits_because) values (?, ?, null)", [stream, at]
-    )
-
-
-def _wait(warehouse: Warehouse, record_type: RecordType, stream: str, error: ApiError) -> int:
-    """Leave this table out of the cycle, tell why, and keep its cursor; 0 records were read.
-
-    Raises: the error itself before the table was ever read as a whole, because what is half read cannot be compared.
-    """
-    table = TABLES[record_type]
-    with warehouse.transaction() as connection:
-        if not scalar(connection, f"select count(*) from (from {table.mirror} limit 1)"):
-            raise error
-        if not scalar(connection, "select count(*) from state.refused_links where stream = ?", [stream]):
-            _note_read_anew(connection, stream, warehouse.now())
-        connection.execute("update state.refused_links set waits_because = ? where stream = ?", [str(error), stream])
-    log.error(
-        "%s The %s are left out of this cycle; within a day of their last full read they are not read in full again. "
-        "See `dynsync status`.",
-        error,
-        table.entity_set,
-    )
-    return 0
