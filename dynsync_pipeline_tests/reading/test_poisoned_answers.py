@@ -151,3 +151,27 @@ def test_a_quote_that_swallows_a_page_is_found_by_asking_for_fewer_rows(
         assert world.record("contact", record)["address1_city"] == f"{name} {told}"
     n_reads = sum(1 for path in world.dynamics.paths if re.search("contacts$", path))
     assert n_reads < 40, "a few reads to find it"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(rb"^(.{300}).*$", rb"\1"), (rb'"@odata.deltaLink":"([^"]*)"', rb'"@odata.nextLink":"\1"')],
+    ids=["cut short", "a circle"],
+)
+def test_a_table_whose_changes_lead_nowhere_waits_alone(
+    world: HttpWorld, contacts: dict[str, tuple[str, int]], old: bytes, new: bytes
+) -> None:
+    """R128. It is read as a whole once, and then left out; accounts and people go on."""
+    told = f"{next(NUMBERS)}"
+    account = world.create_record("account", name=told)
+    world.edit_record("contact", contacts["Fine"][0], jobtitle=told)
+    world.dynamics.bends = [Bend("GET .*contacts", old, new)]
+    world.dynamics.forget()
+    world.sync()
+    assert sum(1 for path in world.dynamics.paths if path.endswith("contacts")) < 30
+    assert world.query("select 1 from accounts where accountid = ?", account)
+    world.dynamics.bends = []
+    with duckdb.connect(world.data_dir / "dynsync.duckdb") as working:
+        working.execute("delete from state.refused_links")
+    world.sync()
+    assert world.person(contacts["Fine"][1], "title")["title"] == told

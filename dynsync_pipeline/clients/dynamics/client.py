@@ -274,9 +274,12 @@ class DynamicsClient:
             link = rows.next_link or rows.delta_link
             if link is not None and not self._transport.is_own(link):
                 raise self._unreadable(request, "its link leads to another host")
-            if rows.next_link == url:
-                raise self._unreadable(request, "its link does not move on")
-            progress.note(rows.next_link, rows.content, str(request))
+            try:
+                if rows.next_link == url:
+                    raise self._unreadable(request, "its link does not move on")
+                progress.note(rows.next_link, rows.content, str(request))
+            except AnswerUnreadable as error:
+                raise _of_link(error) if is_tracked else error from None
             yield request, rows
             if rows.next_link is None:
                 return
@@ -305,7 +308,10 @@ class DynamicsClient:
         except PageSpoiled:
             if size is None or not size.is_alone:
                 raise
-            rows = self._call(request, partial(reader.read_alone, is_tracked=is_tracked))
+            try:
+                rows = self._call(request, partial(reader.read_alone, is_tracked=is_tracked))
+            except AnswerUnreadable as error:
+                raise _of_link(error) if is_tracked else error from None
             size.passed_alone(str(request))
         else:
             if size is not None:
@@ -343,6 +349,13 @@ class DynamicsClient:
 
     def _unreadable(self, request: Request, why: object) -> AnswerUnreadable:
         return AnswerUnreadable(f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request))
+
+
+def _of_link(error: AnswerUnreadable) -> LinkRefused:
+    """Pages of changes that lead nowhere are a link at fault: its table is read as a whole, once, and then waits alone."""
+    return LinkRefused(
+        error.message, system=SYSTEM, request=error.request, status=error.status, next_step=error.next_step
+    )
 
 
 def _require_multipart(reply: Reply, request: Request) -> None:

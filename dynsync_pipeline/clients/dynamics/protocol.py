@@ -297,7 +297,7 @@ def _envelope_of_pieces(body: bytes) -> _Envelope:
     try:
         found = members(body)
     except Unreadable:
-        if body.lstrip().startswith(b"{") and b'"value"' in body:
+        if body.lstrip().startswith(b"{") and (b'"value"' in body or b'"@odata.' in body):
             raise PageSpoiled from None
         raise
     rows = found.pop("value", b"")
