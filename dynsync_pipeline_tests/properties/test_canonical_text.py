@@ -177,7 +177,7 @@ spelt = st.fixed_dictionaries({name: st.sampled_from(texts) for name, texts in S
 def test_spellings_of_one_value_are_one_on_whichever_road_each_comes() -> None:
     """A record from Dynamics, a bulk file, REST and the feed, each in a spelling of its own: nobody edited anything."""
 
-    @examples(4)
+    @examples(3)
     @given(in_dynamics=spelt, in_file=spelt, over_rest=spelt, in_feed=spelt)
     def holds(in_dynamics: Row, in_file: Row, over_rest: Row, in_feed: Row) -> None:
         world = MemoryWorld()

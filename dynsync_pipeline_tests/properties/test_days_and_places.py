@@ -43,7 +43,7 @@ def kept(day: date, zone: str) -> str:
 def test_a_day_is_what_the_calendar_of_that_zone_shows(warehouse: Warehouse) -> None:
     """Since the rules that zones have now; a library of time zones that is not DuckDB's says what is right."""
 
-    @examples(25)
+    @examples(8)
     @given(drawn=st.lists(st.tuples(instants, zones), min_size=1, max_size=20))
     def holds(drawn: list[tuple[datetime, str]]) -> None:
         asked = [f"canonical_day('{at:%Y-%m-%dT%H:%M:%SZ}', '{zone}')" for at, zone in drawn]
@@ -53,7 +53,7 @@ def test_a_day_is_what_the_calendar_of_that_zone_shows(warehouse: Warehouse) -> 
 
 
 def test_a_day_that_was_written_is_read_as_that_day_in_every_zone_and_year(warehouse: Warehouse) -> None:
-    @examples(25)
+    @examples(8)
     @given(drawn=st.lists(st.tuples(days.filter(lambda day: day not in SKIPPED), zones), min_size=1, max_size=20))
     def holds(drawn: list[tuple[date, str]]) -> None:
         back = [f"canonical_day({kept(day, zone)}, '{zone}')" for day, zone in drawn]
@@ -66,7 +66,7 @@ def test_the_day_before_a_change_of_clocks_ends_when_the_next_one_begins(warehou
     """One second less than midnight is the day before, also where midnight itself is skipped or comes twice."""
     zone = st.sampled_from(["America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Europe/Berlin"])
 
-    @examples(25)
+    @examples(8)
     @given(drawn=st.lists(st.tuples(st.dates(date(2000, 1, 1), date(2030, 1, 1)), zone), min_size=1, max_size=20))
     def holds(drawn: list[tuple[date, str]]) -> None:
         before = [f"canonical_day(({kept(d, z)}::timestamptz - interval 1 second)::varchar, '{z}')" for d, z in drawn]
@@ -76,7 +76,7 @@ def test_the_day_before_a_change_of_clocks_ends_when_the_next_one_begins(warehou
 
 
 def test_a_number_in_places_is_rounded_once_and_for_all(warehouse: Warehouse) -> None:
-    @examples(25)
+    @examples(8)
     @given(drawn=st.lists(st.tuples(numbers, st.integers(0, 10)), min_size=1, max_size=20))
     def holds(drawn: list[tuple[Decimal, int]]) -> None:
         once = [f"rounded('{number}', {places})" for number, places in drawn]

@@ -151,7 +151,7 @@ def test_a_column_that_gets_more_or_fewer_places_moves_no_value() -> None:
     for person_id in people:
         world.marketo.put(person_id, revenue="1.23456")
     world.settled()
-    for places in (4, 1, 3, 2, 4):
+    for places in (4, 1, 4):
         world.dynamics.places = {"new_revenue": places}
         world.clock += timedelta(days=1)
         for person_id in people:
