@@ -20,15 +20,16 @@ def step_tables() -> dict[str, str]:
 def read_step(connection: duckdb.DuckDBPyConnection, table: str, person_id: int | None = None) -> list[Row]:
     """All rows of a table of `step_tables`, or those about one person, the record linked to it, and the account of that.
 
-    A record without a person, and a whole account's row of `company_writes`, show among all rows only.
+    A record without a person, and a whole account's row of `company_writes`, show among all rows only; a table about
+    nobody shows all its rows.
 
     Call it on the connection that has made the plan.
     """
     columns = {row["column_name"] for row in select(connection, f"describe temp.{table}")}
     conditions = [condition for keys, condition in _ABOUT.items() if columns.issuperset(keys)]
-    chosen = "true" if person_id is None else " or ".join(conditions)
-    values = [] if person_id is None else [person_id]
-    return select(connection, f"from temp.{table} where {chosen} order by all", values)
+    if person_id is None or not conditions:
+        return select(connection, f"from temp.{table} order by all", [])
+    return select(connection, f"from temp.{table} where {' or '.join(conditions)} order by all", [person_id])
 
 
 _ABOUT = {

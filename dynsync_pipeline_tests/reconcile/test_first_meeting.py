@@ -90,7 +90,8 @@ def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created(record
     world = MemoryWorld(FIELDS)
     record_id = "a0000000-0000-4000-8000-00000000000b"
     world.dynamics.put(record_type, record_id, jobtitle="A")
-    world.marketo.put(1001, **{key_of(record_type): record_id.upper(), "title": "A"})
+    told = world.told_of(record_type, record_id)
+    world.marketo.put(1001, **{key_of(record_type): record_id.upper(), "title": "A"}, **told)
     assert world.settled() == 0
     assert world.rows("select person_id, dynamics_id from state.links") == [(1001, record_id)]
 
@@ -100,6 +101,7 @@ def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
     world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
     world.settled()
     world.dynamics.put(LEAD, "l", jobtitle="A")
+    assert world.settled() == 1, "its type and creation date (R18)"
     assert world.settled() == 0
     assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "l")]
 
@@ -136,7 +138,7 @@ def test_a_link_found_for_a_refused_creation_leaves_no_backlog() -> None:
     world.marketo.refuses = lambda key, values: RequestRefused("no", system="marketo", request="POST", code="1006")
     world.cycle()
     assert world.rows("select count(*) from state.unsettled") == [(1,)]
-    world.marketo.put(1001, **{KEYS.contact_id: "c", "title": "A"})
+    world.marketo.put(1001, **{KEYS.contact_id: "c", "title": "A"}, **world.told_of(CONTACT, "c"))
     world.cycle()
     assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "c")]
     assert world.rows("select count(*) from state.unsettled") == [(0,)]
@@ -161,7 +163,7 @@ def test_without_a_base_a_blank_is_filled_and_two_values_collide(
     """R42; the decision says that it had no base."""
     world = MemoryWorld(FIELDS)
     world.dynamics.put(record_type, "r", jobtitle=dynamics)
-    world.marketo.put(1001, **{key_of(record_type): "r", "title": marketo})
+    world.marketo.put(1001, **{key_of(record_type): "r", "title": marketo}, **world.told_of(record_type, "r"))
     world.settled()
     assert world.both(1001, "title") == (result, result)
     assert world.base(1001, "title") == result

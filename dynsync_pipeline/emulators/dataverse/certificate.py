@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 
-@cache
 def new_client_pem() -> str:
-    """A private key and its self-signed certificate, as one PEM text: the same in a process, because making a key is slow."""
+    """A private key and its self-signed certificate, as one PEM text."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DynSync client of the Dataverse emulator")])
     now = datetime.now(UTC)
@@ -31,6 +30,12 @@ def new_client_pem() -> str:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return (private + certificate.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+@cache
+def client_pem_of_process() -> str:
+    """As `new_client_pem`, the same for all emulators of a process: making a key takes a tenth of a second."""
+    return new_client_pem()
 
 
 def load_certificate(pem: str) -> x509.Certificate:

@@ -66,7 +66,7 @@ class Store:
             self.client_secret = self.setting("client_secret", lambda: secrets.token_urlsafe(24))
             self.sync_password = self.setting("sync_password", lambda: secrets.token_urlsafe(12))
             self.sales_password = self.setting("sales_password", lambda: secrets.token_urlsafe(12))
-            self.client_pem = self.setting("client_pem", certificate.new_client_pem)
+            self.client_pem = self.setting("client_pem", certificate.client_pem_of_process)
             text = self.setting("schema", lambda: msgspec.json.encode(default_schema()).decode())
             # A state folder of an earlier version lacks the tables that came since.
             stored = msgspec.json.decode(text, type=Schema)
