@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,8 +20,9 @@ import duckdb
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import ApiError, ColumnUnknown
 from dynsync_pipeline.extract.census import DAY, Due, Round, begin_round, read_round, read_slices
-from dynsync_pipeline.model.field_map import Field, FieldMap
+from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES
+from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, read_cursor
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, take_in_people
@@ -50,6 +52,7 @@ def set_new_fields_apart(
     new = set(read_as) - known
     still = {read_as[name] for name in known} | cursor.names.intersection(offered.mirror_of_own)
     if still != cursor.names:
+        _respell(connection, {name: fields.person_fields[name] for name in new}, cursor.names - still)
         change_columns(connection, PEOPLE, still)
         connection.execute("update state.export_windows set export_id = null where not is_landed")  # of another header
     round_ = read_round(connection, PEOPLE)
@@ -73,6 +76,30 @@ def set_new_fields_apart(
     }
     synced = fields.without(parked)
     return replace(synced, being_read=tuple(field for field in parked if field.marketo_field in being_read)), parked
+
+
+def _respell(
+    connection: duckdb.DuckDBPyConnection, kinds: Mapping[str, FieldType], read_before: Collection[str]
+) -> None:
+    """What was agreed on, or accepted, of fields of `kinds` that had another type until now, in the spelling of the new one.
+
+    Else both sides differ from it, and an edit of one meanwhile counts as one of both.
+    """
+    retyped = {name for name in kinds if any(read.startswith(f"{name} ") for read in read_before)}
+    in_base = connection.table("state.base").columns
+    for name in sorted(retyped):
+        macro = f"canonical_{kinds[name]}"
+        if name in in_base:
+            connection.execute(f"update state.base set {quoted(name)} = {macro}({quoted(name)})")
+        for table, columns in _VALUES_OF_FIELDS.items():
+            respelled = ", ".join(f"{column} = {macro}({column})" for column in columns)
+            connection.execute(f"update {table} set {respelled} where field = ?", [name])
+
+
+_VALUES_OF_FIELDS = {
+    "state.standing_differences": ("dynamics_value", "marketo_value"),
+    "state.tombstone_values": ("value",),
+}
 
 
 def _progress(connection: duckdb.DuckDBPyConnection, round_: Round | None) -> str:

@@ -360,6 +360,30 @@ def test_a_field_that_gets_another_type_is_read_anew_as_that() -> None:
     assert world.both(person_id, "score") == ("12", "12")
 
 
+@pytest.mark.parametrize("record_type", [RecordType.LEAD, CONTACT])
+@pytest.mark.parametrize(
+    ("before", "after", "held", "edited"),
+    [
+        ("datetime", "date", "2030-01-01T00:00:00Z", "2030-01-02"),
+        ("text", "integer", "012", "13"),
+        ("text", "decimal", "12.50", "13.5"),
+    ],
+)
+def test_an_edit_while_a_field_is_read_anew_as_another_type_is_one_sided(
+    record_type: RecordType, before: str, after: str, held: str, edited: str
+) -> None:
+    """R34, R109: what was agreed on in the spelling of the old type is no edit in that of the new one."""
+    world = MemoryWorld(field_map(TITLE, f"seen,new_seen,{before},both,true"))
+    person_id = world.link(record_type, "r", title="A", seen=held)
+    world.settled()
+    world.follow(field_map(TITLE, f"seen,new_seen,{after},both,true"))
+    world.dynamics.put(record_type, "r", new_seen=edited)
+    world.settled()
+    assert world.both(person_id, "seen") == (edited, edited)
+    assert world.ledger()["collisions"] == []
+    assert world.settled() == 0
+
+
 def test_whatever_happens_during_a_back_fill_both_sides_agree_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Edits of old and new fields, kills, and a map that grows and shrinks: nobody's last word is lost."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 1)
