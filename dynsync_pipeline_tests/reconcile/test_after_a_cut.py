@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.worlds.cuts import Steps
+from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -101,3 +101,24 @@ def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type:
     assert world.both(person_id, "phone") == ("2", "2")
     assert world.ledger()["collisions"] == []
     assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "B"), ("B", "C")]
+
+
+@BOTH_TYPES
+def test_a_checkbox_that_somebody_ticked_too_does_not_prove_that_our_lost_update_was_applied(
+    record_type: RecordType,
+) -> None:
+    world = MemoryWorld(field_map("title,jobtitle,text,both,true", "doNotCall,donotphone,boolean,both,true"))
+    person_id = world.link(record_type, "r", title="A")
+    world.settled()
+    world.marketo.put(person_id, title="M", doNotCall="true")
+
+    def lost(*_: object) -> None:
+        raise Cut
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.dynamics, "write", lost)
+        assert world.cycle() is None
+    world.dynamics.put(record_type, "r", donotphone="true")
+    world.settled()
+    assert world.both(person_id, "title") == ("M", "M")
+    assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "M")]

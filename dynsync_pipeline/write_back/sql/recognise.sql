@@ -5,7 +5,7 @@
 -- (docs/design.md#after-a-cut).
 --
 -- reads    this_moment, reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
---          reconcile.refused_fields, reconcile.own_fields, inbox.feed_after_cut, inbox.last_changed_by_us,
+--          reconcile.refused_fields, reconcile.own_fields, reconcile.fields, inbox.feed_after_cut, inbox.last_changed_by_us,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
 --          state.marketo_values, state.company_values, state.bearers, state.links, state.old_labels, state.unsettled
 -- makes    uncertain: one row per operation that was sent and has no receipt
@@ -96,10 +96,12 @@ with held as (
       and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
 ),
 -- An operation that left whole and of which something stands was applied as a whole, where somebody changed the record after it.
+-- That a checkbox stands as we sent it proves nothing: it has two values, and somebody else may have ticked it too.
 proven as (
     select h.operation_id
     from held h
     join mirror.person_records r using (record_type, dynamics_id)
+    join reconcile.fields f on f.record_type = h.record_type and f.field = h.field and f.type <> 'boolean'
     where h.system = 'dynamics' and h.stands and not coalesce(h.is_in_parts, false) and r.etag is distinct from h.etag
       and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
 )
