@@ -121,11 +121,12 @@ def open_errors_of(world: MemoryWorld) -> set[int]:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
-    """A title that Dynamics refuses for its length."""
+    """A lead that the sync's user may not write."""
     with HttpWorld(tmp_path_factory.mktemp("released")) as world:
         lead_id = world.create_record("lead", lastname="Lead", jobtitle="A")
         world.sync()
-        world.edit_person(world.person_of("lead", lead_id), title="T" * 150)
+        world.control("dataverse", "privileges", {"user": "sync", "deny": ["prvWriteLead"]})
+        world.edit_person(world.person_of("lead", lead_id), title="B")
         world.sync()
         assert world.query("select state from sync_errors") == [("waiting",)]
         yield world
