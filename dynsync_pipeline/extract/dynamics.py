@@ -48,20 +48,21 @@ def extract_records(
     read = _TableRead(warehouse, client, fields, record_type)
     is_link_at_fault = refused is not None and read.is_link_at_fault(refused)
     if refused is not None and is_link_at_fault and was_read_anew(warehouse, read.stream):
-        return leave_out(warehouse, record_type, refused)
+        return leave_out(warehouse, record_type, refused, is_behind=read.is_behind)
     start = read.cursor.value if read.cursor.continues(read.names) and refused is None else None
     is_full = start is None or not read.cursor.is_loaded
     try:
         read.land_pages(start, is_loaded=not is_full, is_refused=is_link_at_fault)
     except LinkRefused as error:
         if refused is not None or was_read_anew(warehouse, read.stream):
-            return leave_out(warehouse, record_type, error)
+            return leave_out(warehouse, record_type, error, is_behind=read.is_behind)
         log.warning("%s The whole table is read again.", error)
         raise
     except RequestRefused as error:
         if not is_link_at_fault or isinstance(error, ColumnUnknown):
             raise
-        return leave_out(warehouse, record_type, error)  # the full read that was to answer the refused link
+        # It was the full read that was to answer the refused link.
+        return leave_out(warehouse, record_type, error, is_behind=read.is_behind)
     except CursorExpired:
         read.note_expired()
         raise
@@ -82,6 +83,11 @@ class _TableRead:
         with warehouse.reading() as connection:
             self.names = _read_as(connection, record_type, self._kinds)
             self.cursor = read_cursor(connection, self.stream)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a column of now was never read of the whole table."""
+        return not self.cursor.is_whole(self.names)
 
     def is_link_at_fault(self, refused: ApiError) -> bool:
         """Whether it was no column that was refused: the definition is as it was when the link was made."""

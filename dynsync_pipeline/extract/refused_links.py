@@ -36,7 +36,8 @@ def note_read_anew(connection: duckdb.DuckDBPyConnection, stream: str, at: datet
     """Remember that a full read answers a refused link; `at` is UTC without zone."""
     connection.execute("delete from state.refused_links where stream = ?", [stream])
     connection.execute(
-        "insert into state.refused_links (stream, read_anew_at, waits_because) values (?, ?, null)", [stream, at]
+        "insert into state.refused_links (stream, read_anew_at, waits_because, is_behind) values (?, ?, null, false)",
+        [stream, at],
     )
 
 
@@ -45,8 +46,10 @@ def waits_no_more(connection: duckdb.DuckDBPyConnection, stream: str) -> None:
     connection.execute("update state.refused_links set waits_because = null where stream = ?", [stream])
 
 
-def leave_out(warehouse: Warehouse, record_type: RecordType, error: ApiError) -> int:
+def leave_out(warehouse: Warehouse, record_type: RecordType, error: ApiError, *, is_behind: bool) -> int:
     """Leave this table out of the cycle, tell why, and keep its cursor; 0 records were read.
+
+    `is_behind`: the table was never read with the columns of now, so that nothing of it can be compared until it is.
 
     Raises: the error itself before the table was ever read as a whole, because what is half read cannot be compared.
     """
@@ -57,7 +60,10 @@ def leave_out(warehouse: Warehouse, record_type: RecordType, error: ApiError) ->
             raise error
         if not scalar(connection, "select count(*) from state.refused_links where stream = ?", [stream]):
             note_read_anew(connection, stream, warehouse.now())
-        connection.execute("update state.refused_links set waits_because = ? where stream = ?", [str(error), stream])
+        connection.execute(
+            "update state.refused_links set waits_because = ?, is_behind = ? where stream = ?",
+            [str(error), is_behind, stream],
+        )
     log.error(
         "%s The %s are left out of this cycle; within a day of their last full read they are not read in full again. "
         "See `dynsync status`.",

@@ -81,6 +81,10 @@ def _park(connection: duckdb.DuckDBPyConnection, fields: FieldMap, parked: Parke
             [record_type],
         )
     for field in joining:
+        connection.execute(
+            "insert into state.joined_fields (record_type, field) values (?, ?)",
+            [field.record_type, field.marketo_field],
+        )
         if was_gone[field.record_type, field.marketo_field]:
             connection.execute(
                 "insert into state.returned_fields (record_type, field) select $1, $2 "

@@ -3,7 +3,8 @@
 -- company keeps the last values (R61). What Marketo holds already is no difference (R56); an account without contacts has a
 -- company too (R58). What a column lost while it was away is no clear (R107).
 --
--- reads    this_cycle, inbox.touched, state.unread, state.unsettled, mirror.dynamics_accounts, mirror.marketo_companies,
+-- reads    this_cycle, inbox.touched, state.unread, state.unread_tables, state.unsettled, mirror.dynamics_accounts,
+--          mirror.marketo_companies,
 --          state.account_values, state.company_values, state.local_company_edits, state.relabelled_accounts,
 --          state.returned_fields, state.lost_account_values
 -- makes    updated_accounts: one row per living account that was updated, relabelled or is due, `is_new` where Marketo has no company
@@ -22,7 +23,8 @@ from (
 ) t
 join mirror.dynamics_accounts a on a.accountid = t.dynamics_id and not a.is_deleted and coalesce(a.statecode, '0') = '0'
 left join mirror.marketo_companies k on k.external_company_id = a.accountid
-where a.accountid not in (select key from state.unread where record_type in ('account', 'company'));
+where a.accountid not in (select key from state.unread where record_type in ('account', 'company'))
+  and 'account' not in (select record_type from state.unread_tables);
 
 insert into state.lost_account_values (account_id, field)
 select k.external_company_id, k.field

@@ -2,7 +2,8 @@
 -- or record that is linked more than once nobody knows whose values it should hold: such links are set aside and reported. So is
 -- what could not be read (R116).
 --
--- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unsettled, mirror.marketo_people, mirror.person_records
+-- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, mirror.marketo_people,
+--          mirror.person_records
 -- makes    looked_at: one row per person who was touched, with the record or alone, or is due as unsettled
 --          doubled: one row per link of a person or record looked at that is linked more than once
 --          compared_links: one row per link that was touched on either side, or is due as unsettled
@@ -37,4 +38,5 @@ join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
 -- A deleted record has nothing to compare with (R84).
 join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted
 where l.person_id not in (select person_id from doubled)
-  and l.person_id not in (select person_id from state.unread_links);
+  and l.person_id not in (select person_id from state.unread_links)
+  and l.record_type not in (select record_type from state.unread_tables);

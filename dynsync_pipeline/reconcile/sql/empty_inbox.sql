@@ -1,8 +1,19 @@
--- empty_inbox: ends the plan: whatever was touched has been looked at.
+-- empty_inbox: ends the plan: whatever was touched has been looked at. A link that could not be looked at as a field came back
+-- meets anew in it (R42), so that what the field lost while it was gone is no clear (R107). A table that was not read with its
+-- new columns yet is looked at when it was.
 --
--- reads    nothing
+-- reads    compared_links, state.links, state.unread_tables, state.returned_fields, state.base_missing
 -- makes    nothing
--- changes  inbox.touched, state.returned_fields, state.relabelled_accounts
+-- changes  inbox.touched, state.base_missing, state.returned_fields, state.joined_fields, state.relabelled_accounts
+insert into state.base_missing (person_id, field)
+select l.person_id, f.field
+from state.links l
+join state.returned_fields f using (record_type)
+where l.person_id not in (select person_id from compared_links)
+  and (l.person_id, f.field) not in (select (person_id, field) from state.base_missing)
+  and l.record_type not in (select record_type from state.unread_tables);
+
 delete from inbox.touched;
-delete from state.returned_fields;
+delete from state.returned_fields where record_type not in (select record_type from state.unread_tables);
+delete from state.joined_fields where record_type not in (select record_type from state.unread_tables);
 delete from state.relabelled_accounts;

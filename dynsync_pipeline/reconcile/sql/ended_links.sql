@@ -4,8 +4,8 @@
 -- in Marketo into a contact's person: the same is kept of a lead, and edits that differ from it are reported (R25).
 --
 -- reads    this_cycle, merged_leads, taken_over, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
---          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields,
---          state.tombstones
+--          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
+--          state.tombstones, state.tombstone_values, state.unread_tables
 -- makes    ended_links: one row per link whose record is gone on one side, with that `side`
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
@@ -59,6 +59,23 @@ left join state.standing_differences s on s.person_id = e.person_id and s.field 
 left join state.base_missing m on m.person_id = e.person_id and m.field = f.field
 left join long_of('bases') b on b.person_id = e.person_id and b.field = f.field
 left join long_of('records') r on r.record_type = e.record_type and r.dynamics_id = e.dynamics_id and r.field = f.field;
+
+-- Of a field that joined after the end, what Dynamics holds as it joins is what later edits differ from.
+insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
+with joined as (
+    select t.record_type, t.dynamics_id, f.field, f.dynamics_column
+    from state.joined_fields j
+    join reconcile.fields f on f.record_type = j.record_type and f.field = j.field and f.direction <> 'to_dynamics'
+    join state.tombstones t on t.record_type = f.record_type and t.side <> 'dynamics'
+    where j.record_type not in (select record_type from state.unread_tables)
+),
+records as (
+    from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from joined)
+)
+select j.record_type, j.dynamics_id, j.field, j.dynamics_column, r.value
+from joined j
+left join long_of('records') r on r.record_type = j.record_type and r.dynamics_id = j.dynamics_id and r.field = j.field
+where (j.record_type, j.dynamics_id, j.field) not in (select (record_type, dynamics_id, field) from state.tombstone_values);
 
 create temp table returned_values as
 with records as (

@@ -11,8 +11,11 @@ alter table state.parked_fields alter column was_gone set not null;
 alter table state.parked_fields alter column was_gone drop default;
 
 -- One row per stream that was read anew because the system refused its link; the last such time. `waits_because`: what it said
--- when it refused again within a day, since when the stream is left out of the cycles; null while it is read.
-create table state.refused_links (stream varchar not null, read_anew_at timestamp not null, waits_because varchar);
+-- when it refused again within a day, since when the stream is left out of the cycles; null while it is read. `is_behind`: columns
+-- of now were never read of the whole table.
+create table state.refused_links (
+    stream varchar not null, read_anew_at timestamp not null, waits_because varchar, is_behind boolean not null
+);
 
 -- One row: what columns and views were last made from; none before the first cycle.
 create table state.followed_map (digest varchar not null);
@@ -157,3 +160,13 @@ alter table state.columns add column is_required boolean;
 -- One row per account and company field whose column in Dynamics was away and came back empty, which is no clear; until it holds
 -- a value again (R107).
 create table state.lost_account_values (account_id varchar not null, field varchar not null);
+
+-- `whole_columns`: the column list that the last full read which ended was made with.
+alter table state.cursors add column whole_columns varchar;
+update state.cursors set whole_columns = columns where is_loaded;
+-- One row per table that waits and of which columns of now were never read: nobody knows whether they are empty (R49).
+create view state.unread_tables as
+    select case stream when 'dynamics_accounts' then 'account' when 'dynamics_contacts' then 'contact' else 'lead' end as record_type
+    from state.refused_links where waits_because is not null and is_behind;
+-- One row per field that joined the map since the last plan; what Dynamics holds of it then is no edit that brings a person back.
+create table state.joined_fields (record_type varchar not null, field varchar not null);
