@@ -189,3 +189,27 @@ def test_a_cut_at_any_step_of_reading_loses_nothing_that_was_set_aside(world: Me
     world.clock += DAY
     world.settled()
     assert world.both(person_of(world), "title") == ("B", "B")
+
+
+@pytest.mark.parametrize("record_type", [LEAD, CONTACT])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_edit_made_while_our_own_write_cannot_be_read_back_meets_no_edit_of_ours(
+    record_type: RecordType, is_new: bool
+) -> None:
+    """R31, R34: what stood there before our write is no value that Marketo kept instead of ours."""
+    world = MemoryWorld(FIELDS)
+    if not is_new:
+        world.link(record_type, "r", title="A")
+    world.settled()
+    world.marketo.unreadable[1001] = "title"
+    world.dynamics.put(record_type, "r", jobtitle="ours")
+    world.cycle()
+    assert len(world.rows("from state.unread")) == 1
+    world.dynamics.put(record_type, "r", jobtitle="later")
+    world.cycle()
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.both(1001, "title") == ("later", "later")
+    assert world.ledger()["collisions"] == []
+    assert world.standing() == []

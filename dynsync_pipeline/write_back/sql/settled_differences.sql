@@ -1,8 +1,9 @@
 -- settled_differences: what a system made of our value was read back. Where it keeps another one, that is settled as a standing
--- difference (R31), and no edit by a person; it holds up nothing else of its record (R32).
+-- difference (R31), and no edit by a person; it holds up nothing else of its record (R32). What cannot be read back says nothing of
+-- that: the mirror holds what stood there before, and our own value, once it is read, must not look like somebody's edit.
 --
 -- reads    new_links, fresh_receipts, applied_changes, refused_on_create, dynamics_long, marketo_long,
---          reconcile.edited_meanwhile, reconcile.fields, state.links
+--          reconcile.edited_meanwhile, reconcile.fields, state.links, state.unread_links
 -- makes    written_fields: one row per person and field that was written and that nobody has edited since
 -- changes  state.standing_differences, state.unseen_edits
 create temp table written_fields as
@@ -37,7 +38,8 @@ join state.links l on l.person_id = w.person_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = w.field
 left join dynamics_long d on d.person_id = w.person_id and d.field = w.field
 left join marketo_long m on m.person_id = w.person_id and m.field = w.field
-where d.value is distinct from m.value and not w.is_put_back;
+where d.value is distinct from m.value and not w.is_put_back
+  and w.person_id not in (select person_id from state.unread_links);
 
 -- An edit that was put back is done.
 delete from state.unseen_edits u
