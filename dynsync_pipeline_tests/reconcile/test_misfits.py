@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
@@ -89,3 +91,33 @@ def test_each_value_that_cannot_be_held_waits_alone_and_what_was_edited_beside_i
         assert {error[3] for error in errors_of(kind)} == {"resolved"}
     assert world.both(other, "title") == ("longer than ten", "longer than ten"), "a wider column takes what waited"
     assert world.both(collided[LEAD], "title") == ("longer than ten", "longer than ten")
+
+
+@pytest.mark.parametrize("value", ["inf", "-infinity", "epoch", "0001-01-01 (BC)", "294247-01-10"])
+def test_words_that_only_a_database_takes_for_a_time_wait_alone(value: str) -> None:
+    """In text of Marketo, which is mapped as a date or time."""
+    world = MemoryWorld()
+    world.dynamics.behaviors, world.dynamics.zone = {"birthdate": "UserLocal"}, "Europe/Berlin"
+    people = {name: world.link(CONTACT, name, title="A") for name in ("r", "other")}
+    world.settled()
+    world.marketo.put(people["r"], birth=value, seen=value, title="B")
+    world.marketo.put(people["other"], title="B")
+    world.settled()
+    assert [world.both(person, "title") for person in people.values()] == [("B", "B")] * 2
+    assert sorted((row[0], row[1], row[5]) for row in world.errors()) == [
+        ("r", "birth", "waiting"), ("r", "seen", "waiting"),
+    ]  # fmt: skip
+    assert world.both(people["r"], "birth") == (None, value)
+
+
+def test_a_number_too_large_to_be_rounded_waits_alone() -> None:
+    world = MemoryWorld()
+    world.dynamics.places = {"new_revenue": 2}
+    world.dynamics.limits = {"new_revenue": {"minimum": -1e11, "maximum": 1e11}}
+    people = {name: world.link(CONTACT, name, title="A") for name in ("r", "other")}
+    world.settled()
+    world.marketo.put(people["r"], revenue="9" * 28 + ".999", title="B")
+    world.marketo.put(people["other"], title="B")
+    world.settled()
+    assert [world.both(person, "title") for person in people.values()] == [("B", "B")] * 2
+    assert [(row[0], row[1], row[3]) for row in world.errors()] == [("r", "revenue", "out_of_range")]

@@ -23,7 +23,9 @@ create or replace temp macro canonical_boolean(value) as
     case lower(value) when 'true' then 'true' when '1' then 'true' when 'false' then 'false' when '0' then 'false'
          else nullif(value, '') end;
 
-create or replace temp macro canonical_date(value) as coalesce(try_cast(left(value, 10) as date)::varchar, nullif(value, ''));
+-- To DuckDB words such as epoch and inf are times as well; to the two systems they are text.
+create or replace temp macro canonical_date(value) as
+    coalesce(case when value[1] between '0' and '9' then try_cast(left(value, 10) as date)::varchar end, nullif(value, ''));
 
 -- A user-local column keeps an instant, which is a day in the zone of the sync's user. Windows, which converts for Dynamics,
 -- knows no history: a zone's first rules hold for all times before. So an instant before 1996 is looked at as if it were 28
@@ -41,7 +43,11 @@ create or replace temp macro canonical_day(value, zone) as
     coalesce(local_time(timezone('UTC', try_cast(value as timestamptz)), zone)::date::varchar, nullif(value, ''));
 
 create or replace temp macro canonical_datetime(value) as
-    coalesce(strftime(try_cast(value as timestamptz) at time zone 'UTC', '%Y-%m-%dT%H:%M:%SZ'), nullif(value, ''));
+    coalesce(
+        case when value[1] between '0' and '9'
+            then strftime(try_cast(value as timestamptz) at time zone 'UTC', '%Y-%m-%dT%H:%M:%SZ') end,
+        nullif(value, '')
+    );
 
 create or replace temp macro canonical_choice(value) as nullif(value, '');
 
@@ -55,8 +61,10 @@ create or replace temp macro rounded(value, places) as
     case when places between 0 and 9 then
         coalesce(
             cut_to(
-                (try_cast(value as decimal(38, 10))
-                    + sign(try_cast(value as decimal(38, 10))) * ('5e-' || (places + 1))::decimal(38, 10))::varchar,
+                try(  -- the largest number that can be kept has no room for half a unit more
+                    try_cast(value as decimal(38, 10))
+                        + sign(try_cast(value as decimal(38, 10))) * ('5e-' || (places + 1))::decimal(38, 10)
+                )::varchar,
                 places
             ),
             value
@@ -81,8 +89,12 @@ create or replace temp macro misfit(value, type, held) as
         when value is null then case when held.is_required then 'required' end
         when type = 'choice' then null
         when type = 'boolean' and value not in ('true', 'false') then 'wrong_type'
-        when type = 'date' and try_cast(value as date) is null then 'wrong_type'
-        when type = 'datetime' and try_cast(value as timestamptz) is null then 'wrong_type'
+        -- The words that DuckDB takes for a time, such as inf, and years beyond 9999 or before 1 are none to either system.
+        when type = 'date' and (try_cast(value as date) is null or not regexp_full_match(value, '[0-9]{4}-[0-9]{2}-[0-9]{2}'))
+            then 'wrong_type'
+        when type = 'datetime'
+            and (try_cast(value as timestamptz) is null or not regexp_full_match(value, '[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}Z'))
+            then 'wrong_type'
         when type in ('date', 'datetime') and held.system = 'dynamics' and value < '1753' then 'out_of_range'
         when type in ('integer', 'decimal') and try_cast(value as decimal(38, 10)) is null then 'wrong_type'
         when held.data_type in ('Integer', 'BigInt', 'integer', 'score', 'percent') and not regexp_full_match(value, '-?[0-9]+')
