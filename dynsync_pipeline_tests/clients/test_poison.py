@@ -166,3 +166,14 @@ def test_pieces_are_what_stands_between_the_outermost_commas() -> None:
     for bad in (b"", b"[", b"[1", b"[1]]", b'["]', b"{1}"):
         with pytest.raises(Unreadable):
             elements(bad)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_an_entry_of_a_feed_whose_time_is_off_the_calendar_costs_that_entry(at: str) -> None:
+    entries = b",".join(
+        b'{"marketoGUID":"g%d","leadId":%d,"activityDate":"%s","activityTypeId":37}' % (number, number, time.encode())
+        for number, time in enumerate([at, "2026-01-05T08:00:01Z"], start=1)
+    )
+    answer = success(entries, b',"nextPageToken":"N","moreResult":false')
+    found = answers.feed_page(answer, "GET x", read=answers.deleted_person, token="S")
+    assert ([item.person_id for item in found.items], found.unread_ids) == ([2], (1,))

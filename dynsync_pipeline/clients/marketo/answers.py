@@ -432,7 +432,10 @@ def has_too_many_matches(error: RequestRefused) -> bool:
 
 def _time(text: str) -> datetime:
     at = datetime.fromisoformat(text)
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:  # no ValueError, and as good as one: the first and last hours of the calendar
+        raise Unreadable("its time is none") from None
 
 
 def _unreadable(request: str, why: str | Exception) -> AnswerUnreadable:
