@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from dynsync_pipeline.clients.pages import MOST_UNREAD
@@ -18,6 +18,7 @@ LONGEST_RECORD_BYTES = 16 * 1024 * 1024
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, at the start of a file
 _FIELD = rb'(?:"(?:[^"]|"")*+"|[^",\r\n]*+)'
 _ID = re.compile(rb'"?([0-9]{1,18})"?,')
+Line = tuple[int, bytes]  # its number in the file, the header being 1, and its bytes
 
 
 class BadLine(NamedTuple):
@@ -41,37 +42,37 @@ def sort_lines(lines: Iterable[bytes], to: BinaryIO) -> tuple[int, list[BadLine]
     record = re.compile(_FIELD + rb"(?:,%s){%d}" % (_FIELD, header.count(b",")))
     n_good = 0
     bad: list[BadLine] = []
-    waiting: deque[tuple[int, bytes]] = deque()
-    held: list[tuple[int, bytes]] = []  # of one record
-    is_open = False  # a quote in it
-    while True:
-        numbered_line = waiting.popleft() if waiting else next(numbered, None)
-        if numbered_line is not None:
-            line = numbered_line[1]
-            if held and _ID.match(line) and _fault(line, record) is None:  # the quote before it never ends
-                waiting.appendleft(numbered_line)
-            else:
-                held.append(numbered_line)
-                is_open ^= line.count(b'"') % 2 == 1
-                if is_open:
-                    continue
-        text = b"".join(each for _, each in held)
-        fault = _fault(text, record) if text.strip() else None
-        if fault is not None:
-            n_bad = next((n for n, (_, each) in enumerate(held) if n and _ID.match(each)), len(held))
+    waiting: deque[Line] = deque()
+    while held := _up_to_a_closed_quote(waiting, numbered):
+        text = b"".join(line for _, line in held)
+        if not text.strip():
+            continue
+        fault = _fault(text, record)
+        if fault is None:
+            to.write(_ended(text))
+            n_good += 1
+        else:
             number, first = held[0]
             told = _ID.match(first)
             bad.append(BadLine(number, int(told[1]) if told else None, fault))
-            waiting.extendleft(reversed(held[n_bad:]))
-        elif text.strip():
-            to.write(_ended(text))
-            n_good += 1
-        held, is_open = [], False
-        if numbered_line is None and not waiting:
-            break
+            next_record = next((n for n, (_, line) in enumerate(held) if n and _ID.match(line)), len(held))
+            waiting.extendleft(reversed(held[next_record:]))
     if len(bad) > max(MOST_UNREAD, n_good):
         raise Unreadable(f"{len(bad):,} of its lines cannot be read; of the first, {bad[0].why}")
     return n_good, bad
+
+
+def _up_to_a_closed_quote(waiting: deque[Line], numbered: Iterator[Line]) -> list[Line]:
+    """The lines of one record, those that wait first: a quoted value may hold line ends, and lines that look like records."""
+    held: list[Line] = []
+    n_bytes, is_open = 0, False
+    while (line := waiting.popleft() if waiting else next(numbered, None)) is not None:
+        held.append(line)
+        n_bytes += len(line[1])
+        is_open ^= line[1].count(b'"') % 2 == 1
+        if not is_open or n_bytes > LONGEST_RECORD_BYTES:
+            break
+    return held
 
 
 def _fault(text: bytes, record: re.Pattern[bytes]) -> str | None:

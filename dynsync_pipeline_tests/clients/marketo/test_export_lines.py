@@ -55,6 +55,13 @@ def test_a_line_without_an_id_is_told_by_its_number() -> None:
     assert (left, [(each.number, each.person_id) for each in bad]) == ([GOOD[0], GOOD[2]], [(3, None)])
 
 
+def test_a_line_inside_a_quoted_value_that_looks_like_a_record_is_none() -> None:
+    to = io.BytesIO()
+    file = HEADER + b'1,"A\n2,x,y\nB",B\n' + b"3,C,D\n"
+    assert sort_lines(io.BytesIO(file), to) == (2, [])
+    assert to.getvalue() == file
+
+
 def test_marks_nul_bytes_and_other_line_ends_are_no_faults() -> None:
     file = HEADER + GOOD[0] + GOOD[2]
     for other in (b"\xef\xbb\xbf" + file, file.replace(b"\n", b"\r\n"), file.replace(b"a", b"\0a"), file + b"\n\n"):
