@@ -77,7 +77,7 @@ def test_every_state_is_told_with_both_sides_and_the_base(run: Run, looked: Look
     title = field(found, "title")
     assert (title["base"], title["dynamics"], title["marketo"]) == ("Countess", "Countess", TOO_LONG)
     assert title["state"] == "unsettled"
-    assert title["reason"].startswith("refused: 0x")
+    assert title["reason"].startswith("refused: too_long")
     assert title["next_look_at"] is not None
     status = field(found, "leadStatus")
     assert (status["dynamics"], status["marketo"]) == ("Active", "Inactive")  # labels, not numbers

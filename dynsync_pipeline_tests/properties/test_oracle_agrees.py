@@ -67,6 +67,7 @@ class Reused:
             world.marketo.put(
                 place,
                 **{key: f"r{place}"},
+                **world.told_of(record_type, f"r{place}"),
                 **{name: in_marketo(seen.marketo, RULES[name].type) for name, seen in fields.items()},
             )
             self._remember(place, record_type, fields)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import duckdb
 import pytest
 
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
@@ -236,6 +237,9 @@ def test_a_refusal_in_a_cycle_that_is_killed_is_told_once_and_the_rest_arrives(
 ) -> None:
     contact, person = world.take("contact")
     world.edit_person(person, title=LONG, city="Good edit")
+    # What is known to be too long is not sent at all.
+    with duckdb.connect(world.data_dir / "dynsync.duckdb") as working:
+        working.execute("update state.columns set max_length = 4000 where system = 'dynamics' and name = 'jobtitle'")
     assert cut_at_request(world, "dynamics", "/$batch", n, is_applied=is_applied)
     world.sync()
     world.settle()
