@@ -17,6 +17,8 @@ from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 
 AT = datetime.fromisoformat("2026-03-10 14:20:00")
 
+CURSOR = "insert into state.cursors (stream, cursor, columns, is_loaded, moved_at) values"
+
 
 @pytest.fixture
 def at_twenty_past_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,8 +147,8 @@ def test_calls_older_than_a_day_no_longer_count(run: Run, hand_made: HandMade) -
 @pytest.mark.usefixtures("at_twenty_past_two")
 def test_days_left_count_from_the_last_read(run: Run, hand_made: HandMade) -> None:
     hand_made.publish(
-        "insert into state.cursors values ('dynamics_leads', 'x', '', true, '2026-03-04 14:20:00')",
-        "insert into state.cursors values ('marketo_people', 'x', '', false, '2026-03-09 14:20:00')",
+        f"{CURSOR} ('dynamics_leads', 'x', '', true, '2026-03-04 14:20:00')",
+        f"{CURSOR} ('marketo_people', 'x', '', false, '2026-03-09 14:20:00')",
     )
     left = {row["what"]: row["days_left"] for row in figures(run, hand_made)["cursors"]}
     assert left == {"Dynamics leads": 1.0, "Marketo changes": 89.0, "Marketo deletions": 13.0}
@@ -154,7 +156,7 @@ def test_days_left_count_from_the_last_read(run: Run, hand_made: HandMade) -> No
 
 
 def test_the_token_of_a_cursor_is_not_published(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish("insert into state.cursors values ('dynamics_leads', 'TOKEN-123', '', true, '2026-03-04')")
+    hand_made.publish(f"{CURSOR} ('dynamics_leads', 'TOKEN-123', '', true, '2026-03-04')")
     assert b"TOKEN-123" not in hand_made.settings.snapshot_file.read_bytes()
 
 
@@ -202,7 +204,7 @@ def test_calls_of_cycles_far_in_the_future_are_not_those_of_today(run: Run, hand
 
 @pytest.mark.usefixtures("at_twenty_past_two")
 def test_a_cursor_read_in_the_future_does_not_live_longer_for_it(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish("insert into state.cursors values ('dynamics_leads', 'x', '', true, '2027-03-04 14:20:00')")
+    hand_made.publish(f"{CURSOR} ('dynamics_leads', 'x', '', true, '2027-03-04 14:20:00')")
     assert [row["days_left"] for row in figures(run, hand_made)["cursors"]] == [7.0]
 
 
