@@ -8,10 +8,10 @@ from __future__ import annotations
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.absence import confirm_people, confirm_records
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.model.records import UNREAD, RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people, take_in_people
-from dynsync_pipeline.warehouse.unread import PERSON, due_unread, note_keys, put_off_unread
+from dynsync_pipeline.warehouse.unread import KEY_COLUMNS, PERSON, due_unread, note_key, note_keys, put_off_unread
 
 
 def reread_unread_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, record_type: RecordType) -> bool:
@@ -51,33 +51,65 @@ def reread_unread_people(warehouse: Warehouse, client: Marketo, columns: PersonC
 
 
 def ask_for_bearers(warehouse: Warehouse, client: Marketo, columns: PersonColumns) -> int:
-    """Where a line or a file of people cannot be read and nobody knows whose it is, ask for them by key: whoever bears the
-    key of a new record is found, and no other person made for it (R18). Call it when all streams are in.
+    """Ask by key who bears that of a new record, so that no other person is made for it, nor this one written over (R18): where a
+    line or a file of people cannot be read and nobody knows whose it is, or somebody's key itself cannot be read.
 
-    Returns how many people were found. Raises: ApiError.
+    Call it when all streams are in. Returns how many people were found. Raises: ApiError.
     """
     with warehouse.reading() as connection:
-        is_anybody = connection.execute(
-            "select 1 from state.unread where record_type = 'person' and not has_id limit 1"
-        ).fetchall()
-        records = connection.execute(_WITHOUT_BEARER).fetchall() if is_anybody else []
+        unread = connection.execute("select distinct has_id from state.unread where record_type = 'person'").fetchall()
+        records = connection.execute(_WITHOUT_BEARER, {"now": warehouse.now()}).fetchall() if unread else []
     n_found = 0
     for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         ids = [record_id for kind, record_id in records if kind == record_type]
-        if ids:
+        if ids and (False,) in unread:
             people = client.people(key, ids, columns.names)
             with warehouse.transaction() as connection:
                 land_people(connection, columns, people)
                 n_found += take_in_people(connection)
+        if ids:
+            _ask_whose_keys(warehouse, client, key, record_type, ids)
     return n_found
 
 
+def _ask_whose_keys(warehouse: Warehouse, client: Marketo, key: str, record_type: RecordType, ids: list[str]) -> None:
+    """Note who bears the key of one of these records and cannot tell it, because the key itself cannot be read.
+
+    Such a person is found by the key, with no field asked for; of several records in halves, until it is known which.
+    """
+    with warehouse.reading() as connection:
+        unknown = [row[0] for row in connection.execute(_WITHOUT_KEY[record_type]).fetchall()]
+    told = client.people("id", unknown, [key]) if unknown else None
+    if told is None or UNREAD not in told.column_names:
+        return
+    silent = {row["id"] for row in told.to_pylist() if row[UNREAD] is not None}
+    pending = [ids]
+    while pending:
+        some = pending.pop()
+        found = silent.intersection(client.people(key, some, []).column("id").to_pylist())
+        if found and len(some) > 1:
+            pending += [some[: len(some) // 2], some[len(some) // 2 :]]
+        elif found:
+            with warehouse.transaction() as connection:
+                note_key(connection, record_type, some[0], found)
+
+
+_WITHOUT_KEY = {
+    record_type: f"select key from state.unread where record_type = 'person' and has_id and {column} is null order by key"
+    for record_type, column in KEY_COLUMNS.items()
+}
+
 _WITHOUT_BEARER = """
-select distinct t.record_type, t.dynamics_id
-from inbox.touched t
-join mirror.person_records r on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and not r.is_deleted
-anti join state.links l on l.record_type = t.record_type and l.dynamics_id = t.dynamics_id
-anti join state.bearers b on b.record_type = t.record_type and b.dynamics_id = t.dynamics_id
+select distinct c.record_type, c.dynamics_id
+from (
+    select record_type, dynamics_id from inbox.touched
+    union all
+    select record_type, dynamics_id from state.unsettled where person_id is null and next_look_at <= $now
+) c
+join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id and not r.is_deleted
+anti join state.links l on l.record_type = c.record_type and l.dynamics_id = c.dynamics_id
+anti join state.bearers b on b.record_type = c.record_type and b.dynamics_id = c.dynamics_id
+anti join state.unread_bearers u on u.record_type = c.record_type and u.dynamics_id = c.dynamics_id
 order by all
 """
 

@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dynsync_pipeline.model.records import UNREAD
+from dynsync_pipeline.model.records import UNREAD, RecordType
 
 PERSON, COMPANY = "person", "company"
+KEY_COLUMNS = {RecordType.CONTACT: "contact_id", RecordType.LEAD: "lead_id"}  # of `state.unread`
 
 
 def set_aside_unread(
@@ -85,13 +86,25 @@ def note_unread_people(connection: duckdb.DuckDBPyConnection, told: Sequence[tup
 
 
 def note_keys(connection: duckdb.DuckDBPyConnection, people: pa.Table) -> None:
-    """Whose keys these people bear who cannot be read: `id`, `contact_id`, `lead_id`, text as sent."""
+    """Whose keys these people bear who cannot be read: `id`, `contact_id`, `lead_id`, text as sent. None tells nothing."""
     connection.register("bearers", people)
     connection.execute(
-        "update state.unread u set contact_id = canonical_guid(b.contact_id), lead_id = canonical_guid(b.lead_id) "
+        "update state.unread u set contact_id = coalesce(canonical_guid(b.contact_id), u.contact_id), "
+        "lead_id = coalesce(canonical_guid(b.lead_id), u.lead_id) "
         "from bearers b where u.record_type = 'person' and u.key = b.id"
     )
     connection.unregister("bearers")
+
+
+def note_key(
+    connection: duckdb.DuckDBPyConnection, record_type: RecordType, record_id: str, person_ids: Collection[str]
+) -> None:
+    """These people, who cannot be read, bear the key of this record."""
+    connection.execute(
+        f"update state.unread set {KEY_COLUMNS[record_type]} = ? "
+        "where record_type = 'person' and list_contains(?::varchar[], key)",
+        [record_id, list(person_ids)],
+    )
 
 
 def end_unread(connection: duckdb.DuckDBPyConnection, kind: str, ids: Sequence[str | None]) -> None:

@@ -152,6 +152,40 @@ def test_nobody_is_made_for_a_record_whose_key_somebody_bears_who_cannot_be_read
     assert [row[3] for row in world.ledger()["collisions"]] == ["title"]
 
 
+@pytest.mark.parametrize(("what", "is_first"), [("title", False), ("key", False), ("key", True)])
+def test_a_person_who_cannot_be_read_is_not_written_over_and_holds_up_nobody_else(what: str, is_first: bool) -> None:
+    """R18, R116: whoever is not told apart by the key they show is found by it, also where they are linked by another."""
+    world = MemoryWorld(FIELDS)
+    linked = world.link(CONTACT, "old", title="theirs")
+    if not is_first:
+        world.settled()
+    bearers = {}
+    for number, (record_type, key) in enumerate(((LEAD, KEYS.lead_id), (CONTACT, KEYS.contact_id))):
+        bearers[key] = world.marketo.next_id
+        world.marketo.put(bearers[key], title="theirs", **{key: "borne"})
+        world.marketo.unreadable[bearers[key]] = key if what == "key" else "title"
+        for record_id in ("borne", "free", "freely"):
+            world.dynamics.put(record_type, record_id, jobtitle="B", telephone1=str(number))
+    world.marketo.put(linked, **{KEYS.lead_id: "by hand"})
+    world.marketo.unreadable[linked] = KEYS.lead_id
+    world.dynamics.put(LEAD, "by hand", jobtitle="B")
+    world.marketo.spoils = lambda file: file.replace(b",theirs", b",A\rA")
+    for _ in range(3):
+        world.cycle()
+    assert {world.marketo.rows[person].values["title"] for person in (*bearers.values(), linked)} == {"theirs"}
+    for key, bearer in bearers.items():
+        assert world.marketo.bearers(key, "borne") == [bearer]
+        assert [len(world.marketo.bearers(key, record_id)) for record_id in ("free", "freely")] == [1, 1]
+    assert world.marketo.bearers(KEYS.lead_id, "by hand") == [linked]
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.both(bearers[KEYS.contact_id], "title") == ("B", "B")
+    assert world.both(bearers[KEYS.lead_id], "title") == ("theirs", "theirs")
+    assert world.both(linked, "title") == ("theirs", "theirs")
+    assert world.rows("from state.unread") == []
+
+
 def test_a_record_held_back_for_a_key_gets_its_person_when_the_key_turns_out_free(world: MemoryWorld) -> None:
     bearer = world.marketo.next_id
     world.marketo.put(bearer, title="theirs", **{KEYS.contact_id: "new"})

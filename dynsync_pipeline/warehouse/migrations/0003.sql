@@ -112,6 +112,12 @@ create view state.unread_links as
         select split_part(key, ':', 1) as record_type, split_part(key, ':', 2) as dynamics_id
         from state.unread where record_type = 'company' and has_id
     ) using (record_type, dynamics_id);
+-- One row per key of a record that a person bears who cannot be read: nobody is created for that record.
+create view state.unread_bearers as
+    select 'contact' as record_type, contact_id as dynamics_id
+    from state.unread where record_type = 'person' and contact_id is not null
+    union all
+    select 'lead', lead_id from state.unread where record_type = 'person' and lead_id is not null;
 -- Of what cannot be read, nobody may know the record.
 alter table ledger.sync_errors alter column dynamics_id drop not null;
 
