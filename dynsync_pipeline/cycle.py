@@ -31,7 +31,8 @@ from dynsync_pipeline.extract.unread import ask_for_bearers
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
-from dynsync_pipeline.reconcile.plan import Limits, Plan, make_plan
+from dynsync_pipeline.reconcile.guards import Limits
+from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse

@@ -2,7 +2,7 @@
 
 Suspects come from writes that were answered with "no such record", from full reads, and from whoever misses somebody.
 What lands here is taken into the mirror by the caller; the link then ends as with any deletion (docs/design.md#deletions).
-Not here: what a deletion means (`reconcile/sql/ended_links.sql`), how many are too many (`reconcile/plan.py`).
+Not here: what a deletion means (`reconcile/sql/ended_links.sql`), how many are too many (`reconcile/guards.py`).
 """
 
 from __future__ import annotations

@@ -51,6 +51,40 @@ def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
     assert sorted(world.marketo.rows) == [1001, 1002]
 
 
+def test_r5_a_first_load_of_an_empty_dynamics_leaves_the_guard_where_it_is() -> None:
+    """Nobody has decided yet whether the contacts that come later are the people that are there."""
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.allow(first_load="refuse")
+    for place in range(30):
+        world.marketo.put(1001 + place, title="somebody")
+    for _ in range(2):
+        world.settled()
+    for place in range(20):
+        world.dynamics.put(CONTACT, f"c{place}", jobtitle="A")
+    with pytest.raises(GuardStopped, match=r"30 people .* create 20 more"):
+        world.cycle()
+    assert world.marketo.writes == []
+    world.allow(first_load="create")
+    world.settled()
+    world.allow(first_load="refuse")
+    world.dynamics.put(CONTACT, "later", jobtitle="A")
+    world.settled()
+    assert len(world.marketo.rows) == 51
+
+
+def test_r5_a_first_load_is_over_also_where_all_who_were_linked_are_gone() -> None:
+    world = MemoryWorld(FIELDS, publishes=True)
+    world.link(LEAD, "first", title="A")
+    world.settled()
+    world.allow(first_load="refuse")
+    world.marketo.put(2001, title="somebody")
+    world.dynamics.delete(LEAD, "first")
+    world.settled()
+    world.dynamics.put(CONTACT, "later", jobtitle="A")
+    world.settled()
+    assert len(world.marketo.writes) == 2, "the flag and a new person"
+
+
 def test_mass_creation_later_stops_with_the_number_and_goes_on_when_allowed() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
@@ -92,6 +126,9 @@ def test_a_first_load_that_was_cut_goes_on_as_a_first_load(cut_after: int) -> No
     assert len(world.ledger()["changes"]) == 6
 
 
+CLEARED = field_map(
+    "title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "doNotCall,donotphone,boolean,both,true"
+)
 N_LINKS, SHARE = 120, 0.5  # a share of 60 links
 
 
@@ -147,3 +184,59 @@ def test_a_change_of_fewer_people_passes(strike: Callable[[MemoryWorld, int], No
     for place in range(60):
         strike(world, place)
     assert world.settled() <= 1
+
+
+def test_r48_a_column_that_few_hold_and_that_comes_back_empty_stops_before_any_write() -> None:
+    """Of 300 people 100 have a phone; that column alone comes back empty."""
+    world = MemoryWorld(CLEARED, publishes=True)
+    for place in range(300):
+        world.link(LEAD, f"r{place}", title="A", phone="1" if place < 100 else None)
+    world.settled()
+    world.allow(largest_share=0.5)
+    for place in range(60):
+        world.dynamics.put(LEAD, f"r{place}", telephone1=None)
+    with pytest.raises(GuardStopped, match=r"saw 60 .*phone.* of 100 .*DYNSYNC_LARGEST_SHARE"):
+        world.cycle()
+    assert world.marketo.writes == []
+    world.allow(largest_share=1.0)
+    world.settled()
+    assert len(world.marketo.writes) == 60
+
+
+def test_r48_a_field_of_both_record_types_that_marketo_shows_empty_is_one() -> None:
+    world = MemoryWorld(CLEARED, publishes=True)
+    people = [world.link((LEAD, CONTACT)[place % 2], f"r{place}", phone="1") for place in range(100)]
+    world.settled()
+    world.allow(largest_share=0.5)
+    for person_id in people[:60]:
+        world.marketo.put(person_id, phone=None)
+    with pytest.raises(GuardStopped, match=r"saw 60 .*phone.* of 100 "):
+        world.cycle()
+    assert world.dynamics.writes == []
+
+
+def test_a_yes_that_is_lost_is_a_clear_too() -> None:
+    """R45, R132: a column of consent that comes back empty would subscribe everybody again."""
+    world = MemoryWorld(CLEARED, publishes=True)
+    for place in range(200):
+        world.link(CONTACT, f"r{place}", doNotCall="true" if place < 80 else "false")
+    world.settled()
+    world.allow(largest_share=0.5)
+    for place in range(200):
+        world.dynamics.put(CONTACT, f"r{place}", donotphone=None)
+    with pytest.raises(GuardStopped, match=r"saw 80 .*doNotCall.* of 80 "):
+        world.cycle()
+    assert world.marketo.writes == []
+
+
+def test_a_column_of_accounts_that_comes_back_empty_stops_before_any_company_is_written() -> None:
+    world = MemoryWorld(CLEARED, publishes=True)
+    for place in range(60):
+        world.dynamics.put(RecordType.ACCOUNT, f"a{place}", name="Contoso")
+    world.settled()
+    world.allow(largest_share=0.5)
+    for place in range(60):
+        world.dynamics.put(RecordType.ACCOUNT, f"a{place}", name=None)
+    with pytest.raises(GuardStopped, match=r"saw 60 .*company.* of 60 "):
+        world.cycle()
+    assert {values["company"] for values in world.marketo.company_rows.values()} == {"Contoso"}
