@@ -60,10 +60,13 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
                 begin_load(connection, settings, of_load, start.server_time)
                 note_forgotten(connection, PERSON, warehouse.now())
             start = None
+    n_loaded = 0
     if start is None:
         load_people(warehouse, client, settings, of_load)
         with warehouse.transaction() as connection:
-            take_in_people(connection)  # before the feed is read, which tells who was deleted during the load
+            n_loaded = take_in_people(
+                connection
+            )  # before the feed is read, which tells who was deleted during the load
         with warehouse.reading() as connection:
             cursor = read_cursor(connection, PEOPLE)
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
@@ -87,7 +90,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         read_until, names = start.server_time.astimezone(UTC).isoformat(), read_cursor(connection, PEOPLE).names
         move_cursor(connection, PEOPLE, read_until, names, is_loaded=True)
     with warehouse.transaction() as connection:
-        n_read = take_in_people(connection)
+        n_read = n_loaded + take_in_people(connection)
     is_reread = reread_unread_people(warehouse, client, columns)
     suspects = due_suspects(warehouse, PERSON)
     if suspects:

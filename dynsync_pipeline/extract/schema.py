@@ -1,4 +1,5 @@
-"""What the two systems offer: columns, lengths, option labels. Read at the first cycle, once a day, and on a schema error.
+"""What the two systems offer: columns, lengths, option labels. Read at the first cycle and once a day, once an hour while a
+field is missing, and at once for another field map or on a schema error.
 
 A mapped field that a system does not offer is parked with its reason, and the others go on (R14, R26, R106, R107).
 """
@@ -6,6 +7,7 @@ A mapped field that a system does not offer is parked with its reason, and the o
 from __future__ import annotations
 
 import logging
+from dataclasses import astuple
 from datetime import datetime, timedelta
 
 import duckdb
@@ -19,7 +21,7 @@ from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.columns import digest, follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
@@ -28,6 +30,7 @@ from dynsync_pipeline.warehouse.places import follow_places
 log = logging.getLogger(__name__)
 
 LONGEST_AGE = timedelta(hours=24)
+LONGEST_AGE_WHILE_PARKED = timedelta(hours=1)  # who makes the field that is missing should not wait a day
 
 
 def learn_schema(
@@ -50,12 +53,13 @@ def learn_schema(
     Raises: SettingsWrong when Marketo lacks one of the sync's own fields, or has it with another type;
     RequestRefused when a table has no change tracking; ApiError.
     """
+    asked_for = _asked_for(wanted, settings)
     with warehouse.reading() as connection:
-        n_fresh = scalar(
-            connection, "select count(*) from state.columns where read_at > ? and read_at <= ?", [at - LONGEST_AGE, at]
-        )
-    if is_forced or not n_fresh:
-        _read_schema(warehouse, dynamics, marketo, at)
+        is_parked = scalar(connection, "select count(*) from state.parked_fields where reason_code = 'not_offered'")
+        oldest = at - (LONGEST_AGE_WHILE_PARKED if is_parked else LONGEST_AGE)
+        is_fresh = scalar(connection, _FRESH, [oldest, at, asked_for])
+    if is_forced or not is_fresh or _faults_of_own_fields(warehouse, settings):
+        _read_schema(warehouse, dynamics, marketo, at, asked_for)
     _require_own_fields(warehouse, settings)
     _follow_refused(warehouse, wanted, met)
     parked = {field: ("not_offered", reason) for field, reason in _parked(warehouse, wanted).items()}
@@ -68,6 +72,17 @@ def learn_schema(
         _park(connection, fields, parked | new)
         follow_field_map(connection, fields)
     return fields
+
+
+def _asked_for(wanted: FieldMap, settings: Settings) -> str:
+    """A digest of what the definitions are asked for: lines of the field map in any order, and the names of the own fields."""
+    return digest(sorted(astuple(field) for field in wanted.fields), astuple(settings.own_fields))
+
+
+_FRESH = """
+select count(*) from state.columns
+where read_at > ? and read_at <= ? and ? in (select asked_for from state.definitions_read)
+"""
 
 
 def _park(connection: duckdb.DuckDBPyConnection, fields: FieldMap, parked: Parked) -> None:
@@ -115,7 +130,7 @@ def _park(connection: duckdb.DuckDBPyConnection, fields: FieldMap, parked: Parke
         )
 
 
-def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at: datetime) -> None:
+def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at: datetime, asked_for: str) -> None:
     tables = {record_type: dynamics.table_metadata(table) for record_type, table in TABLES.items()}
     for record_type, metadata in tables.items():
         _require_change_tracking(record_type, metadata)
@@ -130,6 +145,8 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
         connection.execute("delete from state.columns")
         connection.execute("delete from state.options")
         connection.execute("delete from state.user_zone")
+        connection.execute("delete from state.definitions_read")
+        connection.execute("insert into state.definitions_read (asked_for) values (?)", [asked_for])
         if zone is not None:
             connection.execute("insert into state.user_zone (zone) values (?)", [zone])
         connection.executemany(
@@ -232,13 +249,14 @@ def _option_rows(record_type: RecordType, metadata: TableMetadata) -> list[tuple
     ]
 
 
-def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
+def _faults_of_own_fields(warehouse: Warehouse, settings: Settings) -> dict[str, str]:
     with warehouse.reading() as connection:
-        offered = dict(
-            connection.execute("select name, data_type from state.columns where system = 'marketo'").fetchall()
-        )
-    faults = settings.own_field_faults(offered)
-    if faults:
+        rows = connection.execute("select name, data_type from state.columns where system = 'marketo'").fetchall()
+    return settings.own_field_faults(dict(rows))
+
+
+def _require_own_fields(warehouse: Warehouse, settings: Settings) -> None:
+    if faults := _faults_of_own_fields(warehouse, settings):
         raise SettingsWrong(
             f"The sync's own fields in Marketo cannot be used: {'; '.join(faults.values())}.",
             next_step="Create the fields so in Marketo (docs/connect.md#marketo-side), or name others in "

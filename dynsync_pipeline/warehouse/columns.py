@@ -74,8 +74,8 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         for f in fields.fields
     ]
     views = _views(fields, decimal_places(connection))
-    digest = _digest(wanted, rows, views, _moved_base(fields.linked_fields))
-    if connection.execute("select digest from state.followed_map").fetchall() == [(digest,)]:
+    made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields))
+    if connection.execute("select digest from state.followed_map").fetchall() == [(made_from,)]:
         return
     _add_columns(connection, wanted)
     _mark_new_fields(connection, fields)
@@ -90,11 +90,11 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():
         connection.execute(f"create or replace view {name} as\n{select}")
     connection.execute("delete from state.followed_map")
-    connection.execute("insert into state.followed_map (digest) values (?)", [digest])
+    connection.execute("insert into state.followed_map (digest) values (?)", [made_from])
 
 
-def _digest(*made_from: object) -> str:
-    """A digest of all that columns and views are made from, the text of this version's views included."""
+def digest(*made_from: object) -> str:
+    """A short text that is another one where anything of `made_from` is, such as the text of this version's views."""
     return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+import pytest
+
+from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 LINES = ("title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true")
 
@@ -117,3 +121,57 @@ def test_a_field_that_is_on_offer_again_in_the_middle_of_a_cycle_joins_with_the_
     assert (world.both(person_id, "phone"), world.both(person_id, "title")) == (("2", "1"), ("B", "B"))
     world.settled()
     assert world.both(person_id, "phone") == ("2", "2")
+
+
+def test_r14_a_field_that_was_just_made_and_mapped_is_synced_in_the_next_cycle() -> None:
+    """Not when the definitions are a day old."""
+    world = MemoryWorld(field_map(*LINES[:2]))
+    person_id = world.link(RecordType.CONTACT, "r", title="A")
+    world.dynamics.put(RecordType.CONTACT, "r", address1_city="C")
+    world.settled()
+    world.map_to(field_map(*LINES))
+    world.settled()
+    assert world.rows("select marketo_field from state.parked_fields") == []
+    assert world.both(person_id, "city") == ("C", "C")
+
+
+def test_r14_a_line_that_names_another_column_or_type_asks_for_the_definitions_of_now() -> None:
+    world = MemoryWorld(field_map(*LINES[:2]))
+    world.link(RecordType.CONTACT, "r", title="A")
+    world.settled()
+    for line in ("title,new_title,text,both,true", "title,new_title,integer,both,true"):
+        world.map_to(field_map(line, LINES[1]))
+        world.marketo.data_types["title"] = "integer" if "integer" in line else "string"
+        world.settled()
+        assert world.rows("select marketo_field, reason from state.parked_fields") == []
+
+
+def test_r14_a_map_that_stays_asks_for_no_definitions_but_once_a_day() -> None:
+    world = MemoryWorld(field_map(*LINES))
+    world.settled()
+    read_at = world.rows("select min(read_at) from state.columns")
+    world.map_to(field_map(*reversed(LINES)))
+    world.settled()
+    assert world.rows("select max(read_at) from state.columns") == read_at
+
+
+def test_r107_a_mapped_field_that_somebody_makes_is_found_within_the_hour() -> None:
+    world = MemoryWorld(field_map(*LINES))
+    world.dynamics.hidden = {"address1_city"}
+    person_id = world.link(RecordType.CONTACT, "r", title="A", city="C")
+    world.settled()
+    world.dynamics.hidden = set()
+    for _ in range(12):
+        world.cycle()
+    assert world.rows("select marketo_field from state.parked_fields") == []
+    assert world.both(person_id, "city") == ("C", "C")
+
+
+def test_an_own_field_that_was_just_made_is_found_in_the_next_cycle() -> None:
+    world = MemoryWorld(field_map(*LINES))
+    world.marketo.data_types[KEYS.is_deleted] = "string"
+    for _ in range(2):
+        with pytest.raises(SettingsWrong, match="must be boolean"):
+            world.cycle()
+    world.marketo.data_types.clear()
+    world.settled()

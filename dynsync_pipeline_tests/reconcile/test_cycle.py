@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from dynsync_pipeline.errors import GuardStopped
@@ -31,6 +33,31 @@ def test_a_cycle_of_all_steps_is_whole() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.cycle()
     assert world.rows("select status, is_whole, message from ledger.cycles") == [("succeeded", True, None)]
+
+
+COUNTED = "n_accounts_read, n_contacts_read, n_leads_read, n_people_read"
+
+
+@pytest.mark.parametrize("cut_after", [None, 4, 8])
+def test_a_load_of_everybody_is_counted_by_the_cycle_that_takes_it_in(cut_after: int | None) -> None:
+    world = MemoryWorld(FIELDS)
+    world.dynamics.put(RecordType.ACCOUNT, "a", name="Contoso")
+    world.link(RecordType.CONTACT, "c", title="A")
+    world.link(LEAD, "l", title="A")
+    world.marketo.put(2001, title="somebody")
+    if cut_after is not None:
+        assert world.cycle(cut_after=cut_after) is None
+    world.cycle()
+    assert world.rows(f"select {COUNTED} from ledger.cycles order by cycle_id desc limit 1") == [(1, 1, 1, 3)]
+
+
+def test_people_who_are_read_again_after_a_long_pause_are_counted() -> None:
+    world = MemoryWorld(FIELDS)
+    world.link(LEAD, "l", title="A")
+    world.settled()
+    world.clock += timedelta(days=20)
+    world.cycle()
+    assert world.rows("select n_people_read from ledger.cycles order by cycle_id desc limit 1") == [(1,)]
 
 
 def test_a_cycle_that_was_cut_is_not_whole_and_told_as_killed_by_the_next_one() -> None:

@@ -118,9 +118,13 @@ class MemoryWorld:
         self.settings = self.settings.model_copy(update=settings)
 
     def follow(self, fields: FieldMap) -> None:
-        """Go on with another field map a day later, when the next cycle learns anew which columns there are."""
-        self.fields = self.dynamics.fields = self.marketo.fields = fields
+        """Go on with another field map a day later."""
         self.clock += timedelta(days=1)
+        self.map_to(fields)
+
+    def map_to(self, fields: FieldMap) -> None:
+        """Go on with another field map at once; both systems have its columns."""
+        self.fields = self.dynamics.fields = self.marketo.fields = fields
         self._write_field_map()
 
     def _write_field_map(self) -> None:

@@ -176,3 +176,6 @@ create view state.unread_tables as
     from state.refused_links where waits_because is not null and is_behind;
 -- One row per field that joined the map since the last plan; what Dynamics holds of it then is no edit that brings a person back.
 create table state.joined_fields (record_type varchar not null, field varchar not null);
+
+-- One row: for which field map and own fields the definitions of columns were last read, as a digest; none before that.
+create table state.definitions_read (asked_for varchar not null);
