@@ -187,7 +187,7 @@ class RequestRefused(ApiError):
 
 
 class ColumnUnknown(RequestRefused):
-    """A column or field that was asked for does not exist; `field` names it where the answer does."""
+    """A column or field that was asked for does not exist for the sync's user; `field` names it where the answer does."""
 
 
 class CursorExpired(ApiError):

@@ -75,7 +75,7 @@ def _findings_table(found: list[Finding]) -> Table:
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     """Every question with its answer, in the order in which faults should be repaired."""
     yield _data_folder(settings)
-    yield from _cursors(settings)
+    yield from _last_cycle(settings)
     columns: dict[RecordType, TableMetadata] = {}
     with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
         signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
@@ -88,18 +88,23 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
         yield from _marketo(marketo, settings, fields, columns)
 
 
-def _cursors(settings: Settings) -> Iterator[Finding]:
-    """How long each cursor of the last cycles still lives, as the snapshot tells; nothing before the first cycle."""
+def _last_cycle(settings: Settings) -> Iterator[Finding]:
+    """What the snapshot tells: how long each cursor still lives, and which fields are parked, also for what only the
+    cycles meet, such as a missing right to write one. Nothing before the first cycle.
+    """
     if not settings.snapshot_file.exists():
         return
     question = "Change-tracking cursors alive"
     try:
         with reading_snapshot(settings.snapshot_file) as snapshot:
-            cursors = read_status(snapshot, datetime.now(UTC).replace(tzinfo=None)).cursors
+            status = read_status(snapshot, datetime.now(UTC).replace(tzinfo=None))
     except DynSyncError as error:
         yield Finding(question, False, error.message, error.next_step)
         return
-    nearest = min(cursors, key=lambda cursor: cursor["days_left"], default=None)
+    parked = [row for row in status.parked_fields if row["reason_code"] == "not_offered"]
+    told = " ".join(f"{row['field']} of {row['record_type']}s: {row['reason']}" for row in parked)
+    yield Finding("Fields that the last cycle synced", not parked, told or "all but those that are being read")
+    nearest = min(status.cursors, key=lambda cursor: cursor["days_left"], default=None)
     if nearest is not None:
         yield Finding(
             question,
@@ -223,13 +228,7 @@ def _marketo(
         f"{'; '.join(faults.values())}." if faults else "all there",
         f"Create them so (docs/connect.md#marketo-side), or name others in {', '.join(faults)}." if faults else "",
     )
-    absent = [name for name in fields.person_fields if name not in people]
-    yield Finding(
-        f"Marketo: {len(fields.person_fields)} mapped fields",
-        not absent,
-        f"missing: {', '.join(absent)}." if absent else "all there",
-        "They are parked until then (R107)." if absent else "",
-    )
+    yield _mapped_fields(fields, people)
     yield _types(fields, columns, people)
     yield _asked(
         "Marketo: people can be read", lambda: f"{marketo.people('id', ['1'], ['email']).num_rows} of 1 asked for"
@@ -238,6 +237,16 @@ def _marketo(
     yield _clocks(marketo)
     budget = settings.marketo_calls_per_day
     yield _asked("Marketo: calls used today", lambda: f"{marketo.usage_today():,}; DynSync may use {budget:,}")
+
+
+def _mapped_fields(fields: FieldMap, people: Mapping[str, MarketoField]) -> Finding:
+    question = f"Marketo: {len(fields.person_fields)} mapped fields"
+    if absent := [name for name in fields.person_fields if name not in people]:
+        return Finding(question, False, f"missing: {', '.join(absent)}.", "They are parked until then (R107).")
+    written = {field.marketo_field for field in fields.fields if field.direction is not Direction.TO_DYNAMICS}
+    if unwritable := sorted(name for name in written if name in people and people[name].is_read_only):
+        return Finding(question, False, f"read only: {', '.join(unwritable)}.", "Give them the direction to_dynamics.")
+    return Finding(question, True, "all there")
 
 
 def _native_sync(marketo: MarketoClient) -> Finding:

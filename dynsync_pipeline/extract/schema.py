@@ -26,6 +26,7 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.places import follow_places
+from dynsync_pipeline.warehouse.refused_columns import note_refused_column
 
 log = logging.getLogger(__name__)
 
@@ -271,21 +272,15 @@ def _follow_refused(warehouse: Warehouse, wanted: FieldMap, met: ApiError | None
     named |= {("dynamics", field.record_type, field.dynamics_column) for field in wanted.fields}
     with warehouse.transaction() as connection:
         if isinstance(met, ColumnUnknown):
-            for system, record_type, name in sorted(named):
-                # Of Dynamics the request names the table; in Marketo people and companies share their fields.
-                is_met = system == "marketo" or met.request.endswith(TABLES[record_type].entity_set)
-                if system == met.system and name == met.field and is_met:
-                    connection.execute(_NOTE_REFUSED, [system, record_type, name, met.message])
+            # Of Dynamics the request names the table; in Marketo people and companies share their fields.
+            met_of = [
+                record_type
+                for record_type, table in TABLES.items()
+                if met.system == "marketo" or met.request.endswith(table.entity_set)
+            ]
+            note_refused_column(connection, met, met_of)
         connection.execute(_FORGET_REFUSED, [[" ".join(each) for each in sorted(named)]])
 
-
-_NOTE_REFUSED = """
-insert into state.refused_fields (system, record_type, name, data_type, said)
-select system, $2, name, data_type, $4
-from state.columns
-where system = $1 and coalesce(record_type, $2) = $2 and name = $3
-  and (system, $2, name) not in (select (system, record_type, name) from state.refused_fields)
-"""
 
 _FORGET_REFUSED = """
 delete from state.refused_fields r

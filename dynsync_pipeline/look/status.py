@@ -77,7 +77,7 @@ with agreed as (
     select person_id_marketo, field, value
     from (
         unpivot (
-            select * exclude (fields_without_base) from base
+            select * exclude (fields_without_base), null::varchar as "(nothing)" from base  -- every field may be parked
             where person_id_marketo in (select person_id_marketo from unsettled)
         ) on columns(* exclude (person_id_marketo)) into name field value value
     )

@@ -80,11 +80,12 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     _add_columns(connection, wanted)
     _mark_new_fields(connection, fields)
     connection.execute("delete from reconcile.fields")
-    connection.executemany(
-        "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
-        "values (?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+    if rows:  # every field may be parked
+        connection.executemany(
+            "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
+            "values (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
     # Base keeps the columns of fields that left the map, and a move keeps their values.
     in_base = sorted(name for table, name in _existing(connection) if table == "state.base" and name != "person_id")
     for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():

@@ -16,17 +16,19 @@ import pyarrow as pa
 from dynsync_pipeline.errors import (
     ApiError,
     ChangedMeanwhile,
+    ColumnUnknown,
     PlanStale,
     RateLimited,
     RecordMissing,
     RequestRefused,
     ServerFailed,
 )
-from dynsync_pipeline.model.records import PERSON_TYPES
+from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.mirrors import take_in_companies, take_in_dynamics, take_in_people
+from dynsync_pipeline.warehouse.refused_columns import note_refused_column
 
 # In this order, which the headers of the files are held against (docs/steps.md).
 SETTLING = (
@@ -189,6 +191,16 @@ def note_receipts(
     connection.register("answered", pa.Table.from_pylist(rows, schema=_RECEIPT))
     connection.execute("insert into reconcile.receipts by name from answered")
     connection.unregister("answered")
+    for write, _, error in answers:
+        _note_refused_column(connection, write, error)
+
+
+def _note_refused_column(connection: duckdb.DuckDBPyConnection, write: PlannedWrite, error: ApiError | None) -> None:
+    """A column that the sync's user may not write at all is refused to every record: from the next cycle on it is parked."""
+    if isinstance(error, ColumnUnknown):
+        # In Marketo people of both types and companies share their fields.
+        of = tuple(RecordType) if error.system == "marketo" else (RecordType(write.record_type),)
+        note_refused_column(connection, error, of)
 
 
 _RECEIPT = pa.schema(
@@ -242,6 +254,7 @@ def note_refused_field(
         "where ? = 'dynamics' and record_type = ? and dynamics_column = ?), ?), ?, ?",
         [write.operation_id, system, write.record_type, error.field, error.field, error.code, _told(error)],
     )
+    _note_refused_column(connection, write, error)
 
 
 def _told(error: ApiError) -> str:

@@ -11,8 +11,11 @@ import pytest
 
 from dynsync_pipeline.cli.check import Finding, findings
 from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.errors import ColumnUnknown
 from dynsync_pipeline.model.field_map import load_field_map, parse_field_map
+from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled"
 
@@ -80,6 +83,26 @@ def test_a_type_that_fits_neither_system_and_a_date_without_its_zone_are_told(
     assert "text would fit" in found["Types of the field map"].answer
     zone = "Dynamics: time zone of dates that are kept as times"
     assert (found[zone].is_ok, found[zone].answer) == (True, "Etc/UTC")
+
+
+def test_a_field_that_is_read_only_and_one_that_only_writes_find_refused_are_told(emulators: Emulators) -> None:
+    """R107: the right to write a column is told by no definition, but by the cycles."""
+    world = MemoryWorld(parse_field_map(f"{HEADER}\nlead,title,jobtitle,text,both,true\n", "map"), publishes=True)
+    person = world.link(RecordType.LEAD, "r", title="A")
+    world.cycle()
+    no = ColumnUnknown("no right", system="dynamics", request="PATCH", code="0x8004f507", field="jobtitle")
+    world.dynamics.refuses = lambda key, values: no
+    world.marketo.put(person, title="B")
+    for _ in range(2):
+        world.cycle()
+    fields = parse_field_map(f"{HEADER}\nlead,leadSource,leadsourcecode,choice,both,true\n"
+                             "lead,originalReferrer,fax,text,both,true\n", "map")  # fmt: skip
+    told = refused(list(findings(settings_of(emulators, world.settings.data_dir), fields)))
+    assert (
+        "title of leads: Dynamics lists jobtitle and refuses it: no right."
+        in told["Fields that the last cycle synced"].answer
+    )
+    assert told["Marketo: 2 mapped fields"].answer == "read only: originalReferrer."
 
 
 def test_a_key_field_that_marketo_lacks_is_named_with_its_setting(emulators: Emulators, tmp_path: Path) -> None:

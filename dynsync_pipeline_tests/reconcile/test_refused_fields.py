@@ -84,3 +84,32 @@ def test_an_own_field_that_is_refused_is_never_parked() -> None:
         world.settled()
         world.marketo.put(world.marketo.next_id, title="X")
         world.settled()
+
+
+def test_a_field_that_one_may_read_and_not_write_is_refused_once_and_parked() -> None:
+    """R107, R115: the right to write a column is missed by every record, so that none is tried again and again for it."""
+    world = MemoryWorld(field_map(TITLE, PHONE))
+    people = [world.link(CONTACT, f"r{number}", title="A", phone="1") for number in range(3)]
+    world.settled()
+    no = ColumnUnknown(
+        "Dynamics answered PATCH contacts(id) with 403 0x8004f507: no update permissions.",
+        system="dynamics",
+        request="PATCH",
+        code="0x8004f507",
+        field="telephone1",
+    )
+    world.dynamics.refuses = lambda key, values: no if "telephone1" in values else None
+    for person in people:
+        world.marketo.put(person, phone="2", title="B")
+    world.settled()
+    assert [world.both(person, "title") for person in people] == [("B", "B")] * 3
+    assert [(row[1], row[3], row[4]) for row in world.errors()] == [("phone", "0x8004f507", 1)] * 3
+    assert len(world.rows("from ledger.activities where activity_type = 'Sync Error'")) == 3
+    ((field, reason),) = parked(world)
+    assert field == "phone"
+    assert "no update permissions" in reason
+    world.dynamics.put(CONTACT, "r0", telephone1="9")
+    world.clock += timedelta(days=2)
+    world.settled()
+    assert [row[4] for row in world.errors()] == [1] * 3, "nothing of it is sent any more"
+    assert world.marketo.rows[people[0]].values["phone"] == "2"

@@ -44,10 +44,10 @@ _KINDS: Mapping[str, type[ApiError]] = {
     "0x80072322": RateLimited,
     "0x80072321": RateLimited,
     "0x80072326": RateLimited,
-    "0x8004f502": RequestRefused,
-    "0x8004f504": RequestRefused,
-    "0x8004f506": RequestRefused,
-    "0x8004f507": RequestRefused,
+    "0x8004f502": ColumnUnknown,  # to this user, by column security
+    "0x8004f504": ColumnUnknown,
+    "0x8004f506": ColumnUnknown,
+    "0x8004f507": ColumnUnknown,
     "0x80040333": RequestRefused,  # a rule against duplicates (R77)
 }
 _NEXT_STEPS: Mapping[str, str] = {

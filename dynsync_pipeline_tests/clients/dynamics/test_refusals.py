@@ -69,7 +69,7 @@ def answer(status: int, code: str, message: str, **headers: str) -> Reply:
             403,
             "0x8004F507",
             "Caller user with Id 1 does not have update permissions to a governmentid secured field on entity contact.",
-            errors.RequestRefused,
+            errors.ColumnUnknown,
             "governmentid",
         ),
         (403, "0x80040220", "Principal user is missing prvReadContact privilege", errors.AccessDenied, None),
