@@ -8,12 +8,13 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 EMOJI = "\U0001f600"
 FITTING = {
     "title": EMOJI * 5, "phone": "1234567890", "employees": "100", "revenue": "99.5", "birth": "1753-01-01",
-    "seen": "2020-01-01T00:00:00Z", "extra": "kept",
+    "seen": "2020-01-01T00:00:00Z", "extra": "kept", "city": None,
 }  # fmt: skip
 MISFITS = {
     "title": (EMOJI * 6, "too_long"),
@@ -23,18 +24,22 @@ MISFITS = {
     "birth": ("1752-12-31", "out_of_range"),
     "seen": ("yesterday", "wrong_type"),
     "extra": (None, "required"),
+    "city": ("Rome", "not_writable"),
 }
 
 
 def limited_world() -> MemoryWorld:
     """Its Dynamics has columns with limits, and says which; its Marketo takes whole numbers as revenue."""
-    world = MemoryWorld(field_map(*SAME_FOR_BOTH_TYPES, "extra,new_extra,text,both,true"))
+    world = MemoryWorld(
+        field_map(*SAME_FOR_BOTH_TYPES, "extra,new_extra,text,both,true", "city,new_city,text,both,true")
+    )
     world.marketo.data_types = {"revenue": "integer"}
     world.dynamics.lengths = {"jobtitle": 10, "telephone1": 10, "new_extra": 4}
     world.dynamics.limits = {
         "new_employees": {"minimum": 0, "maximum": 100},
         "new_revenue": {"minimum": -1.0, "maximum": 99.5},
         "new_extra": {"is_required": True},
+        "new_city": {"is_updatable": False},
     }
     return world
 
@@ -121,3 +126,51 @@ def test_a_number_too_large_to_be_rounded_waits_alone() -> None:
     world.settled()
     assert [world.both(person, "title") for person in people.values()] == [("B", "B")] * 2
     assert [(row[0], row[1], row[3]) for row in world.errors()] == [("r", "revenue", "out_of_range")]
+
+
+@pytest.mark.parametrize(("zone", "first"), [("Europe/Berlin", "1753-01-02"), ("America/New_York", "1753-01-01")])
+def test_the_first_day_of_a_column_of_instants_is_that_of_its_zone(zone: str, first: str) -> None:
+    """A day goes out as its midnight in UTC, which Dynamics takes from 1753 on."""
+    world = MemoryWorld()
+    world.dynamics.behaviors, world.dynamics.zone = {"birthdate": "UserLocal"}, zone
+    days = ("1753-01-01", "1753-01-02", "9999-12-31")
+    people = {day: world.link(CONTACT, day, title="A") for day in days}
+    world.settled()
+    for day, person in people.items():
+        world.marketo.put(person, birth=day)
+    world.settled()
+    assert [(row[0], row[3]) for row in world.errors()] == [(day, "out_of_range") for day in days if day < first]
+    assert min(str(values["birthdate"]) for _, values in world.dynamics.writes) > "1753"
+
+
+def test_what_marketo_is_known_to_refuse_of_a_new_person_waits_alone_and_is_no_edit_of_anybody() -> None:
+    """R15, R116, R117: a text longer than Marketo's field, a broken number, a field that is read only."""
+    world = limited_world()
+    world.marketo.lengths, world.marketo.read_only = {"title": 10}, {"source"}
+    values = {"jobtitle": EMOJI * 6, "new_revenue": "1.5", "new_source": "S", "telephone1": "1"}
+    codes = [("revenue", "wrong_type"), ("source", "not_writable"), ("title", "too_long")]
+    keys = {LEAD: KEYS.lead_id, CONTACT: KEYS.contact_id}
+    for kind in keys:
+        world.dynamics.put(kind, "new", **values)
+    world.settled()
+    people = {}
+    for kind, key in keys.items():
+        (person,) = world.marketo.bearers(key, "new")
+        people[kind] = person
+        assert {name: world.both(person, name)[1] for name in ("title", "revenue", "source", "phone")} == {
+            "title": None, "revenue": None, "source": None, "phone": "1",
+        }  # fmt: skip
+        told = world.rows("select field, code, direction, state from ledger.sync_errors where person_id = ?", person)
+        assert sorted(told) == [(name, code, "to_marketo", "waiting") for name, code in codes]
+        said = dict(world.rows("select field, message from ledger.activities where person_id = ?", person))
+        assert "10 characters that title in Marketo holds" in said["title"]
+    assert [sorted(v) for _, v in world.marketo.writes if "title" in v or "revenue" in v] == []
+    world.marketo.put(people[LEAD], title="by hand")
+    world.dynamics.put(CONTACT, "new", jobtitle="short", new_revenue="2")
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert world.both(people[CONTACT], "title") == ("short", "short")
+    assert world.both(people[CONTACT], "revenue") == ("2", "2")
+    # A first meeting, at which a lead takes Marketo's value: the two never agreed on it.
+    assert world.both(people[LEAD], "title") == ("by hand", "by hand")
+    assert [row[0] for row in world.ledger()["collisions"]] == [LEAD]

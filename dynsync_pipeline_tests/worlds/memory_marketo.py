@@ -60,6 +60,8 @@ class MemoryMarketo:
     company_rows: dict[str, Values] = field(default_factory=dict)
     version: int = 0
     data_types: dict[str, str] = field(default_factory=dict)  # of fields that are no strings
+    lengths: dict[str, int] = field(default_factory=dict)
+    read_only: set[str] = field(default_factory=set)
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -127,7 +129,10 @@ class MemoryMarketo:
         """As `MarketoClient.person_fields`."""
         names = dict.fromkeys((*OWN, *self.fields.person_fields, *self.fields.company_fields))
         kinds = KEYS.types | self.data_types
-        return {n: MarketoField(n, 0, n, kinds.get(n, "string"), None, is_read_only=False) for n in names}
+        return {
+            n: MarketoField(n, 0, n, kinds.get(n, "string"), self.lengths.get(n), is_read_only=n in self.read_only)
+            for n in names
+        }
 
     def people(self, filter_type: str, values: Sequence[str], fields: Sequence[str]) -> pa.Table:
         """As `MarketoClient.people`."""

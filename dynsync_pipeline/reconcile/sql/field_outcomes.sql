@@ -2,7 +2,7 @@
 -- No clock takes part (R41): a side has an update when its value differs from what it held when the two last settled, which
 -- is the base (R37), or its half of a standing difference.
 --
--- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns
+-- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns, state.user_zone
 -- makes    field_outcomes: one row per differing link and field, with its outcome
 -- changes  nothing
 create temp table field_outcomes as
@@ -100,7 +100,7 @@ decisions as (
 decided as (
     select
         d.*, c as held,
-        case when is_for_dynamics then misfit(d.marketo_value, d.type, c) else misfit(d.dynamics_value, d.type, c) end as misfit_code
+        misfit(case when is_for_dynamics then d.marketo_value else d.dynamics_value end, d.type, c, z.zone) as misfit_code
     from (
         select *, decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
             decision in ('take_marketo', 'collision_marketo_wins', 'take_dynamics', 'collision_dynamics_wins') as is_written
@@ -110,6 +110,7 @@ decided as (
         and c.system = case when d.is_for_dynamics then 'dynamics' else 'marketo' end
         and c.record_type is not distinct from case when d.is_for_dynamics then d.record_type end
         and c.name = case when d.is_for_dynamics then d.dynamics_column else d.field end
+    left join state.user_zone z on true
 )
 select
     * exclude (decision, is_for_dynamics, is_written, misfit_code, held),

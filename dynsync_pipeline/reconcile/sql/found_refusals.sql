@@ -15,18 +15,7 @@ select
         when 'oscillates' then
             'Each system puts its own value back, as regularly as a machine. Find the rule or workflow that does it. The field is '
                 || 'tried again two hours after its last write, and at once with another value.'
-        when 'too_long' then
-            'The text is longer than the ' || most_characters || ' characters that ' || target || ' holds, and nothing is ever cut '
-                || '(R117). Shorten it in ' || source || '; it is tried again then.'
-        when 'out_of_range' then
-            'The value is outside of what ' || target || ' takes: '
-                || case when type in ('date', 'datetime') then 'from 1753 on' else 'from ' || least || ' to ' || most end
-                || '. Correct it in ' || source || '; it is tried again then.'
-        when 'wrong_type' then
-            'The value is not of the type that ' || target || ' holds (' || type || ' in the field map). Correct it in ' || source
-                || '; it is tried again then.'
-        when 'required' then
-            'The value was emptied, and ' || target || ' must have one. Enter a value in ' || source || '; it is tried again then.'
+        else misfit_sentence(refusal_code, type, target, source, most_characters, least, most)
     end as message
 from (
     select

@@ -1,11 +1,11 @@
 -- operations: makes the plan, one write to one record of one system each. All of it is committed before the first is sent.
 -- `company` operations go first, so that people find the company they are to stand behind.
 --
--- reads    this_cycle, planned_writes, new_people, updated_accounts, company_differences, company_links, state.links,
+-- reads    this_cycle, planned_writes, new_values, new_people, updated_accounts, company_differences, company_links, state.links,
 --          state.account_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
 --          reconcile.operations
 -- makes    company_writes: one row per company to write, `members` is its JSON without the key
--- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions
+-- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions, reconcile.refused_fields
 create temp table company_writes as
 with accounts as (
     from state.account_values where account_id in (select account_id from updated_accounts)
@@ -110,3 +110,12 @@ select
 from planned_writes w
 join reconcile.operations o using (system, action, record_type, dynamics_id)
 where w.outcome in ('collision_dynamics_wins', 'collision_marketo_wins');
+
+-- What Marketo is known to refuse of a new person is set aside with the create, as if it had been answered (R116).
+insert into reconcile.refused_fields (operation_id, field, code, message)
+select
+    o.operation_id, n.field, n.misfit_code,
+    misfit_sentence(n.misfit_code, n.type, n.field || ' in Marketo', 'Dynamics', n.most_characters, null, null)
+from new_values n
+join reconcile.operations o on o.action = 'create' and o.record_type = n.record_type and o.dynamics_id = n.dynamics_id
+where n.misfit_code is not null;

@@ -4,13 +4,25 @@
 --
 -- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.options, state.old_labels,
 --          state.columns, state.user_zone, reconcile.fields
--- makes    planned_writes: one row per record of the target system, action and field to write
+-- makes    new_values: one row per record to create in Marketo and field that it holds a value of; `misfit_code` where Marketo is
+--              known to refuse that
+--          planned_writes: one row per record of the target system, action and field to write
 -- changes  nothing
-create temp table planned_writes as
+create temp table new_values as
 with new_records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from new_people)
-),
-settled as (
+)
+select
+    n.record_type, n.dynamics_id, n.field, n.value, f.dynamics_column, f.type, f.is_on_company,
+    misfit(n.value, f.type, c, null) as misfit_code, c.max_length as most_characters
+from long_of('new_records') n
+join reconcile.fields f on f.record_type = n.record_type and f.field = n.field
+left join state.columns c on c.system = 'marketo' and c.name = n.field
+where f.direction <> 'to_dynamics'
+  and not (f.type = 'boolean' and n.value = 'false');  -- what Marketo reads anyway
+
+create temp table planned_writes as
+with settled as (
     select o.*, f.is_on_company, o.outcome in ('take_dynamics', 'collision_dynamics_wins') as is_for_marketo
     from field_outcomes o
     join reconcile.fields f using (record_type, field)
@@ -26,13 +38,11 @@ writes as (
     union all by name
     select
         'marketo' as system,
-        case when f.is_on_company then 'company' else 'create' end as action,
-        n.record_type, n.dynamics_id, n.field, f.dynamics_column, f.type, 'new_in_dynamics' as rule_code,
-        'take_dynamics' as outcome, n.value as dynamics_value
-    from long_of('new_records') n
-    join reconcile.fields f on f.record_type = n.record_type and f.field = n.field
-    where f.direction <> 'to_dynamics'
-      and not (f.type = 'boolean' and n.value = 'false')  -- what Marketo reads anyway
+        case when is_on_company then 'company' else 'create' end as action,
+        record_type, dynamics_id, field, dynamics_column, type, 'new_in_dynamics' as rule_code,
+        'take_dynamics' as outcome, value as dynamics_value
+    from new_values
+    where misfit_code is null
     union all by name
     select
         'marketo' as system,

@@ -83,9 +83,11 @@ create or replace temp macro kept_time(value, type, time_behavior, zone) as
     end;
 
 -- Why a column is known to refuse a canonical value, as `column` (a row of state.columns) describes it; null where it is not.
--- Choices have a rule of their own (R33). Dynamics counts UTF-16 units, in which a sign beyond U+FFFF takes two.
-create or replace temp macro misfit(value, type, held) as
+-- Choices have a rule of their own (R33). Dynamics counts UTF-16 units, in which a sign beyond U+FFFF takes two; how Marketo
+-- counts nobody tells. `zone` is that of the sync's user: a day of a user-local column goes out as its midnight there.
+create or replace temp macro misfit(value, type, held, zone) as
     case
+        when not held.is_writable then 'not_writable'
         when value is null then case when held.is_required then 'required' end
         when type = 'choice' then null
         when type = 'boolean' and value not in ('true', 'false') then 'wrong_type'
@@ -95,14 +97,34 @@ create or replace temp macro misfit(value, type, held) as
         when type = 'datetime'
             and (try_cast(value as timestamptz) is null or not regexp_full_match(value, '[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}Z'))
             then 'wrong_type'
-        when type in ('date', 'datetime') and held.system = 'dynamics' and value < '1753' then 'out_of_range'
+        when type in ('date', 'datetime') and held.system = 'dynamics'
+            and kept_time(value, type, held.time_behavior, zone) < '1753' then 'out_of_range'
         when type in ('integer', 'decimal') and try_cast(value as decimal(38, 10)) is null then 'wrong_type'
         when held.data_type in ('Integer', 'BigInt', 'integer', 'score', 'percent') and not regexp_full_match(value, '-?[0-9]+')
             then 'wrong_type'
         when type in ('integer', 'decimal') and try_cast(value as double) not between held.minimum and held.maximum
             then 'out_of_range'
-        when held.system = 'dynamics'
-            and length(value) + length(regexp_replace(value, '[^\x{10000}-\x{10FFFF}]', '', 'g')) > held.max_length then 'too_long'
+        when length(value) + length(regexp_replace(value, '[^\x{10000}-\x{10FFFF}]', '', 'g')) > held.max_length then 'too_long'
+    end;
+
+-- That in words, for whoever can mend it. `target` is the column as people know it, `source` where the value was entered.
+create or replace temp macro misfit_sentence(code, type, target, source, most_characters, least, most) as
+    case code
+        when 'not_writable' then
+            target || ' is read only for the sync. Make it writable there, or give the field another direction in the field map; '
+                || 'it is tried again then.'
+        when 'too_long' then
+            'The text is longer than the ' || most_characters || ' characters that ' || target || ' holds, and nothing is ever cut '
+                || '(R117). Shorten it in ' || source || '; it is tried again then.'
+        when 'out_of_range' then
+            'The value is outside of what ' || target || ' takes: '
+                || case when type in ('date', 'datetime') then 'from 1753 on' else 'from ' || least || ' to ' || most end
+                || '. Correct it in ' || source || '; it is tried again then.'
+        when 'wrong_type' then
+            'The value is not of the type that ' || target || ' holds (' || type || ' in the field map). Correct it in ' || source
+                || '; it is tried again then.'
+        when 'required' then
+            'The value was emptied, and ' || target || ' must have one. Enter a value in ' || source || '; it is tried again then.'
     end;
 
 -- A canonical value as it stands in a request's JSON. Text that is no number goes out as text, and the system refuses it.
