@@ -2,7 +2,9 @@
 
 A file opens with what it does, what it reads, makes and changes, in one fixed form that `docs/steps.md` shows. Whatever a
 file makes is a temporary table and is dropped before the first file of a run starts: a file in the wrong place fails, it
-never reads what an earlier run left. Not here: which files run in which order (the code beside them).
+never reads what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left
+out, and what it makes is made empty; only the first time that a process comes to it, it is run all the same.
+Not here: which files run in which order (the code beside them), what a statement draws from (`sql_sources.py`).
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
+from dynsync_pipeline.sql_sources import sources
 
 log = logging.getLogger(__name__)
 
@@ -120,21 +123,55 @@ def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> No
     for file in chain:
         for name in file.makes:
             connection.execute(f"drop table if exists temp.{name}")
+    filled = Filled(connection)
     for file in chain:
         for statement in statements(connection, file):
-            _run(connection, file, statement)
+            _run(connection, file, statement, filled)
 
 
-def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement) -> None:
+class Filled:
+    """Which tables may have rows, while the statements of one run change that."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, name: str) -> bool:
+        """Whether the table of that name may have rows; of a view it is not looked at, which may cost a join of everything."""
+        if name not in self._known:
+            self._known[name] = name in self._views or bool(
+                self._connection.execute(f"select 1 from {name} limit 1").fetchall()
+            )
+        return self._known[name]
+
+    @cached_property
+    def _views(self) -> frozenset[str]:
+        query = "select schema_name || '.' || view_name from duckdb_views() where not internal"
+        return frozenset(name for (name,) in self._connection.execute(query).fetchall())
+
+    def changed(self, name: str) -> None:
+        """A statement ran that may have filled this table."""
+        self._known.pop(name, None)
+
+
+def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:
     started_s = time.monotonic()
     try:
+        known = _KNOWN.get(statement.sql)
+        if known and not sources(connection, statement.sql)(filled):
+            if known.make_empty:
+                connection.execute(known.make_empty)
+            log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
+            return
         counted = connection.execute(statement.parsed).fetchall()
+        known = _KNOWN[statement.sql] = known or _known(connection, statement.sql)
     except duckdb.Error as error:
         if isinstance(error, _ABOUT_STORAGE) or "No space left" in str(error):
             raise
         said = str(error).splitlines()[0] if isinstance(error, _ABOUT_THE_STATEMENT) else type(error).__name__
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
         raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
+    filled.changed(known.target)
     n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
     log.debug(
         "%s, statement %d (line %d): %s rows, %.1f ms",
@@ -144,6 +181,30 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         f"{n_rows:,}",
         (time.monotonic() - started_s) * 1000,
     )
+
+
+class _Known(NamedTuple):
+    """What is known of a statement once it ran: the table that it fills, and how to make a temporary one without a row."""
+
+    target: str
+    make_empty: str | None
+
+
+_KNOWN: dict[str, _Known] = {}
+
+
+def _known(connection: duckdb.DuckDBPyConnection, sql: str) -> _Known:
+    found = _TARGET.match(sql)
+    target = found["target"] if found else ""
+    make_empty = None
+    if found and found["made"]:
+        made = connection.table(f"temp.main.{target}")
+        columns = ", ".join(f'"{name}" {kind}' for name, kind in zip(made.columns, made.types, strict=True))
+        make_empty = f"create temp table {target} ({columns})"
+    return _Known(target, make_empty)
+
+
+_TARGET = re.compile(r"(?:(?P<made>create temp table)|insert into|update|delete from) (?P<target>[\w.]+)")
 
 
 _ABOUT_STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException)

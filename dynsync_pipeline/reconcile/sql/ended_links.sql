@@ -21,7 +21,7 @@ from state.links l
 left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
 left join gone using (record_type, dynamics_id)
 left join mirror.marketo_people m on m.person_id = l.person_id
-where merged.lead_id is not null or (
+where (l.record_type, l.dynamics_id) in (select ('lead', lead_id) from merged_leads) or (
     l.person_id in (select person_id from inbox.touched)
     or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
 )
