@@ -14,11 +14,12 @@ import pytest
 
 from dynsync_pipeline.errors import LinkRefused
 from dynsync_pipeline.extract import back_fill, census
+from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
-CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 TITLE = "title,jobtitle,text,both,true"
 PHONE = "phone,telephone1,text,both,true"
 DAY = timedelta(days=1)
@@ -67,6 +68,32 @@ def test_a_table_that_waits_as_a_field_joins_is_compared_when_it_was_read(monkey
     assert [row[4:] for row in world.ledger()["collisions"]] == [
         (None, "D", "M", "marketo", "first_meeting_marketo_wins")
     ]
+
+
+def test_an_account_whose_table_waits_as_a_field_joins_clears_no_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R46, R49."""
+    lines = "account,company,name,text,to_marketo,true\n", "account,billingCity,address1_city,text,to_marketo,true\n"
+    contact = f"contact,{TITLE}\n"
+    world = MemoryWorld(parse_field_map(HEADER + lines[0] + contact, "test.csv"))
+    world.allow(census_share=0.0)  # it would read one account at once, and of many only a few
+    world.dynamics.put(ACCOUNT, "a", name="A", address1_city="Bern")
+    world.settled()
+    world.marketo.put_company("a", billingCity="Bern")
+    world.follow(parse_field_map(HEADER + "".join(lines) + contact, "test.csv"))
+    whole = world.dynamics.changes
+
+    def refusing(table: Any, columns: Any, cursor: str | None) -> Iterator[Any]:
+        if table.record_type is ACCOUNT:
+            raise LinkRefused("400", system="dynamics", request="GET /api/data/v9.2/accounts")
+        yield from whole(table, columns, cursor)
+
+    monkeypatch.setattr(world.dynamics, "changes", refusing)
+    for _ in range(3):
+        # Whatever makes the account due just now, such as a write that was refused before.
+        world.rows("insert into inbox.touched (record_type, dynamics_id, is_receipt) values ('account', 'a', false)")
+        world.cycle()
+    assert world.rows("select record_type from state.unread_tables") == [("account",)]
+    assert world.marketo.company_rows["a"]["billingCity"] == "Bern"
 
 
 @pytest.mark.parametrize("record_type", [CONTACT, LEAD])

@@ -59,23 +59,17 @@ select 'dynamics' as system, person_id, field, value from long_of('in_dynamics')
 union all
 select 'marketo', person_id, field, value from long_of('in_marketo')
 union all
-select 'marketo', person_id, own_fields.company, external_company_id
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
-union all
-select 'marketo', person_id, own_fields.is_deleted, is_deleted_in_dynamics
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
-union all
-select 'marketo', person_id, own_fields.lead_id, dynamics_lead_id
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
-union all
-select 'marketo', person_id, own_fields.contact_id, dynamics_contact_id
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
-union all
-select 'marketo', person_id, own_fields.person_type, dynamics_type
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain)
-union all
-select 'marketo', person_id, own_fields.created_on, dynamics_created_on
-from mirror.marketo_people, reconcile.own_fields where person_id in (select person_id from uncertain);
+select 'marketo', p.person_id, own.field, own.value
+from mirror.marketo_people p
+cross join reconcile.own_fields f
+cross join lateral (
+    select unnest([
+        {field: f.company, value: p.external_company_id}, {field: f.is_deleted, value: p.is_deleted_in_dynamics},
+        {field: f.lead_id, value: p.dynamics_lead_id}, {field: f.contact_id, value: p.dynamics_contact_id},
+        {field: f.person_type, value: p.dynamics_type}, {field: f.created_on, value: p.dynamics_created_on}
+    ], recursive := true)
+) own
+where p.person_id in (select person_id from uncertain);
 
 create temp table written_values as
 with held as (
