@@ -36,6 +36,7 @@ STEPS = (
     "reconcile/agreed_base",
     "reconcile/standing_differences",
     "reconcile/found_refusals",
+    "reconcile/reopened_errors",
     "warehouse/report_refusals",
     "reconcile/backlog",
     "reconcile/resolved_errors",

@@ -2,7 +2,7 @@
 -- next time to look; what waits keeps its count of attempts.
 --
 -- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
---          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, own_field_names, state.links, state.unsettled,
+--          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
 --          mirror.person_records, mirror.dynamics_accounts
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
@@ -20,7 +20,9 @@ where record_type = 'account' and dynamics_id in (select account_id from updated
 group by dynamics_id;
 
 create temp table tried_own_fields as
-select person_id, field, dynamics_value, attempts, since
+select
+    person_id, field, dynamics_value, since,
+    case when code in ('key_altered', 'own_field_altered') then 0 else attempts end as attempts  -- which Marketo refused
 from state.unsettled
 where person_id is not null and field in (select field from own_field_names);
 
@@ -90,6 +92,16 @@ cross join this_cycle
 left join tried_own_fields t
     on t.person_id = w.person_id and t.field = w.field and t.dynamics_value is not distinct from w.dynamics_value
 where w.action = 'update' and w.field in (select field from own_field_names);
+
+-- Those that were put back and did not stay.
+insert into state.unsettled
+    (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, code, attempts, since, next_look_at)
+select
+    record_type, dynamics_id, person_id, field, new_value, old_value, 'refused',
+    case when rule_code = 'key_put_back' then 'key_altered' else 'own_field_altered' end, attempts, coalesce(since, planned_at),
+    next_look_at
+from altered_own_fields, this_cycle
+where is_waiting;
 
 -- Whole accounts.
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)

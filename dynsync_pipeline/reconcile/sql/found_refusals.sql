@@ -58,4 +58,4 @@ select
         || ' of a linked person was emptied or altered in Marketo and is put back (R18). Only the sync writes to this field: find '
         || 'the person, list import or flow step that does it.'
 from altered_own_fields, this_cycle
-where rule_code in ('key_put_back', 'own_field_put_back');
+where rule_code in ('key_put_back', 'own_field_put_back') and not is_waiting;

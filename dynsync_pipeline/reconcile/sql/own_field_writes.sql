@@ -1,13 +1,15 @@
 -- own_field_writes: decides what to write to the fields that the sync owns on a person: the key of the company, and the flag
 -- that says that the record is deleted in Dynamics (R79, R83), after a merge the lead's id, which the person of a contact bears
 -- no more (R25), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
--- (R18). What Marketo refused waits for its next look (R116).
+-- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
 -- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
---          state.unread_links, inbox.touched, mirror.marketo_people, company_links, mirror.person_records, reconcile.own_fields
+--          state.unread_links, inbox.touched, mirror.marketo_people, company_links, mirror.person_records, reconcile.own_fields,
+--          ledger.sync_errors
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
---          altered_own_fields: one row per compared link and own field of its person that is not what its record says
+--          altered_own_fields: one row per compared link and own field of its person that is not what its record says;
+--            `error_id` is that of the error that told of it last, where it was put back and did not stay
 --          own_field_writes: one row per person, linked, ended or to be created, and own field to write
 -- changes  nothing
 create temp table own_field_names as
@@ -16,49 +18,78 @@ select unnest([lead_id, contact_id, person_type, is_deleted, created_on, company
 create temp table waiting_own_fields as
 select u.*
 from state.unsettled u, this_cycle
-where u.person_id is not null and u.field in (select field from own_field_names) and u.next_look_at > planned_at;
+where u.person_id is not null and u.field in (select field from own_field_names) and u.next_look_at > planned_at
+  -- Whether these still differ is found out anew, below.
+  and coalesce(u.code, '') not in ('key_altered', 'own_field_altered');
 
 create temp table altered_own_fields as
-select
-    c.record_type, c.dynamics_id, c.person_id, w.field, w.type, w.old_value, w.new_value,
-    case
-        when t.dynamics_id is not null then 'merged_in_marketo'
-        when w.is_key then 'key_put_back'
-        -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
-        when w.old_value is null and (
-            c.person_id in (select person_id from found_links)
-            or (c.person_id, w.field) in (select (person_id, field) from state.unsettled)
-        ) then 'linked_by_key'
-        else 'own_field_put_back'
-    end as rule_code
-from compared_links c
-join mirror.marketo_people m using (person_id)
-join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
-cross join reconcile.own_fields
-left join state.tombstones t
-    on c.record_type = 'contact' and t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
-cross join lateral (
-    select unnest([
-        {
-            field: case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end, type: 'text',
-            old_value: case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end,
-            new_value: c.dynamics_id, is_key: true
-        },
-        {
-            field: own_fields.person_type, type: 'text', old_value: m.dynamics_type,
-            new_value: case when c.record_type = 'contact' then 'Contact' else 'Lead' end, is_key: false
-        },
-        {
-            field: own_fields.created_on, type: 'datetime', old_value: m.dynamics_created_on, new_value: r.createdon,
-            is_key: false
-        }
-    ], recursive := true)
-) w
-where w.new_value <> coalesce(w.old_value, '')
-  and (c.person_id, w.field) not in (select (person_id, field) from waiting_own_fields);
+with altered as (
+    select
+        c.record_type, c.dynamics_id, c.person_id, w.field, w.type, w.old_value, w.new_value,
+        case
+            when t.dynamics_id is not null then 'merged_in_marketo'
+            when w.is_key then 'key_put_back'
+            -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
+            when w.old_value is null and (
+                c.person_id in (select person_id from found_links)
+                or (c.person_id, w.field) in (
+                    select (person_id, field) from state.unsettled
+                    where coalesce(code, '') not in ('key_altered', 'own_field_altered')
+                )
+            ) then 'linked_by_key'
+            else 'own_field_put_back'
+        end as rule_code
+    from compared_links c
+    join mirror.marketo_people m using (person_id)
+    join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
+    cross join reconcile.own_fields
+    left join state.tombstones t
+        on c.record_type = 'contact' and t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+    cross join lateral (
+        select unnest([
+            {
+                field: case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end, type: 'text',
+                old_value: case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end,
+                new_value: c.dynamics_id, is_key: true
+            },
+            {
+                field: own_fields.person_type, type: 'text', old_value: m.dynamics_type,
+                new_value: case when c.record_type = 'contact' then 'Contact' else 'Lead' end, is_key: false
+            },
+            {
+                field: own_fields.created_on, type: 'datetime', old_value: m.dynamics_created_on, new_value: r.createdon,
+                is_key: false
+            }
+        ], recursive := true)
+    ) w
+    where w.new_value <> coalesce(w.old_value, '')
+      and (c.person_id, w.field) not in (select (person_id, field) from waiting_own_fields)
+),
+told as (
+    from ledger.sync_errors
+    where code in ('key_altered', 'own_field_altered')
+    qualify row_number() over (partition by record_type, dynamics_id, field, code order by error_id desc) = 1
+)
+select * exclude (planned_at), coalesce(next_look_at > planned_at, false) as is_waiting
+from (
+    select
+        a.*, planned_at, e.error_id, e.attempts, u.since,
+        case when e.error_id is not null then coalesce(u.next_look_at, e.last_seen_at + gap_after(e.attempts)) end
+            as next_look_at
+    from altered a
+    cross join this_cycle
+    left join state.unsettled u on u.person_id = a.person_id and u.field = a.field
+    -- A write that was cut or refused put nothing back, and after a week it is another alteration.
+    left join told e
+        on e.record_type = a.record_type and e.dynamics_id = a.dynamics_id and e.field = a.field
+        and e.code = case a.rule_code when 'key_put_back' then 'key_altered' when 'own_field_put_back' then 'own_field_altered' end
+        and (u.code = e.code or (u.person_id is null and e.last_seen_at > planned_at - interval 7 days))
+);
 
 create temp table own_field_writes as
+select record_type, dynamics_id, person_id, field, type, rule_code, old_value, new_value
 from altered_own_fields
+where not is_waiting
 union all by name
 select
     record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type,

@@ -1,4 +1,5 @@
--- settled_errors: closes the errors of what was applied.
+-- settled_errors: closes the errors of what was applied. Of an own field of a person that did not stay before, the next look
+-- tells whether it does now.
 --
 -- reads    fresh_receipts, applied_changes, reconcile.refused_fields, state.unsettled
 -- makes    nothing
@@ -7,7 +8,8 @@ update ledger.sync_errors e
 set state = 'resolved'
 from applied_changes c
 where e.state <> 'resolved' and e.field = c.changed_field
-  and e.dynamics_id = c.dynamics_id and e.record_type = c.record_type and e.direction = 'to_' || c.system;
+  and e.dynamics_id = c.dynamics_id and e.record_type = c.record_type and e.direction = 'to_' || c.system
+  and not (e.code in ('key_altered', 'own_field_altered') and e.attempts > 1);
 
 update ledger.sync_errors e
 set state = 'resolved'
