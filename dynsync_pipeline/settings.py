@@ -8,12 +8,13 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -240,13 +241,13 @@ def _require_host_alone(parts: SplitResult) -> None:
         raise ValueError("must start with https://; plain http would send tokens in the clear")
 
 
-def _warn_of_unknown_names() -> None:
-    """Tell of variables that look like a setting and are none, with the setting that was probably meant."""
+def _warn_of_unknown_names(names: Iterable[str], place: str) -> None:
+    """Tell of names that look like a setting and are none, with the setting that was probably meant."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in sorted(os.environ):
+    for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
-            log.warning("%s is no setting and is ignored.%s", name, f" Is {near[0]} meant?" if near else "")
+            log.warning("%s%s is no setting and is ignored.%s", name, place, f" Is {near[0]} meant?" if near else "")
 
 
 def load_settings(env_file: Path | None = None) -> Settings:
@@ -254,11 +255,18 @@ def load_settings(env_file: Path | None = None) -> Settings:
 
     Raises: SettingsWrong, naming each setting at fault and never its value.
     """
-    _warn_of_unknown_names()
+    file = env_file or Path(".env")
+    _warn_of_unknown_names(os.environ, "")
     try:
-        return Settings(_env_file=env_file) if env_file else Settings()
+        if file.is_file():
+            _warn_of_unknown_names(dotenv_values(file, encoding="utf-8"), f" in {file.name}")
+        return Settings(_env_file=file)
     except UnicodeDecodeError:
-        raise SettingsWrong(".env is not UTF-8 text.", next_step="Save it as UTF-8.") from None
+        raise SettingsWrong(f"{file} is not UTF-8 text.", next_step="Save it as UTF-8.") from None
+    except OSError as error:
+        raise SettingsWrong(
+            f"{file} cannot be read: {error.strerror}.", next_step="Make it readable for the user who runs DynSync."
+        ) from None
     except ValidationError as error:
         faults = "; ".join(
             "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"])

@@ -185,10 +185,6 @@ def test_all_files_move_with_the_data_folder(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-if __name__ == "__main__":
-    print(env_example(), end="")
-
-
 @pytest.mark.parametrize("name", ["dynamicsLeadId", "DYNAMICSLEADID", "dynamicsIsDeleted", "externalCompanyId", "id"])
 def test_two_own_fields_of_one_name_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise several leads become one person."""
@@ -202,3 +198,38 @@ def test_an_own_field_of_another_type_is_a_fault_with_its_setting() -> None:
     assert Settings().own_field_faults(types) == {}
     faults = Settings().own_field_faults({**types, "dynamicsIsDeleted": "string"})
     assert faults == {"DYNSYNC_MARKETO_FIELD_IS_DELETED": "dynamicsIsDeleted is string and must be boolean"}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("DYNSYNC_MARKETO_CALL_PER_DAY=5", "DYNSYNC_MARKETO_CALLS_PER_DAY"),
+        ("export DYNSYNC_PAUSES=5", "DYNSYNC_PAUSE_S"),
+        ("dynsync_first_laod=create", "DYNSYNC_FIRST_LOAD"),
+        ("DYNSYNC__DATA_DIR=x", "DYNSYNC_DATA_DIR"),
+    ],
+)
+def test_a_misspelled_name_is_told_wherever_it_stands(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text(f"# DYNSYNC_COMMENTED=1\n{written}\nDYNSYNC_MAX_CREATES=5\nOTHER=1\n", "utf-8")
+    assert load_settings().max_creates == 5
+    (tmp_path / ".env").unlink()
+    name, value = written.removeprefix("export ").split("=")
+    monkeypatch.setenv(name, value)
+    load_settings()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "in .env" in told[0]
+    assert all(name.upper() in each.upper() and f"Is {meant} meant?" in each for each in told)
+
+
+def test_a_misspelled_name_with_a_secret_is_told_without_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".env").write_text(f"DYNSYNC_DYNAMICS_CLIENT_SECRETE={SECRET}\n", "utf-8")
+    load_settings()
+    assert "DYNSYNC_DYNAMICS_CLIENT_SECRET meant" in caplog.text
+    assert SECRET not in caplog.text
+
+
+if __name__ == "__main__":
+    print(env_example(), end="")

@@ -15,13 +15,15 @@ from rich.table import Table
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.privileges import write_privilege
 from dynsync_pipeline.clients.dynamics.protocol import Column, TableMetadata
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import MarketoField
+from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.look.reading import reading_snapshot
-from dynsync_pipeline.look.status import read_status
+from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
@@ -83,23 +85,46 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
         if signed_in.is_ok:
             for record_type in TABLES:
                 yield from _dynamics_table(dynamics, record_type, fields, columns)
+            yield from _writable(dynamics, fields)
             yield from _days(dynamics, fields, columns)
+    yield _budget(settings, "dynamics", settings.dynamics_calls_per_day)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         yield from _marketo(marketo, settings, fields, columns)
+    yield _budget(settings, "marketo", settings.marketo_calls_per_day)
+
+
+def _status(settings: Settings) -> Status | None:
+    """What the snapshot tells; None before the first cycle. Raises: DynSyncError."""
+    if not settings.snapshot_file.exists():
+        return None
+    with reading_snapshot(settings.snapshot_file) as snapshot:
+        return read_status(snapshot, datetime.now(UTC).replace(tzinfo=None))
+
+
+def _budget(settings: Settings, system: System, per_day: int) -> Finding:
+    """Whether the day has calls left (R125); what a cycle that runs just now sent is not known yet."""
+    question = f"{system.capitalize()}: calls in the last 24 hours"
+    try:
+        status = _status(settings)
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+    n_calls = status.calls[system] if status else 0
+    step = f"Cycles wait until some are a day old, or raise DYNSYNC_{system.upper()}_CALLS_PER_DAY."
+    answer = f"{n_calls:,} of the {per_day:,} that DynSync may send"
+    return Finding(question, n_calls < per_day, answer, "" if n_calls < per_day else step)
 
 
 def _last_cycle(settings: Settings) -> Iterator[Finding]:
     """What the snapshot tells: how long each cursor still lives, and which fields are parked, also for what only the
     cycles meet, such as a missing right to write one. Nothing before the first cycle.
     """
-    if not settings.snapshot_file.exists():
-        return
     question = "Change-tracking cursors alive"
     try:
-        with reading_snapshot(settings.snapshot_file) as snapshot:
-            status = read_status(snapshot, datetime.now(UTC).replace(tzinfo=None))
+        status = _status(settings)
     except DynSyncError as error:
         yield Finding(question, False, error.message, error.next_step)
+        return
+    if status is None:
         return
     parked = [row for row in status.parked_fields if row["reason_code"] == "not_offered"]
     told = " ".join(f"{row['field']} of {row['record_type']}s: {row['reason']}" for row in parked)
@@ -153,6 +178,26 @@ def _dynamics_table(
         return
     yield Finding(question, True, "readable for the whole organisation, change tracking on")
     yield _mapped_columns(table, fields.of(record_type), metadata)
+
+
+def _writable(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
+    """Whether the user may write every record of the tables that something goes to (R125)."""
+    written = {field.record_type for field in fields.fields if field.direction is not Direction.TO_MARKETO}
+    tables = [table for record_type, table in TABLES.items() if record_type in written]
+    if not tables:
+        return
+    try:
+        depths = dynamics.write_depths(tables)
+    except DynSyncError as error:
+        yield Finding("Dynamics: rights to write", False, error.message, error.next_step)
+        return
+    for table in tables:
+        depth = depths[table.record_type]
+        is_ok = depth == "Global"
+        answer = "every record" if is_ok else "only some of them." if depth else "the user may not write them."
+        privilege = write_privilege(table.record_type)
+        step = f"Give its role write on them for the whole organisation ({privilege}; docs/connect.md#microsoft-side)."
+        yield Finding(f"Dynamics: {table.entity_set} writable", is_ok, answer, "" if is_ok else step)
 
 
 def _days(dynamics: DynamicsClient, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]) -> Iterator[Finding]:
@@ -235,8 +280,7 @@ def _marketo(
     )
     yield _native_sync(marketo)
     yield _clocks(marketo)
-    budget = settings.marketo_calls_per_day
-    yield _asked("Marketo: calls used today", lambda: f"{marketo.usage_today():,}; DynSync may use {budget:,}")
+    yield _asked("Marketo: calls of all tools today", lambda: f"{marketo.usage_today():,}")
 
 
 def _mapped_fields(fields: FieldMap, people: Mapping[str, MarketoField]) -> Finding:

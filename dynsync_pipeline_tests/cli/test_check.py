@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dynsync_pipeline.errors import ColumnUnknown
 from dynsync_pipeline.model.field_map import load_field_map, parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline_tests.cli.conftest import HandMade
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -41,6 +43,15 @@ def refused(found: list[Finding]) -> dict[str, Finding]:
 
 def control(emulators: Emulators, path: str, **body: object) -> None:
     httpx.post(f"{emulators.marketo_url}{path}", json=body, verify=False).raise_for_status()
+
+
+def privileges(emulators: Emulators, *denied: str) -> None:
+    """Take these from the sync's user, and give all others back."""
+    httpx.post(
+        f"{emulators.dataverse_url}/emulator/dataverse/privileges",
+        json={"user": "sync", "deny": list(denied)},
+        verify=False,
+    ).raise_for_status()
 
 
 def test_everything_is_yes_against_systems_that_are_set_up(emulators: Emulators, tmp_path: Path) -> None:
@@ -103,6 +114,50 @@ def test_a_field_that_is_read_only_and_one_that_only_writes_find_refused_are_tol
         in told["Fields that the last cycle synced"].answer
     )
     assert told["Marketo: 2 mapped fields"].answer == "read only: originalReferrer."
+
+
+@pytest.mark.parametrize(
+    ("denied", "told"),
+    [("prvWriteContact", "may not write"), ("prvWriteContact:global", "only some of them")],
+)
+def test_r125_a_user_who_may_not_write_every_contact_is_a_no(
+    emulators: Emulators, tmp_path: Path, denied: str, told: str
+) -> None:
+    privileges(emulators, denied)
+    try:
+        no = refused(list(findings(settings_of(emulators, tmp_path), load_field_map())))
+    finally:
+        privileges(emulators)
+    assert list(no) == ["Dynamics: contacts writable"]
+    assert told in no["Dynamics: contacts writable"].answer
+    assert "prvWriteContact" in no["Dynamics: contacts writable"].next_step
+
+
+def test_a_table_that_nothing_goes_to_need_not_be_writable(emulators: Emulators, tmp_path: Path) -> None:
+    fields = parse_field_map(
+        f"{HEADER}\nlead,title,jobtitle,text,both,true\ncontact,title,jobtitle,text,to_marketo,true\n", "map"
+    )
+    privileges(emulators, "prvWriteContact")
+    try:
+        found = list(findings(settings_of(emulators, tmp_path), fields))
+    finally:
+        privileges(emulators)
+    assert refused(found) == {}
+    assert "Dynamics: leads writable" in {finding.question for finding in found}
+
+
+def test_r125_calls_that_the_day_has_left_are_shown_of_both_systems(emulators: Emulators, hand_made: HandMade) -> None:
+    at = datetime.now(UTC).replace(tzinfo=None)
+    many = "update ledger.cycles set n_calls_dynamics = 500, n_calls_marketo = 600"
+    hand_made.publish(hand_made.cycle(1, f"{at:%Y-%m-%d %H:%M:%S}"), many)
+    data_dir = hand_made.settings.data_dir
+    found = {finding.question: finding for finding in findings(settings_of(emulators, data_dir), load_field_map())}
+    asked = "Dynamics: calls in the last 24 hours"
+    assert (found[asked].is_ok, found[asked].answer) == (True, "500 of the 100,000 that DynSync may send")
+    spent = settings_of(emulators, data_dir, dynamics_calls_per_day=500, marketo_calls_per_day=600)
+    no = refused(list(findings(spent, load_field_map())))
+    assert list(no) == [asked, "Marketo: calls in the last 24 hours"]
+    assert "DYNSYNC_DYNAMICS_CALLS_PER_DAY" in no[asked].next_step
 
 
 def test_a_key_field_that_marketo_lacks_is_named_with_its_setting(emulators: Emulators, tmp_path: Path) -> None:

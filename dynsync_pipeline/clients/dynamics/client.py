@@ -17,6 +17,7 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
 from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
+from dynsync_pipeline.clients.dynamics.privileges import privilege_depths, privileges_query
 from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
     IDS_PER_READ,
@@ -51,7 +52,7 @@ from dynsync_pipeline.errors import (
     RecordMissing,
     RequestRefused,
 )
-from dynsync_pipeline.model.records import UNREAD, Table
+from dynsync_pipeline.model.records import UNREAD, RecordType, Table
 from dynsync_pipeline.settings import Settings
 
 READS_PER_BATCH = 100  # each counts as a call
@@ -119,6 +120,13 @@ class DynamicsClient:
             return None if code is None else self._get(definition_query(code), zone_name)
         except (AccessDenied, RequestRefused, RecordMissing, AnswerUnreadable):
             return None
+
+    def write_depths(self, tables: Sequence[Table]) -> dict[RecordType, str | None]:
+        """How far the sync's user may write each table: Global is every record, None none; two calls (R125).
+
+        Raises: AccessDenied where the user may not ask for its own privileges.
+        """
+        return self._get(privileges_query(self.who_am_i(), tables), partial(privilege_depths, tables=tables))
 
     def changes(
         self, table: Table, columns: Sequence[Column], cursor: str | None, *, page_size: int = LARGEST_PAGE

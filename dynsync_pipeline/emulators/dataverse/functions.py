@@ -1,11 +1,12 @@
-"""Functions (GET): who am I, record counts, access rights.
+"""Functions (GET): who am I, record counts, access rights, privileges.
 
-Source: docs/protocols/dataverse.md#query-options, #metadata.
+Source: docs/protocols/dataverse.md#query-options, #metadata, #privileges.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 
 from dynsync_pipeline.emulators.dataverse.call import Answer, Call
@@ -14,6 +15,7 @@ from dynsync_pipeline.emulators.dataverse.keys import resolve_reference
 
 DOP_HINT = "4"
 VERSION = "9.2.25104.00185"
+RIGHTS = ("Read", "Write", "Append", "AppendTo", "Create", "Delete", "Share", "Assign")
 
 
 def who_am_i(call: Call, _: str) -> Answer:
@@ -71,7 +73,7 @@ def retrieve_principal_access(call: Call, row_id: str, arguments: str) -> Answer
     table = resolve_reference(call, found[1]).table
     rights = [
         f"{right}Access"
-        for right in ("Read", "Write", "Append", "AppendTo", "Create", "Delete", "Share", "Assign")
+        for right in RIGHTS
         if not call.store.is_denied(call.connection, row_id, f"prv{right}{table.name.capitalize()}")
     ]
     return Answer.json(
@@ -82,6 +84,32 @@ def retrieve_principal_access(call: Call, row_id: str, arguments: str) -> Answer
     )
 
 
+def retrieve_user_set_of_privileges(call: Call, row_id: str, arguments: str) -> Answer:
+    """Which of the privileges asked for a user holds, each with its depth; those that nobody knows are not held.
+
+    Raises DataverseError 400.
+    """
+    match = re.fullmatch(r"PrivilegeNames\s*=\s*(@\w+|\[.*\])", arguments.strip())
+    names = re.findall(r"['\"](\w+)['\"]", call.aliases.get(match[1], match[1])) if match else []
+    if not names:
+        raise bad_request("RetrieveUserSetOfPrivilegesByNames needs the parameter PrivilegeNames.")
+    known = {f"prv{right}{table.capitalize()}" for right in RIGHTS for table in call.schema.tables}
+    held = [
+        {
+            "Depth": "Basic" if call.store.is_denied(call.connection, row_id, f"{name}:global") else "Global",
+            "PrivilegeId": str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
+            "BusinessUnitId": call.store.business_unit_id,
+            "PrivilegeName": name,
+            "RecordFilterId": "00000000-0000-0000-0000-000000000000",
+            "RecordFilterUniqueName": "",
+        }
+        for name in dict.fromkeys(names)
+        if name in known and not call.store.is_denied(call.connection, row_id, name)
+    ]
+    context = f"{call.root}$metadata#Microsoft.Dynamics.CRM.RetrieveUserSetOfPrivilegesByNamesResponse"
+    return Answer.json({"@odata.context": context, "RolePrivileges": held})
+
+
 UNBOUND: dict[str, Callable[[Call, str], Answer]] = {
     "WhoAmI": who_am_i,
     "RetrieveVersion": retrieve_version,
@@ -89,4 +117,5 @@ UNBOUND: dict[str, Callable[[Call, str], Answer]] = {
 }
 ON_ROW: dict[tuple[str, str], Callable[[Call, str, str], Answer]] = {
     ("systemuser", "RetrievePrincipalAccess"): retrieve_principal_access,
+    ("systemuser", "RetrieveUserSetOfPrivilegesByNames"): retrieve_user_set_of_privileges,
 }

@@ -41,6 +41,19 @@ def test_a_missing_privilege_is_403_and_names_it(dataverse: Dataverse) -> None:
     assert "WriteAccess" not in dataverse.http.get(user, params={"@t": target}).json()["AccessRights"].split(", ")
 
 
+def test_a_user_is_told_which_of_the_privileges_asked_for_it_holds_and_how_far(dataverse: Dataverse) -> None:
+    dataverse.store.deny_only(dataverse.store.sync_user_id, ["prvWriteContact", "prvReadLead:global"])
+    names = json.dumps(["prvWriteContact", "prvReadLead", "prvWriteLead", "prvWriteUnicorn"])
+    user = f"systemusers({dataverse.store.sync_user_id})/Microsoft.Dynamics.CRM.RetrieveUserSetOfPrivilegesByNames"
+    for answer in (
+        dataverse.http.get(f"{user}(PrivilegeNames=@p)", params={"@p": names}),
+        dataverse.http.get(f"{user}(PrivilegeNames={names})"),
+    ):
+        held = {each["PrivilegeName"]: each["Depth"] for each in answer.json()["RolePrivileges"]}
+        assert held == {"prvReadLead": "Basic", "prvWriteLead": "Global"}
+    assert error(dataverse.http.get(f"{user}()"))[0] == 400
+
+
 def test_deleting_a_parent_empties_the_lookups_that_point_at_it(dataverse: Dataverse) -> None:
     account = dataverse.create("accounts", name="A")
     child = dataverse.create(
