@@ -104,13 +104,17 @@ def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type:
 
 
 @BOTH_TYPES
-def test_a_checkbox_that_somebody_ticked_too_does_not_prove_that_our_lost_update_was_applied(
-    record_type: RecordType,
+@pytest.mark.parametrize(
+    ("name", "kind", "in_marketo", "in_dynamics"),
+    [("doNotCall", "boolean", "true", "true"), ("rating", "choice", "Hot", "1")],
+)
+def test_one_of_a_few_values_that_somebody_chose_too_does_not_prove_that_our_lost_update_was_applied(
+    record_type: RecordType, name: str, kind: str, in_marketo: str, in_dynamics: str
 ) -> None:
-    world = MemoryWorld(field_map("title,jobtitle,text,both,true", "doNotCall,donotphone,boolean,both,true"))
+    world = MemoryWorld(field_map("title,jobtitle,text,both,true", f"{name},new_few,{kind},both,true"))
     person_id = world.link(record_type, "r", title="A")
     world.settled()
-    world.marketo.put(person_id, title="M", doNotCall="true")
+    world.marketo.put(person_id, title="M", **{name: in_marketo})
 
     def lost(*_: object) -> None:
         raise Cut
@@ -118,7 +122,8 @@ def test_a_checkbox_that_somebody_ticked_too_does_not_prove_that_our_lost_update
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(world.dynamics, "write", lost)
         assert world.cycle() is None
-    world.dynamics.put(record_type, "r", donotphone="true")
+    world.dynamics.put(record_type, "r", new_few=in_dynamics)
     world.settled()
     assert world.both(person_id, "title") == ("M", "M")
+    assert world.both(person_id, name) == (in_dynamics, in_marketo)
     assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "M")]
