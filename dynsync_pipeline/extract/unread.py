@@ -5,6 +5,9 @@ Who is found gone by that was deleted meanwhile. Not here: what is set aside, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from dynsync_pipeline.clients.pages import MOST_UNREAD
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.absence import confirm_people, confirm_records
 from dynsync_pipeline.model.field_map import FieldMap
@@ -19,12 +22,11 @@ def reread_unread_records(warehouse: Warehouse, client: Dynamics, fields: FieldM
     at = warehouse.now()
     with warehouse.reading() as connection:
         due = due_unread(connection, record_type, at)
-    if not due:
-        return False
-    confirm_records(warehouse, client, fields, record_type, due)
-    with warehouse.transaction() as connection:
-        put_off_unread(connection, record_type, due, at)
-    return True
+    for some in _reads(due):
+        confirm_records(warehouse, client, fields, record_type, some)
+        with warehouse.transaction() as connection:
+            put_off_unread(connection, record_type, some, at)
+    return bool(due)
 
 
 def reread_unread_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns) -> bool:
@@ -36,18 +38,22 @@ def reread_unread_people(warehouse: Warehouse, client: Marketo, columns: PersonC
     at = warehouse.now()
     with warehouse.reading() as connection:
         due = due_unread(connection, PERSON, at)
-    if not due:
-        return False
-    confirm_people(warehouse, client, columns, [int(person_id) for person_id in due])
-    with warehouse.transaction() as connection:
-        put_off_unread(connection, PERSON, due, at)
-        bearers = [row[0] for row in connection.execute(_WITHOUT_KEYS, [due]).fetchall()]
-    if bearers:
-        names = {columns.own.contact_id: "contact_id", columns.own.lead_id: "lead_id"}
-        found = client.people("id", bearers, list(names))
+    names = {columns.own.contact_id: "contact_id", columns.own.lead_id: "lead_id"}
+    for some in _reads(due):
+        confirm_people(warehouse, client, columns, [int(person_id) for person_id in some])
         with warehouse.transaction() as connection:
-            note_keys(connection, found.select(["id", *names]).rename_columns(["id", *names.values()]))
-    return True
+            put_off_unread(connection, PERSON, some, at)
+            bearers = [row[0] for row in connection.execute(_WITHOUT_KEYS, [some]).fetchall()]
+        if bearers:
+            found = client.people("id", bearers, list(names))
+            with warehouse.transaction() as connection:
+                note_keys(connection, found.select(["id", *names]).rename_columns(["id", *names.values()]))
+    return bool(due)
+
+
+def _reads(ids: list[str]) -> Iterator[list[str]]:
+    """The ids in reads of so few that all of one may be unreadable, and it is still single rows' fault."""
+    return (ids[start : start + MOST_UNREAD] for start in range(0, len(ids), MOST_UNREAD))
 
 
 def ask_for_bearers(warehouse: Warehouse, client: Marketo, columns: PersonColumns) -> int:
@@ -79,11 +85,9 @@ def _ask_whose_keys(warehouse: Warehouse, client: Marketo, key: str, record_type
     """
     with warehouse.reading() as connection:
         unknown = [row[0] for row in connection.execute(_WITHOUT_KEY[record_type]).fetchall()]
-    told = client.people("id", unknown, [key]) if unknown else None
-    if told is None or UNREAD not in told.column_names:
-        return
-    silent = {row["id"] for row in told.to_pylist() if row[UNREAD] is not None}
-    pending = [ids]
+    told = [row for some in _reads(unknown) for row in client.people("id", some, [key]).to_pylist()]
+    silent = {row["id"] for row in told if row.get(UNREAD) is not None}
+    pending = [ids] if silent else []
     while pending:
         some = pending.pop()
         found = silent.intersection(client.people(key, some, []).column("id").to_pylist())

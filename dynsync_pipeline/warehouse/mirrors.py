@@ -133,9 +133,9 @@ def land_people(
     if people is not None:
         connection.execute(f"{insert} from landed_people")
     else:
-        _require_header(file, columns)
+        header = _header(file, columns)
         try:
-            connection.execute(f"{insert} from {_csv(file, columns)}")
+            connection.execute(f"{insert} from {_csv(file, header)}")
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             raise _unreadable_export(
                 "a line of it has other columns than its header"
@@ -184,11 +184,13 @@ def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColu
     )
 
 
-def _require_header(file: str, columns: PersonColumns) -> None:
+def _header(file: str, columns: PersonColumns) -> list[str]:
+    """The names of its columns, which come in any order. Raises: AnswerUnreadable where they are not those asked for."""
     with Path(file).open(encoding="utf-8", newline="") as lines:
         header = next(csv.reader(lines), [])
-    if header != ["id", *columns.names]:
+    if sorted(header) != sorted(["id", *columns.names]):
         raise _unreadable_export("its columns are not those that were asked for")
+    return header
 
 
 def _unreadable_export(why: str) -> AnswerUnreadable:
@@ -200,9 +202,9 @@ def _unreadable_export(why: str) -> AnswerUnreadable:
     )
 
 
-def _csv(file: str, columns: PersonColumns) -> str:
+def _csv(file: str, header: Sequence[str]) -> str:
     """A bulk-extract file as a relation: quotes doubled, line breaks inside values, the word null for nothing."""
-    types = ", ".join(f"{_literal(name)}: 'varchar'" for name in ("id", *columns.names))
+    types = ", ".join(f"{_literal(name)}: 'varchar'" for name in header)
     return (
         f"read_csv({_literal(file)}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
         f"nullstr = 'null', parallel = false, max_line_size = 16777216, columns = {{{types}}})"

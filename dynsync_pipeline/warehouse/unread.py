@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dynsync_pipeline.model.records import UNREAD, RecordType
 
 PERSON, COMPANY = "person", "company"
+MOST_AT_ONCE = 200  # of one kind that a cycle reads again: each may cost two calls
 KEY_COLUMNS = {RecordType.CONTACT: "contact_id", RecordType.LEAD: "lead_id"}  # of `state.unread`
 
 
@@ -135,10 +136,11 @@ def _concerned(kind: str, key: str, contact_id: str | None, lead_id: str | None)
 
 
 def due_unread(connection: duckdb.DuckDBPyConnection, kind: str, at: datetime) -> list[str]:
-    """Ids of what is to be read again by now, in order; `at` is UTC without zone."""
+    """Ids of what is to be read again by now, `MOST_AT_ONCE` at most, the new ones first; `at` is UTC without zone."""
     rows = connection.execute(
-        "select key from state.unread where record_type = ? and has_id and coalesce(next_look_at <= ?, true) order by key",
-        [kind, at],
+        "select key from state.unread where record_type = ? and has_id and coalesce(next_look_at <= ?, true) "
+        "order by next_look_at nulls first, key limit ?",
+        [kind, at, MOST_AT_ONCE],
     ).fetchall()
     return [row[0] for row in rows]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 
 import pytest
@@ -41,6 +43,24 @@ def test_a_byte_order_mark_costs_nothing_and_a_bad_line_a_read_of_its_person(wor
     for name in ("r", "other"):
         (person,) = bearers(world, name)
         assert world.both(person, "title") == ("B", "B")
+    assert messages(world) == []
+    assert len(world.ledger()["collisions"]) == 2
+
+
+def test_columns_in_another_order_than_asked_for_are_told_by_the_header(world: MemoryWorld) -> None:
+    """With a bad line behind them, of which the id is told all the same."""
+
+    def other_way_round(file: bytes) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(row[::-1] for row in csv.reader(io.StringIO(file.decode(), newline="")))
+        return text.getvalue().encode().replace(b"\nA,", b"\nA\xff,", 1)
+
+    world.marketo.spoils = other_way_round
+    people = [bearers(world, name) for name in ("r", "other")]
+    world.settled()
+    assert len(world.marketo.exports) == 1, "no file is asked for again"
+    assert [bearers(world, name) for name in ("r", "other")] == people
+    assert [world.both(person, "title") for (person,) in people] == [("B", "B")] * 2
     assert messages(world) == []
     assert len(world.ledger()["collisions"]) == 2
 

@@ -100,6 +100,31 @@ def test_what_cannot_be_read_is_asked_for_at_growing_gaps(world: MemoryWorld) ->
     assert unread(world) == [("contact", "r", person_of(world), 3)]
 
 
+def test_many_that_cannot_be_read_one_after_the_other_end_no_cycle(world: MemoryWorld) -> None:
+    """R116: of one answer with more than fifty bad rows the rows are not at fault; here each came alone."""
+    for _ in range(2):
+        for number in range(30):
+            bearer = world.marketo.next_id
+            world.marketo.put(bearer, title="T")
+            world.marketo.unreadable[bearer] = KEYS.contact_id
+            record_id = f"r{world.dynamics.version} {number}"
+            world.dynamics.put(CONTACT, record_id, jobtitle="T")
+            world.dynamics.unreadable[record_id] = "jobtitle"
+        assert world.cycle() is not None
+    world.clock += DAY
+    world.dynamics.put(CONTACT, "r", jobtitle="B")
+    assert world.cycle() is not None
+    assert world.both(person_of(world), "title") == ("B", "B")
+    assert world.rows("select record_type, count(*), min(attempts) from state.unread group by all order by all") == [
+        ("contact", 60, 2), ("person", 60, 2),
+    ]  # fmt: skip
+    world.dynamics.unreadable.clear()
+    world.marketo.unreadable.clear()
+    world.clock += DAY
+    world.settled()
+    assert world.rows("from state.unread") == []
+
+
 def test_of_two_that_cannot_be_read_the_one_that_is_deleted_meanwhile_ends_as_any_deleted_record(
     world: MemoryWorld,
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from dynsync_pipeline.clients.pages import MOST_UNREAD, too_many_unread
 from dynsync_pipeline.clients.rows import rows_table
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.records import UNREAD
@@ -48,7 +49,9 @@ def _text(value: object) -> str | None:
 
 
 def table_of(names: Sequence[str], rows: Sequence[Values]) -> pa.Table:
-    """Rows as the clients give them: every column text; and `UNREAD` where a row has it."""
+    """Rows as the clients give them: every column text; and `UNREAD` where a row has it; an error where too many have."""
+    if sum(UNREAD in row for row in rows) > MOST_UNREAD:
+        raise too_many_unread("either", "GET")
     return rows_table(names, rows)
 
 

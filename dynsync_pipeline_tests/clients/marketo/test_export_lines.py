@@ -74,6 +74,16 @@ def test_a_file_of_bad_lines_is_a_bad_file() -> None:
         sort_lines(io.BytesIO(HEADER + b"".join(b"%d;a;b\n" % n for n in range(1, 61))), io.BytesIO())
 
 
+def test_a_person_is_told_by_the_column_id_wherever_it_stands() -> None:
+    file = b'title,"id",city\n"a,5",1,x\n"b\nc",2,y\nHA\xff,3,x\n6,7,8,9\n'
+    to = io.BytesIO()
+    n_good, bad = sort_lines(io.BytesIO(file), to)
+    assert (n_good, to.getvalue()) == (2, file[: file.index(b"HA")])
+    assert [(each.number, each.person_id) for each in bad] == [(5, 3), (6, None)], (
+        "behind a column too many the id is some other number"
+    )
+
+
 def test_an_empty_file_has_no_records() -> None:
     to = io.BytesIO()
     assert (sort_lines(io.BytesIO(b""), to), to.getvalue()) == ((0, []), b"")
