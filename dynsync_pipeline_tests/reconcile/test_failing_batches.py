@@ -5,6 +5,7 @@ Source: docs/design.md#refusals.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -83,6 +84,32 @@ def test_a_record_that_fails_its_whole_batch_is_found_in_halves_and_told_and_hol
     assert world.errors()[0][5] == "resolved"
     assert len(world.ledger()["changes"]) == 7
     assert world.rows("select * from state.doubts") == []
+
+
+@pytest.mark.parametrize("side", ["dynamics", "marketo"])
+def test_records_that_fail_alone_from_the_first_time_on_are_told_and_hold_nobody_up(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last batch of one, and of four batches the first; then one heals while it is looked for."""
+    for module in ("dynamics", "marketo"):
+        monkeypatch.setattr(f"dynsync_pipeline.write_back.{module}.MOST_RECORDS", 3)
+    world = FailingWorld(side, 7)
+    world.fail()
+    for name in world.people:
+        world.edit(name, "bad" if name in ("r0", "r6") else "B")
+    world.cycle()
+    assert world.requests == [3, 3, 1]
+    for _ in range(4):
+        world.cycle()
+    assert world.arrived("B") == {*world.people} - {"r0", "r6"}
+    assert {(row[0], row[5]) for row in world.errors()} <= {("r0", "waiting"), ("r6", "waiting")}
+    world.fail("never")
+    world.cycle()
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert world.arrived("bad") == {"r0", "r6"}
+    assert len(world.ledger()["changes"]) == 7
+    assert {row[5] for row in world.errors()} <= {"resolved"}
 
 
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])

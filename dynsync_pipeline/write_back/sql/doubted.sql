@@ -11,7 +11,7 @@ select
     u.operation_id, u.system, u.action, u.record_type, u.dynamics_id, f.n_together, f.code, f.message,
     coalesce(d.n_times, 0) + 1 as n_times,
     coalesce(d.is_at_fault, false) or (
-        f.n_together = 1 and d.n_times >= 1
+        f.n_together = 1 and coalesce(d.n_times, 0) >= 1
         and u.system in (select o.system from reconcile.operations o join reconcile.receipts using (operation_id))
     ) as is_at_fault
 from uncertain u
