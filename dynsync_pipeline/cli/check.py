@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.clients.budget import CallBudget
@@ -24,7 +25,16 @@ from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
-from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType, load_field_map
+from dynsync_pipeline.model.field_map import (
+    Direction,
+    Field,
+    FieldMap,
+    FieldType,
+    default_map_text,
+    load_field_map,
+    map_text,
+)
+from dynsync_pipeline.model.proposed_map import propose_map
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.settings import Settings, load_settings
@@ -43,14 +53,30 @@ class Finding:
 
 
 @app.command()
-def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False) -> None:
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+    proposes_map: Annotated[
+        bool,
+        typer.Option(
+            "--propose-map", help="Print the field map, with names that Marketo's labels suggest, and ask no more."
+        ),
+    ] = False,
+) -> None:
     """Ask both systems whether a sync can run: addresses, sign-in, rights, change tracking, fields, budgets.
 
-    Changes nothing, in neither system. Exit codes: 0 all answers are yes, 1 at least one is no, 2 settings wrong.
+    Changes nothing, in neither system. With --propose-map its output is a field map, in which every proposal is off until
+    somebody accepts it.
+
+    Exit codes: 0 all answers are yes, or the map was printed, 1 at least one is no, 2 settings, options or field map wrong.
     """
     settings = load_settings()
     settings.require_systems()
     fields = load_field_map(settings.field_map, settings.own_fields)
+    if proposes_map:
+        if as_json:
+            raise typer.BadParameter("a proposed field map is CSV; leave one of the two out.", param_hint="--json")
+        _propose_map(settings)
+        return
     found: list[Finding] = []
     with errors_to.status("Asking") as status:
         for finding in findings(settings, fields):
@@ -64,20 +90,50 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Print the answer
         raise typer.Exit(Exit.FAILED)
 
 
+def _propose_map(settings: Settings) -> None:
+    """Print the field map with names by label, and to stderr what is new in it. Raises: DynSyncError."""
+    with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
+        offered = marketo.person_fields().values()
+    labels: dict[str, list[str]] = {}
+    for field in offered:
+        labels.setdefault(field.display_name, []).append(field.name)
+    proposed = propose_map(map_text(settings.field_map), default_map_text(), labels)
+    print(proposed.text, end="")  # noqa: T201 (it is redirected into a file)
+    for title, lines in (("Named by label", proposed.named), ("Several fields have the label", proposed.ambiguous)):
+        for line in lines:
+            errors_to.print(f"{title}: {line}", markup=False, highlight=False)
+    errors_to.print(
+        "All proposals are off. Keep the map in a file, set `enabled` to true where a name is right, and name the file in "
+        "DYNSYNC_FIELD_MAP (docs/field-map.md).",
+        highlight=False,
+    )
+
+
 def _findings_table(found: list[Finding]) -> Table:
     table = Table(title="Pre-flight", title_justify="left")
     for name in ("", "Question", "Answer"):
         table.add_column(name)
     for finding in found:
-        mark = "[green]✓[/]" if finding.is_ok else "[red]✗[/]"
-        table.add_row(mark, finding.question, f"{finding.answer} {finding.next_step}".strip())
+        mark = Text("✓", "green") if finding.is_ok else Text("✗", "red")
+        answer = f"{finding.answer} {finding.next_step}".strip()
+        table.add_row(mark, finding.question, Text(answer))  # a system's own words are no markup
     return table
 
 
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     """Every question with its answer, in the order in which faults should be repaired."""
     yield _data_folder(settings)
-    yield from _last_cycle(settings)
+    try:
+        status = _status(settings)
+    except DynSyncError as error:
+        yield Finding("Snapshot of the last cycle", False, error.message, error.next_step)
+        status = None
+    if status is not None:
+        yield from _last_cycle(status)
+        new = {
+            (row["record_type"], row["field"]) for row in status.parked_fields if row["reason_code"] == "new_in_package"
+        }
+        fields = fields.without(field for field in fields.fields if (field.record_type, field.marketo_field) in new)
     columns: dict[RecordType, TableMetadata] = {}
     with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
         signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
@@ -87,10 +143,10 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
                 yield from _dynamics_table(dynamics, record_type, fields, columns)
             yield from _writable(dynamics, fields)
             yield from _days(dynamics, fields, columns)
-    yield _budget(settings, "dynamics", settings.dynamics_calls_per_day)
+    yield _budget(status, "dynamics", settings.dynamics_calls_per_day)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         yield from _marketo(marketo, settings, fields, columns)
-    yield _budget(settings, "marketo", settings.marketo_calls_per_day)
+    yield _budget(status, "marketo", settings.marketo_calls_per_day)
 
 
 def _status(settings: Settings) -> Status | None:
@@ -101,34 +157,31 @@ def _status(settings: Settings) -> Status | None:
         return read_status(snapshot, datetime.now(UTC).replace(tzinfo=None))
 
 
-def _budget(settings: Settings, system: System, per_day: int) -> Finding:
+def _budget(status: Status | None, system: System, per_day: int) -> Finding:
     """Whether the day has calls left (R125); what a cycle that runs just now sent is not known yet."""
-    question = f"{system.capitalize()}: calls in the last 24 hours"
-    try:
-        status = _status(settings)
-    except DynSyncError as error:
-        return Finding(question, False, error.message, error.next_step)
     n_calls = status.calls[system] if status else 0
+    is_ok = n_calls < per_day
     step = f"Cycles wait until some are a day old, or raise DYNSYNC_{system.upper()}_CALLS_PER_DAY."
     answer = f"{n_calls:,} of the {per_day:,} that DynSync may send"
-    return Finding(question, n_calls < per_day, answer, "" if n_calls < per_day else step)
+    return Finding(f"{system.capitalize()}: calls in the last 24 hours", is_ok, answer, "" if is_ok else step)
 
 
-def _last_cycle(settings: Settings) -> Iterator[Finding]:
-    """What the snapshot tells: how long each cursor still lives, and which fields are parked, also for what only the
-    cycles meet, such as a missing right to write one. Nothing before the first cycle.
+def _last_cycle(status: Status) -> Iterator[Finding]:
+    """How long each cursor still lives, and which fields are parked, also for what only the cycles meet, such as a missing
+    right to write one.
     """
     question = "Change-tracking cursors alive"
-    try:
-        status = _status(settings)
-    except DynSyncError as error:
-        yield Finding(question, False, error.message, error.next_step)
-        return
-    if status is None:
-        return
     parked = [row for row in status.parked_fields if row["reason_code"] == "not_offered"]
     told = " ".join(f"{row['field']} of {row['record_type']}s: {row['reason']}" for row in parked)
-    yield Finding("Fields that the last cycle synced", not parked, told or "all but those that are being read")
+    yield Finding(
+        "Fields that the last cycle synced", not parked, told or "all that the map has on and everybody was read with"
+    )
+    if new := [
+        f"{row['field']} of {row['record_type']}s"
+        for row in status.parked_fields
+        if row["reason_code"] == "new_in_package"
+    ]:
+        yield Finding("Lines that an upgrade brought", True, f"off: {', '.join(new)}; see docs/field-map.md")
     nearest = min(status.cursors, key=lambda cursor: cursor["days_left"], default=None)
     if nearest is not None:
         yield Finding(

@@ -18,6 +18,7 @@ from dynsync_pipeline.errors import ApiError, ColumnUnknown, RequestRefused, Set
 from dynsync_pipeline.extract.back_fill import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.changed_columns import follow_columns, note_columns
 from dynsync_pipeline.extract.field_types import type_misfit
+from dynsync_pipeline.extract.shipped_fields import set_new_lines_apart
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
@@ -68,6 +69,7 @@ def learn_schema(
         late = set(wanted.fields).difference(running.fields, running.being_read, parked)
         parked |= dict.fromkeys(late, ("not_offered", "It is on offer again, and joins with the next cycle."))
     with warehouse.transaction() as connection:
+        parked |= set_new_lines_apart(connection, wanted, is_own_map=settings.field_map is not None)
         offered = PersonColumns(wanted.without(parked), settings.own_fields)
         fields, new = set_new_fields_apart(connection, offered, at, running)
         _park(connection, fields, parked | new)

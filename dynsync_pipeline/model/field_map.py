@@ -20,6 +20,7 @@ from dynsync_pipeline.errors import FieldMapWrong
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType
 
+_DEFAULT = "default_field_map.csv"
 COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
 # Columns that the tables need for themselves.
 _TAKEN_IN_MARKETO = frozenset(
@@ -109,37 +110,44 @@ def load_field_map(path: Path | None = None, own: OwnFields | None = None) -> Fi
 
     Raises: FieldMapWrong with file, line and column of the first fault.
     """
+    return parse_field_map(map_text(path), path.name if path else _DEFAULT, own)
+
+
+def map_text(path: Path | None) -> str:
+    """The CSV at `path`, or the one in the package. Raises: FieldMapWrong where it is no file of text."""
     if path is None:
-        name, text = (
-            "default_field_map.csv",
-            files("dynsync_pipeline.model").joinpath("default_field_map.csv").read_text("utf-8"),
-        )
-    else:
-        name = path.name
-        try:
-            text = path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "").lower()
-            raise FieldMapWrong(
-                f"The field map {path} cannot be read: {why}.",
-                next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
-            ) from None
-    return parse_field_map(text, name, own)
+        return default_map_text()
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "").lower()
+        raise FieldMapWrong(
+            f"The field map {path} cannot be read: {why}.",
+            next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
+        ) from None
+
+
+def default_map_text() -> str:
+    """The field map of the package, as CSV: all rows that the vendor's sync maps."""
+    return files("dynsync_pipeline.model").joinpath(_DEFAULT).read_text("utf-8")
 
 
 def parse_field_map(text: str, name: str, own: OwnFields | None = None) -> FieldMap:
     """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong."""
     found: list[Field] = []
     taken = frozenset(map(str.lower, own.types)) if own else frozenset()
-    for where, values in _lines(text, name):
+    for where, values in map_lines(text, name):
+        is_enabled = _choice(values, "enabled", ("true", "false"), where) == "true"
         if values["marketo_field"].lower() in taken:
             raise FieldMapWrong(
                 f"{where}, marketo_field: {values['marketo_field']} is a field that the sync itself writes.",
                 next_step="Remove the line, or name another field in the setting DYNSYNC_MARKETO_FIELD_... that names it.",
             )
+        if is_enabled:  # a line that is off may bear a label until somebody knows the name
+            _require_name(values, "marketo_field", _MARKETO_NAME, _TAKEN_IN_MARKETO, where)
         field = _field(values, where)
-        _refuse_repetition(field, found, where)
-        if _choice(values, "enabled", ("true", "false"), where) == "true":
+        if is_enabled:
+            _refuse_repetition(field, found, where)
             found.append(field)
     if not found:
         raise FieldMapWrong(f"{name}: no field is enabled.", next_step="Set `enabled` to true on at least one line.")
@@ -148,7 +156,7 @@ def parse_field_map(text: str, name: str, own: OwnFields | None = None) -> Field
     return fields
 
 
-def _lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
+def map_lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each line's place, for messages, and its values by column. Raises: FieldMapWrong."""
     rows = csv.DictReader(io.StringIO(text))
     names = rows.fieldnames or ()
@@ -174,7 +182,6 @@ def _refuse_company_fields_of_contacts(fields: FieldMap, name: str) -> None:
 
 
 def _field(values: dict[str, str], where: str) -> Field:
-    _require_name(values, "marketo_field", _MARKETO_NAME, _TAKEN_IN_MARKETO, where)
     _require_name(values, "dynamics_column", _DYNAMICS_NAME, _TAKEN_IN_DYNAMICS, where)
     record_type = RecordType(_choice(values, "record_type", tuple(RecordType), where))
     direction = Direction(_choice(values, "direction", tuple(Direction), where))
@@ -207,7 +214,8 @@ def _require_name(
     if not pattern.fullmatch(values[column]):
         raise FieldMapWrong(
             f"{where}, {column}: {values[column]!r} is not a name.",
-            next_step="Use the REST name in Marketo and the lower-case logical name in Dynamics.",
+            next_step="Use the REST name in Marketo, which `dynsync check --propose-map` finds by the label, and the "
+            "lower-case logical name in Dynamics.",
         )
 
 

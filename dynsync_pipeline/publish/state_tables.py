@@ -138,7 +138,8 @@ _STATE = (
                 "reason_code",
                 "varchar",
                 "reason_code",
-                "not_offered: by a system (R107); being_read, to_be_read: it is new, and first read of everybody (R100).",
+                "not_offered: by a system (R107); being_read, to_be_read: it is new, and first read of everybody (R100); "
+                "new_in_package: it came with an upgrade, and is off.",
             ),
             ("reason", "varchar", "reason", "What is missing and what to do, or how far the reading is."),
         ),

@@ -16,7 +16,7 @@ from dynsync_pipeline.errors import ColumnUnknown
 from dynsync_pipeline.model.field_map import load_field_map, parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -174,3 +174,38 @@ def test_r21_a_native_sync_that_is_on_is_a_no(emulators: Emulators, tmp_path: Pa
         assert list(no) == ["Marketo: no native CRM sync, companies writable"]
     finally:
         control(emulators, "/emulator/marketo/behaviour", native_crm=False)
+
+
+def test_r30_a_map_is_proposed_by_label_and_changes_nothing(emulators: Emulators, tmp_path: Path, run: Run) -> None:
+    environment = {n: v for n, v in emulators.environment.items() if n.startswith("DYNSYNC_")}
+    field = {"displayName": "Microsoft Do Not Email", "name": "mSDoNotEmail", "dataType": "boolean"}
+    httpx.post(
+        f"{emulators.marketo_url}/rest/v1/leads/schema/fields.json",
+        json={"input": [field]},
+        headers={"Authorization": f"Bearer {token_of(emulators)}"},
+        verify=False,
+    ).raise_for_status()
+    own = {**environment, "DYNSYNC_DATA_DIR": str(tmp_path / "data")}
+    ran = run("check", "--propose-map", environment=own)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0] == HEADER
+    assert "lead,mSDoNotEmail,donotemail,boolean,both,false" in lines
+    assert "Named by label: contact: Microsoft Do Not Email → mSDoNotEmail" in ran.err
+    assert parse_field_map(ran.out, "proposed").fields == load_field_map().fields
+    assert not (tmp_path / "data").exists()
+    assert run("check", "--propose-map", "--json", environment=own).code == 2
+
+
+def token_of(emulators: Emulators) -> str:
+    """Of the user of other tools, who may make fields."""
+    answer = httpx.get(
+        f"{emulators.marketo_url}/identity/oauth/token",
+        params={
+            "grant_type": "client_credentials",
+            "client_id": emulators.marketo.other_client_id,
+            "client_secret": emulators.marketo.other_client_secret,
+        },
+        verify=False,
+    )
+    return str(answer.json()["access_token"])

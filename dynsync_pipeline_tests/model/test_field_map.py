@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from dynsync_pipeline.errors import FieldMapWrong
-from dynsync_pipeline.model.field_map import COLUMNS, Direction, FieldType, load_field_map, parse_field_map
+from dynsync_pipeline.model.field_map import (
+    COLUMNS,
+    Direction,
+    FieldType,
+    default_map_text,
+    load_field_map,
+    parse_field_map,
+)
 from dynsync_pipeline.model.own_fields import OwnFields
+from dynsync_pipeline.model.proposed_map import propose_map
 from dynsync_pipeline.model.records import TABLES, RecordType
 
 HEADER = ",".join(COLUMNS)
@@ -160,12 +171,101 @@ def test_r129_the_default_map_fills_the_gaps_of_the_vendors_list() -> None:
     assert (RecordType.ACCOUNT, "billingState", "address1_stateorprovince") in named
     assert (RecordType.ACCOUNT, "website", "websiteurl") in named
     assert (RecordType.LEAD, "leadScore", "mkt_leadscore") in named
-    assert not any(column == "subject" for _, _, column in named), "rules.md says that it is missing"
 
 
-def test_r132_the_default_map_has_two_of_the_five_fields_of_consent() -> None:
+def lines_of_the_default_map() -> list[dict[str, str]]:
+    text = files("dynsync_pipeline.model").joinpath("default_field_map.csv").read_text("utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+UNNAMED = {  # what the vendor's page maps and calls by a label alone
+    "account": {"address1_line2", "address1_line3", "businesstypecode", "accountnumber", "statecode"},
+    "contact": {"statuscode", "address1_line2", "address1_line3", "donotemail", "donotfax", "donotsendmm", "telephone2"}
+    | {"preferredcontactmethodcode"},
+    "lead": {"statuscode", "address1_line2", "address1_line3", "donotemail", "donotfax", "donotsendmm", "telephone2"}
+    | {"preferredcontactmethodcode", "subject"},
+}
+
+
+def test_r30_the_default_map_has_every_row_of_the_vendor_and_enables_those_with_a_rest_name() -> None:
+    lines = lines_of_the_default_map()
+    off = {(line["record_type"], line["dynamics_column"]) for line in lines if line["enabled"] == "false"}
+    assert off == {(record_type, column) for record_type, columns in UNNAMED.items() for column in columns}
+    on = {(f.record_type.value, f.marketo_field, f.dynamics_column) for f in load_field_map().fields}
+    assert len(on) == sum(line["enabled"] == "true" for line in lines)
+    moments = {("Date", "date"), ("Desc", "desc"), ("Type", "type")}
+    for record_type in ("contact", "lead"):
+        for name, column in moments:
+            assert (record_type, f"msiLastInterestingMoment{name}", f"mkt_lastinterestingmoment{column}") in on
+        assert (record_type, "relativeUrgency", "mkt_urgency") in on
+    own = {"billingState", "dateOfBirth"}  # and the score of leads (R129)
+    assert len(lines) - sum(line["marketo_field"] in own for line in lines) - 1 == 89
+
+
+def test_r129_the_second_field_on_one_column_goes_to_marketo_alone() -> None:
+    lines = [line for line in lines_of_the_default_map() if line["dynamics_column"] == "subject"]
+    assert [(line["marketo_field"], line["direction"]) for line in lines] == [
+        ("Microsoft Topic", "both"),
+        ("Subject", "to_marketo"),
+    ]
+
+
+def test_r132_the_default_map_has_the_five_fields_of_consent_both_ways() -> None:
     consent = {"donotphone", "donotbulkemail", "donotemail", "donotfax", "donotsendmm"}
-    assert {f.dynamics_column for f in load_field_map().fields} & consent == {"donotphone", "donotbulkemail"}
+    lines = [line for line in lines_of_the_default_map() if line["dynamics_column"] in consent]
+    assert len(lines) == 2 * len(consent)
+    assert {line["direction"] for line in lines} == {"both"}
+
+
+def test_a_line_that_is_off_may_bear_a_label_until_somebody_knows_the_name() -> None:
+    """R30: a cycle uses names only."""
+    off = "lead,Microsoft Do Not Email,donotemail,boolean,both,false"
+    assert [f.marketo_field for f in parse_field_map(f"{HEADER}\n{GOOD}\n{off}\n", "m").fields] == ["title"]
+    with pytest.raises(FieldMapWrong, match=r"line 3, marketo_field: 'Microsoft Do Not Email'.*--propose-map"):
+        parsed(GOOD, off.replace("false", "true"))
+    with pytest.raises(FieldMapWrong, match=r"line 3, type:"):
+        parsed(GOOD, off.replace("boolean", "bool"))
+
+
+MADE_FOR = {"Microsoft Do Not Email": ["msDoNotEmail"], "Fax Number": ["fax"], "Twice": ["one", "two"]}
+
+
+def test_names_are_proposed_by_label_and_left_off_for_a_person_to_accept() -> None:
+    own = f"""{HEADER}
+{GOOD}
+lead, microsoft  do not EMAIL ,donotemail,boolean,both,false
+lead,Twice,new_twice,text,both,false
+lead,known,new_known,text,both,false
+"""
+    labels = {**MADE_FOR, "Known": ["known"], "Job Title": ["title"]}
+    proposed = propose_map(own, default_map_text(), labels)
+    lines = proposed.text.splitlines()
+    assert lines[:5] == [
+        HEADER,
+        GOOD,
+        "lead,msDoNotEmail,donotemail,boolean,both,false",
+        "lead,Twice,new_twice,text,both,false",
+        "lead,known,new_known,text,both,false",
+    ]
+    assert "contact,msDoNotEmail,donotemail,boolean,both,false" in lines, "a row of the package that the own map lacks"
+    assert not any(line.endswith(",true") for line in lines[2:])
+    assert proposed.named == [
+        "lead: microsoft  do not EMAIL → msDoNotEmail",
+        "contact: Microsoft Do Not Email → msDoNotEmail",
+    ]
+    assert proposed.ambiguous == ["lead: Twice (one, two)"]
+    assert parse_field_map(proposed.text, "proposed").fields == parse_field_map(own, "own").fields
+
+
+def test_a_name_that_another_line_has_is_not_proposed_again() -> None:
+    own = f"{HEADER}\nlead,fax,fax,text,both,true\nlead,Fax Number,new_fax,text,both,false\n"
+    assert "lead,Fax Number,new_fax,text,both,false" in propose_map(own, HEADER, MADE_FOR).text
+
+
+def test_what_is_proposed_can_be_accepted_as_a_whole() -> None:
+    labels = {line["marketo_field"]: [f"new_{n}"] for n, line in enumerate(lines_of_the_default_map())}
+    accepted = propose_map(default_map_text(), default_map_text(), labels).text.replace(",false", ",true")
+    assert len(parse_field_map(accepted, "accepted").fields) == len(lines_of_the_default_map())
 
 
 @pytest.mark.parametrize("name", ["dynamicsContactId", "dynamicsIsDeleted", "DYNAMICSCREATEDON", "mine"])

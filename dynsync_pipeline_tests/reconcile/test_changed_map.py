@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.model import field_map as field_maps
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
@@ -175,3 +176,49 @@ def test_an_own_field_that_was_just_made_is_found_in_the_next_cycle() -> None:
             world.cycle()
     world.marketo.data_types.clear()
     world.settled()
+
+
+def upgraded(monkeypatch: pytest.MonkeyPatch, world: MemoryWorld, *lines: str) -> None:
+    """From now on the package's own map, which `world` follows, has these lines."""
+    fields = field_map(*lines)
+    world.fields = world.dynamics.fields = world.marketo.fields = fields
+    world.allow(field_map=None)
+    text = (world.settings.data_dir / "fields.csv").read_text("utf-8").splitlines()[0] + "\n"
+    text += "".join(
+        f"{f.record_type},{f.marketo_field},{f.dynamics_column},{f.type},{f.direction},true\n" for f in fields.fields
+    )
+    monkeypatch.setattr(field_maps, "default_map_text", lambda: text)
+
+
+def test_lines_that_an_upgrade_brings_are_off_where_dynsync_synced_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R132: nobody's consent of years should change because of an upgrade."""
+    world = MemoryWorld(field_map(*LINES))
+    upgraded(monkeypatch, world, *LINES[:2])
+    person_id = world.link(RecordType.CONTACT, "r", title="A", phone="1")
+    world.dynamics.put(RecordType.CONTACT, "r", address1_city="D")
+    world.settled()
+    upgraded(monkeypatch, world, *LINES)
+    world.marketo.put(person_id, city="M", title="B")
+    for _ in range(2):
+        world.settled()
+        assert world.rows("select distinct marketo_field, reason_code from state.parked_fields") == [
+            ("city", "new_in_package")
+        ]
+    assert (world.both(person_id, "city"), world.both(person_id, "title")) == (("D", "M"), ("B", "B"))
+    world.allow(field_map=world.settings.data_dir / "fields.csv")
+    world.map_to(field_map(*LINES))
+    world.settled()
+    assert world.both(person_id, "city") == ("D", "D"), "R42: accepted, and met as for the first time"
+    world.allow(field_map=None)
+    world.settled()
+    assert world.rows("select marketo_field from state.parked_fields") == [], "accepted once is accepted"
+
+
+def test_a_new_installation_has_every_line_of_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = MemoryWorld(field_map(*LINES))
+    upgraded(monkeypatch, world, *LINES)
+    person_id = world.link(RecordType.CONTACT, "r", title="A", city="C")
+    world.settled()
+    world.dynamics.put(RecordType.CONTACT, "r", address1_city="D")
+    world.settled()
+    assert world.both(person_id, "city") == ("D", "D")

@@ -307,6 +307,28 @@ def test_a_file_that_is_mostly_free_is_written_anew_with_all_it_holds(
         assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
 
 
+def test_a_file_of_an_older_version_keeps_the_lines_of_the_map_that_it_has(tmp_path: Path) -> None:
+    """Synced or parked; what the package has beside them is new to it."""
+    path = tmp_path / "dynsync.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("create table schema_version (version integer)")
+        connection.execute(MIGRATIONS.joinpath("0002.sql").read_text("utf-8"))
+        connection.execute("insert into schema_version (version) values (2)")
+        connection.execute(
+            "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
+            "values ('lead', 'title', 'jobtitle', 'text', 'both', false)"
+        )
+        connection.execute(
+            "insert into state.parked_fields (record_type, marketo_field, dynamics_column, reason) "
+            "values ('lead', 'leadScore', 'mkt_leadscore', 'no such column')"
+        )
+    with Warehouse(path) as warehouse, warehouse.reading() as connection:
+        kept = connection.execute(
+            "select record_type, marketo_field, dynamics_column from state.shipped_fields order by all"
+        )
+        assert kept.fetchall() == [("lead", "leadScore", "mkt_leadscore"), ("lead", "title", "jobtitle")]
+
+
 def test_values_of_an_older_version_are_spelt_as_this_one_does(tmp_path: Path) -> None:
     """Otherwise the first cycle after an upgrade would take them for edits."""
     path = tmp_path / "dynsync.duckdb"

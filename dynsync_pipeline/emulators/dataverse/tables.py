@@ -202,6 +202,7 @@ def _lead() -> Iterator[Column]:
     yield from _system("leadid")
     yield from _person()
     yield from _texts(subject=300, companyname=100, sic=20)
+    yield from _texts(mkt_leadinterestingmomentsource=100)  # as the vendor's solution calls it, on leads alone
     yield from _money("revenue")
     yield from _money("budgetamount")
     yield Column("numberofemployees", "integer", minimum=0, maximum=1_000_000)

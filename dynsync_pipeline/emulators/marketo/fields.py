@@ -181,13 +181,17 @@ STANDARD_FIELDS = _standard("""
 
 COMPANY_FIELDS = tuple(field for field in STANDARD_FIELDS if field.on_company)
 
-# The custom fields a sync with Dynamics keeps on people; every fresh subscription has them.
+# The custom fields a sync with Dynamics keeps on people, and those of Sales Insight; every fresh subscription has them.
 SYNC_FIELDS = (
     Field(1001, "dynamicsLeadId", "Dynamics Lead Id", "string", 255, is_custom=True),
     Field(1002, "dynamicsContactId", "Dynamics Contact Id", "string", 255, is_custom=True),
     Field(1003, "dynamicsType", "Dynamics Type", "string", 255, is_custom=True),
     Field(1004, "dynamicsIsDeleted", "Dynamics is Deleted", "boolean", is_custom=True),
     Field(1005, "dynamicsCreatedOn", "Dynamics Created On", "datetime", is_custom=True),
+    Field(1006, "msiLastInterestingMomentDate", "Last Interesting Moment Date", "datetime", is_custom=True),
+    Field(1007, "msiLastInterestingMomentDesc", "Last Interesting Moment Desc", "text", is_custom=True),
+    Field(1008, "msiLastInterestingMomentSource", "Last Interesting Moment Source", "string", 255, is_custom=True),
+    Field(1009, "msiLastInterestingMomentType", "Last Interesting Moment Type", "string", 255, is_custom=True),
 )
 
 DEFAULT_READ = ("id", "email", "firstName", "lastName", "updatedAt", "createdAt")

@@ -1,7 +1,8 @@
 -- What schema 3 adds to the working file: absence, refused links and renamed labels are remembered, findings are kept.
 
 -- One row per field of the map that is not synced now, and why, in words. `reason_code`: not_offered, a system does not offer it
--- as the map has it (R107); being_read, it is new and is being read of everybody; to_be_read, that begins later. `was_gone`: it
+-- as the map has it (R107); being_read, it is new and is being read of everybody; to_be_read, that begins later;
+-- new_in_package, an upgrade brought it. `was_gone`: it
 -- was not offered before, so that what it lost meanwhile is no clear.
 alter table state.parked_fields add column reason_code varchar default 'not_offered';
 alter table state.parked_fields alter column reason_code set not null;
@@ -179,3 +180,13 @@ create table state.joined_fields (record_type varchar not null, field varchar no
 
 -- One row: for which field map and own fields the definitions of columns were last read, as a digest; none before that.
 create table state.definitions_read (asked_for varchar not null);
+
+-- One row per line of the package's field map that this installation syncs or parks, as it was when the file began; none under a
+-- field map of one's own. What the package brings later is off until somebody takes it over. A file of version 2 keeps what it has.
+create table state.shipped_fields (
+    record_type varchar not null, marketo_field varchar not null, dynamics_column varchar not null
+);
+insert into state.shipped_fields (record_type, marketo_field, dynamics_column)
+select record_type, field, dynamics_column from reconcile.fields
+union
+select record_type, marketo_field, dynamics_column from state.parked_fields;

@@ -17,8 +17,8 @@ from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
 
 def test_describe_lists_the_ninety_standard_fields_and_those_of_the_sync_with_stable_ids(marketo: Marketo) -> None:
     fields = {field["rest"]["name"]: field for field in marketo.get("leads/describe.json")["result"]}
-    assert len(fields) == 95
-    assert len({field["id"] for field in fields.values()}) == 95
+    assert len(fields) == 99
+    assert len({field["id"] for field in fields.values()}) == 99
     assert [fields[name]["id"] for name in ("company", "id", "firstName", "lastName", "email", "updatedAt")] == [
         *(4, 44, 53, 55, 56, 131)
     ]

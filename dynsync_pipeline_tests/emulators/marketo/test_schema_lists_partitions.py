@@ -45,7 +45,7 @@ def test_a_created_field_can_be_written_read_searched_and_exported_also_after_a_
         "isApiCreated": True,
     }
     names = {field["rest"]["name"]: field["id"] for field in marketo.get("leads/describe.json")["result"]}
-    assert len(names) == 96
+    assert len(names) == 100
     assert names["shoeSize"] not in [number for name, number in names.items() if name != "shoeSize"]
 
 
@@ -67,7 +67,7 @@ def test_a_created_field_can_be_written_read_searched_and_exported_also_after_a_
 def test_a_field_that_cannot_be_is_skipped(marketo: Marketo, changed: dict[str, object], code: str) -> None:
     (result,) = marketo.post("leads/schema/fields.json", {"input": [{**SHOE, **changed}]})["result"]
     assert reasons(result) == [code]
-    assert len(marketo.get("leads/describe.json")["result"]) == 95
+    assert len(marketo.get("leads/describe.json")["result"]) == 99
 
 
 def test_a_custom_field_can_be_relabelled_and_a_standard_one_not(marketo: Marketo) -> None:
@@ -82,7 +82,7 @@ def test_a_custom_field_can_be_relabelled_and_a_standard_one_not(marketo: Market
 def test_schema_fields_are_paged_and_companies_have_their_own(marketo: Marketo) -> None:
     page = marketo.get("leads/schema/fields.json", batchSize=90)
     rest = marketo.get("leads/schema/fields.json", batchSize=90, nextPageToken=page["nextPageToken"])
-    assert (len(page["result"]), len(rest["result"]), "nextPageToken" in rest) == (90, 5, False)
+    assert (len(page["result"]), len(rest["result"]), "nextPageToken" in rest) == (90, 9, False)
     names = [field["name"] for field in marketo.get("companies/schema/fields.json")["result"]]
     assert "externalCompanyId" in names
     assert "email" not in names
@@ -106,7 +106,7 @@ def test_a_withdrawn_field_is_unknown_everywhere_until_it_comes_back_with_its_va
     window = {"startAt": "2026-01-01", "endAt": "2026-01-02"}
     body = {"fields": ["rating"], "filter": {"createdAt": window}}
     assert codes(marketo.answer("POST", "/bulk/v1/leads/export/create.json", json=body)) == ["1003"]
-    assert len(marketo.get("leads/describe.json")["result"]) == 93
+    assert len(marketo.get("leads/describe.json")["result"]) == 97
     assert marketo.sync({"email": "a@example.com", "title": "T"})[0]["status"] == "updated"
     marketo.control("withdrawn", fields=[])
     assert marketo.person(person_id, "rating")["rating"] == "Hot"
