@@ -12,6 +12,7 @@ import msgspec
 
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.clients.systems import Marketo
+from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -93,18 +94,40 @@ class _People:
         self.keys = keys
 
     def send(self, writes: Sequence[PlannedWrite]) -> list[Answer]:
-        """One request of up to 300."""
+        """One request of up to 300. An answer for somebody else than was written to is AnswerUnreadable."""
         bodies = [write.body for write in writes]
-        return _answers(self._client.sync_people(self._action, self._lookup_field, bodies))
+        answers = _answers(self._client.sync_people(self._action, self._lookup_field, bodies))
+        told = [
+            (write.person_id, answer.target_id)
+            for write, answer in zip(writes, answers, strict=True)
+            if not answer.error
+        ]
+        if any(found is None or wanted not in (None, found) for wanted, found in told):
+            raise _of_somebody_else()
+        return answers
 
     def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
-        """The people as Marketo has them now."""
+        """The people as Marketo has them now. Raises: AnswerUnreadable also where one bears another record's key."""
         people = self._client.people("id", [str(answer.target_id) for _, answer in done], self._columns.names)
+        if self._lookup_field != "id":
+            keys = dict(zip(*(people.column(name).to_pylist() for name in ("id", self._lookup_field)), strict=True))
+            for write, answer in done:
+                if (keys.get(str(answer.target_id)) or write.dynamics_id).lower() != write.dynamics_id:
+                    raise _of_somebody_else()
         return lambda connection: land_people(connection, self._columns, people)
 
 
 def _answers(results: Sequence[PersonResult]) -> list[Answer]:
     return [Answer(result.error, result.id) for result in results]
+
+
+def _of_somebody_else() -> AnswerUnreadable:
+    return AnswerUnreadable(
+        "Marketo's answers are not in the order of what was sent, so that nobody knows whose they are.",
+        system="marketo",
+        request="POST /rest/v1/leads.json",
+        next_step="The next cycle reads what became of it.",
+    )
 
 
 def _company_of(write: PlannedWrite, columns: PersonColumns) -> str | None:

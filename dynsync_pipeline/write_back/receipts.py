@@ -252,7 +252,15 @@ def note_refused_field(
         "insert into reconcile.refused_fields (operation_id, field, code, message) "
         "select ?, coalesce((select field from reconcile.fields "
         "where ? = 'dynamics' and record_type = ? and dynamics_column = ?), ?), ?, ?",
-        [write.operation_id, system, write.record_type, error.field, error.field, error.code, _told(error)],
+        [
+            write.operation_id,
+            system,
+            write.record_type,
+            error.field,
+            error.field,
+            error.code or type(error).__name__,
+            _told(error),
+        ],
     )
     _note_refused_column(connection, write, error)
 

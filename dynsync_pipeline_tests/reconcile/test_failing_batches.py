@@ -13,6 +13,7 @@ import pytest
 from dynsync_pipeline.errors import ApiError, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT, ACCOUNT = RecordType.CONTACT, RecordType.ACCOUNT
 FIELDS = field_map("title,jobtitle,text,both,true")
@@ -158,4 +159,26 @@ def test_a_kind_of_write_that_marketo_takes_from_nobody_costs_one_request_and_ho
     world.cycle()
     assert len(calls) == 1
     assert world.arrived("B") == {"r0"}
+    assert world.errors() == []
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_answers_in_another_order_than_what_was_sent_link_nobody_with_another_ones_record(is_new: bool) -> None:
+    """R18: else a person would be that of the record beside it, and would get its key."""
+    world = FailingWorld("marketo", 0 if is_new else 2)
+    for name in ("r0", "r1"):
+        world.dynamics.put(CONTACT, name, jobtitle=f"of {name}")
+    sync_people = world.marketo.sync_people
+
+    def backwards(*arguments: Any) -> Any:
+        return sync_people(*arguments)[::-1]
+
+    world.marketo.sync_people = backwards  # type: ignore[assignment, method-assign]
+    world.cycle()
+    world.marketo.sync_people = sync_people  # type: ignore[method-assign]
+    world.settled()
+    for name in ("r0", "r1"):
+        (person,) = world.marketo.bearers(KEYS.contact_id, name)
+        assert world.both(person, "title") == (f"of {name}", f"of {name}")
+    assert len(world.ledger()["changes"]) == 2
     assert world.errors() == []

@@ -41,6 +41,17 @@ def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arr
     assert len(world.ledger()["changes"]) == 14
 
 
+def test_a_refusal_without_a_code_is_told_once_alone_and_beside_others() -> None:
+    """Old versions of Dynamics send none."""
+    world, _ = world_of("dynamics")
+    no = RequestRefused("no", system="dynamics", request="PATCH", code="")
+    world.dynamics.refuses = lambda key, values: no if "bad" in values.values() else None
+    for _ in range(2):  # beside others, then alone
+        world.cycle()
+        world.marketo.put(1001, f12="B")
+    assert [(row[1], row[3], row[4]) for row in world.errors() if row[1] == "f3"] == [("f3", "RequestRefused", 2)]
+
+
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_record_of_which_everything_is_refused_costs_few_requests_and_is_refused_once(side: str) -> None:
     world, _ = world_of(side)

@@ -65,7 +65,9 @@ def batch_body(table: Table, columns: Sequence[Column], writes: Sequence[RecordW
 def batch_results(
     reply: Reply, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]
 ) -> list[WriteResult]:
-    """One result per write, in order. Raises: TimedOut if the answer was cut, because then the outcome is unknown."""
+    """One result per write, in order. Raises: TimedOut if the answer was cut, because then the outcome is unknown, and
+    AnswerUnreadable where it stands in another order.
+    """
     request = f"PATCH {API_PATH}/{table.entity_set}"
     try:
         parts = answer_parts(reply)
@@ -78,7 +80,15 @@ def batch_results(
             request=f"POST {API_PATH}/$batch",
         )
     reader = RowReader(table, columns)
-    return [_result(part, write, reader, request) for part, write in zip(parts, writes, strict=True)]
+    results = [_result(part, write, reader, request) for part, write in zip(parts, writes, strict=True)]
+    if any(result.row is not None and result.row["id"] != result.id.lower() for result in results):
+        raise AnswerUnreadable(
+            "Dynamics' answers are not in the order of the operations, so that nobody knows whose they are.",
+            system=SYSTEM,
+            request=f"POST {API_PATH}/$batch",
+            next_step="The next cycle reads what became of them.",
+        )
+    return results
 
 
 def _result(part: Reply, write: RecordWrite, reader: RowReader, request: str) -> WriteResult:

@@ -103,6 +103,7 @@ class Entry(msgspec.Struct, rename="camel"):
 
 class _RecordAnswer(msgspec.Struct):
     status: Literal["created", "updated", "skipped"]
+    seq: int | None = None  # of companies: the place of the record in the request
     id: int | None = None
     reasons: list[_Fault] = msgspec.field(default_factory=list)
 
@@ -373,7 +374,10 @@ def record_results(answer: Envelope, n_records: int, request: str) -> list[Perso
     found = result(answer, _records, request)
     if len(found) != n_records:
         raise _unreadable(request, f"{len(found)} results for {n_records} records")
-    return [_record_result(each, request) for each in found]
+    by_place = {place if each.seq is None else each.seq: each for place, each in enumerate(found)}
+    if by_place.keys() != set(range(n_records)):
+        raise _unreadable(request, "its results do not tell which record each is of")
+    return [_record_result(by_place[place], request) for place in range(n_records)]
 
 
 def _record_result(record: _RecordAnswer, request: str) -> PersonResult:

@@ -96,6 +96,13 @@ def test_results_stand_in_the_order_of_the_writes(newline: str) -> None:
     assert type(second.error) is RecordExists
 
 
+def test_results_in_another_order_than_the_writes_leave_the_outcome_unknown() -> None:
+    """Else an error would be taken for that of another record."""
+    parts = [part("201 Created", contact(B)), part("412 Precondition Failed", fault("0x80060882"))]
+    with pytest.raises(AnswerUnreadable, match="order"):
+        batch_results(answer(*parts), CONTACTS, COLUMNS, WRITES)
+
+
 def test_an_edit_in_between_and_a_slow_down_are_errors_of_their_part_alone() -> None:
     reply = answer(
         part("412 Precondition Failed", fault("0x80060882")),

@@ -255,6 +255,17 @@ def test_a_write_with_fewer_results_than_records_is_unreadable() -> None:
         answers.record_results(success([{"id": 1, "status": "updated"}]), 2, REQUEST)
 
 
+def test_results_of_companies_go_by_their_own_places() -> None:
+    told = [
+        {"seq": 1, "status": "skipped", "reasons": [{"code": "1013", "message": "no"}]},
+        {"seq": 0, "id": 7, "status": "updated"},
+    ]
+    first, second = answers.record_results(success(told), 2, REQUEST)
+    assert (first.id, first.error, type(second.error)) == (7, None, errors.RecordMissing)
+    with pytest.raises(errors.AnswerUnreadable, match="which record"):
+        answers.record_results(success([told[0], told[0]]), 2, REQUEST)
+
+
 def test_both_spellings_of_a_cancelled_export_are_one() -> None:
     answer = success(
         [
