@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -139,19 +139,23 @@ class Filled:
     def __call__(self, name: str) -> bool:
         """Whether the table of that name may have rows; of a view it is not looked at, which may cost a join of everything."""
         if name not in self._known:
-            self._known[name] = name in self._views or bool(
+            self._known[name] = self._is_view(name) or bool(
                 self._connection.execute(f"select 1 from {name} limit 1").fetchall()
             )
         return self._known[name]
 
-    @cached_property
-    def _views(self) -> frozenset[str]:
-        query = "select schema_name || '.' || view_name from duckdb_views() where not internal"
-        return frozenset(name for (name,) in self._connection.execute(query).fetchall())
+    def _is_view(self, name: str) -> bool:
+        if name not in _IS_VIEW:
+            query = "select count(*) from duckdb_views() where schema_name || '.' || view_name = ?"
+            _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
+        return _IS_VIEW[name]
 
     def changed(self, name: str) -> None:
         """A statement ran that may have filled this table."""
         self._known.pop(name, None)
+
+
+_IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 
 
 def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:

@@ -5,8 +5,7 @@ Not here: fetching the feed (`marketo.py`), what an edit means (`reconcile/`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -40,6 +39,7 @@ class Feed:
         self._seen = seen
         self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None]] = []
         self._asked_for: set[int] = set()
+        self._is_told = False
         self.unread_ids: list[int | None] = []  # people of entries that cannot be read; None where nobody is told
 
     def add(
@@ -76,8 +76,8 @@ class Feed:
         """Ids of people the mirror does not hold, or holds with another value than the feed told last, in order."""
         if not self._rows:
             return []
-        with self._told(connection):
-            rows = connection.execute(_CHANGED.format(mirror=self._mirror())).fetchall()
+        self._tell(connection)
+        rows = connection.execute(_CHANGED.format(mirror=self._mirror())).fetchall()
         return sorted({row[0] for row in rows} | self._asked_for)
 
     def unseen_edits(self, connection: duckdb.DuckDBPyConnection) -> list[UnseenEdit]:
@@ -85,21 +85,21 @@ class Feed:
 
         Notes in `state.feed_matched` which of our writes the feed has shown; call it where the feed's cursor moves.
         """
-        if not self._rows:
+        if not self._rows or _is_empty(connection, "ledger.changes"):
             return []
-        with self._told(connection):
-            connection.execute(_MATCHED)
-            found = [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
-            connection.execute("insert into state.feed_matched (change_id) select change_id from matched")
-            connection.execute(_FORGOTTEN)
-            return found
+        self._tell(connection)
+        connection.execute(_MATCHED)
+        found = [UnseenEdit(*row) for row in connection.execute(_UNSEEN).fetchall()]
+        connection.execute("insert into state.feed_matched (change_id) select change_id from matched")
+        connection.execute(_FORGOTTEN)
+        return found
 
     def end_false_standing_differences(self, connection: duckdb.DuckDBPyConnection) -> None:
         """What was read back other than it was sent may be an edit made in between: the feed then shows ours before it."""
-        if not self._rows:
+        if not self._rows or _is_empty(connection, "state.standing_differences"):
             return
-        with self._told(connection):
-            edited = connection.execute(_EDITED_AFTER_OURS).fetchall()
+        self._tell(connection)
+        edited = connection.execute(_EDITED_AFTER_OURS).fetchall()
         for person_id, field in edited:
             connection.execute(
                 "delete from state.standing_differences where person_id = ? and field = ?", [person_id, field]
@@ -109,15 +109,16 @@ class Feed:
     def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
         if self._rows:
-            with self._told(connection):
-                connection.execute(
-                    "insert into inbox.feed_after_cut (guid, person_id, field, old_value, value, place) "
-                    "select guid, person_id, field, old_value, new_value, place from told where field is not null"
-                )
+            self._tell(connection)
+            connection.execute(
+                "insert into inbox.feed_after_cut (guid, person_id, field, old_value, value, place) "
+                "select guid, person_id, field, old_value, new_value, place from told where field is not null"
+            )
 
-    @contextmanager
-    def _told(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Make the entries a temporary table `told`, with values as they are compared (R45)."""
+    def _tell(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the entries a temporary table `told`, with values as they are compared (R45); once, when all were added."""
+        if self._is_told:
+            return
         guids, ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
         connection.register(
             "feed",
@@ -137,17 +138,17 @@ class Feed:
         types = {**self._columns.kinds, **dict.fromkeys((own.lead_id, own.contact_id, own.company), "guid")}
         types |= {own.is_deleted: FieldType.BOOLEAN, own.created_on: FieldType.DATETIME}
         connection.execute(_TOLD, {"fields": list(types), "types": list(types.values())})
-        connection.execute(_COMPARED)
         connection.unregister("feed")
-        try:
-            yield
-        finally:
-            connection.execute("drop table told")
+        self._is_told = True
 
     def _mirror(self) -> str:
         own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.mirror_of_own.items())
         names = "".join(f", {quoted(name)}" for name in self._columns.kinds)
         return f"select person_id, {own}{names} from mirror.marketo_people"
+
+
+def _is_empty(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return not connection.execute(f"select 1 from {table} limit 1").fetchall()
 
 
 def note_unseen_edits(connection: duckdb.DuckDBPyConnection, edits: Sequence[UnseenEdit]) -> None:
@@ -212,28 +213,33 @@ order by 1
 """
 
 # What a text in Marketo is compared as, like in `state.marketo_values`: a label as the option that it means, because another
-# label of the same option is no edit (R33), and a decimal in the places of its column (R45).
-_COMPARED = """
-create or replace temp macro compared(in_record_type, in_field, text) as coalesce(
-    (select any_value(coalesce(o.option_value, '?' || text))
-     from reconcile.fields f
-     left join state.options_by_label o
-         on o.record_type = f.record_type and o.dynamics_column = f.dynamics_column and o.label = text
-     where f.type = 'choice' and f.record_type = in_record_type and f.field = in_field),
-    (select any_value(rounded(text, c.precision))
-     from reconcile.fields f
-     join state.columns c on c.system = 'dynamics' and c.record_type = f.record_type and c.name = f.dynamics_column
-     where f.type = 'decimal' and c.precision is not null and f.record_type = in_record_type and f.field = in_field),
-    text
+# label of the same option is no edit (R33), and a decimal in the places of its column (R45). `k` is a row of the CTE `kinds`,
+# one per field.
+_COMPARED = (
+    "case k.type when 'choice' then coalesce(k.options[{text}], '?' || {text}) "
+    "when 'decimal' then rounded({text}, k.precision) else {text} end"
+)
+_KINDS = """
+labels as (
+    select record_type, dynamics_column, map(list(label), list(option_value)) as options
+    from (select record_type, dynamics_column, label, min(option_value) as option_value from state.options_by_label group by all)
+    group by all
+),
+kinds as (
+    select f.record_type, f.field, f.type, c.precision, labels.options
+    from reconcile.fields f
+    left join state.columns c on c.system = 'dynamics' and c.record_type = f.record_type and c.name = f.dynamics_column
+    left join labels on labels.record_type = f.record_type and labels.dynamics_column = f.dynamics_column
 )
 """
 
 # Our writes of the last hour that the feed had not shown, each with the first new entry that tells our value, or what
 # Marketo made of it: that entry is our own, and its old value is what our write really replaced. A standing difference of
 # that kind is of the last write of its field.
-_MATCHED = """
+_MATCHED = f"""
 create or replace temp table matched as
-with recent as (
+with {_KINDS},
+recent as (
     select c.*, row_number() over (partition by c.person_id, c.field order by c.entry_id desc) = 1 as is_last
     from ledger.changes c
     where c.direction = 'to_marketo' and c.person_id in (select person_id from told)
@@ -241,9 +247,10 @@ with recent as (
 ),
 waiting as (
     select
-        r.*, compared(r.record_type, r.field, r.old_value) as known_value,
-        case when s.person_id is null then compared(r.record_type, r.field, r.new_value) else s.marketo_value end as kept_value
+        r.*, k, {_COMPARED.format(text="r.old_value")} as known_value,
+        case when s.person_id is null then {_COMPARED.format(text="r.new_value")} else s.marketo_value end as kept_value
     from recent r
+    left join kinds k on k.record_type = r.record_type and k.field = r.field
     left join state.standing_differences s
         on r.is_last and s.person_id = r.person_id and s.field = r.field and s.reason_code = 'kept_by_marketo'
     where r.entry_id not in (select change_id from state.feed_matched)
@@ -251,8 +258,8 @@ waiting as (
 shown as (
     select
         w.*, t.changed_at as told_at, t.place, t.old_value as replaced_text,
-        compared(w.record_type, w.field, t.old_value) as replaced_value,
-        compared(w.record_type, w.field, t.new_value) as told_value
+        {_COMPARED.format(text="t.old_value")} as replaced_value,
+        {_COMPARED.format(text="t.new_value")} as told_value
     from waiting w
     join told t on t.person_id = w.person_id and t.field = w.field
 )
@@ -278,7 +285,8 @@ where change_id not in (
 )
 """
 
-_EDITED_AFTER_OURS = """
+_EDITED_AFTER_OURS = f"""
+with {_KINDS}
 select distinct s.person_id, s.field
 from state.standing_differences s
 join (
@@ -287,7 +295,8 @@ join (
     qualify row_number() over (partition by person_id, field order by entry_id desc) = 1
 ) c on c.person_id = s.person_id and c.field = s.field
 join told t on t.person_id = s.person_id and t.field = s.field
+left join kinds k on k.record_type = c.record_type and k.field = c.field
 where s.reason_code = 'kept_by_marketo'
-  and s.marketo_value is distinct from compared(c.record_type, c.field, c.new_value)
+  and s.marketo_value is distinct from {_COMPARED.format(text="c.new_value")}
   and t.old_value is not distinct from c.new_value and t.new_value is distinct from c.new_value
 """
