@@ -36,7 +36,7 @@ cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below
 mutants: $(INSTALLED) ## break the rule files in one place at a time; some test must notice (FLAGS="--sample 50")
 	$(BIN)/python -m dynsync_pipeline_tests.mutants $(FLAGS)
 
-deep: $(INSTALLED) ## the property tests with random examples for MINUTES minutes (10)
+deep: $(INSTALLED) ## every kill and cut once, then property tests with random examples for MINUTES minutes (10)
 	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)
 
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended

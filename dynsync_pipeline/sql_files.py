@@ -150,9 +150,12 @@ class Filled:
             _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
         return _IS_VIEW[name]
 
-    def changed(self, name: str) -> None:
-        """A statement ran that may have filled this table."""
-        self._known.pop(name, None)
+    def note(self, name: str, *, is_made: bool, n_rows: int) -> None:
+        """A statement made this table with so many rows, or inserted, changed or deleted as many."""
+        if is_made:
+            self._known[name] = n_rows > 0
+        elif n_rows:
+            self._known.pop(name, None)
 
 
 _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
@@ -165,6 +168,7 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         if known and not sources(connection, statement.sql)(filled):
             if known.make_empty:
                 connection.execute(known.make_empty)
+                filled.note(known.target, is_made=True, n_rows=0)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
         counted = connection.execute(statement.parsed).fetchall()
@@ -175,8 +179,8 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         said = str(error).splitlines()[0] if isinstance(error, _ABOUT_THE_STATEMENT) else type(error).__name__
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
         raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
-    filled.changed(known.target)
     n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
+    filled.note(known.target, is_made=known.make_empty is not None, n_rows=n_rows)
     log.debug(
         "%s, statement %d (line %d): %s rows, %.1f ms",
         file.path,

@@ -9,10 +9,11 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
 from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
+from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.worlds.core import ACCOUNT, CONTACT, CoreWorld
 
 LIMIT = 5_000
-FIRST_STEP, STRIDE = 14, 20  # which moments of a cycle are tried; with 1, 1 all of them, which takes some minutes
+FIRST_STEP, STRIDE = (1, 1) if is_deep() else (14, 30)  # which moments of a cycle are tried
 COMPANIES = "POST /rest/v1/companies.json"
 
 
