@@ -86,8 +86,9 @@ class Cycle:
         self.settings.require_systems()
         with ExitStack() as opening:
             opening.enter_context(CycleLock(self.settings.lock_file))
-            remove_leftovers(self.settings.data_dir)
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
+            # Only now: where somebody deleted the lock, DuckDB's own is what keeps a second cycle out.
+            remove_leftovers(self.settings.data_dir)
             with self.warehouse.transaction() as connection:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
@@ -141,10 +142,17 @@ class Cycle:
     def extract(self) -> dict[str, int]:
         """Step 1 for all streams side by side; returns the numbers of rows read. Raises: ApiError, StorageFailed."""
         self.prepare()
-        with ThreadPoolExecutor(max_workers=len(STREAMS), thread_name_prefix="extract") as pool:
-            reads = {record_type.value: pool.submit(self.extract_records, record_type) for record_type in RecordType}
-            reads["person"] = pool.submit(self.extract_people)
-            return {name: read.result() for name, read in reads.items()}
+        pool = ThreadPoolExecutor(max_workers=len(STREAMS), thread_name_prefix="extract")
+        reads = {record_type.value: pool.submit(self.extract_records, record_type) for record_type in RecordType}
+        reads["person"] = pool.submit(self.extract_people)
+        try:
+            n_read = {name: read.result() for name, read in reads.items()}
+        except BaseException as error:
+            # Who interrupts a first load does not wait for its exports; a failure lets the other reads end.
+            pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            raise
+        pool.shutdown()
+        return n_read
 
     def extract_records(self, record_type: RecordType) -> int:
         """Step 1 for one Dynamics table; returns the number of records read. Raises: ApiError, StorageFailed."""

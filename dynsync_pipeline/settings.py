@@ -24,6 +24,9 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 log = logging.getLogger(__name__)
 
 PREFIX = "DYNSYNC_"
+OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
+MANY = 1_000_000_000_000  # calls or people: more than any system has, and small enough to reckon with
+YEAR_S = 31_536_000.0
 
 
 class Settings(BaseSettings):
@@ -54,19 +57,24 @@ class Settings(BaseSettings):
     dynamics_certificate_passphrase: SecretStr | None = Field(None, description="Passphrase of that private key.")
     dynamics_username: str = Field("", description="Sync user, for sign-in by user name and password.")
     dynamics_password: SecretStr | None = Field(None, description="Password of that user.")
-    dynamics_calls_per_day: int = Field(100_000, gt=0, description="Requests DynSync may send to Dynamics in 24 hours.")
+    dynamics_calls_per_day: int = Field(
+        100_000, gt=0, le=MANY, description="Requests DynSync may send to Dynamics in 24 hours."
+    )
 
     marketo_url: str = Field("", description="https://MUNCHKIN.mktorest.com; a trailing /rest is understood.")
     marketo_client_id: str = Field("", description="Client id of the custom service in LaunchPoint.")
     marketo_client_secret: SecretStr | None = Field(None, description="Client secret of that service.")
-    marketo_calls_per_day: int = Field(25_000, gt=0, description="Calls DynSync may send to Marketo in 24 hours.")
-    marketo_calls_per_20_s: int = Field(50, gt=0, description="Calls DynSync may send in any 20 seconds.")
+    marketo_calls_per_day: int = Field(
+        25_000, gt=0, le=MANY, description="Calls DynSync may send to Marketo in 24 hours."
+    )
+    marketo_calls_per_20_s: int = Field(50, gt=0, le=MANY, description="Calls DynSync may send in any 20 seconds.")
     marketo_oldest_person: str = Field(
         "2010-01-01", description="Date before which no person was created; the first load starts there."
     )
     marketo_poll_s: float = Field(
         60.0,
         gt=0,
+        le=YEAR_S,
         allow_inf_nan=False,
         description="Seconds between looks at a bulk export; Marketo refreshes once a minute.",
     )
@@ -82,32 +90,40 @@ class Settings(BaseSettings):
         "refuse", description="What a first cycle does when Marketo already holds people that DynSync does not know."
     )
     max_creates: int = Field(
-        1_000, ge=0, description="More new people than this in a later cycle stop it before any write."
+        1_000, ge=0, le=MANY, description="More new people than this in a later cycle stop it before any write."
     )
     largest_share: float = Field(
         0.2, gt=0, le=1, description="Part of all linked people that one cycle may delete, clear or collide; 1: any."
     )
     census_days: float = Field(
-        7.0, gt=0, allow_inf_nan=False, description="Days in which the census reads every person and record again."
+        7.0,
+        ge=0.01,
+        le=36_500,
+        allow_inf_nan=False,
+        description="Days in which the census reads every person and record again.",
     )
     census_share: float = Field(
         0.1, ge=0, le=1, description="Part of a day's calls that are left which the census may use; 0: no census."
     )
     pause_s: float = Field(
-        300.0, ge=0, allow_inf_nan=False, description="Seconds from the end of a cycle to the start of the next (R2)."
+        300.0,
+        ge=0,
+        le=YEAR_S,
+        allow_inf_nan=False,
+        description="Seconds from the end of a cycle to the start of the next (R2).",
     )
     cycle_limit_s: float = Field(
-        21_600.0, gt=0, allow_inf_nan=False, description="A cycle longer than this is ended as hung."
+        21_600.0, gt=0, le=YEAR_S, allow_inf_nan=False, description="A cycle longer than this is ended as hung."
     )
 
     ca_file: Path | None = Field(
         None, description="PEM file of extra certificate authorities, for emulators or a proxy."
     )
     request_timeout_s: float = Field(
-        120.0, gt=0, allow_inf_nan=False, description="Total time limit of one request, answer included."
+        120.0, gt=0, le=YEAR_S, allow_inf_nan=False, description="Total time limit of one request, answer included."
     )
     retry_limit_s: float = Field(
-        300.0, ge=0, allow_inf_nan=False, description="Longest time spent on retrying one request."
+        300.0, ge=0, le=YEAR_S, allow_inf_nan=False, description="Longest time spent on retrying one request."
     )
 
     @field_validator("dynamics_url", "dynamics_authority", "marketo_url")
@@ -134,6 +150,8 @@ class Settings(BaseSettings):
             raise ValueError("must be a date such as 2015-01-31") from None
         if oldest > datetime.now(UTC).date():
             raise ValueError("must not lie in the future")
+        if oldest < OLDEST:
+            raise ValueError(f"must not lie before {OLDEST}; Marketo has no older people")
         return oldest.isoformat()
 
     @model_validator(mode="after")
@@ -142,6 +160,19 @@ class Settings(BaseSettings):
         if sum(ways) > 1:
             names = ", ".join(f"{PREFIX}DYNAMICS_{name}" for name in ("CLIENT_SECRET", "CERTIFICATE_FILE", "USERNAME"))
             raise ValueError(f"give one of {names}, not several")
+        return self
+
+    @model_validator(mode="after")
+    def _systems_differ(self) -> Self:
+        """Each address leads to its own system, as far as the names of the hosts tell."""
+        dynamics, marketo = (urlsplit(url).hostname or "" for url in (self.dynamics_url, self.marketo_url))
+        names = f"{PREFIX}DYNAMICS_URL and {PREFIX}MARKETO_URL"
+        if dynamics.endswith(".mktorest.com") or ".dynamics." in marketo:
+            raise ValueError(
+                f"{names} seem to be swapped: *.mktorest.com is Marketo's, *.dynamics.com that of Dynamics"
+            )
+        if self.dynamics_url and self.dynamics_url.lower() == self.marketo_url.lower():
+            raise ValueError(f"{names} are the same address, and one system cannot be both")
         return self
 
     @model_validator(mode="after")

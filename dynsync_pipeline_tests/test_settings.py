@@ -88,14 +88,15 @@ WRONG = {
     ],
     "dynamics_authority": ["http://login.example", "https://login.example/tenant"],
     "marketo_url": ["https://m.example/identity", "https://user:wrong@m.example", "https://m.example:port"],
-    "dynamics_calls_per_day": ["0", "-1", "many", "1.5"],
-    "marketo_calls_per_day": ["0", "wrong"],
+    "dynamics_calls_per_day": ["0", "-1", "many", "1.5", "9" * 400],
+    "marketo_calls_per_day": ["0", "wrong", "9" * 5000],
     "marketo_calls_per_20_s": ["0", "-3"],
-    "marketo_oldest_person": ["yesterday", "2026-13-01", "2999-01-01"],
+    "marketo_oldest_person": ["yesterday", "2026-13-01", "2999-01-01", "0001-01-01"],
     "marketo_poll_s": ["0", "wrong"],
     "first_load": ["adopted", "CREATE!"],
     "max_creates": ["-1", "wrong"],
-    "pause_s": ["-1", "wrong", "nan", "inf"],
+    "census_days": ["0", "1e-300", "1e308", "inf"],
+    "pause_s": ["-1", "wrong", "nan", "inf", "1e308"],
     "cycle_limit_s": ["0", "nan"],
     "request_timeout_s": ["0", "inf"],
     "retry_limit_s": ["-0.5", "wrong"],
@@ -114,6 +115,7 @@ def test_a_wrong_setting_is_one_sentence_with_its_name_and_without_its_value(
     assert "\n" not in text
     told = text.replace(PREFIX + name.upper(), "").replace("http://", "").replace("https://example.com", "")
     # Digits such as 0 stand in limits ("greater than 0"); whatever else was given must not be repeated.
+    assert len(text) < 300
     assert value.lstrip("-").replace(".", "").isdigit() or value.removeprefix("https://") == "" or value not in told
     assert "wrong@" not in text
     assert caught.value.next_step
@@ -136,6 +138,25 @@ def test_two_ways_to_sign_in_are_refused_by_name(monkeypatch: pytest.MonkeyPatch
     assert "DYNSYNC_DYNAMICS_USERNAME" in str(caught.value)
     assert SECRET not in str(caught.value)
     assert "sync@example.com" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "marketo", "told"),
+    [
+        ("https://1-ab.mktorest.com", "https://org.crm4.dynamics.com", "swapped"),
+        ("https://1-ab.mktorest.com", "", "swapped"),
+        ("", "https://org.crm.dynamics.com/", "swapped"),
+        ("https://one.example", "https://ONE.example", "same address"),
+    ],
+)
+def test_addresses_of_one_system_in_the_place_of_the_other_are_refused_with_both_names(
+    dynamics: str, marketo: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNSYNC_DYNAMICS_URL", dynamics)
+    monkeypatch.setenv("DYNSYNC_MARKETO_URL", marketo)
+    with pytest.raises(SettingsWrong, match=told) as caught:
+        load_settings()
+    assert "DYNSYNC_DYNAMICS_URL and DYNSYNC_MARKETO_URL" in str(caught.value)
 
 
 def test_a_cycle_names_every_setting_it_misses() -> None:

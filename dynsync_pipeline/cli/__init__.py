@@ -1,54 +1,53 @@
 """`dynsync`: the command line. One module per command; each prints tables to people and, with --json, JSON to programs.
 
-Not here: what a cycle does (`cycle.py`). Only this folder and the tests start the emulators.
+This file is imported before anything else, so that Ctrl-C is told in one sentence from the first moment on.
+Not here: the list of the commands (`commands.py`), what a cycle does (`cycle.py`). Only this folder and the tests start the
+emulators.
 """
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
 import sys
 
-from rich.logging import RichHandler
-
-from dynsync_pipeline.cli import adopt, check, demo, develop, emulate, errors, explain, plan, status, sync
-from dynsync_pipeline.cli.output import Exit, app, errors_to
-from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
-
-__all__ = ["app", "main"]
-
-COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, plan, status, sync)
-
-
-def main() -> None:
-    """Run one command; an error raised on purpose ends as one sentence and its exit code."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors_to, show_path=False)]
-    )
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-    try:
-        app()
-    except DynSyncError as error:
-        sys.exit(_report(error))
-    except _Interrupted:
-        errors_to.print("Ended by Ctrl-C. What was committed is kept; the next cycle finds out the rest and goes on.")
-        sys.exit(Exit.INTERRUPTED)
+_ENDED = "Ended by Ctrl-C. What was committed is kept; the next cycle finds out the rest and goes on."
+_INTERRUPTED = 130
 
 
 class _Interrupted(BaseException):
     """Ctrl-C; a kind of its own, because Typer ends a KeyboardInterrupt with another code and without our sentence."""
 
 
-def _interrupt(*_: object) -> None:
-    raise _Interrupted
+class _CtrlC:
+    """What Ctrl-C does: the first one lets everything be closed, the second one waits for nothing."""
+
+    is_pressed = False
+
+    def __call__(self, *_: object) -> None:
+        if self.is_pressed:
+            _end()
+        self.is_pressed = True
+        raise _Interrupted
 
 
-def _report(error: DynSyncError) -> int:
-    from dynsync_pipeline.cli.output import exit_code_of
+def main() -> None:
+    """Run one command; an error raised on purpose ends as one sentence and its exit code, Ctrl-C as one and 130."""
+    ctrl_c = _CtrlC()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        from dynsync_pipeline.cli.commands import run
 
-    errors_to.print(f"[bold red]{type(error).__name__}:[/] ", end="")
-    errors_to.print(str(error), markup=False, highlight=False)
-    if isinstance(error, SqlFileFailed):
-        errors_to.print(f"\n{error.statement}", markup=False, highlight=False)
-    return exit_code_of(error)
+        run()
+    except BaseException:
+        # Libraries answer Ctrl-C with errors of their own.
+        if not ctrl_c.is_pressed:
+            raise
+        _end()
+
+
+def _end() -> None:
+    """End at once: reads under way may sleep for a minute, and nothing of them needs an end."""
+    print(_ENDED, file=sys.stderr, flush=True)  # noqa: T201 (nothing else may be imported yet)
+    os._exit(_INTERRUPTED)

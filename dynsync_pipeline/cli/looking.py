@@ -21,6 +21,7 @@ from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong."
 LONGEST = 100  # characters of one value in a table; --json shows all
+LONGEST_SPAN = timedelta(days=36_500)
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -54,7 +55,10 @@ def span(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     if not found:
         raise typer.BadParameter(f"{text!r} is no span of time; write 90s, 30m, 12h or 5d.")
-    return timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
+    length = timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
+    if length > LONGEST_SPAN:
+        raise typer.BadParameter(f"{text!r} is more than {LONGEST_SPAN.days:,}d.")
+    return length
 
 
 KEPT = "\n\u200d"  # the latter joins emoji

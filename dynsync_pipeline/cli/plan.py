@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
@@ -82,7 +83,8 @@ def planned(
     """
     settings.require_systems()
     with CycleLock(settings.lock_file, is_cycle=False):
-        remove_leftovers(settings.data_dir)
+        with _at_rest(settings.working_file):
+            remove_leftovers(settings.data_dir)
         with storage_errors(settings.data_dir):
             folder = tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=SCRATCH, ignore_cleanup_errors=True)
         with folder as name:
@@ -91,11 +93,18 @@ def planned(
             return _dry_cycle(scratch, look, progress)
 
 
-def _copy(working_file: Path, copy: Path) -> None:
+@contextmanager
+def _at_rest(working_file: Path) -> Iterator[None]:
+    """While nobody writes it: DuckDB's own lock keeps a cycle out also where somebody deleted the file of the cycle lock."""
     if not working_file.exists():
+        yield
         return
-    # DuckDB's own lock keeps a cycle out also where somebody deleted the file of the cycle lock.
     with storage_errors(working_file), duckdb.connect(working_file, read_only=True):
+        yield
+
+
+def _copy(working_file: Path, copy: Path) -> None:
+    with _at_rest(working_file):
         for suffix in ("", ".wal"):  # a cycle that was killed leaves a write-ahead log, which belongs to the file
             source = working_file.with_name(working_file.name + suffix)
             if source.exists():

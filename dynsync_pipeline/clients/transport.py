@@ -306,10 +306,11 @@ class Transport:
         what = (
             "did not accept a connection in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
         )
+        told = f": {said}" if (said := redacted(str(error))) else ""
         return self._error(
             Unreachable,
             request,
-            f"{host} {what}: {redacted(str(error)) or type(error).__name__}.",
+            f"{host} {what}{told}.",
             "Check the address in the settings, the network and the proxy (HTTPS_PROXY, NO_PROXY).",
         )
 
@@ -392,8 +393,8 @@ def _http_client(settings: Settings) -> httpx.AsyncClient:
         )
     except (ImportError, ValueError, httpx.InvalidURL):
         raise SettingsWrong(
-            "The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used.",
-            next_step="Give it as http://HOST:PORT (SOCKS is not supported), or unset the variable.",
+            "The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used, or NO_PROXY holds what is no host.",
+            next_step="Give a proxy as http://HOST:PORT (SOCKS is not supported) and NO_PROXY as HOST,HOST, or unset them.",
         ) from None
 
 
@@ -403,8 +404,9 @@ def _trust(settings: Settings) -> ssl.SSLContext:
     try:
         return _trusting(ca_file, b"" if ca_file is None else ca_file.read_bytes())
     except OSError as error:  # ssl.SSLError is one
+        why = "it holds none" if isinstance(error, ssl.SSLError) else (error.strerror or "").lower()
         raise SettingsWrong(
-            f"DYNSYNC_CA_FILE: {ca_file} cannot be read as PEM certificates ({type(error).__name__}).",
+            f"DYNSYNC_CA_FILE: {ca_file} cannot be read as PEM certificates: {why}.",
             next_step="Point it at a PEM file, or unset it.",
         ) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 from types import TracebackType
@@ -57,15 +58,25 @@ class Emulators:
         time_scale: float = 1.0,
     ) -> None:
         self.state_dir = Path(state_dir)
-        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnusable(
+                f"{self.state_dir} cannot be the folder of the emulators' state: {error.strerror}. Name another one."
+            ) from None
         self._umask = os.umask(0o077)  # secrets and records stand in the files that follow
         self.time_scale = time_scale
         self.plain_http = plain_http
         self._lock = _locked(self.state_dir)
         self.tls = Tls(self.state_dir)
         self.servers: list[Server] = []
-        self.dataverse = DataverseStore(self.state_dir / "dataverse.sqlite", time_scale=time_scale, seed=seed)
-        self.marketo = MarketoStore(self.state_dir / "marketo.sqlite", time_scale=time_scale, seed=seed)
+        try:
+            self.dataverse = DataverseStore(self.state_dir / "dataverse.sqlite", time_scale=time_scale, seed=seed)
+            self.marketo = MarketoStore(self.state_dir / "marketo.sqlite", time_scale=time_scale, seed=seed)
+        except (sqlite3.DatabaseError, ValueError):
+            raise StateUnusable(
+                f"The emulator state {self.state_dir} is damaged. Remove it, or start the emulators with another folder."
+            ) from None
         try:
             self._seed_once(n_accounts, n_contacts, n_leads, n_people, seed)
             dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), vendor_error_dataverse)
@@ -163,7 +174,11 @@ class Emulators:
         return self.state_dir / "ports.json"
 
     def _last_ports(self) -> dict[str, int]:
-        return json.loads(self._ports_file.read_text()) if self._ports_file.exists() else {}
+        try:
+            last = json.loads(self._ports_file.read_text())
+        except (OSError, ValueError):
+            return {}  # none yet, or a file that was cut
+        return last if isinstance(last, dict) else {}
 
     def _serve(self, name: str, app: ASGIApp, port: int, *, tls: bool) -> Server:
         """Serve on the port given; else on the last start's, so that a stored env file stays right; else anywhere."""

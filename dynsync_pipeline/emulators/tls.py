@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import trustme
@@ -20,12 +21,20 @@ class Tls:
     def __init__(self, folder: Path) -> None:
         self.ca_file = folder / CA_FILE
         self.server_file = folder / _SERVER_FILE
-        if self.ca_file.exists() and self.server_file.exists():
+        if self._is_usable():
             return
         authority = trustme.CA(organization_name="DynSync emulators")
         server = authority.issue_cert(*NAMES)
         write_private(self.server_file, server.private_key_and_cert_chain_pem.bytes())
         self.ca_file.write_bytes(authority.cert_pem.bytes())
+
+    def _is_usable(self) -> bool:
+        """Whether both files are there and whole; a start that was cut may have left half of them."""
+        try:
+            ssl.create_default_context(cafile=self.ca_file).load_cert_chain(self.server_file)
+        except OSError:  # ssl.SSLError is one
+            return False
+        return True
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ import duckdb
 from dynsync_pipeline.errors import StorageFailed
 
 Row = dict[str, Any]
+_IN_USE = ("lock", ".wal", "write-ahead")  # what DuckDB says of a file that somebody writes, or left half written
 
 
 @contextmanager
@@ -27,6 +28,10 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"You may not read the folder {path.parent}.",
             next_step="Ask its owner to share it (docs/operate.md#working-file-and-snapshot).",
         ) from None
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be read: {error.strerror}.", next_step="Name a folder in DYNSYNC_DATA_DIR."
+        ) from None
     if not is_there:
         raise StorageFailed(
             f"There is no snapshot at {path} yet.",
@@ -35,7 +40,13 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(path, read_only=True) as connection:
             yield connection
-    except duckdb.IOException:
+    except duckdb.IOException as error:
+        said = str(error).replace(str(path), "").lower()
+        if not path.is_file() or not any(sign in said for sign in _IN_USE):
+            raise StorageFailed(
+                f"{path} is damaged, or no snapshot at all.",
+                next_step="Remove it; the next cycle makes it anew (`dynsync sync`).",
+            ) from None
         raise StorageFailed(
             f"{path} cannot be opened: another program has it open for writing, or left {path.name}.wal beside it.",
             next_step="Close that program; the next cycle swaps in a new snapshot and removes what it left.",

@@ -21,6 +21,7 @@ from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType
 
 _DEFAULT = "default_field_map.csv"
+LONGEST_TOLD = 200  # characters of a file that is no field map at all
 COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
 # Columns that the tables need for themselves.
 _TAKEN_IN_MARKETO = frozenset(
@@ -120,11 +121,12 @@ def map_text(path: Path | None) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else (error.strerror or "").lower()
-        raise FieldMapWrong(
-            f"The field map {path} cannot be read: {why}.",
-            next_step="Point DYNSYNC_FIELD_MAP at a readable UTF-8 CSV, or unset it to use the default.",
-        ) from None
+        if isinstance(error, UnicodeDecodeError):
+            why, step = "it is no UTF-8 text", "Save it as UTF-8; spreadsheets call that CSV UTF-8."
+        else:
+            why = "it is a folder" if isinstance(error, IsADirectoryError) else (error.strerror or "").lower()
+            step = "Name a CSV in DYNSYNC_FIELD_MAP, or unset it to use the default."
+        raise FieldMapWrong(f"The field map {path} cannot be read: {why}.", next_step=step) from None
 
 
 def default_map_text() -> str:
@@ -159,14 +161,22 @@ def parse_field_map(text: str, name: str, own: OwnFields | None = None) -> Field
 def map_lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each line's place, for messages, and its values by column. Raises: FieldMapWrong."""
     rows = csv.DictReader(io.StringIO(text))
-    names = rows.fieldnames or ()
-    if tuple(names) != COLUMNS:
+    try:
+        names = tuple(rows.fieldnames or ())
+        lines = [(rows.line_num, row) for row in rows] if names == COLUMNS else []
+    except csv.Error:
         raise FieldMapWrong(
-            f"{name}, line 1: the columns are {', '.join(names) or 'missing'}.",
-            next_step=f"They must be {', '.join(COLUMNS)}, in this order.",
+            f"{name}, line {rows.line_num + 1}: cannot be read as CSV.",
+            next_step="Save it as CSV, separated by commas.",
+        ) from None
+    if names != COLUMNS:
+        told = ", ".join(names)[:LONGEST_TOLD]
+        raise FieldMapWrong(
+            f"{name}, line 1: the columns are {told or 'missing'}.",
+            next_step=f"They must be {', '.join(COLUMNS)}, in this order, separated by commas.",
         )
-    for row in rows:
-        where = f"{name}, line {rows.line_num}"
+    for number, row in lines:
+        where = f"{name}, line {number}"
         if None in row or None in row.values():
             raise FieldMapWrong(f"{where}: has not {len(COLUMNS)} columns.", next_step="Write one value per column.")
         yield where, dict(zip(COLUMNS, map(str.strip, row.values()), strict=True))

@@ -206,12 +206,22 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
             "DuckDB has too little memory, or too little space for what does not fit into memory.",
             next_step="Give the machine more memory, or free space on the disk of the data folder; then start the next cycle.",
         )
+    name, said = path, text.splitlines()[0]
+    if isinstance(error, OSError) and error.strerror:
+        name, said = error.filename2 or error.filename or path, error.strerror
     return StorageFailed(
-        f"{path} cannot be read or written: {text.splitlines()[0].rstrip('.')}.",
+        f"{name} cannot be read or written: {said.rstrip('.')}.",
         next_step="Check the data folder and the disk.",
     )
 
 
 _STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError)
-_DAMAGED = ("corrupt", "checksum", "replaying wal", "deserialize", "not a valid duckdb database")
+_DAMAGED = (
+    "not read enough bytes",
+    "corrupt",
+    "checksum",
+    "replaying wal",
+    "deserialize",
+    "not a valid duckdb database",
+)
 _FULL = ("no space left", "disk quota", "not enough disk space")

@@ -51,6 +51,10 @@ class CycleLock:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = _opened(self._path)
+        except IsADirectoryError:
+            raise StorageFailed(
+                f"{self._path} is a folder, where the lock of cycles belongs.", next_step="Remove it."
+            ) from None
         except OSError as error:
             raise StorageFailed(
                 f"The data folder {self._path.parent} cannot be used: {error.strerror}.",
@@ -118,10 +122,10 @@ def _locked(descriptor: int) -> bool:
 
 def read_cycle_lock(path: Path) -> LastCycle | None:
     """What the lock file tells about the running or last cycle, or None before the first one, and to whom
-    the folder is closed. Takes no lock for long."""
+    the folder is closed, or where there is none. Takes no lock for long."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
+    except OSError:
         return None
     try:
         try:
@@ -130,6 +134,8 @@ def read_cycle_lock(path: Path) -> LastCycle | None:
         except BlockingIOError:
             is_running = True
         text = os.pread(descriptor, 4096, 0)
+    except IsADirectoryError:
+        return None
     finally:
         os.close(descriptor)
     try:

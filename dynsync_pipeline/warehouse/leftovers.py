@@ -6,13 +6,23 @@ Not here: the write-ahead log, which belongs to the working file.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 EXPORT, SCRATCH = "export-", "plan-"  # folders of a bulk export that is read, and of a plan on a copy
+# A file that was to replace another, and a folder of what does not fit into DuckDB's memory.
+UNFINISHED = ("*.duckdb.new", "*.duckdb.new.wal", "*.duckdb.tmp")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove them from the data folder; call it with the cycle lock held, or they may be in use."""
-    for prefix in (EXPORT, SCRATCH):
-        for stale in folder.glob(f"{prefix}*"):
-            shutil.rmtree(stale, ignore_errors=True)
+    """Remove them from the data folder.
+
+    Call it with the cycle lock held and the working file open, or they may be in use. What cannot be removed stays.
+    """
+    for pattern in (f"{EXPORT}*", f"{SCRATCH}*", *UNFINISHED):
+        for stale in folder.glob(pattern):
+            if stale.is_dir() and not stale.is_symlink():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    stale.unlink()

@@ -47,7 +47,7 @@ def test_a_command_that_needs_the_emulators_says_what_to_install(command: str, t
     assert done.returncode == 1
     sentence = " ".join(done.stderr.split())
     assert sentence == (
-        "ExtraMissing: The emulators are not installed: there is no faker. "
+        "Error: The emulators are not installed: there is no faker. "
         "Run `pip install 'dynsync-pipeline[emulators]'`; syncing real systems needs none of it."
     )
     assert (done.stdout, list(tmp_path.iterdir())) == ("", [])

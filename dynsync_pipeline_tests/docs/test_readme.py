@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dynsync_pipeline.cli import app
+from dynsync_pipeline.cli.commands import app
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 

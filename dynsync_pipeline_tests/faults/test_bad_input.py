@@ -43,6 +43,7 @@ def refused(world: HttpWorld, code: int, ended: Ended, *said: str) -> str:
     for words in said:
         assert re.search(words, text), f"{words!r} is missing in: {text}"
     assert len(text) < 700, "more than a sentence and what to do"
+    assert not re.search(r"\b(?:[A-Z][a-z]+){2,}:|\w(?:Error|Exception)\b", text), f"a name out of the code: {text}"
     silent_about_secrets(world, printed)
     return text
 
@@ -90,13 +91,13 @@ def certificate_settings(file: Path) -> dict[str, str]:
 
 def test_a_wrong_secret_of_dynamics_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_CLIENT_SECRET="wrong-secret")
-    refused(world, FAILED, ended, "SignInRefused", "(?i)secret", "AADSTS7000215", "DYNSYNC_DYNAMICS_CLIENT_SECRET")
+    refused(world, FAILED, ended, "(?i)secret", "AADSTS7000215", "DYNSYNC_DYNAMICS_CLIENT_SECRET")
     nothing_lost(world, "failed")
 
 
 def test_a_wrong_secret_of_marketo_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_MARKETO_CLIENT_SECRET="wrong-secret")
-    refused(world, FAILED, ended, "SignInRefused", "(?i)marketo", "DYNSYNC_MARKETO_CLIENT_(SECRET|ID)")
+    refused(world, FAILED, ended, "(?i)marketo", "DYNSYNC_MARKETO_CLIENT_(SECRET|ID)")
     nothing_lost(world, "failed")
 
 
@@ -104,21 +105,21 @@ def test_a_certificate_that_dynamics_does_not_know_is_named(world: HttpWorld, tm
     stranger = tmp_path / "stranger.pem"
     stranger.write_text(new_client_pem())
     ended = world.dynsync("sync", **certificate_settings(stranger))
-    refused(world, FAILED, ended, "SignInRefused", "(?i)certificate", "AADSTS700027")
+    refused(world, FAILED, ended, "(?i)certificate", "AADSTS700027")
 
 
 def test_a_certificate_file_that_is_none_is_named(world: HttpWorld, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("this is no certificate\n")
     ended = world.dynsync("sync", **certificate_settings(nonsense))
-    refused(world, SETTINGS, ended, "SettingsWrong", "DYNSYNC_DYNAMICS_CERTIFICATE_FILE")
+    refused(world, SETTINGS, ended, "DYNSYNC_DYNAMICS_CERTIFICATE_FILE")
     ended = world.dynsync("sync", **certificate_settings(tmp_path / "missing.pem"))
-    refused(world, SETTINGS, ended, "SettingsWrong", "missing.pem|DYNSYNC_DYNAMICS_CERTIFICATE_FILE")
+    refused(world, SETTINGS, ended, "missing.pem|DYNSYNC_DYNAMICS_CERTIFICATE_FILE")
 
 
 def test_a_wrong_tenant_is_named(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_TENANT_ID="00000000-0000-0000-0000-00000000dead")
-    refused(world, FAILED, ended, "SignInRefused", "(?i)tenant", "DYNSYNC_DYNAMICS_TENANT_ID")
+    refused(world, FAILED, ended, "(?i)tenant", "DYNSYNC_DYNAMICS_TENANT_ID")
 
 
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
@@ -127,7 +128,7 @@ def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: HttpW
     ended = world.dynsync(
         "sync", **{f"DYNSYNC_{system}_URL": f"https://127.0.0.1:{port}", "DYNSYNC_RETRY_LIMIT_S": "0"}
     )
-    refused(world, FAILED, ended, "Unreachable", f"127.0.0.1:{port}")
+    refused(world, FAILED, ended, f"127.0.0.1:{port}")
     nothing_lost(world, "failed")
 
 
@@ -139,13 +140,13 @@ def test_a_host_name_that_does_not_exist_is_named(world: HttpWorld, tmp_path: Pa
         DYNSYNC_DATA_DIR=str(tmp_path),
         NO_PROXY="*",
     )
-    refused(world, FAILED, ended, "Unreachable", "no-such-host.invalid")
+    refused(world, FAILED, ended, "no-such-host.invalid")
 
 
 def test_r111_other_systems_than_the_data_folder_was_made_with_are_refused(world: HttpWorld) -> None:
     """All links would be taken for deleted, and everybody created anew."""
     ended = world.dynsync("sync", DYNSYNC_MARKETO_URL="https://another.mktorest.example")
-    refused(world, SETTINGS, ended, "SettingsWrong", "another.mktorest.example", "DYNSYNC_DATA_DIR")
+    refused(world, SETTINGS, ended, "another.mktorest.example", "DYNSYNC_DATA_DIR")
 
 
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
@@ -154,12 +155,12 @@ def test_an_authority_that_is_not_trusted_is_named_with_the_setting_that_adds_on
 ) -> None:
     other = Tls(tmp_path)
     ended = world.dynsync("sync", DYNSYNC_CA_FILE=str(other.ca_file), DYNSYNC_RETRY_LIMIT_S="0")
-    refused(world, FAILED, ended, "Unreachable", "(?i)certificate", "DYNSYNC_CA_FILE")
+    refused(world, FAILED, ended, "(?i)certificate", "DYNSYNC_CA_FILE")
 
 
 def test_an_authorities_file_that_is_missing_is_named(world: HttpWorld, tmp_path: Path) -> None:
     ended = world.dynsync("sync", DYNSYNC_CA_FILE=str(tmp_path / "none.pem"))
-    refused(world, SETTINGS, ended, "SettingsWrong", "none.pem|DYNSYNC_CA_FILE")
+    refused(world, SETTINGS, ended, "none.pem|DYNSYNC_CA_FILE")
 
 
 def test_an_expired_cursor_leads_to_a_full_read_that_loses_and_repeats_nothing(world: HttpWorld) -> None:
@@ -203,15 +204,15 @@ def test_a_broken_line_of_the_field_map_is_named_by_file_and_line(
     file = map_with(tmp_path, line)
     number = len(file.read_text("utf-8").splitlines())
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(file))
-    refused(world, SETTINGS, ended, "FieldMapWrong", f"fields.csv, line {number}", said)
+    refused(world, SETTINGS, ended, f"fields.csv, line {number}", said)
 
 
 def test_a_field_map_that_is_missing_or_no_text_is_named(world: HttpWorld, tmp_path: Path) -> None:
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(tmp_path / "none.csv"))
-    refused(world, SETTINGS, ended, "FieldMapWrong", "none.csv")
+    refused(world, SETTINGS, ended, "none.csv")
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(tmp_path / "binary.csv"))
-    refused(world, SETTINGS, ended, "FieldMapWrong", "binary.csv")
+    refused(world, SETTINGS, ended, "binary.csv")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_a_full_disk_is_named_and_the_next_cycle_with_space_loses_nothing(world:
     for limit_bytes in (working // 2, working):
         ended = command(("sync",), world.environment_with(), world.folder, largest_file_bytes=limit_bytes)
         if ended.returncode != 0:
-            refused(world, FAILED, ended, "StorageFailed", "(?i)full|written|space|disk")
+            refused(world, FAILED, ended, "(?i)full|written|space|disk")
     nothing_lost(world)
     assert world.person(world.person_of("lead", record_id), "mktoPersonNotes")["mktoPersonNotes"] == "x" * 1900
 
@@ -279,12 +280,12 @@ def test_a_data_folder_that_cannot_be_used_is_named(world: HttpWorld, tmp_path: 
     file = tmp_path / "a file"
     file.write_text("")
     ended = world.dynsync("sync", DYNSYNC_DATA_DIR=str(file))
-    refused(world, FAILED, ended, "StorageFailed", "DYNSYNC_DATA_DIR")
+    refused(world, FAILED, ended, "DYNSYNC_DATA_DIR")
 
 
 def test_missing_settings_are_all_named_at_once(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_URL="", DYNSYNC_MARKETO_CLIENT_SECRET="")
-    refused(world, SETTINGS, ended, "SettingsWrong", "DYNSYNC_DYNAMICS_URL", "DYNSYNC_MARKETO_CLIENT_SECRET")
+    refused(world, SETTINGS, ended, "DYNSYNC_DYNAMICS_URL", "DYNSYNC_MARKETO_CLIENT_SECRET")
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,7 @@ def test_missing_settings_are_all_named_at_once(world: HttpWorld) -> None:
 )
 def test_a_setting_that_cannot_be_used_is_named_without_its_value(world: HttpWorld, name: str, value: str) -> None:
     ended = world.dynsync("sync", **{name: value})
-    refused(world, SETTINGS, ended, "SettingsWrong", f"{name}|dynamics_username")
+    refused(world, SETTINGS, ended, f"{name}|dynamics_username")
 
 
 def test_a_first_load_into_a_marketo_with_people_is_refused_until_it_is_allowed(
@@ -310,7 +311,7 @@ def test_a_first_load_into_a_marketo_with_people_is_refused_until_it_is_allowed(
     world.create_person(lastName="Here before")
     with world.writes_nothing():
         ended = world.dynsync("sync", DYNSYNC_FIRST_LOAD="refuse")
-    refused(world, 4, ended, "GuardStopped", "DYNSYNC_FIRST_LOAD=create", "Nothing was written")
+    refused(world, 4, ended, "DYNSYNC_FIRST_LOAD=create", "Nothing was written")
     assert world.query("select status from cycles") == [("stopped_by_guard",)]
     world.sync()
     assert world.query("select count(*) from people") == [(2,)]

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from dynsync_pipeline_tests.cli.conftest import Run, run
 from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, let_pass
 from dynsync_pipeline_tests.worlds.processes import command
 
+__all__ = ["run"]  # a fixture
 FAILED, SETTINGS, INTERRUPTED = 1, 2, 130
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
@@ -102,12 +104,15 @@ def test_only_the_snapshot_is_open_to_other_users_of_the_machine(world: HttpWorl
 
 
 def test_a_cycle_removes_the_personal_data_that_killed_commands_left(world: HttpWorld) -> None:
-    left = [world.data_dir / name / "people.csv" for name in ("export-a1b2", "plan-c3d4")]
-    for file in left:
-        file.parent.mkdir()
+    folders = [world.data_dir / name for name in ("export-a1b2", "plan-c3d4", "dynsync.duckdb.tmp")]
+    files = [world.data_dir / name for name in ("dynsync.duckdb.new", "snapshot.duckdb.new", "dynsync.duckdb.new.wal")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "people.csv").write_text("id,email\n")
+    for file in files:
         file.write_text("id,email\n")
     world.sync()
-    assert [file.parent.exists() for file in left] == [False, False]
+    assert [path.name for path in (*folders, *files) if path.exists()] == []
 
 
 def test_a_damaged_working_file_is_named_with_what_to_do(world: HttpWorld, tmp_path: Path) -> None:
@@ -130,6 +135,84 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(world: HttpWorld, t
     assert "backup" in said(ended)
 
 
+def test_a_file_that_lost_its_end_is_damaged(world: HttpWorld, tmp_path: Path) -> None:
+    whole = (world.data_dir / "dynsync.duckdb").read_bytes()
+    (tmp_path / "dynsync.duckdb").write_bytes(whole[: len(whole) // 2])
+    ended = world.dynsync("sync", DYNSYNC_DATA_DIR=str(tmp_path))
+    assert ended.returncode == FAILED
+    assert "damaged" in said(ended)
+    assert "backup" in said(ended)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is none" * 1000, None], ids=["empty", "junk", "a folder"])
+def test_a_damaged_snapshot_is_told_as_that_and_made_anew(
+    world: HttpWorld, tmp_path: Path, content: bytes | None, run: Run
+) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    if content is None:
+        (data_dir / "snapshot.duckdb").mkdir()
+    else:
+        (data_dir / "snapshot.duckdb").write_bytes(content)
+    ran = run("status", environment={"DYNSYNC_DATA_DIR": str(data_dir)})
+    assert ran.code == FAILED
+    assert "damaged" in ran.err
+    assert "the next cycle makes it anew" in ran.err
+
+
+def test_a_data_folder_or_a_lock_of_another_kind_is_a_sentence(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "file").touch()
+    ran = run("status", environment={"DYNSYNC_DATA_DIR": str(tmp_path / "file")})
+    assert (ran.code, "Error: " in ran.err) == (FAILED, True)
+    (tmp_path / "cycle.lock").mkdir()
+    ran = run("status", environment={"DYNSYNC_DATA_DIR": str(tmp_path)})
+    assert (ran.code, "no snapshot" in ran.err) == (FAILED, True)
+    ran = run("errors", "--release", "all", environment={"DYNSYNC_DATA_DIR": str(tmp_path)})
+    assert ran.code == FAILED
+    assert f"{tmp_path / 'cycle.lock'} is a folder" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("explain", "\udcff@example.com"), ("errors", "--search", "\udcff"), ("errors", "--since", "999999d")]
+)
+def test_an_argument_that_cannot_be_is_a_sentence_and_no_traceback(
+    world: HttpWorld, run: Run, arguments: tuple[str, ...]
+) -> None:
+    ran = run(*arguments, environment={"DYNSYNC_DATA_DIR": str(world.data_dir)})
+    assert ran.code == SETTINGS
+    assert "999999d" in ran.err or "not UTF-8 text" in ran.err
+
+
+def test_an_address_that_leads_to_the_other_system_is_a_sentence_about_the_setting(
+    world: HttpWorld, tmp_path: Path
+) -> None:
+    dynamics, marketo = world.environment["DYNSYNC_DYNAMICS_URL"], world.environment["DYNSYNC_MARKETO_URL"]
+    for number, changed in enumerate(
+        ({"DYNAMICS": marketo, "MARKETO": dynamics}, {"MARKETO": dynamics.replace("127.0.0.1", "localhost")})
+    ):
+        urls = {f"DYNSYNC_{system}_URL": url for system, url in changed.items()}
+        data_dir = str(tmp_path / str(number))
+        ended = world.dynsync("sync", DYNSYNC_DATA_DIR=data_dir, DYNSYNC_RETRY_LIMIT_S="0", **urls)
+        assert ended.returncode == FAILED
+        system = "Dynamics" if "DYNAMICS" in changed else "Marketo"
+        assert f"see whether DYNSYNC_{system.upper()}_URL is the address of {system}" in said(ended).replace(
+            "See", "see"
+        )
+
+
+@pytest.mark.parametrize("name", ["dataverse.sqlite", "marketo.sqlite", "."])
+def test_a_damaged_state_of_the_emulators_is_a_sentence_that_names_it(tmp_path: Path, name: str) -> None:
+    state = tmp_path / "state"
+    if name == ".":
+        state.touch()
+    else:
+        state.mkdir()
+        (state / name).write_bytes(b"this is none" * 1000)
+    ended = command(("emulate", "--empty", "--state", str(state)), ENVIRONMENT, tmp_path)
+    assert ended.returncode == FAILED
+    assert str(state) in said(ended)
+
+
 def test_a_company_proxy_is_not_asked_for_this_machine(world: HttpWorld) -> None:
     """Nobody listens on port 9 of this machine."""
     ended = world.dynsync("sync", HTTPS_PROXY="http://127.0.0.1:9", DYNSYNC_RETRY_LIMIT_S="0")
@@ -149,7 +232,7 @@ def test_a_misspelled_setting_is_told_with_the_one_that_was_meant(world: HttpWor
     assert "DYNSYNC_MARKETO_CALLS_PER_DAY" in said(ended)
 
 
-def test_no_plan_copies_a_working_file_that_is_being_written(world: HttpWorld) -> None:
+def test_neither_a_plan_nor_a_cycle_touches_what_another_one_writes(world: HttpWorld) -> None:
     """Somebody deleted the file of the cycle lock while a cycle ran."""
     writer = subprocess.Popen(
         [
@@ -165,38 +248,84 @@ def test_no_plan_copies_a_working_file_that_is_being_written(world: HttpWorld) -
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "open\n"
-        ended = world.dynsync("plan")
+        used = world.data_dir / "export-in-use"
+        used.mkdir()
+        for name in ("plan", "sync"):
+            ended = world.dynsync(name)
+            assert ended.returncode == FAILED
+            assert "open in another program" in said(ended)
+            assert used.exists(), "what the other one works on"
     finally:
         writer.communicate("")
-    assert ended.returncode == FAILED
-    assert "open in another program" in said(ended)
 
 
-def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorld) -> None:
-    (record_id,) = world.query("select contactid from contacts limit 1")[0]
-    world.edit_record("contact", record_id, jobtitle="while it was ended")
-    under_way: list[subprocess.Popen[str]] = []
-
-    def interrupt(request: str, is_applied: bool) -> bool:
-        for process in under_way:
-            process.send_signal(signal.SIGINT)
-        return True
-
-    cycle = subprocess.Popen(
+def started(world: HttpWorld, **other: str) -> subprocess.Popen[str]:
+    """A cycle in a process that Ctrl-C reaches."""
+    return subprocess.Popen(
         [DYNSYNC, "sync"],
-        env=world.environment_with(),
+        env=world.environment_with(**other),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # Whoever runs the tests in the background may have made them ignore Ctrl-C, which a child inherits.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
+
+
+def ended_by_ctrl_c(world: HttpWorld, request: str, **other: str) -> None:
+    """Start a cycle and interrupt it as a request of Marketo comes; it must end soon, with one sentence."""
+    under_way: list[subprocess.Popen[str]] = []
+
+    def interrupt(told: str, is_applied: bool) -> bool:
+        if request in told:
+            for process in under_way:
+                process.send_signal(signal.SIGINT)
+            under_way.clear()
+        return True
+
+    cycle = started(world, **other)
     under_way.append(cycle)
     world.marketo.on_request = interrupt
-    printed, told = cycle.communicate(timeout=60)
+    printed, told = cycle.communicate(timeout=30)
     world.marketo.on_request = let_pass
     assert cycle.returncode == INTERRUPTED, told
     assert "Traceback" not in printed + told
-    assert "Ended by Ctrl-C" in told
+    assert told.count("Ended by Ctrl-C") == 1
+
+
+def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorld) -> None:
+    (record_id,) = world.query("select contactid from contacts limit 1")[0]
+    world.edit_record("contact", record_id, jobtitle="while it was ended")
+    ended_by_ctrl_c(world, "")
     world.sync()
     assert world.person(world.person_of("contact", record_id), "title")["title"] == "while it was ended"
+
+
+def test_ctrl_c_ends_a_first_load_though_its_exports_take_an_hour(world: HttpWorld, tmp_path: Path) -> None:
+    ended_by_ctrl_c(world, "enqueue", DYNSYNC_DATA_DIR=str(tmp_path), DYNSYNC_MARKETO_POLL_S="3600")
+
+
+def test_ctrl_c_is_one_sentence_also_while_the_commands_are_loaded(tmp_path: Path) -> None:
+    script = """
+import builtins, os, signal
+from dynsync_pipeline.cli import main
+load = builtins.__import__
+def loading(name, *rest):
+    if name == "dynsync_pipeline.cli.commands":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *rest)
+builtins.__import__ = loading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+    ended = subprocess.run(
+        [DYNSYNC.with_name("python"), "-c", script],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (INTERRUPTED, "")
+    assert ended.stderr.startswith("Ended by Ctrl-C")
+    assert ended.stderr.count("\n") == 1

@@ -33,9 +33,9 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     n_requests = len(world.dynamics.paths), len(world.marketo.paths)
     second = world.dynsync("sync")
     assert second.returncode == RUNNING, second.stderr
-    assert re.fullmatch(
-        r"CycleRunning: Another cycle is running, process (\d+), since [\d:]+ UTC\. .*\n", second.stderr
-    ), second.stderr
+    assert re.fullmatch(r"Error: Another cycle is running, process (\d+), since [\d:]+ UTC\. .*\n", second.stderr), (
+        second.stderr
+    )
     assert f"process {first.pid}," in second.stderr
     os.kill(first.pid, signal.SIGCONT)
     assert (len(world.dynamics.paths), len(world.marketo.paths)) >= n_requests

@@ -118,8 +118,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_field_map(tmp_path / "gone.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"record_type,\xfc\n")
-    with pytest.raises(FieldMapWrong, match=r"latin\.csv"):
+    with pytest.raises(FieldMapWrong, match=r"latin\.csv .* no UTF-8 text. Save it as UTF-8"):
         load_field_map(latin)
+    with pytest.raises(FieldMapWrong, match=r"it is a folder\. Name a CSV in DYNSYNC_FIELD_MAP"):
+        load_field_map(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\0" * 300_000, f"{HEADER}\n{'x' * 300_000}\n", HEADER.replace(",", ";"), "x" * 5000])
+def test_a_file_that_is_no_field_map_is_told_shortly(text: str) -> None:
+    with pytest.raises(FieldMapWrong, match=r"^map\.csv, line \d.*separated by commas") as caught:
+        parse_field_map(text, "map.csv")
+    assert len(str(caught.value)) < 500
 
 
 def test_a_file_from_a_spreadsheet_is_read(tmp_path: Path) -> None:

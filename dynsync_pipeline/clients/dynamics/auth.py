@@ -201,7 +201,7 @@ def _credential(settings: Settings) -> str | dict[str, str] | None:
         pem = settings.dynamics_certificate_file.read_bytes()
     except OSError as error:
         raise SettingsWrong(
-            f"{named} cannot be read ({type(error).__name__}).",
+            f"{named} cannot be read: {(error.strerror or '').lower()}.",
             next_step="Point it at a PEM file with the private key and the certificate.",
         ) from None
     passphrase = settings.dynamics_certificate_passphrase

@@ -55,6 +55,9 @@ from dynsync_pipeline.errors import (
 from dynsync_pipeline.model.records import UNREAD, RecordType, Table
 from dynsync_pipeline.settings import Settings
 
+_WHO_ANSWERS = (
+    "If it goes on, see whether DYNSYNC_DYNAMICS_URL is the address of Dynamics, and whether a proxy answers instead."
+)
 READS_PER_BATCH = 100  # each counts as a call
 Answer = TypeVar("Answer")
 _LINK_AT_FAULT = (400, 404, 414)  # what may be said of a link that cannot be read; a lost right is no fault of it
@@ -346,17 +349,14 @@ class DynamicsClient:
                         request=str(request),
                         field=fault.column,
                     ) from None
-                unreadable = self._unreadable(request, what_is_wrong(fault))
-                if not reply.body.lstrip().startswith(b"{"):
-                    unreadable.next_step = (
-                        "If it goes on, see DYNSYNC_DYNAMICS_URL, and whether a proxy answers instead."
-                    )
-                raise unreadable from None
+                raise self._unreadable(request, what_is_wrong(fault)) from None
 
         return self._transport.call(request, decode)
 
     def _unreadable(self, request: Request, why: object) -> AnswerUnreadable:
-        return AnswerUnreadable(f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request))
+        return AnswerUnreadable(
+            f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request), next_step=_WHO_ANSWERS
+        )
 
 
 def _of_link(error: AnswerUnreadable) -> LinkRefused:

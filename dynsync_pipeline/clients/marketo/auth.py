@@ -88,7 +88,10 @@ def _token_of(reply: Reply, request: str) -> _Token:
     try:
         fault = msgspec.json.decode(reply.body, type=_Fault)
     except msgspec.DecodeError:
-        raise http_refusal(reply, request) from None
+        refused = http_refusal(reply, request)
+        if reply.status == 404:
+            refused.next_step = "See whether DYNSYNC_MARKETO_URL is the address of Marketo: nobody signs in there."
+        raise refused from None
     if reply.status >= 500:
         raise http_refusal(reply, request)
     raise SignInRefused(

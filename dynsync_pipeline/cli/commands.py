@@ -1,0 +1,43 @@
+"""All commands, and what becomes of an error that one of them ends with. Not here: Ctrl-C (`__init__.py`), any one command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from rich.logging import RichHandler
+
+from dynsync_pipeline.cli import adopt, check, demo, develop, emulate, errors, explain, plan, status, sync
+from dynsync_pipeline.cli.output import Exit, app, errors_to, exit_code_of
+from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
+
+__all__ = ["app", "run"]
+
+COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, plan, status, sync)
+
+
+def run() -> None:
+    """Run the command of the process's arguments. Raises: SystemExit with its exit code."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors_to, show_path=False)]
+    )
+    if not all(map(_is_text, sys.argv)):
+        errors_to.print("[bold red]Error:[/] an argument is not UTF-8 text. Type it anew.")
+        sys.exit(Exit.SETTINGS)
+    try:
+        app()
+    except DynSyncError as error:
+        sys.exit(_report(error))
+
+
+def _is_text(argument: str) -> bool:
+    """Whether no byte of it was none of its encoding, which Python keeps as half a character."""
+    return not any("\udc80" <= character <= "\udcff" for character in argument)
+
+
+def _report(error: DynSyncError) -> int:
+    errors_to.print("[bold red]Error:[/] ", end="")
+    errors_to.print(str(error), markup=False, highlight=False)
+    if isinstance(error, SqlFileFailed):
+        errors_to.print(f"\n{error.statement}", markup=False, highlight=False)
+    return exit_code_of(error)
