@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from dynsync_pipeline.errors import RequestRefused
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -91,3 +94,40 @@ def test_a_person_whose_record_is_deleted_keeps_what_people_make_of_it() -> None
     world.marketo.put(person_id, **{KEYS.person_type: "Friend"})
     assert world.settled() == 0
     assert own(world, person_id)[0] == "Friend"
+
+
+def test_a_company_a_flag_and_a_former_id_that_do_not_stay_are_written_at_growing_gaps_and_told() -> None:
+    """R12, R116: as of key, type and creation date, and edits of the same people go on."""
+    world = MemoryWorld(FIELDS)
+    lost = {COMPANY_KEY: None, KEYS.is_deleted: "false", KEYS.lead_id: "merged"}
+    for account in ("a", "b"):
+        world.dynamics.put(RecordType.ACCOUNT, account, name="Firm", statecode="0")
+    people = {name: world.link(CONTACT, name, title="A") for name in ("deleted", "moved", "merged into", "steady")}
+    lead = world.link(LEAD, "merged", title="A")
+    world.settled()
+    world.marketo.keeps = lambda name, value: lost.get(name, value)
+    world.dynamics.delete(CONTACT, "deleted")
+    world.dynamics.put(CONTACT, "moved", _parentcustomerid_value="a")
+    world.marketo.merge(people["merged into"], lead)
+    world.marketo.put(people["merged into"], **{KEYS.lead_id: "merged"})
+    world.marketo.writes.clear()
+    for _ in range(9):
+        world.cycle()
+    assert len(world.marketo.writes) == 3 * 5, "twice, and then after 5, 10 and 20 minutes"
+    fields = [("deleted", KEYS.is_deleted), ("merged into", KEYS.lead_id), ("moved", COMPANY_KEY)]
+    assert sorted(world.errors()) == [(*field, "to_marketo", "own_field_altered", 4, "waiting") for field in fields]
+    world.dynamics.put(CONTACT, "moved", jobtitle="B", _parentcustomerid_value="b")
+    world.marketo.keeps = lambda name, value: value
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert world.marketo.rows[people["moved"]].values[COMPANY_KEY] == "b"
+    assert world.marketo.rows[people["moved"]].values["title"] == "B"
+    assert world.marketo.rows[people["deleted"]].values[KEYS.is_deleted] == "true"
+    assert world.marketo.rows[people["merged into"]].values[KEYS.lead_id] is None
+    world.cycle()
+    assert {row[-1] for row in world.errors()} == {"resolved"}
+    assert world.rows("from state.unsettled") == []
+    for account in ("a", "b", "a"):
+        world.dynamics.put(CONTACT, "steady", _parentcustomerid_value=account)
+        world.settled()
+    assert len(world.errors()) == 3, "what moves to and fro is altered by nobody"

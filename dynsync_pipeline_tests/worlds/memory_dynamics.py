@@ -20,9 +20,16 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     TableMetadata,
     WriteResult,
 )
-from dynsync_pipeline.errors import AccessDenied, ApiError, ChangedMeanwhile, ColumnUnknown, RecordMissing
+from dynsync_pipeline.errors import (
+    AccessDenied,
+    AnswerUnreadable,
+    ApiError,
+    ChangedMeanwhile,
+    ColumnUnknown,
+    RecordMissing,
+)
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
-from dynsync_pipeline.model.records import RecordType, Table
+from dynsync_pipeline.model.records import UNREAD, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
@@ -172,7 +179,11 @@ class MemoryDynamics:
         self.writes.append((write.id, values))
         kept = {name: self.keeps(name, self._rounded(name, value)) for name, value in values.items()}
         self.put(table.record_type, write.id, **{CHANGED_BY: "sync"}, **kept)
-        return WriteResult(write.id, self._row(table, columns, write.id), None)
+        row = self._row(table, columns, write.id)
+        if UNREAD in row:
+            error = AnswerUnreadable("Taken, and not shown.", system="dynamics", request="PATCH")
+            return WriteResult(write.id, None, error)
+        return WriteResult(write.id, row, None)
 
     def _rounded(self, name: str, value: str | None) -> str | None:
         if value is None or name not in self.places:

@@ -3,7 +3,7 @@
 --
 -- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
 --          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
---          mirror.person_records, mirror.dynamics_accounts
+--          inbox.touched, mirror.person_records, mirror.dynamics_accounts
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
 --          tried_own_fields: one row per person and own field that is not settled
@@ -36,6 +36,13 @@ where record_type = 'account'
 delete from state.unsettled
 where person_id in (select person_id from compared_links)
    or person_id in (select person_id from planned_writes where action = 'update');
+
+-- Of own fields that did not stay, also those of people without a link that were looked at.
+delete from state.unsettled u
+using this_cycle
+where u.code in ('key_altered', 'own_field_altered')
+  and (u.next_look_at <= planned_at or u.person_id in (select person_id from altered_own_fields)
+       or u.person_id in (select person_id from inbox.touched));
 
 delete from state.unsettled u using records_without_person n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
@@ -97,9 +104,8 @@ where w.action = 'update' and w.field in (select field from own_field_names);
 insert into state.unsettled
     (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, code, attempts, since, next_look_at)
 select
-    record_type, dynamics_id, person_id, field, new_value, old_value, 'refused',
-    case when rule_code = 'key_put_back' then 'key_altered' else 'own_field_altered' end, attempts, coalesce(since, planned_at),
-    next_look_at
+    record_type, dynamics_id, person_id, field, new_value, old_value, 'refused', error_code, attempts,
+    coalesce(since, planned_at), next_look_at
 from altered_own_fields, this_cycle
 where is_waiting;
 

@@ -5,7 +5,7 @@
 --
 -- reads    this_cycle, merged_leads, taken_over, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
---          state.tombstones, state.tombstone_values, state.unread_tables
+--          state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled
 -- makes    ended_links: one row per link whose record is gone on one side, with that `side`
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
@@ -111,11 +111,12 @@ from ended_links;
 insert into state.unpublished (published_table, person_id)
 select 'people', person_id from ended_links;
 
--- Of what is gone, no error is left to mend.
+-- Of what is gone, no error is left to mend, but for a flag that does not stay on its person.
 update ledger.sync_errors e
 set state = 'resolved'
 where e.state <> 'resolved' and (e.record_type, e.dynamics_id) in (
     select (record_type, dynamics_id) from ended_links
     union all
     select (record_type, dynamics_id) from mirror.person_records where is_deleted
-);
+)
+and not exists (from state.unsettled u where u.person_id = e.person_id and u.field = e.field and u.code = e.code);

@@ -53,9 +53,12 @@ group by record_type, dynamics_id
 union all
 select
     cycle_id, planned_at, record_type, person_id, dynamics_id, field, 'update', 'to_marketo',
-    case when rule_code = 'key_put_back' then 'key_altered' else 'own_field_altered' end,
-    case when rule_code = 'key_put_back' then 'The key' else 'Type or creation date' end
-        || ' of a linked person was emptied or altered in Marketo and is put back (R18). Only the sync writes to this field: find '
-        || 'the person, list import or flow step that does it.'
+    error_code,
+    case rule_code
+        when 'key_put_back' then 'The key of a linked person was emptied or altered in Marketo and is put back (R18).'
+        when 'own_field_put_back' then
+            'Type or creation date of a linked person was emptied or altered in Marketo and is put back (R18).'
+        else 'What the sync wrote to this field of the person did not stay, and is written again.'
+    end || ' Only the sync writes to this field: find the person, list import or flow step that does it.'
 from altered_own_fields, this_cycle
-where rule_code in ('key_put_back', 'own_field_put_back') and not is_waiting;
+where error_code is not null and not is_waiting;

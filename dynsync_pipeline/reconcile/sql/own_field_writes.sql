@@ -5,11 +5,13 @@
 --
 -- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
 --          state.unread_links, inbox.touched, mirror.marketo_people, company_links, mirror.person_records, reconcile.own_fields,
---          ledger.sync_errors
+--          ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
---          altered_own_fields: one row per compared link and own field of its person that is not what its record says;
---            `error_id` is that of the error that told of it last, where it was put back and did not stay
+--          wanted_own_fields: one row per person and own field that is not what its record says, other than key, type and creation
+--            date; `is_again` where it was written so in the last week and nothing else since
+--          altered_own_fields: one row per person and own field that is not what its record says; `error_code` where somebody
+--            altered it or it does not stay, `error_id` of the error that told of it last
 --          own_field_writes: one row per person, linked, ended or to be created, and own field to write
 -- changes  nothing
 create temp table own_field_names as
@@ -21,6 +23,59 @@ from state.unsettled u, this_cycle
 where u.person_id is not null and u.field in (select field from own_field_names) and u.next_look_at > planned_at
   -- Whether these still differ is found out anew, below.
   and coalesce(u.code, '') not in ('key_altered', 'own_field_altered');
+
+create temp table wanted_own_fields as
+with wanted as (
+    select
+        record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type, 'company_of_record' as rule_code,
+        held_key as old_value, wanted_key as new_value
+    from company_links, reconcile.own_fields
+    where person_id is not null and wanted_key is distinct from held_key
+      and (person_id, own_fields.company, wanted_key) not in (
+          select (person_id, field, dynamics_value) from waiting_own_fields
+      )
+    union all by name
+    select
+        t.record_type, t.dynamics_id, t.person_id, own_fields.is_deleted as field, 'boolean' as type,
+        'deleted_in_dynamics' as rule_code, 'false' as old_value, 'true' as new_value
+    from state.tombstones t
+    join mirror.marketo_people m on m.person_id = t.person_id, reconcile.own_fields
+    where t.side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
+      and t.person_id not in (select person_id from state.links)
+      and t.person_id not in (select key::bigint from state.unread where record_type = 'person' and has_id)
+      and (t.person_id in (select person_id from inbox.touched)
+           or t.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
+      and (t.person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
+    union all by name
+    select
+        record_type, dynamics_id, person_id, own_fields.is_deleted as field, 'boolean' as type,
+        'back_in_dynamics' as rule_code, 'true' as old_value, 'false' as new_value
+    from company_links, reconcile.own_fields
+    where person_id is not null and is_deleted_in_dynamics = 'true'
+      and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
+    union all by name
+    select
+        l.record_type, l.dynamics_id, l.person_id, own_fields.lead_id as field, 'text' as type, 'merged_in_marketo' as rule_code,
+        m.dynamics_lead_id as old_value, null as new_value
+    from mirror.marketo_people m
+    join state.links l on l.person_id = m.person_id and l.record_type = 'contact'
+    join state.tombstones t on t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+    cross join reconcile.own_fields
+    where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
+      and (m.person_id in (select person_id from inbox.touched)
+           or m.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
+      and (m.person_id, own_fields.lead_id) not in (select (person_id, field) from waiting_own_fields)
+),
+written as (
+    select person_id, field, max_by(coalesce(new_value, ''), entry_id) as last_value
+    from ledger.changes, this_cycle
+    where changed_at > planned_at - interval 7 days and direction = 'to_marketo'
+      and (person_id, field) in (select (person_id, field) from wanted)
+    group by person_id, field
+)
+select w.*, coalesce(p.last_value = coalesce(w.new_value, ''), false) as is_again
+from wanted w
+left join written p on p.person_id = w.person_id and p.field = w.field;
 
 create temp table altered_own_fields as
 with altered as (
@@ -65,6 +120,13 @@ with altered as (
     where w.new_value <> coalesce(w.old_value, '')
       and (c.person_id, w.field) not in (select (person_id, field) from waiting_own_fields)
 ),
+with_code as (
+    select
+        *, case rule_code when 'key_put_back' then 'key_altered' when 'own_field_put_back' then 'own_field_altered' end as error_code
+    from altered
+    union all by name
+    select * exclude (is_again), case when is_again then 'own_field_altered' end as error_code from wanted_own_fields
+),
 told as (
     from ledger.sync_errors
     where code in ('key_altered', 'own_field_altered')
@@ -76,13 +138,13 @@ from (
         a.*, planned_at, e.error_id, e.attempts, u.since,
         case when e.error_id is not null then coalesce(u.next_look_at, e.last_seen_at + gap_after(e.attempts)) end
             as next_look_at
-    from altered a
+    from with_code a
     cross join this_cycle
     left join state.unsettled u on u.person_id = a.person_id and u.field = a.field
     -- A write that was cut or refused put nothing back, and after a week it is another alteration.
     left join told e
         on e.record_type = a.record_type and e.dynamics_id = a.dynamics_id and e.field = a.field
-        and e.code = case a.rule_code when 'key_put_back' then 'key_altered' when 'own_field_put_back' then 'own_field_altered' end
+        and e.code = a.error_code
         and (u.code = e.code or (u.person_id is null and e.last_seen_at > planned_at - interval 7 days))
 );
 
@@ -92,42 +154,7 @@ from altered_own_fields
 where not is_waiting
 union all by name
 select
-    record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type,
-    case when person_id is null then 'new_in_dynamics' else 'company_of_record' end as rule_code,
+    record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type, 'new_in_dynamics' as rule_code,
     held_key as old_value, wanted_key as new_value
 from company_links, reconcile.own_fields
-where wanted_key is distinct from held_key
-  and (person_id is null or (person_id, own_fields.company, wanted_key) not in (
-      select (person_id, field, dynamics_value) from waiting_own_fields
-  ))
-union all by name
-select
-    t.record_type, t.dynamics_id, t.person_id, own_fields.is_deleted as field, 'boolean' as type,
-    'deleted_in_dynamics' as rule_code, 'false' as old_value, 'true' as new_value
-from state.tombstones t
-join mirror.marketo_people m on m.person_id = t.person_id, reconcile.own_fields
-where t.side = 'dynamics' and not m.is_deleted and m.is_deleted_in_dynamics is distinct from 'true'
-  and t.person_id not in (select person_id from state.links)
-  and t.person_id not in (select key::bigint from state.unread where record_type = 'person' and has_id)
-  and (t.person_id in (select person_id from inbox.touched)
-       or t.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
-  and (t.person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
-union all by name
-select
-    record_type, dynamics_id, person_id, own_fields.is_deleted as field, 'boolean' as type,
-    'back_in_dynamics' as rule_code, 'true' as old_value, 'false' as new_value
-from company_links, reconcile.own_fields
-where person_id is not null and is_deleted_in_dynamics = 'true'
-  and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
-union all by name
-select
-    l.record_type, l.dynamics_id, l.person_id, own_fields.lead_id as field, 'text' as type, 'merged_in_marketo' as rule_code,
-    m.dynamics_lead_id as old_value, null as new_value
-from mirror.marketo_people m
-join state.links l on l.person_id = m.person_id and l.record_type = 'contact'
-join state.tombstones t on t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
-cross join reconcile.own_fields
-where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
-  and (m.person_id in (select person_id from inbox.touched)
-       or m.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at))
-  and (m.person_id, own_fields.lead_id) not in (select (person_id, field) from waiting_own_fields);
+where person_id is null and wanted_key is distinct from held_key;
