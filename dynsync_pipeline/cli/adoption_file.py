@@ -46,7 +46,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> Counter[str]:
     require_new(path)
     counts: Counter[str] = Counter()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None

@@ -202,7 +202,7 @@ def _asked(question: str, ask: Callable[[], str]) -> Finding:
 def _data_folder(settings: Settings) -> Finding:
     question = "Data folder writable"
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_writable = os.access(settings.data_dir, os.W_OK)
     except OSError:
         is_writable = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 import ssl
@@ -91,13 +92,14 @@ class Reply:
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds the server asks to wait, from either form of Retry-After; None if it does not say."""
+        """Seconds the server asks to wait, from either form of Retry-After; None if it does not say, or nonsense."""
         text = self.headers.get("retry-after", "").strip()
         try:
-            return max(float(text), 0.0)
+            seconds = float(text)
         except ValueError:
             at = http_date(text)
             return max((at - datetime.now(UTC)).total_seconds(), 0.0) if at else None
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 class Tokens(Protocol):
@@ -348,17 +350,20 @@ class _Attempts(Generic[Answer]):
 
     def wait_s(self, error: Exception) -> bool | float:
         """Whether to try again, or after how many seconds; false ends the retries with this error."""
-        if not isinstance(error, _RETRIED) or not error.retry_helps or self._may_do_harm(error):
+        if not isinstance(error, _RETRIED) or not error.retry_helps:
             return False
         left_s = self._left_s(error)
+        if error.retry_after_s is not None and error.retry_after_s > left_s:
+            error.next_step = error.next_step or (
+                f"It asks to wait {error.retry_after_s:,.0f} s, longer than the {self._transport.retry_limit_s:g} s of "
+                "DYNSYNC_RETRY_LIMIT_S; start the next cycle after that, or let the sensor do it."
+            )
+            return False
+        if self._may_do_harm(error):
+            return False
         if error.retry_after_s is None:
             return left_s > 0
-        if error.retry_after_s <= left_s:
-            return error.retry_after_s + random.uniform(0, 0.5)  # noqa: S311
-        error.next_step = error.next_step or (
-            f"It asks to wait {error.retry_after_s:,.0f} s, longer than DYNSYNC_RETRY_LIMIT_S allows; a later cycle tries again."
-        )
-        return False
+        return error.retry_after_s + random.uniform(0, 0.5)  # noqa: S311
 
     def _may_do_harm(self, error: Exception) -> bool:
         """Whether the request may have been applied, and must not be applied twice."""

@@ -39,7 +39,8 @@ def require_free_port(port: int) -> None:
 def prepare_home(settings: Settings) -> Path:
     """Make Dagster's home in the data folder, with our `dagster.yaml`; returns its absolute path. Raises: OSError."""
     home = (settings.data_dir / "dagster").resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
     template = Template(files("dynsync_pipeline.defs").joinpath("dagster.yaml").read_text("utf-8"))
     (home / "dagster.yaml").write_text(template.substitute(cycle_limit_s=round(settings.cycle_limit_s)), "utf-8")
     return home

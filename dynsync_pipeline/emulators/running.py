@@ -59,7 +59,8 @@ class Emulators:
     ) -> None:
         self.state_dir = Path(state_dir)
         try:
-            self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.state_dir.parent, self.state_dir):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StateUnusable(
                 f"{self.state_dir} cannot be the folder of the emulators' state: {error.strerror}. Name another one."

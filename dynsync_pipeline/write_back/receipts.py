@@ -31,6 +31,7 @@ from dynsync_pipeline.warehouse.mirrors import take_in_companies, take_in_dynami
 from dynsync_pipeline.warehouse.refused_columns import note_refused_column
 
 # In this order, which the headers of the files are held against (docs/steps.md).
+DAY_S = 86_400.0  # no gap grows past a day, whatever a system asks for
 SETTLING = (
     "write_back/new_links",
     "write_back/answers",
@@ -231,7 +232,7 @@ def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None,
         receipt["person_id"] = None
         receipt.update(code=error.code or type(error).__name__, message=_told(error), field=error.field)
         if error.retry_after_s:
-            receipt["next_look_at"] = now + timedelta(seconds=error.retry_after_s)
+            receipt["next_look_at"] = now + timedelta(seconds=min(error.retry_after_s, DAY_S))
     return receipt
 
 

@@ -318,6 +318,17 @@ def test_a_wait_longer_than_the_retry_limit_is_not_cut_short_but_given_up(make_s
         assert len(server.requests) == 1
 
 
+def test_a_write_that_may_not_be_repeated_tells_how_long_the_server_asks_to_wait_too(
+    make_settings: MakeSettings,
+) -> None:
+    with (
+        serving(lambda *_: Canned(503, b"", {"Retry-After": "7200"})) as server,
+        Transport("dynamics", server.url, make_settings()) as transport,
+        pytest.raises(ServerFailed, match=r"wait 7,200 s, longer than the 300 s of DYNSYNC_RETRY_LIMIT_S"),
+    ):
+        transport.call(write(server), decoded)
+
+
 def test_a_retry_limit_of_zero_means_one_attempt(make_settings: MakeSettings) -> None:
     with serving(lambda *_: Canned(500)) as server:
         with (
@@ -384,7 +395,17 @@ def test_a_vendors_text_is_made_fit_for_messages(said: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("-3", 0.0), ("", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("", None),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("1e999", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+    ],
 )
 def test_both_forms_of_retry_after_are_understood(header: str, seconds: float | None) -> None:
     assert Reply(429, {"retry-after": header}, b"").retry_after_s == seconds

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from dynsync_pipeline.cli.adoption_file import write_pairs
+from dynsync_pipeline.cli.check import findings
+from dynsync_pipeline.defs.development import prepare_home
+from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline_tests.cli.conftest import Run, run
-from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, let_pass
+from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import command
 
 __all__ = ["run"]  # a fixture
@@ -101,6 +106,24 @@ def test_only_the_snapshot_is_open_to_other_users_of_the_machine(world: HttpWorl
     assert open_to_others - {"cycle.lock"} == {"snapshot.duckdb"}
     assert stat.S_IMODE((world.data_dir / "snapshot.duckdb").stat().st_mode) == 0o444
     assert stat.S_IMODE(world.emulators.state_dir.stat().st_mode) == 0o700
+
+
+def test_a_data_folder_is_its_owners_alone_whoever_makes_it(world: HttpWorld, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        found = list(
+            findings(
+                settings_from(world.environment | {"DYNSYNC_DATA_DIR": str(tmp_path / "a" / "data")}), load_field_map()
+            )
+        )
+        prepare_home(settings_from({"DYNSYNC_DATA_DIR": str(tmp_path / "b" / "data")}))
+        with Emulators(tmp_path / "c" / "data" / "emulator"):
+            pass
+        write_pairs(tmp_path / "d" / "data" / "adoption.csv", [])
+    finally:
+        os.umask(before)
+    assert found[0].is_ok
+    assert {stat.S_IMODE((tmp_path / name / "data").stat().st_mode) for name in "abcd"} == {0o700}
 
 
 def test_a_cycle_removes_the_personal_data_that_killed_commands_left(world: HttpWorld) -> None:

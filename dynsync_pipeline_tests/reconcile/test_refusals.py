@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from dynsync_pipeline.errors import ApiError, RequestRefused, ServerFailed
+from dynsync_pipeline.errors import ApiError, RateLimited, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.rows import Values
@@ -257,3 +257,22 @@ def test_a_field_that_is_refused_before_and_after_its_person_is_made_is_one_erro
         "select person_id, attempts from ledger.sync_errors where field = 'title' and state <> 'resolved'"
     )
     assert rows == [(person, 2)]
+
+
+def test_a_record_waits_as_long_as_the_system_says_but_no_longer_than_a_day() -> None:
+    """R116: what a system says of the far future is no reason to forget a record, and none to fall over."""
+    world = MemoryWorld(FIELDS)
+    slow, fast = world.link(LEAD, "slow", title="A"), world.link(LEAD, "fast", title="A")
+    world.settled()
+    wait = RateLimited("Later.", system="dynamics", request="PATCH", code="429", retry_after_s=1e300)
+    refusing = world.dynamics.refuses = Refusing(lambda key, values: key == "slow", wait)
+    for person_id in (slow, fast):
+        world.marketo.put(person_id, title="B")
+    world.cycle()
+    assert world.both(fast, "title") == ("B", "B")
+    for _ in range(3):
+        world.cycle()
+    assert refusing.n_asked == 1
+    world.clock += timedelta(days=1)
+    world.cycle()
+    assert refusing.n_asked == 2

@@ -100,7 +100,7 @@ class DynamicsTokens:
             if "access_token" in answer:
                 self._token = str(answer["access_token"])
                 return self._token
-            raise sign_in_refusal(answer, self._http.last_status)
+            raise sign_in_refusal(answer, self._http.last_status, self._http.last_retry_after_s)
 
     def forget(self, token: str) -> None:
         """Drop a token that Dataverse refused, so that the next one is new."""
@@ -157,7 +157,7 @@ class DynamicsTokens:
             if self._http.last_status == 200:
                 raise self._unreadable() from None
             if self._http.last_status == 429:
-                raise sign_in_refusal({}, 429) from None
+                raise sign_in_refusal({}, 429, self._http.last_retry_after_s) from None
             raise SignInRefused(
                 f"{self._settings.dynamics_authority} does not know the tenant {self._settings.dynamics_tenant_id!r}.",
                 system=SYSTEM,
@@ -167,13 +167,19 @@ class DynamicsTokens:
             ) from None
 
 
-def sign_in_refusal(answer: Mapping[str, Any], status: int | None) -> ApiError:
-    """The error behind an answer of MSAL without a token."""
+def sign_in_refusal(answer: Mapping[str, Any], status: int | None, retry_after_s: float | None = None) -> ApiError:
+    """The error behind an answer of MSAL without a token, to an answer of the service with this status and this wait."""
     numbers = [number for number in answer.get("error_codes") or [] if isinstance(number, int)]
     cause = next(filter(None, map(_CAUSES.get, numbers)), None)
     code = f"AADSTS{numbers[0]}" if numbers else str(answer.get("error", ""))
     if status == 429:
-        return RateLimited("The sign-in service asks to slow down.", system=SYSTEM, request=_REQUEST, status=status)
+        return RateLimited(
+            "The sign-in service asks to slow down.",
+            system=SYSTEM,
+            request=_REQUEST,
+            status=status,
+            retry_after_s=retry_after_s,
+        )
     said, next_step = cause or (_said(answer), "Check the DYNSYNC_DYNAMICS_ settings.")
     return SignInRefused(
         f"Dynamics sign-in refused: {said} ({code}).",
@@ -243,6 +249,7 @@ class _MsalHttp:
         self._transport = transport
         self._authority = urlsplit(authority)
         self.last_status: int | None = None
+        self.last_retry_after_s: float | None = None
 
     def get(self, url: str, *, params: Mapping[str, str] | None = None, headers: Any = None, **_: Any) -> _MsalAnswer:
         parts = urlsplit(url)
@@ -260,5 +267,5 @@ class _MsalHttp:
     def _send(self, method: str, url: str, headers: Mapping[str, Any] | None, body: bytes | None) -> _MsalAnswer:
         known = {name: str(value) for name, value in (headers or {}).items() if value is not None}
         reply = self._transport.send(Request(method, url, known, body))
-        self.last_status = reply.status
+        self.last_status, self.last_retry_after_s = reply.status, reply.retry_after_s
         return _MsalAnswer(reply)

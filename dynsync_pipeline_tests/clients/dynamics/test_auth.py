@@ -260,7 +260,7 @@ def test_a_refused_sign_in_is_an_error_with_its_code(
         (Canned(200, b"<html>"), errors.AnswerUnreadable),
         (Canned(200, b"{}"), errors.AnswerUnreadable),
         (Canned(503, b""), errors.ServerFailed),
-        (Canned(429, b""), errors.RateLimited),
+        (Canned(429, b"", {"Retry-After": "600"}), errors.RateLimited),
         (Canned(stop_after_bytes=0), errors.TimedOut),
     ],
 )
@@ -273,6 +273,8 @@ def test_what_can_go_wrong_with_discovery_is_told_apart(
     ):
         tokens.current()
     assert type(raised.value) is kind
+    if kind is errors.RateLimited:
+        assert raised.value.retry_after_s == 600
     if kind is errors.SignInRefused:
         assert "DYNSYNC_DYNAMICS_TENANT_ID" in raised.value.next_step
 
@@ -291,7 +293,7 @@ def test_a_token_endpoint_that_fails_or_lies_is_told_apart(
 
 
 def test_a_certificate_file_that_is_missing_is_a_sentence(make_settings: MakeSettings, tmp_path: Path) -> None:
-    with pytest.raises(errors.SettingsWrong, match=r"DYNSYNC_DYNAMICS_CERTIFICATE_FILE.*FileNotFoundError"):
+    with pytest.raises(errors.SettingsWrong, match=r"DYNSYNC_DYNAMICS_CERTIFICATE_FILE.*no such file"):
         DynamicsTokens(make_settings(dynamics_certificate_file=tmp_path / "none.pem"))
 
 
