@@ -5,6 +5,7 @@ Profile `quick` is what `make test` runs, the same examples every time; `deep` i
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -20,6 +21,15 @@ settings.register_profile(
 # For `make mutants`, which asks whether a test fails and not at which smallest example.
 settings.register_profile("mutants", settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives to the end: the garbage collector need not go through it again and again."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

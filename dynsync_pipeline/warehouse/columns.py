@@ -122,6 +122,10 @@ from mirror.dynamics_leads
 """
 
 
+# Of each choice a column looks its labels up; planned once for all of them.
+_LABELS = "with labels as materialized (from state.options_by_label)\n"
+
+
 def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     """What each view selects, by name, in the order they are made."""
     views = {"mirror.person_records": _PERSON_RECORDS}
@@ -133,7 +137,7 @@ def _views(fields: FieldMap, places: Places) -> dict[str, str]:
         halves = "\nunion all by name\n".join(
             select(fields, TABLES[record_type], places) for record_type in PERSON_TYPES
         )
-        views[name] = f"select *, {_NOTHING} from ({halves})"
+        views[name] = f"{_LABELS if 'join labels' in halves else ''}select *, {_NOTHING} from ({halves})"
     views["state.dynamics_values"] = (
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
     )
@@ -157,6 +161,8 @@ def _moved_base(names: Iterable[str]) -> str:
 
 def move_base(connection: duckdb.DuckDBPyConnection) -> None:
     """Apply `state.base_moves` to `state.base` and empty it; call it in the transaction that made the moves."""
+    if not connection.execute("select 1 from state.base_moves limit 1").fetchall():
+        return
     connection.execute("create or replace temp table moved as from state.moved_base")
     connection.execute("delete from state.base using moved where moved.person_id = state.base.person_id")
     connection.execute("insert into state.base by name from moved")
@@ -255,7 +261,7 @@ def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
     for number, field in enumerate(mapped):
         if field.type is FieldType.CHOICE:
             joins += (
-                f" left join state.options_by_label o{number} on o{number}.record_type = l.record_type"
+                f" left join labels o{number} on o{number}.record_type = l.record_type"
                 f" and o{number}.dynamics_column = '{field.dynamics_column}'"
                 f" and o{number}.label = {_marketo_column(fields, field)}"
                 f" left join state.old_labels x{number} on x{number}.person_id = l.person_id"
