@@ -17,7 +17,8 @@ from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unread
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
-# changed in Dynamics: their own company record may hold an edit (R131). A person just written by the sync is neither.
+# changed in Dynamics: their own company record may hold an edit (R131), also where the link is yet to be found by the key.
+# A person just written by the sync is neither.
 # Contacts that move: the company they join, and the one they leave, whose values their activities tell as the old ones (R59).
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
@@ -35,6 +36,16 @@ where l.record_type = 'lead'
       or l.dynamics_id in (select dynamics_id from inbox.touched where record_type = 'lead')
       or l.person_id in (select person_id from state.unsettled where next_look_at <= $at)
   )
+union
+select m.external_company_id
+from inbox.touched t
+join mirror.marketo_people m on m.person_id = t.person_id
+where not t.is_receipt and starts_with(m.external_company_id, 'lead:') and not m.is_deleted
+union
+select m.external_company_id
+from inbox.touched t
+join mirror.marketo_people m on m.dynamics_lead_id = t.dynamics_id
+where t.record_type = 'lead' and starts_with(m.external_company_id, 'lead:') and not m.is_deleted
 union
 select unnest([c.joined, c.held])
 from (

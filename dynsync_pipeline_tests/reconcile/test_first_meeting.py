@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dynsync_pipeline.model.field_map import parse_field_map
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -214,3 +216,24 @@ def test_a_record_deleted_before_its_person_was_created_leaves_no_backlog() -> N
     world.cycle()
     assert world.marketo.rows == {}
     assert world.rows("select count(*) from state.unsettled") == [(0,)]
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_the_company_of_a_lead_that_is_found_by_its_key_is_read_before_anything_fills_it(is_later: bool) -> None:
+    """R42, R35: after a lost working file, or when somebody filled the key again."""
+    lines = ("account,company,name,text,to_marketo,true", "lead,company,companyname,text,both,true",
+             "lead,title,jobtitle,text,both,true")  # fmt: skip
+    world = MemoryWorld(parse_field_map(HEADER + "\n".join(lines), "test.csv"))
+    if is_later:
+        world.settled()
+    person = world.link(LEAD, "r", title="A")
+    world.dynamics.put(LEAD, "r", companyname="Entered in Dynamics")
+    world.marketo.put(person, **{COMPANY_KEY: "lead:r"})
+    world.marketo.put_company("lead:r", company="Entered in Marketo")
+    world.settled()
+    assert world.marketo.company_rows["lead:r"]["company"] == "Entered in Marketo"
+    assert world.dynamics.rows[LEAD, "r"].values["companyname"] == "Entered in Marketo"
+    assert [(row[3], row[5], row[6]) for row in world.ledger()["collisions"]] == [
+        ("company", "Entered in Dynamics", "Entered in Marketo")
+    ]
+    assert [row[4:7] for row in world.ledger()["changes"]] == [("company", "Entered in Dynamics", "Entered in Marketo")]
