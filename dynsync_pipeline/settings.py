@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _own_fields_differ(self) -> Self:
         """Two own fields of one name would make one key, or type, of several people's."""
+        wrong = [name for name, field in self._own_settings.items() if not (field.isascii() and field.isidentifier())]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: must be the REST name of a field, letters and digits alone")
         names = [*self._own_settings.values(), COMPANY_KEY, "id"]
         twice = sorted({name for name in names if [n.lower() for n in names].count(name.lower()) > 1})
         if twice:

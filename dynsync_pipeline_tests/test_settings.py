@@ -206,6 +206,13 @@ def test_all_files_move_with_the_data_folder(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
+@pytest.mark.parametrize("name", [" ", "a b", "Dynamics Typ", 'x"; drop table people; --', "grüße"])
+def test_an_own_field_is_named_as_marketos_api_names_fields(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_MARKETO_FIELD_TYPE", name)
+    with pytest.raises(SettingsWrong, match="DYNSYNC_MARKETO_FIELD_TYPE: must be the REST name"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["dynamicsLeadId", "DYNAMICSLEADID", "dynamicsIsDeleted", "externalCompanyId", "id"])
 def test_two_own_fields_of_one_name_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise several leads become one person."""

@@ -5,7 +5,10 @@ The edits go over HTTP as a salesperson's and a marketer's would; what is shown 
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,10 +55,12 @@ def _play(data: Path) -> bool:
     """Three cycles with people's edits in between; returns whether everything ended as the rules say."""
     from dynsync_pipeline.emulators.running import Emulators
 
-    _empty(data)
-    with Emulators(
-        data / "emulator", n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=600
-    ) as emulators:
+    with (
+        _folder_of_its_own(data),
+        Emulators(
+            data / "emulator", n_accounts=50, n_contacts=500, n_leads=200, n_people=200, time_scale=600
+        ) as emulators,
+    ):
         big_accounts = _seed_big_accounts(emulators)
         settings = _settings(emulators, data)
         first = _cycle(settings, "First cycle: everything that Dynamics holds arrives in Marketo")
@@ -77,10 +82,11 @@ def _play(data: Path) -> bool:
     return is_right
 
 
-def _empty(data: Path) -> None:
-    """Make the folder anew, if it is the demo's own: one that it made before, or one without anything in it.
+@contextmanager
+def _folder_of_its_own(data: Path) -> Iterator[None]:
+    """The folder, emptied, if it is the demo's: one that it made before, or one without anything in it.
 
-    Raises: SettingsWrong, with nothing touched, for any other folder.
+    Raises: SettingsWrong, with nothing touched, for any other folder, and for one in which another demo runs.
     """
     with storage_errors(data):
         if data.exists() and not (data / MARK).exists() and (not data.is_dir() or any(data.iterdir())):
@@ -88,10 +94,23 @@ def _empty(data: Path) -> None:
                 f"{data} holds something that no demo made. Nothing was touched.",
                 next_step="Name a folder that does not exist yet or is empty: `dynsync demo --data FOLDER`.",
             )
-        if data.exists():
-            shutil.rmtree(data)
-        data.mkdir(mode=0o700, parents=True)
-        (data / MARK).touch()
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = (data / MARK).open("a")
+    with mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsWrong(
+                f"Another demo runs in {data}. Nothing was touched.",
+                next_step="End it, or name another folder: `dynsync demo --data FOLDER`.",
+            ) from None
+        with storage_errors(data):
+            for left in data.iterdir():
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                elif left.name != MARK:
+                    left.unlink()
+        yield
 
 
 def _seed_big_accounts(emulators: Emulators) -> list[str]:

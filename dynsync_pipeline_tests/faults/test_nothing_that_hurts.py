@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -63,6 +64,17 @@ def test_a_demo_touches_no_folder_that_holds_something_else(tmp_path: Path) -> N
     assert "Nothing was touched" in said(ended)
     assert thesis.read_text() == "years of work"
     assert list(thesis.parent.iterdir()) == [thesis]
+
+
+def test_a_demo_leaves_a_folder_alone_in_which_another_one_runs(tmp_path: Path) -> None:
+    running = tmp_path / ".dynsync-demo"
+    with running.open("w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        (tmp_path / "dynsync.duckdb").write_text("in use")
+        ended = command(("demo", "--data", str(tmp_path)), ENVIRONMENT, tmp_path)
+    assert ended.returncode == SETTINGS
+    assert "Nothing was touched" in said(ended)
+    assert (tmp_path / "dynsync.duckdb").read_text() == "in use"
 
 
 def test_a_demo_replaces_no_file_by_its_folder(tmp_path: Path) -> None:
