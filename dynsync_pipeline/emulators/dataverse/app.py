@@ -12,6 +12,7 @@ import uuid
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,6 +28,7 @@ from dynsync_pipeline.emulators.dataverse.errors import (
 from dynsync_pipeline.emulators.dataverse.functions import DOP_HINT
 from dynsync_pipeline.emulators.dataverse.limits import Limits
 from dynsync_pipeline.emulators.dataverse.store import Store, User
+from dynsync_pipeline.emulators.forgiving import Forgiving
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
 METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"]
@@ -52,7 +54,8 @@ def build_app(store: Store) -> Starlette:
             control.route(store, limits),
             *sign_in.routes(store),
             Route("/{path:path}", nothing, methods=METHODS),
-        ]
+        ],
+        middleware=[Middleware(Forgiving)],
     )
 
 

@@ -23,6 +23,7 @@ MAX_BATCH_URL_BYTES = 65_536
 QUERY_OPTIONS = {
     "$select", "$filter", "$orderby", "$top", "$count", "$expand", "$skiptoken", "$deltatoken", "$id",
 }  # fmt: skip
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _PREFERENCE = re.compile(r'\s*([A-Za-z.\-]+)\s*(?:=\s*("[^"]*"|[^,;]*))?\s*(?:[,;]|$)')
 
@@ -94,7 +95,7 @@ class Call:
     def json(self) -> Any:
         """The body as JSON, decimals exact. Raises DataverseError 400."""
         try:
-            return _DECODER.decode(self.body)
+            return _DECODER.decode(self.body.removeprefix(_BYTE_ORDER_MARK))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataverseError(
                 400,
@@ -150,7 +151,7 @@ def parse_query(query: str) -> tuple[dict[str, str], dict[str, str], dict[str, s
     for part in filter(None, query.split("&")):
         raw_name, _, raw_value = part.partition("=")
         name = unquote_plus(raw_name)
-        value = unquote_plus(raw_value) if name != "$skiptoken" else unquote(raw_value)
+        value = unquote_plus(raw_value)
         if name.startswith("@"):
             aliases[name] = value
         elif name.startswith("$"):

@@ -13,7 +13,9 @@ Control endpoints, which need no token and never count: see `control.py`.
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
+from dynsync_pipeline.emulators.forgiving import Forgiving
 from dynsync_pipeline.emulators.marketo import (
     activities,
     assets,
@@ -109,7 +111,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
 
 def build_app(store: Store) -> Starlette:
     """The ASGI application over `store`, which the caller closes."""
-    app = Starlette()
+    app = Starlette(middleware=[Middleware(Forgiving)])
     # Every path and verb, also paths that Starlette's own patterns cannot match.
     app.router.default = Gateway(store, ROUTES)
     app.state.store = store
