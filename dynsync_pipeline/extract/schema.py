@@ -23,7 +23,7 @@ from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import digest, follow_field_map
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import Warehouse, insert_rows, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.places import follow_places
@@ -152,17 +152,8 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
         connection.execute("insert into state.definitions_read (asked_for) values (?)", [asked_for])
         if zone is not None:
             connection.execute("insert into state.user_zone (zone) values (?)", [zone])
-        connection.executemany(
-            "insert into state.columns (system, record_type, name, data_type, label, max_length, is_readable, is_writable, "
-            "read_at, precision, time_behavior, metadata_id, minimum, maximum, is_required) "
-            "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            columns,
-        )
-        if options:
-            connection.executemany(
-                "insert into state.options (record_type, dynamics_column, option_value, label) values (?, ?, ?, ?)",
-                options,
-            )
+        insert_rows(connection, "state.columns", _COLUMNS, columns)
+        insert_rows(connection, "state.options", ("record_type", "dynamics_column", "option_value", "label"), options)
         connection.execute(
             "update state.options set label = canonical_text(label) where canonical_text(label) <> label"
         )
@@ -189,6 +180,10 @@ def _require_change_tracking(record_type: RecordType, metadata: TableMetadata) -
         )
 
 
+_COLUMNS = (
+    *("system", "record_type", "name", "data_type", "label", "max_length", "is_readable", "is_writable", "read_at"),
+    *("precision", "time_behavior", "metadata_id", "minimum", "maximum", "is_required"),
+)
 _OFFERED = """
 select
     system, record_type, name, data_type, max_length, minimum, maximum, is_required, precision, time_behavior, is_readable,

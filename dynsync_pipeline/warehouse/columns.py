@@ -14,6 +14,7 @@ import duckdb
 
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType, Table
+from dynsync_pipeline.warehouse.connection import insert_rows
 
 # A map without a field of some kind leaves a view without a value to turn long; a null has no row.
 _NOTHING = 'null::varchar as "(nothing)"'
@@ -77,17 +78,13 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields))
     if connection.execute("select digest from state.followed_map").fetchall() == [(made_from,)]:
         return
-    _add_columns(connection, wanted)
-    _mark_new_fields(connection, fields)
+    existing = _add_columns(connection, wanted)
     connection.execute("delete from reconcile.fields")
-    if rows:  # every field may be parked
-        connection.executemany(
-            "insert into reconcile.fields (record_type, field, dynamics_column, type, direction, is_on_company) "
-            "values (?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    names = ("record_type", "field", "dynamics_column", "type", "direction", "is_on_company")
+    insert_rows(connection, "reconcile.fields", names, rows)
+    _mark_new_fields(connection)
     # Base keeps the columns of fields that left the map, and a move keeps their values.
-    in_base = sorted(name for table, name in _existing(connection) if table == "state.base" and name != "person_id")
+    in_base = sorted(name for table, name in existing if table == "state.base" and name != "person_id")
     for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():
         connection.execute(f"create or replace view {name} as\n{select}")
     connection.execute("delete from state.followed_map")
@@ -175,41 +172,39 @@ def move_base(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("delete from state.base_moves")
 
 
-def _existing(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
-    """All columns there are: the table with its schema, and the column."""
+def _add_columns(
+    connection: duckdb.DuckDBPyConnection, wanted: dict[str, dict[str, FieldType]]
+) -> set[tuple[str, str]]:
+    """Add the columns that are missing; returns all there are now: the table with its schema, and the column."""
     rows = connection.execute("select schema_name || '.' || table_name, column_name from duckdb_columns()").fetchall()
-    return set(rows)
-
-
-def _add_columns(connection: duckdb.DuckDBPyConnection, wanted: dict[str, dict[str, FieldType]]) -> None:
-    existing = _existing(connection)
+    existing = set(rows)
     for table, names in wanted.items():
         for name in names:
             if (table, name) not in existing:
                 connection.execute(f"alter table {table} add column {quoted(name)} varchar")
+                existing.add((table, name))
+    return existing
 
 
-def _mark_new_fields(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
+def _mark_new_fields(connection: duckdb.DuckDBPyConnection) -> None:
     """A field that joins the map, or is mapped to another column, has no base on the links that exist (R42, R104)."""
-    rows = connection.execute("select record_type, field, dynamics_column from state.known_fields").fetchall()
-    known = {(row[0], row[1]): row[2] for row in rows}
-    for field in fields.of(*PERSON_TYPES):
-        if known.get((field.record_type, field.marketo_field)) == field.dynamics_column:
-            continue
-        connection.execute(
-            "delete from state.known_fields where record_type = ? and field = ?",
-            [field.record_type, field.marketo_field],
-        )
-        connection.execute(
-            "insert into state.known_fields (record_type, field, dynamics_column) values (?, ?, ?)",
-            [field.record_type, field.marketo_field, field.dynamics_column],
-        )
-        connection.execute(
-            """insert into state.base_missing (person_id, field)
-               select person_id, ? from state.links l where record_type = ?
-               and not exists (from state.base_missing b where b.person_id = l.person_id and b.field = ?)""",
-            [field.marketo_field, field.record_type, field.marketo_field],
-        )
+    connection.execute(
+        """create or replace temp table new_fields as
+           select record_type, field, dynamics_column from reconcile.fields
+           where record_type <> 'account'
+             and (record_type, field, dynamics_column) not in (
+                 select (record_type, field, dynamics_column) from state.known_fields
+             )"""
+    )
+    connection.execute(
+        "delete from state.known_fields k using new_fields n where n.record_type = k.record_type and n.field = k.field"
+    )
+    connection.execute("insert into state.known_fields by name from new_fields")
+    connection.execute(
+        """insert into state.base_missing (person_id, field)
+           select l.person_id, n.field from state.links l join new_fields n using (record_type)
+           where (l.person_id, n.field) not in (select (person_id, field) from state.base_missing)"""
+    )
 
 
 def _compared(expression: str, field: Field, places: Places) -> str:

@@ -21,6 +21,7 @@ from dynsync_pipeline.sql_files import run_steps
 OWNER_ONLY = 0o600  # it holds everybody's data
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
+ROWS_A_STATEMENT = 100
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
 
 
@@ -161,6 +162,17 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
 def scalar(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:
     """The one whole number that `query` selects. Fetches to the end, which DuckDB asks for before the next statement."""
     return int(connection.execute(query, list(values)).fetchall()[0][0])
+
+
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Insert rows of these columns, a hundred with each statement, because a statement costs more than a row."""
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        some = rows[start : start + ROWS_A_STATEMENT]
+        marks = ", ".join(["(" + ", ".join("?" * len(columns)) + ")"] * len(some))
+        values = [value for row in some for value in row]
+        connection.execute(f"insert into {table} ({', '.join(columns)}) values {marks}", values)
 
 
 def _migration(step: int) -> str:

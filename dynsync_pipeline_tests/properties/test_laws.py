@@ -151,7 +151,7 @@ def mirrored_stage() -> Stage:
     return Stage(MemoryWorld(MIRRORED))
 
 
-@examples(4)
+@examples(3)
 @given(starts=starts, edits=edits)
 def test_it_comes_to_rest_and_writes_nothing_but_what_a_side_held(
     stage: Stage, starts: list[Start], edits: list[Edit]
@@ -177,7 +177,7 @@ def test_it_comes_to_rest_and_writes_nothing_but_what_a_side_held(
     assert len(stage.written()) == n_written
 
 
-@examples(4)
+@examples(3)
 @given(starts=starts, edits=edits)
 def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start], edits: list[Edit]) -> None:
     """Whatever else happens to the record: a two-way field edited on one side alone ends there and on the other side."""
@@ -195,7 +195,7 @@ def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start]
             assert stage.held(place, name) == (last[place, name], last[place, name])
 
 
-@examples(4)
+@examples(3)
 @given(starts=starts, edits=edits)
 def test_swapping_systems_and_types_swaps_the_outcome(
     stage: Stage, mirrored_stage: Stage, starts: list[Start], edits: list[Edit]
@@ -215,7 +215,7 @@ def test_swapping_systems_and_types_swaps_the_outcome(
     assert sorted(written, key=repr) == mirrored_stage.written()
 
 
-@examples(4)
+@examples(3)
 @given(starts=starts, edits=edits)
 def test_the_order_of_rows_changes_nothing(
     stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit]
@@ -232,7 +232,7 @@ def test_the_order_of_rows_changes_nothing(
     assert stage.written() == other_stage.written()
 
 
-@examples(4)
+@examples(3)
 @given(starts=starts, edits=edits, cuts=st.sets(st.integers(0, 7)))
 def test_how_changes_fall_into_cycles_does_not_matter_where_nobody_contests(
     stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit], cuts: set[int]
