@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from dynsync_pipeline.emulators.faults import Fault
+from dynsync_pipeline_tests.worlds.bending import Bend
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 
 POISON = "Poison"
@@ -132,6 +133,35 @@ def test_while_marketo_fails_every_write_dynamics_gets_its_own_and_nobody_is_mad
     assert world.values(world.person_of("contact", new), "title") == ("New",)
     assert changes_of(world, lead) == [("to_marketo", "title", "To Marketo")]
     assert changes_of(world, contact) == [("to_dynamics", "title", "To Dynamics")]
+
+
+PARTS = rb"^(--\S+\r\n)(.*?)(\r\n--[^\r\n]+\r\n)(.*?)(\r\n--[^\r\n]+--\r\n?)$"
+RESULTS = rb'"result":\[(\{[^{}]*\}),(\{[^{}]*\})\]'
+
+
+@pytest.mark.parametrize(("parts", "results"), [(rb"\1\4\3\2\5", rb'"result":[\2,\1]'), (rb"\1\2\5", rb'"result":[\2]')],
+                         ids=["in another order", "too few"])  # fmt: skip
+def test_answers_that_do_not_fit_what_was_sent_are_taken_for_nobodys(
+    world: CoreWorld, parts: bytes, results: bytes
+) -> None:
+    """R18: neither is an error that of the record beside it, nor is a new person."""
+    edited = [world.take("contact") for _ in range(2)]
+    new = [world.create_contact(jobtitle=f"New {number}") for number in range(2)]
+    for number, (_, person) in enumerate(edited):
+        world.edit_person(person, title=f"Edited {number}")
+    bends = [Bend("POST .*batch", PARTS, parts), Bend(r"POST .*/leads\.json", RESULTS, results)]
+    world.dynamics.bends = world.marketo.bends = bends
+    world.sync()
+    world.dynamics.bends, world.marketo.bends = [], []
+    assert [bend.n_bent for bend in bends] == [1, 1]
+    assert last_cycle(world) == ("failed", True)
+    world.settle()
+    for number, (contact, _) in enumerate(edited):
+        assert world.columns("contact", contact, "jobtitle") == (f"Edited {number}",)
+        assert changes_of(world, contact) == [("to_dynamics", "title", f"Edited {number}")]
+    for number, contact in enumerate(new):
+        assert world.values(world.person_of("contact", contact), "title") == (f"New {number}",)
+        assert changes_of(world, contact) == []
 
 
 def test_a_system_that_is_down_is_not_hammered_and_the_command_says_so(world: CoreWorld) -> None:
