@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dynsync_pipeline.cli.check import Finding, findings
+from dynsync_pipeline.cli.preflight import Finding, findings
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.errors import ColumnUnknown
 from dynsync_pipeline.model.field_map import load_field_map, parse_field_map

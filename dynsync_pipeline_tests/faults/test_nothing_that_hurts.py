@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dynsync_pipeline.cli.adoption_file import write_pairs
-from dynsync_pipeline.cli.check import findings
+from dynsync_pipeline.cli.preflight import findings
 from dynsync_pipeline.defs.development import prepare_home
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.model.field_map import load_field_map

@@ -1,4 +1,4 @@
-"""Functions (GET): who am I, record counts, access rights, privileges.
+"""Functions (GET): who am I, record counts, languages, access rights, privileges.
 
 Source: docs/protocols/dataverse.md#query-options, #metadata, #privileges.
 """
@@ -15,6 +15,7 @@ from dynsync_pipeline.emulators.dataverse.keys import resolve_reference
 
 DOP_HINT = "4"
 VERSION = "9.2.25104.00185"
+ENGLISH = 1033
 RIGHTS = ("Read", "Write", "Append", "AppendTo", "Create", "Delete", "Share", "Assign")
 
 
@@ -34,6 +35,18 @@ def retrieve_version(call: Call, _: str) -> Answer:
     return Answer.json(
         {"@odata.context": f"{call.root}$metadata#Microsoft.Dynamics.CRM.RetrieveVersionResponse", "Version": VERSION}
     )
+
+
+def retrieve_available_languages(call: Call, _: str) -> Answer:
+    """The languages of the organisation's base solution: American English alone."""
+    context = f"{call.root}$metadata#Microsoft.Dynamics.CRM.RetrieveAvailableLanguagesResponse"
+    return Answer.json({"@odata.context": context, "LocaleIds": [ENGLISH]})
+
+
+def retrieve_provisioned_languages(call: Call, _: str) -> Answer:
+    """The languages that users may choose."""
+    context = f"{call.root}$metadata#Microsoft.Dynamics.CRM.RetrieveProvisionedLanguagesResponse"
+    return Answer.json({"@odata.context": context, "RetrieveProvisionedLanguages": [ENGLISH]})
 
 
 def retrieve_total_record_count(call: Call, arguments: str) -> Answer:
@@ -113,6 +126,8 @@ def retrieve_user_set_of_privileges(call: Call, row_id: str, arguments: str) -> 
 UNBOUND: dict[str, Callable[[Call, str], Answer]] = {
     "WhoAmI": who_am_i,
     "RetrieveVersion": retrieve_version,
+    "RetrieveAvailableLanguages": retrieve_available_languages,
+    "RetrieveProvisionedLanguages": retrieve_provisioned_languages,
     "RetrieveTotalRecordCount": retrieve_total_record_count,
 }
 ON_ROW: dict[tuple[str, str], Callable[[Call, str, str], Answer]] = {

@@ -41,6 +41,12 @@ def test_a_missing_privilege_is_403_and_names_it(dataverse: Dataverse) -> None:
     assert "WriteAccess" not in dataverse.http.get(user, params={"@t": target}).json()["AccessRights"].split(", ")
 
 
+def test_the_languages_are_told(dataverse: Dataverse) -> None:
+    for name in ("RetrieveAvailableLanguages", "RetrieveAvailableLanguages()"):
+        assert dataverse.http.get(name).json()["LocaleIds"] == [1033]
+    assert dataverse.http.get("RetrieveProvisionedLanguages()").json()["RetrieveProvisionedLanguages"] == [1033]
+
+
 def test_a_user_is_told_which_of_the_privileges_asked_for_it_holds_and_how_far(dataverse: Dataverse) -> None:
     dataverse.store.deny_only(dataverse.store.sync_user_id, ["prvWriteContact", "prvReadLead:global"])
     names = json.dumps(["prvWriteContact", "prvReadLead", "prvWriteLead", "prvWriteUnicorn"])

@@ -1,0 +1,286 @@
+"""The questions of the pre-flight, each with its answer (R124, R125). Not here: how they are shown (`check.py`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.dynamics.privileges import write_privilege
+from dynsync_pipeline.clients.dynamics.protocol import Column, TableMetadata
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import MarketoField
+from dynsync_pipeline.clients.systems import System
+from dynsync_pipeline.errors import DynSyncError
+from dynsync_pipeline.extract.field_types import type_misfit
+from dynsync_pipeline.look.reading import reading_snapshot
+from dynsync_pipeline.look.status import Status, read_status
+from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.model.records import Table as DynamicsTable
+from dynsync_pipeline.settings import Settings
+
+CLOCKS_APART_S = 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question: `is_ok`, in words, and what to do where it is not."""
+
+    question: str
+    is_ok: bool
+    answer: str
+    next_step: str = ""
+
+
+def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
+    """Every question with its answer, in the order in which faults should be repaired."""
+    yield _data_folder(settings)
+    try:
+        status = _status(settings)
+    except DynSyncError as error:
+        yield Finding("Snapshot of the last cycle", False, error.message, error.next_step)
+        status = None
+    if status is not None:
+        yield from _last_cycle(status)
+        new = {
+            (row["record_type"], row["field"]) for row in status.parked_fields if row["reason_code"] == "new_in_package"
+        }
+        fields = fields.without(field for field in fields.fields if (field.record_type, field.marketo_field) in new)
+    columns: dict[RecordType, TableMetadata] = {}
+    with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
+        signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
+        yield signed_in
+        if signed_in.is_ok:
+            for record_type in TABLES:
+                yield from _dynamics_table(dynamics, record_type, fields, columns)
+            yield from _writable(dynamics, fields)
+            yield from _days(dynamics, fields, columns)
+    yield _budget(status, "dynamics", settings.dynamics_calls_per_day)
+    with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
+        yield from _marketo(marketo, settings, fields, columns)
+    yield _budget(status, "marketo", settings.marketo_calls_per_day)
+
+
+def _status(settings: Settings) -> Status | None:
+    """What the snapshot tells; None before the first cycle. Raises: DynSyncError."""
+    if not settings.snapshot_file.exists():
+        return None
+    with reading_snapshot(settings.snapshot_file) as snapshot:
+        return read_status(snapshot, datetime.now(UTC).replace(tzinfo=None))
+
+
+def _budget(status: Status | None, system: System, per_day: int) -> Finding:
+    """Whether the day has calls left (R125); what a cycle that runs just now sent is not known yet."""
+    n_calls = status.calls[system] if status else 0
+    is_ok = n_calls < per_day
+    step = f"Cycles wait until some are a day old, or raise DYNSYNC_{system.upper()}_CALLS_PER_DAY."
+    answer = f"{n_calls:,} of the {per_day:,} that DynSync may send"
+    return Finding(f"{system.capitalize()}: calls in the last 24 hours", is_ok, answer, "" if is_ok else step)
+
+
+def _last_cycle(status: Status) -> Iterator[Finding]:
+    """How long each cursor still lives, and which fields are parked, also for what only the cycles meet, such as a missing
+    right to write one.
+    """
+    question = "Change-tracking cursors alive"
+    parked = [row for row in status.parked_fields if row["reason_code"] == "not_offered"]
+    told = " ".join(f"{row['field']} of {row['record_type']}s: {row['reason']}" for row in parked)
+    yield Finding(
+        "Fields that the last cycle synced", not parked, told or "all that the map has on and everybody was read with"
+    )
+    if new := [
+        f"{row['field']} of {row['record_type']}s"
+        for row in status.parked_fields
+        if row["reason_code"] == "new_in_package"
+    ]:
+        yield Finding("Lines that an upgrade brought", True, f"off: {', '.join(new)}; see docs/field-map.md")
+    nearest = min(status.cursors, key=lambda cursor: cursor["days_left"], default=None)
+    if nearest is not None:
+        yield Finding(
+            question,
+            nearest["days_left"] > 1,
+            f"{nearest['what']} first, in {nearest['days_left']} days",
+            "" if nearest["days_left"] > 1 else "Start a cycle before; after that the whole table is read again.",
+        )
+
+
+def _asked(question: str, ask: Callable[[], str]) -> Finding:
+    try:
+        return Finding(question, True, ask())
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+
+
+def _data_folder(settings: Settings) -> Finding:
+    question = "Data folder writable"
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_writable = os.access(settings.data_dir, os.W_OK)
+    except OSError:
+        is_writable = False
+    return Finding(
+        question,
+        is_writable,
+        str(settings.data_dir),
+        "" if is_writable else "Make it writable, or set DYNSYNC_DATA_DIR.",
+    )
+
+
+def _dynamics_table(
+    dynamics: DynamicsClient, record_type: RecordType, fields: FieldMap, columns: dict[RecordType, TableMetadata]
+) -> Iterator[Finding]:
+    """What is asked of one table; its definition is put into `columns`."""
+    table = TABLES[record_type]
+    question = f"Dynamics: {table.entity_set}"
+    try:
+        metadata = columns[record_type] = dynamics.table_metadata(table)
+        if not metadata.is_change_tracked:
+            yield Finding(question, False, "change tracking is off.", "Switch on 'Track changes' in Power Apps.")
+            return
+        next(dynamics.changes(table, [Column("createdon", FieldType.DATETIME)], None, page_size=1), None)
+    except DynSyncError as error:
+        yield Finding(question, False, error.message, error.next_step)
+        return
+    yield Finding(question, True, "readable for the whole organisation, change tracking on")
+    yield _mapped_columns(table, fields.of(record_type), metadata)
+
+
+def _writable(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
+    """Whether the user may write every record of the tables that something goes to (R125)."""
+    written = {field.record_type for field in fields.fields if field.direction is not Direction.TO_MARKETO}
+    tables = [table for record_type, table in TABLES.items() if record_type in written]
+    if not tables:
+        return
+    try:
+        depths = dynamics.write_depths(tables)
+    except DynSyncError as error:
+        yield Finding("Dynamics: rights to write", False, error.message, error.next_step)
+        return
+    for table in tables:
+        depth = depths[table.record_type]
+        is_ok = depth == "Global"
+        answer = "every record" if is_ok else "only some of them." if depth else "the user may not write them."
+        privilege = write_privilege(table.record_type)
+        step = f"Give its role write on them for the whole organisation ({privilege}; docs/connect.md#microsoft-side)."
+        yield Finding(f"Dynamics: {table.entity_set} writable", is_ok, answer, "" if is_ok else step)
+
+
+def _days(dynamics: DynamicsClient, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]) -> Iterator[Finding]:
+    """Whether the time zone is known, where a mapped date is kept as an instant."""
+    instants = [
+        field.dynamics_column
+        for field in fields.fields
+        if field.type is FieldType.DATE and field.record_type in columns
+        and (column := columns[field.record_type].columns.get(field.dynamics_column)) is not None
+        and column.time_behavior == "UserLocal"
+    ]  # fmt: skip
+    if not instants:
+        return
+    question = "Dynamics: time zone of dates that are kept as times"
+    zone = dynamics.time_zone()
+    step = "Let the sync's user read its own settings and time zones; until then they are parked."
+    yield Finding(question, zone is not None, zone or f"not told, for {', '.join(instants)}.", "" if zone else step)
+
+
+def _types(
+    fields: FieldMap, columns: Mapping[RecordType, TableMetadata], people: Mapping[str, MarketoField]
+) -> Finding:
+    """Whether the types of the field map are those of both systems (R109)."""
+    held = [
+        (field, columns[field.record_type].columns.get(field.dynamics_column), people.get(field.marketo_field))
+        for field in fields.fields
+        if field.record_type in columns
+    ]
+    misfits = [
+        misfit
+        for field, column, person_field in held
+        if column and person_field and (misfit := type_misfit(field, column.attribute_type, person_field.data_type))
+    ]
+    step = "They are parked until then (R109)." if misfits else ""
+    return Finding("Types of the field map", not misfits, " ".join(misfits) or "fit both systems", step)
+
+
+def _mapped_columns(table: DynamicsTable, mapped: Sequence[Field], metadata: TableMetadata) -> Finding:
+    question = f"Dynamics: {len(mapped)} mapped columns of {table.entity_set}"
+    if unreadable := [field.dynamics_column for field in mapped if not _is_readable(field, metadata)]:
+        fault = f"missing, secured or unreadable: {', '.join(unreadable)}."
+        return Finding(question, False, fault, "They are parked until then (R107).")
+    if unwritable := [field.dynamics_column for field in mapped if not _is_writable(field, metadata)]:
+        fault = f"not writable: {', '.join(unwritable)}."
+        return Finding(question, False, fault, "Give them the direction to_marketo.")
+    return Finding(question, True, "all there")
+
+
+def _is_readable(field: Field, metadata: TableMetadata) -> bool:
+    column = metadata.columns.get(field.dynamics_column)
+    return column is not None and column.is_readable and not column.is_secured
+
+
+def _is_writable(field: Field, metadata: TableMetadata) -> bool:
+    """Whether a readable column takes what the field map wants to write to it."""
+    return field.direction is Direction.TO_MARKETO or metadata.columns[field.dynamics_column].is_updatable
+
+
+def _marketo(
+    marketo: MarketoClient, settings: Settings, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]
+) -> Iterator[Finding]:
+    question = "Marketo: address and sign-in"
+    try:
+        people = marketo.person_fields()
+    except DynSyncError as error:
+        yield Finding(question, False, error.message, error.next_step)
+        return
+    yield Finding(question, True, f"signed in; {len(people)} fields")
+    faults = settings.own_field_faults({name: field.data_type for name, field in people.items()})
+    yield Finding(
+        "Marketo: the fields the sync owns",
+        not faults,
+        f"{'; '.join(faults.values())}." if faults else "all there",
+        f"Create them so (docs/connect.md#marketo-side), or name others in {', '.join(faults)}." if faults else "",
+    )
+    yield _mapped_fields(fields, people)
+    yield _types(fields, columns, people)
+    yield _asked(
+        "Marketo: people can be read", lambda: f"{marketo.people('id', ['1'], ['email']).num_rows} of 1 asked for"
+    )
+    yield _native_sync(marketo)
+    yield _clocks(marketo)
+    yield _asked("Marketo: calls of all tools today", lambda: f"{marketo.usage_today():,}")
+
+
+def _mapped_fields(fields: FieldMap, people: Mapping[str, MarketoField]) -> Finding:
+    question = f"Marketo: {len(fields.person_fields)} mapped fields"
+    if absent := [name for name in fields.person_fields if name not in people]:
+        return Finding(question, False, f"missing: {', '.join(absent)}.", "They are parked until then (R107).")
+    written = {field.marketo_field for field in fields.fields if field.direction is not Direction.TO_DYNAMICS}
+    if unwritable := sorted(name for name in written if name in people and people[name].is_read_only):
+        return Finding(question, False, f"read only: {', '.join(unwritable)}.", "Give them the direction to_dynamics.")
+    return Finding(question, True, "all there")
+
+
+def _native_sync(marketo: MarketoClient) -> Finding:
+    question = "Marketo: no native CRM sync, companies writable"
+    try:
+        is_ok = marketo.are_companies_writable()
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+    step = (
+        "Switch the native Dynamics sync off in Marketo's admin area: two syncs must not write the same people (R21)."
+    )
+    return Finding(
+        question, is_ok, "companies take writes" if is_ok else "a native CRM sync is on.", "" if is_ok else step
+    )
+
+
+def _clocks(marketo: MarketoClient) -> Finding:
+    question = "Clocks: this machine and Marketo"
+    try:
+        apart_s = abs((datetime.now(UTC) - marketo.start_of_feed(datetime.now(UTC)).server_time).total_seconds())
+    except DynSyncError as error:
+        return Finding(question, False, error.message, error.next_step)
+    is_ok = apart_s < CLOCKS_APART_S
+    return Finding(question, is_ok, f"{apart_s:.0f} s apart", "" if is_ok else "Set this machine's clock by NTP.")
