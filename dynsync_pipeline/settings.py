@@ -171,8 +171,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{names} seem to be swapped: *.mktorest.com is Marketo's, *.dynamics.com that of Dynamics"
             )
-        if self.dynamics_url and self.dynamics_url.lower() == self.marketo_url.lower():
-            raise ValueError(f"{names} are the same address, and one system cannot be both")
         return self
 
     @model_validator(mode="after")

@@ -141,20 +141,19 @@ def test_two_ways_to_sign_in_are_refused_by_name(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("dynamics", "marketo", "told"),
+    ("dynamics", "marketo"),
     [
-        ("https://1-ab.mktorest.com", "https://org.crm4.dynamics.com", "swapped"),
-        ("https://1-ab.mktorest.com", "", "swapped"),
-        ("", "https://org.crm.dynamics.com/", "swapped"),
-        ("https://one.example", "https://ONE.example", "same address"),
+        ("https://1-ab.mktorest.com", "https://org.crm4.dynamics.com"),
+        ("https://1-ab.mktorest.com", ""),
+        ("", "https://org.crm.dynamics.com/"),
     ],
 )
 def test_addresses_of_one_system_in_the_place_of_the_other_are_refused_with_both_names(
-    dynamics: str, marketo: str, told: str, monkeypatch: pytest.MonkeyPatch
+    dynamics: str, marketo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DYNSYNC_DYNAMICS_URL", dynamics)
     monkeypatch.setenv("DYNSYNC_MARKETO_URL", marketo)
-    with pytest.raises(SettingsWrong, match=told) as caught:
+    with pytest.raises(SettingsWrong, match="swapped") as caught:
         load_settings()
     assert "DYNSYNC_DYNAMICS_URL and DYNSYNC_MARKETO_URL" in str(caught.value)
 
