@@ -67,11 +67,12 @@ with wanted as (
       and (m.person_id, own_fields.lead_id) not in (select (person_id, field) from waiting_own_fields)
 ),
 written as (
-    select person_id, field, max_by(coalesce(new_value, ''), entry_id) as last_value
-    from ledger.changes, this_cycle
-    where changed_at > planned_at - interval 7 days and direction = 'to_marketo'
-      and (person_id, field) in (select (person_id, field) from wanted)
-    group by person_id, field
+    select c.person_id, c.field, max_by(coalesce(c.new_value, ''), c.entry_id) as last_value
+    from wanted w
+    join ledger.changes c on c.person_id = w.person_id and c.field = w.field
+    cross join this_cycle
+    where c.changed_at > planned_at - interval 7 days and c.direction = 'to_marketo'
+    group by c.person_id, c.field
 )
 select w.*, coalesce(p.last_value = coalesce(w.new_value, ''), false) as is_again
 from wanted w
