@@ -1,7 +1,9 @@
 """Runs the tests of the rules against every mutant of the rule files: a mutant that no test notices is a survivor.
 
 Each mutant stands in a copy of package and tests, so that nobody's files are touched, and each processor has a copy of its
-own. Not here: what a mutant is (`sql_mutants.py`), which survivors are harmless (`explained.toml`).
+own. One pass without a mutant learns which statements each test runs (`learning.py`): a mutant meets the tests that run its
+statement, first those in which rows come of it, the fastest before the others. Not here: what a mutant is
+(`sql_mutants.py`), which survivors are harmless (`explained.toml`).
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ from typing import NamedTuple
 
 import pytest
 
+from dynsync_pipeline_tests.mutants.learning import Learning, TestRun, learned, line_of_statement
 from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE, TESTS = "dynsync_pipeline", "dynsync_pipeline_tests"
 ROOMS = ("reconcile", "write_back", "warehouse")  # whose `sql/` holds rules
-# The tests that notice most come first; pytest runs none twice.
-QUICK = ("properties/test_oracle_agrees.py", "reconcile/test_worked_cases.py", "reconcile", "properties")
+IN_MEMORY = ("reconcile", "properties")
 OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
 EXPLAINED = Path(__file__).with_name("explained.toml")
 MOST_CPU_S = 900  # a mutant that keeps the processor busy for longer has no end, which is noticed
@@ -86,14 +88,16 @@ def explained() -> dict[tuple[str, str], str]:
 
 
 class Copies:
-    """Copies of package and tests in `folder`, one for each processor, in which mutants are judged side by side.
+    """Copies of package and tests in `folder`, one for each processor, in which mutants are judged side by side by `tests`,
+    which are files and folders of tests.
 
     What notices one mutant of a file mostly notices the next, so that these tests go first.
     """
 
     def __init__(self, folder: Path, tests: Sequence[str]) -> None:
         self.n = os.cpu_count() or 1
-        self._tests = tests
+        self._files = _test_files(tests)
+        self._runs: list[TestRun] = []
         self._recent: dict[str, list[str]] = {}
         self._idle: SimpleQueue[Path] = SimpleQueue()
         for number in range(self.n):
@@ -107,20 +111,35 @@ class Copies:
         recent = self._recent.setdefault(candidate.file, [])
         file.write_text(candidate.mutant.text, "utf-8")
         try:
-            outcome = tested(copy, (*recent, *self._tests))
+            outcome = tested(copy, [*recent, *self._of(candidate)])
             self._remember(recent, copy / NOTICED_BY)
         finally:
             file.write_text(original, "utf-8")
             self._idle.put(copy)
         return outcome
 
-    def unharmed(self) -> str:
-        """What `tested` says without any mutant."""
+    def learn(self) -> bool:
+        """Run all tests without a mutant and learn what each runs; False if one fails."""
+        shares = [self._files[number :: self.n] for number in range(self.n)]
+        with ThreadPoolExecutor(self.n) as pool:
+            return all(pool.map(self._learn, shares))
+
+    def _learn(self, files: Sequence[str]) -> bool:
         copy = self._idle.get()
         try:
-            return tested(copy, self._tests)
+            passed = not files or tested(copy, files, is_learning=True) == "SURVIVED"
+            self._runs += learned(copy) if files and passed else []
+            return passed
         finally:
             self._idle.put(copy)
+
+    def _of(self, candidate: Candidate) -> list[str]:
+        """The tests that run the statement of a mutant, in the order in which they are tried; all where none does."""
+        place = f"{candidate.file}:{line_of_statement(candidate.file, candidate.mutant.line)}"
+        running = sorted(
+            (not run.statements[place], run.cpu_s, run.test) for run in self._runs if place in run.statements
+        )
+        return [test for _, _, test in running] or self._files
 
     def _remember(self, recent: list[str], noticed_by: Path) -> None:
         if noticed_by.exists():
@@ -129,13 +148,19 @@ class Copies:
             recent[:] = [test, *(other for other in recent if other != test)][:N_RECENT]
 
 
-def tested(copy: Path, tests: Sequence[str]) -> str:
+def _test_files(tests: Sequence[str]) -> list[str]:
+    paths = [ROOT / TESTS / test for test in tests]
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))]
+    return [str(file.relative_to(ROOT / TESTS)) for file in files]
+
+
+def tested(copy: Path, tests: Sequence[str], *, is_learning: bool = False) -> str:
     """`SURVIVED` if all these tests of the copy pass, in a process of their own, `noticed` if one fails.
 
     Time counts as the processor's, so that on a busy machine no slow test is taken for a failed one; `UNDECIDED` is what
     did not end in an hour without using it up, or was killed from outside.
     """
-    process = _processes.Process(target=_test, args=(copy, tests))
+    process = _processes.Process(target=_test, args=(copy, tests, is_learning))
     process.start()
     process.join(LONGEST_S)
     if process.exitcode is None:
@@ -154,7 +179,7 @@ class _FirstFailure:
             Path(NOTICED_BY).write_text(report.nodeid.removeprefix(f"{TESTS}/"), "utf-8")
 
 
-def _test(copy: Path, tests: Sequence[str]) -> None:
+def _test(copy: Path, tests: Sequence[str], is_learning: bool) -> None:
     """Run pytest on the copy, to the first failure; our own modules are imported from there alone."""
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S + 60))
     os.chdir(copy)
@@ -167,7 +192,8 @@ def _test(copy: Path, tests: Sequence[str]) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     options = "-x --assert=plain -p no:cacheprovider --no-header --tb=no -p no:xdist -o timeout=0 --hypothesis-profile=mutants"
-    code = pytest.main([*options.split(), *(f"{TESTS}/{test}" for test in tests)], plugins=[_FirstFailure()])
+    plugins = [_FirstFailure(), *([Learning()] if is_learning else [])]
+    code = pytest.main([*options.split(), *(f"{TESTS}/{test}" for test in tests)], plugins=plugins)
     os._exit(int(code))
 
 
@@ -185,7 +211,7 @@ def survivors(found: Sequence[Candidate], tests: Sequence[str], minutes: float) 
     deadline = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as temporary:
         copies = Copies(Path(temporary), tests)
-        if copies.unharmed() != "SURVIVED":
+        if not copies.learn():
             raise SystemExit("The tests fail without any mutant; mend that first.")
 
         def judge(candidate: Candidate) -> tuple[str, float] | None:
@@ -218,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = candidates(package, given.file)
     if given.sample is not None and given.sample < len(found):
         found = random.Random(given.seed).sample(found, given.sample)
-    tests = QUICK + (OVER_HTTP if given.http else ())
+    tests = IN_MEMORY + (OVER_HTTP if given.http else ())
     harmless, n_survivors, n_unexplained = explained(), 0, 0
     for file, mutant in survivors(found, tests, given.minutes):
         n_survivors += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline_tests.mutants.check import PACKAGE, ROOT, candidates, explained, rule_files
+from dynsync_pipeline_tests.mutants.learning import line_of_statement
 from dynsync_pipeline_tests.mutants.sql_mutants import mutants_of
 
 
@@ -88,6 +89,15 @@ def test_a_mutant_keeps_its_name_when_it_moves_and_no_two_share_one() -> None:
     moved = mutants_of(f"-- a comment\n\n{sql}")
     assert [mutant.mutation for mutant in moved] == names
     assert {mutant.line for mutant in moved} == {3}
+
+
+def test_a_line_belongs_to_the_statement_that_begins_at_or_before_it() -> None:
+    text = (ROOT / PACKAGE / "reconcile/sql/agreed_base.sql").read_text("utf-8").splitlines()
+    first, second, third = (number for number, line in enumerate(text, start=1) if line.startswith("insert into"))
+    places = [line_of_statement("reconcile/sql/agreed_base.sql", number) for number in range(first, len(text) + 1)]
+    assert places == sorted(places)
+    assert set(places) == {first, second, third}
+    assert places[second - first] == second
 
 
 def test_every_rule_file_has_mutants_and_every_explained_survivor_is_one_of_them() -> None:
