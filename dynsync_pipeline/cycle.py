@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
+from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -204,6 +206,7 @@ class Cycle:
         if "company" not in self._ran:
             self.extract_companies()
         settings = self.settings
+        note_requests(self.warehouse, settings)
         plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load))
         self._done("reconcile")
         return plan
@@ -213,6 +216,7 @@ class Cycle:
 
         Where somebody edited a record after it was read, it is read again, settled again and sent again
         (docs/design.md#updates), three rounds at most; what still meets an edit then waits for the next cycle.
+        Requests for new records are served after that (R71).
         """
         dynamics = self.systems.dynamics
         written, n_rounds = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id), 1
@@ -227,6 +231,8 @@ class Cycle:
             except ApiError as error:
                 again = Written(failure=str(error))
             written, n_rounds = written.plus(again), n_rounds + 1
+        waiting = serve_in_cycle(self.warehouse, self.systems, self.settings, self.prepare())
+        written = replace(written, failure=written.failure or waiting)
         return self._written("write_dynamics", written, n_records_updated=written.n_updated)
 
     def write_marketo(self) -> Written:

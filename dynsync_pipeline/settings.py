@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
+from dynsync_pipeline.model.records import RecordType
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,20 @@ class Settings(BaseSettings):
     marketo_field_type: str = Field("dynamicsType", description="Marketo field with Lead, Contact or nothing.")
     marketo_field_is_deleted: str = Field("dynamicsIsDeleted", description="Marketo field: deleted in Dynamics.")
     marketo_field_created_on: str = Field("dynamicsCreatedOn", description="Marketo field: created in Dynamics at.")
+
+    # Doors by which people of Marketo are asked to become records in Dynamics (R71).
+    default_owner: str = Field(
+        "", description="Name or e-mail address of the user who owns new records; empty: the sync's user (R75)."
+    )
+    listen_tokens: SecretStr | None = Field(
+        None, description="Tokens that `dynsync listen` takes, with commas between; two while one is replaced."
+    )
+    lead_list: int | None = Field(
+        None, gt=0, description="Id of a static list in Marketo: who is added to it becomes a lead in Dynamics."
+    )
+    contact_list: int | None = Field(
+        None, gt=0, description="Id of a static list in Marketo: who is added to it becomes a contact in Dynamics."
+    )
 
     first_load: Literal["refuse", "create", "adopt"] = Field(
         "refuse", description="What a first cycle does when Marketo already holds people that DynSync does not know."
@@ -186,6 +201,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(at_fault)}: each must name a field of its own, and none of Marketo's own")
         return self
 
+    @model_validator(mode="after")
+    def _lists_differ(self) -> Self:
+        if self.lead_list is not None and self.lead_list == self.contact_list:
+            raise ValueError(f"{PREFIX}LEAD_LIST and {PREFIX}CONTACT_LIST name one list; nobody becomes both")
+        return self
+
     @property
     def working_file(self) -> Path:
         """The DuckDB file only a cycle opens."""
@@ -195,6 +216,23 @@ class Settings(BaseSettings):
     def snapshot_file(self) -> Path:
         """The DuckDB file analysts read at any moment."""
         return self.data_dir / "snapshot.duckdb"
+
+    @property
+    def lists(self) -> dict[int, RecordType]:
+        """The static lists that ask for records, and what their members become."""
+        named = {self.contact_list: RecordType.CONTACT, self.lead_list: RecordType.LEAD}
+        return {list_id: record_type for list_id, record_type in named.items() if list_id is not None}
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that a webhook may bear."""
+        text = self.listen_tokens.get_secret_value() if self.listen_tokens else ""
+        return [token for token in map(str.strip, text.split(",")) if token]
+
+    @property
+    def requests_file(self) -> Path:
+        """The SQLite file of requests that people become records."""
+        return self.data_dir / "requests.sqlite"
 
     @property
     def lock_file(self) -> Path:

@@ -73,6 +73,9 @@ class Dynamics(Protocol):
     def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, or the proof that they do not exist."""
 
+    def users(self, name: str) -> list[str]:
+        """The ids of the enabled users with this name or e-mail address."""
+
     def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send updates; one result each, in order."""
 
@@ -109,6 +112,9 @@ class Marketo(Protocol):
 
     def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
         """Deleted people, page by page."""
+
+    def list_members(self, list_id: int) -> list[int]:
+        """The ids of the people on a static list."""
 
     def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
         """Create a bulk export of the people created in a window; returns its id."""

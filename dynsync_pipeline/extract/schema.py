@@ -182,7 +182,7 @@ def _require_change_tracking(record_type: RecordType, metadata: TableMetadata) -
 
 _COLUMNS = (
     *("system", "record_type", "name", "data_type", "label", "max_length", "is_readable", "is_writable", "read_at"),
-    *("precision", "time_behavior", "metadata_id", "minimum", "maximum", "is_required"),
+    *("precision", "time_behavior", "metadata_id", "minimum", "maximum", "is_required", "is_business_required"),
 )
 _OFFERED = """
 select
@@ -213,12 +213,13 @@ def _column_rows(record_type: RecordType, metadata: TableMetadata, at: datetime)
             column.minimum,
             column.maximum,
             column.is_required,
+            column.is_business_required,
         )
         for column in metadata.columns.values()
     ]
 
 
-_ONLY_OF_DYNAMICS = (None, None, None, None, None, False)  # precision, time behaviour, id, bounds, required
+_ONLY_OF_DYNAMICS = (None, None, None, None, None, False, False)  # precision, time behaviour, id, bounds, required
 
 
 def _field_rows(marketo: Marketo, at: datetime) -> list[tuple[object, ...]]:

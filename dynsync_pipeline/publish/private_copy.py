@@ -20,7 +20,14 @@ from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
-LEDGERS = ("changes", "collisions", "activities", "account_changes", "audit_findings")  # rows are only ever added
+LEDGERS = (
+    "changes",
+    "collisions",
+    "activities",
+    "requests",
+    "account_changes",
+    "audit_findings",
+)  # rows are only ever added
 SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
 
 

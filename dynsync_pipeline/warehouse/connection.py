@@ -6,7 +6,7 @@ Not here: what the tables hold (`migrations/`), which columns they have (`column
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -159,9 +159,12 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def scalar(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:
+def scalar(
+    connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] | Mapping[str, object] = ()
+) -> int:
     """The one whole number that `query` selects. Fetches to the end, which DuckDB asks for before the next statement."""
-    return int(connection.execute(query, list(values)).fetchall()[0][0])
+    given = dict(values) if isinstance(values, Mapping) else list(values)
+    return int(connection.execute(query, given).fetchall()[0][0])
 
 
 def insert_rows(

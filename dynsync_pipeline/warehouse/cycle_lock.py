@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from dynsync_pipeline.errors import CycleRunning, StorageFailed
 
 TRIES = 20
 PAUSE_S = 0.05
+PATIENCE_S = 60.0  # of a cycle with whoever holds cycles off
 OTHERS = 0o077  # whom the files that are made meanwhile are closed to
 
 
@@ -33,7 +36,8 @@ class LastCycle:
 
 
 class CycleLock:
-    """Held from before extract to the end of publish. Raises: CycleRunning if another process holds it.
+    """Held from before extract to the end of publish. Raises: CycleRunning if another process holds it, at once if that is a
+    cycle; a cycle waits a minute for a command, and goes before others that wait.
 
     `is_cycle=False` is for commands that only want cycles to stand still: the file goes on telling of the last cycle, so
     that the next one is not put off and nobody takes them for one. While it is held, new files of this process are its
@@ -60,14 +64,19 @@ class CycleLock:
                 f"The data folder {self._path.parent} cannot be used: {error.strerror}.",
                 next_step="Make it writable, or name another one in DYNSYNC_DATA_DIR.",
             ) from None
-        if not _locked(descriptor):
-            os.close(descriptor)
-            holder = read_cycle_lock(self._path)
-            if holder is not None and holder.ended_at is None:
-                who = f"Another cycle is running, process {holder.process_id}, since {holder.started_at:%H:%M:%S} UTC."
-            else:
-                who = "Another command holds cycles off, such as `dynsync plan`."
-            raise CycleRunning(who, next_step="Nothing was done; wait for it to end, then try again.")
+        with self._wanted():
+            waits_until_s = time.monotonic() + (PATIENCE_S if self._is_cycle else 0.0)
+            while not _locked(descriptor):
+                holder = read_cycle_lock(self._path)
+                is_cycle = holder is not None and holder.ended_at is None
+                if not is_cycle and time.monotonic() < waits_until_s:
+                    continue  # requests are being served, which takes moments
+                os.close(descriptor)
+                if holder is not None and is_cycle:
+                    who = f"Another cycle is running, process {holder.process_id}, since {holder.started_at:%H:%M:%S} UTC."
+                else:
+                    who = "Another command holds cycles off, such as `dynsync plan`."
+                raise CycleRunning(who, next_step="Nothing was done; wait for it to end, then try again.")
         self._descriptor = descriptor
         self._started_at = datetime.now(UTC)
         self._tell(ended_at=None)
@@ -82,6 +91,22 @@ class CycleLock:
             os.umask(self._umask)
             os.close(self._descriptor)
             self._descriptor = None
+
+    @contextmanager
+    def _wanted(self) -> Iterator[None]:
+        """Let a cycle that waits go first: commands take the lock only where none does. Raises: CycleRunning."""
+        descriptor = _opened(self._path.with_name("cycle.wanted"))
+        try:
+            if self._is_cycle:
+                _locked(descriptor)  # where another cycle waits already, that one goes first
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            yield
+        except BlockingIOError:
+            raise CycleRunning("A cycle is about to begin.", next_step="Wait for it to end, then try again.") from None
+        finally:
+            os.close(descriptor)
 
     def _tell(self, ended_at: datetime | None) -> None:
         if self._descriptor is None or not self._is_cycle:

@@ -109,14 +109,25 @@ def end_cycle(connection: duckdb.DuckDBPyConnection, end: CycleEnd) -> None:
 
 
 def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str, at: datetime) -> int:
-    """Calls that the cycles of the 24 hours before `at` (UTC without zone) sent to `system`.
+    """Calls of the 24 hours before `at` (UTC without zone) to `system`: those of cycles, and those between them.
 
     Where the clock was set back, cycles of up to a day ahead count too; one that was further ahead tells nothing of today.
     """
     return scalar(
         connection,
-        f"select coalesce(sum(n_calls_{system}), 0) from ledger.cycles where started_at > ? and started_at < ?",
-        [at - DAY, at + DAY],
+        f"select coalesce(sum(n_calls), 0) from ("
+        f"select n_calls_{system} as n_calls from ledger.cycles where started_at between $start and $end "
+        f"union all select n_calls from ledger.calls_between where system = $system and called_at between $start and $end)",
+        {"start": at - DAY, "end": at + DAY, "system": system},
+    )
+
+
+def count_between(connection: duckdb.DuckDBPyConnection, at: datetime, calls: Mapping[str, int]) -> None:
+    """Store the calls to each system that were sent between two cycles, `at` UTC without zone; those of long ago go."""
+    connection.execute("delete from ledger.calls_between where called_at < ?", [at - 2 * DAY])
+    connection.execute(
+        "insert into ledger.calls_between (called_at, system, n_calls) select ?, unnest(?::varchar[]), unnest(?::bigint[])",
+        [at, list(calls), list(calls.values())],
     )
 
 

@@ -123,7 +123,7 @@ def land_people(
             f"canonical_boolean({quoted(columns.own.is_deleted)})",
             f"canonical_text({quoted(columns.own.person_type)})",
             f"canonical_datetime({quoted(columns.own.created_on)})",
-            *(f"canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in kinds.items()),
+            *(canonical_in_marketo(name, kind) for name, kind in kinds.items()),
         )
     )
     insert = (
@@ -162,7 +162,7 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
     companies = set_aside_unread(connection, companies, COMPANY, COMPANY_KEY)
     connection.register("landed_companies", companies)
     names = "".join(f", {quoted(name)}" for name in fields.company_fields)
-    values = "".join(f", canonical_{_in_marketo(kind)}({quoted(name)})" for name, kind in fields.company_fields.items())
+    values = "".join(f", {canonical_in_marketo(name, kind)}" for name, kind in fields.company_fields.items())
     connection.execute(
         f"insert into inbox.marketo_companies (landing, external_company_id{names}) "
         f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
@@ -213,6 +213,11 @@ def _csv(file: str, header: Sequence[str]) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def canonical_in_marketo(name: str, kind: FieldType) -> str:
+    """The expression for the canonical value of a field that Marketo sent as text (R45)."""
+    return f"canonical_{_in_marketo(kind)}({quoted(name)})"
 
 
 def _in_marketo(kind: FieldType) -> FieldType:

@@ -15,6 +15,7 @@ import pytest
 
 from dynsync_pipeline.cli import plan as command
 from dynsync_pipeline.look.step import read_step, step_tables
+from dynsync_pipeline.warehouse import cycle_lock
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
@@ -175,7 +176,8 @@ def test_no_plan_while_a_cycle_runs(run: Run, edited: Edited) -> None:
     assert fingerprints(edited.world.data_dir) == before
 
 
-def test_a_plan_is_not_taken_for_a_cycle(run: Run, edited: Edited) -> None:
+def test_a_plan_is_not_taken_for_a_cycle(run: Run, edited: Edited, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cycle_lock, "PATIENCE_S", 0)
     lock_file = edited.world.data_dir / "cycle.lock"
     told = lock_file.read_bytes()
     planned(run, edited)
@@ -221,7 +223,7 @@ def test_a_first_plan_needs_no_working_file_and_makes_none(run: Run, edited: Edi
     ran = run("plan", "--json", environment=environment)
     assert ran.code == 0, ran.err
     assert {row["action"] for row in json.loads(ran.out)["groups"]} >= {"create"}
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cycle.lock"]
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"cycle.lock", "cycle.wanted"}
 
 
 def test_a_write_ahead_log_that_a_kill_left_is_part_of_the_copy(run: Run, edited: Edited, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
+from dynsync_pipeline.requests.serving import JUDGING, KEYING, KNOWING, LINKING, SENDING, TELLING
 from dynsync_pipeline.sql_files import SqlFile
 from dynsync_pipeline.write_back.receipts import RECOGNISING, SETTLING
 
@@ -56,6 +57,13 @@ CHAINS = (
             f"Offence: {name}", "An asset check, on the keys that the cycle touched.", (f"reconcile/offences/{name}",)
         )
         for name in ("doubled_links", "lost_writes", "unsettled_without_reason", "untold_changes")
+    ),
+    Chain(
+        "Serving requests",
+        "In a cycle, or between two: what becomes of people who are to become records (R71). Judging, sending, linking and "
+        "telling are a transaction each.",
+        (*KNOWING, *JUDGING, *SENDING, *LINKING, *KEYING, *TELLING),
+        ("pending_requests", "asked_people", "sent_requests", "made_records", "this_serving", "ended_requests"),
     ),
     Chain(
         "Proposing an adoption",

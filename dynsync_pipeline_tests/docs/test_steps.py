@@ -112,7 +112,8 @@ def test_every_code_that_a_file_writes_has_a_sentence_and_every_sentence_a_code_
         "deletion_untold",
         "feed_forgot",
     }  # findings, which extract/untold.py writes
-    assert told - written - answers - untold == set()
+    ended = {"owner_unknown"}  # of requests, which requests/serving.py writes
+    assert told - written - answers - untold - ended == set()
     # What is written to a code column directly, or by a case of its own.
     for step in all_steps():
         text = sql_file(step).text

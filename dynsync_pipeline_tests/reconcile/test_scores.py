@@ -18,8 +18,8 @@ def score(world: MemoryWorld, person_id: int, name: str, label: str, value: str)
     old = row.values.get(name)
     row.values[name] = value
     told = {"Old Value": old, "New Value": value}
-    guid = f"s{len(world.marketo.merges)}"
-    world.marketo.merges.append(Activity(guid, person_id, world.now(), CHANGE_SCORE, label, told))
+    guid = f"s{len(world.marketo.log)}"
+    world.marketo.log.append(Activity(guid, person_id, world.now(), CHANGE_SCORE, label, told))
 
 
 @pytest.mark.parametrize(

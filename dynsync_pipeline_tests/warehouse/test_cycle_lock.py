@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,3 +138,32 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         CycleLock(tmp_path / "data" / "cycle.lock"),
     ):
         pass
+
+
+def test_a_cycle_waits_for_a_command_and_goes_before_the_next_one(tmp_path: Path) -> None:
+    lock_file = tmp_path / "cycle.lock"
+    with ThreadPoolExecutor(1) as other:
+        with CycleLock(lock_file, is_cycle=False):
+            waiting = other.submit(CycleLock(lock_file).__enter__)
+            while not is_wanted(tmp_path / "cycle.wanted"):
+                pass
+            with pytest.raises(CycleRunning, match="about to begin"), CycleLock(lock_file, is_cycle=False):
+                pass
+        held = waiting.result(timeout=30)
+        with pytest.raises(CycleRunning, match="Another cycle is running"), CycleLock(lock_file, is_cycle=False):
+            pass
+        held.__exit__(None, None, None)
+    with CycleLock(lock_file, is_cycle=False):
+        pass
+
+
+def is_wanted(file: Path) -> bool:
+    """Whether a cycle waits for its turn."""
+    if not file.exists():
+        return False
+    with file.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -26,6 +26,7 @@ from dynsync_pipeline.errors import (
     ApiError,
     ChangedMeanwhile,
     ColumnUnknown,
+    RecordExists,
     RecordMissing,
 )
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
@@ -72,6 +73,7 @@ class MemoryDynamics:
     unreadable: dict[str, str] = field(default_factory=dict)  # ids of records, and the column that cannot be read
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its metadata says more of a column
+    user_names: dict[str, str] = field(default_factory=dict)
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -122,6 +124,10 @@ class MemoryDynamics:
         """As `DynamicsClient.time_zone`."""
         return self.zone
 
+    def users(self, name: str) -> list[str]:
+        """As `DynamicsClient.users`; their e-mail addresses are their names."""
+        return [user_id for user_id, found in self.user_names.items() if found == name]
+
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """As `DynamicsClient.changes`, in one page; the cursor is a version."""
         since = int(cursor or 0)
@@ -169,9 +175,13 @@ class MemoryDynamics:
 
     def _write(self, table: Table, columns: Sequence[Column], write: RecordWrite) -> WriteResult:
         values = sent_values(json.loads(write.body, parse_int=str, parse_float=str))
-        if not self.is_there(table.record_type, write.id):
+        is_there = self.is_there(table.record_type, write.id)
+        if write.etag is None and is_there:
+            exists = RecordExists("exists", system="dynamics", request="PATCH", code="0x80060892")
+            return WriteResult(write.id, None, exists)
+        if write.etag is not None and not is_there:
             return WriteResult(write.id, None, RecordMissing("gone", system="dynamics", request="PATCH", code="404"))
-        if write.etag != f"W/{self.rows[table.record_type, write.id].version}":
+        if is_there and write.etag != f"W/{self.rows[table.record_type, write.id].version}":
             error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code="0x80060882")
             return WriteResult(write.id, None, error)
         if refusal := self.refuses(write.id, values):

@@ -30,6 +30,7 @@ from dynsync_pipeline.errors import ApiError, ColumnUnknown, RecordMissing
 from dynsync_pipeline.extract.marketo import MERGE_LEADS
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
+from dynsync_pipeline.requests.lists import ADD_TO_LIST
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
     Keeps,
@@ -69,7 +70,8 @@ class MemoryMarketo:
     writes: list[tuple[int, Values]] = field(default_factory=list)
     feed: list[FieldChange] = field(default_factory=list)
     deletions: list[DeletedPerson] = field(default_factory=list)
-    merges: list[Activity] = field(default_factory=list)
+    log: list[Activity] = field(default_factory=list)  # merges, and entries into lists
+    lists: dict[int, list[int]] = field(default_factory=dict)  # who is on a static list
     unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
     refused: dict[str, str] = field(default_factory=dict)  # fields that describe lists, and the road that refuses them
     spoils: Callable[[bytes], bytes] = bytes  # what becomes of the file of an export on its way
@@ -107,7 +109,14 @@ class MemoryMarketo:
         self.rows[loser] = Row(self.rows[loser].values, self.version, is_deleted=True)
         self.put(winner, **{n: v for n, v in self.rows[loser].values.items() if held.get(n) is None and n not in OWN})
         attributes = {"Merge IDs": str(loser)}
-        self.merges.append(Activity(f"m{len(self.merges)}", winner, self.now(), MERGE_LEADS, str(loser), attributes))
+        self.log.append(Activity(f"m{len(self.log)}", winner, self.now(), MERGE_LEADS, str(loser), attributes))
+
+    def add_to_list(self, list_id: int, person_id: int) -> None:
+        """Somebody, or a smart campaign, adds a person to a static list; the log tells where they were not on it."""
+        members = self.lists.setdefault(list_id, [])
+        if person_id not in members:
+            members.append(person_id)
+            self.log.append(Activity(f"l{len(self.log)}", person_id, self.now(), ADD_TO_LIST, "a list", {}, list_id))
 
     def is_there(self, person_id: int) -> bool:
         """Whether there is such a person."""
@@ -186,14 +195,20 @@ class MemoryMarketo:
         yield FeedPage([c for c in self.feed if c.at >= since and c.field in names], token, is_last=True)
 
     def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
-        """As `MarketoClient.activities`, in one page; there are merges and nothing else."""
+        """As `MarketoClient.activities`, in one page."""
         since = datetime.fromisoformat(token)
-        yield FeedPage([m for m in self.merges if m.at >= since and m.type_id in type_ids], token, is_last=True)
+        yield FeedPage(
+            [entry for entry in self.log if entry.at >= since and entry.type_id in type_ids], token, is_last=True
+        )
 
     def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
         """As `MarketoClient.deleted_people`, in one page."""
         since = datetime.fromisoformat(token)
         yield FeedPage([d for d in self.deletions if d.at >= since], token, is_last=True)
+
+    def list_members(self, list_id: int) -> list[int]:
+        """As `MarketoClient.list_members`."""
+        return [person_id for person_id in self.lists.get(list_id, []) if self.is_there(person_id)]
 
     def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:
         """As `MarketoClient.create_export`; all people were created just now."""

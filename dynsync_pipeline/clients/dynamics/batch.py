@@ -27,6 +27,7 @@ from dynsync_pipeline.errors import AnswerUnreadable, ApiError, TimedOut
 from dynsync_pipeline.model.records import UNREAD, Table
 
 LARGEST_BATCH = 1000  # operations
+_CREATE = "If-None-Match: *\r\nMSCRM.SuppressDuplicateDetection: false"
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]+)"?', re.IGNORECASE)
 
 
@@ -43,8 +44,9 @@ def batch_body(table: Table, columns: Sequence[Column], writes: Sequence[RecordW
         raise ValueError(f"a batch holds at most {LARGEST_BATCH} writes, not {len(writes)}")
     lines = []
     for write in writes:
-        condition = "If-None-Match: *" if write.etag is None else f"If-Match: {write.etag}"
-        if "\r" in condition or "\n" in condition:
+        # Rules against duplicates are asked of creates alone: an update must not fail on another record's account (R77).
+        condition = f"If-Match: {write.etag}" if write.etag is not None else _CREATE
+        if write.etag is not None and ("\r" in write.etag or "\n" in write.etag):
             raise ValueError("an etag with a line break")
         lines += [
             f"--{boundary}",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
@@ -17,7 +18,7 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
 from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
-from dynsync_pipeline.clients.dynamics.privileges import privilege_depths, privileges_query
+from dynsync_pipeline.clients.dynamics.privileges import Right, privilege_depths, privileges_query
 from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
     IDS_PER_READ,
@@ -66,6 +67,14 @@ _HEADERS = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVers
 
 class _WhoAmI(msgspec.Struct):
     user_id: str = msgspec.field(name="UserId")
+
+
+class _User(msgspec.Struct):
+    id: str = msgspec.field(name="systemuserid")
+
+
+class _Users(msgspec.Struct):
+    value: list[_User]
 
 
 class DynamicsClient:
@@ -124,12 +133,26 @@ class DynamicsClient:
         except (AccessDenied, RequestRefused, RecordMissing, AnswerUnreadable):
             return None
 
-    def write_depths(self, tables: Sequence[Table]) -> dict[RecordType, str | None]:
-        """How far the sync's user may write each table: Global is every record, None none; two calls (R125).
+    def depths(self, right: Right, tables: Sequence[Table]) -> dict[RecordType, str | None]:
+        """How far the sync's user has a right to each table: Global is every record, None none; two calls (R125).
 
         Raises: AccessDenied where the user may not ask for its own privileges.
         """
-        return self._get(privileges_query(self.who_am_i(), tables), partial(privilege_depths, tables=tables))
+        return self._get(
+            privileges_query(self.who_am_i(), right, tables), partial(privilege_depths, right=right, tables=tables)
+        )
+
+    def users(self, name: str) -> list[str]:
+        """The ids of the enabled users whose full name or primary e-mail address this is, compared without case.
+
+        Source: docs/protocols/dataverse.md#users.
+        """
+        wanted = quote("'" + name.replace("'", "''") + "'")
+        query = (
+            "systemusers?$select=systemuserid&$filter="
+            f"isdisabled%20eq%20false%20and%20(fullname%20eq%20{wanted}%20or%20internalemailaddress%20eq%20{wanted})"
+        )
+        return self._get(query, lambda body: [user.id.lower() for user in msgspec.json.decode(body, type=_Users).value])
 
     def changes(
         self, table: Table, columns: Sequence[Column], cursor: str | None, *, page_size: int = LARGEST_PAGE

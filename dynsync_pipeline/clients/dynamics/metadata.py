@@ -125,7 +125,8 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
             max_length=more.max_length,
             minimum=more.minimum,
             maximum=more.maximum,
-            is_required=attribute.required is not None and attribute.required.value == "SystemRequired",
+            is_required=_level(attribute) == "SystemRequired",
+            is_business_required=_level(attribute) == "ApplicationRequired",
             precision=MONEY_PLACES if more.precision_source else more.precision,
             time_behavior=more.time_behavior.value if more.time_behavior else None,
             options=_options(more),
@@ -134,6 +135,10 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
         if attribute.kind in _LOOKUPS:
             found[f"_{attribute.name}_value"] = column
     return TableMetadata(definition.entity_set, definition.is_change_tracked, found)
+
+
+def _level(attribute: _Attribute) -> str | None:
+    return None if attribute.required is None else attribute.required.value
 
 
 def _options(attribute: _Attribute) -> Mapping[int, str]:

@@ -37,7 +37,8 @@ class ColumnMetadata:
     """What Dynamics says of a column; `options` maps option numbers to labels in the language of the sync's user.
 
     `metadata_id`: another one means another column of the same name. `max_length`: UTF-16 units. `is_required`: the system
-    takes no null. `precision`: decimal places. `time_behavior` of a
+    takes no null. `is_business_required`: people must fill it, the API takes a null.
+    `precision`: decimal places. `time_behavior` of a
     DateTime: UserLocal, DateOnly or TimeZoneIndependent.
     """
 
@@ -52,6 +53,7 @@ class ColumnMetadata:
     minimum: float | None = None
     maximum: float | None = None
     is_required: bool = False
+    is_business_required: bool = False
     precision: int | None = None
     time_behavior: str | None = None
     options: Mapping[int, str] = field(default_factory=dict)

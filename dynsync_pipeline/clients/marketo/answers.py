@@ -97,6 +97,7 @@ class Entry(msgspec.Struct, rename="camel"):
     activity_date: str
     activity_type_id: int
     primary_attribute_value: msgspec.Raw = msgspec.Raw(b"null")
+    primary_attribute_value_id: int | None = None
     fields: list[_ChangedField] = msgspec.field(default_factory=list)
     attributes: list[_Attribute] = msgspec.field(default_factory=list)
 
@@ -361,7 +362,11 @@ def activity(entry: Entry) -> list[Activity]:
     attributes = {each.name: text_of(each.value) for each in entry.attributes}
     primary = text_of(entry.primary_attribute_value)
     at = _time(entry.activity_date)
-    return [Activity(entry.guid, entry.lead_id, at, entry.activity_type_id, primary, attributes)]
+    return [
+        Activity(
+            entry.guid, entry.lead_id, at, entry.activity_type_id, primary, attributes, entry.primary_attribute_value_id
+        )
+    ]
 
 
 def deleted_person(entry: Entry) -> list[DeletedPerson]:

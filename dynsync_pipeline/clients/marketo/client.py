@@ -172,6 +172,14 @@ class MarketoClient:
         """People deleted after the token; Marketo remembers 14 days. Raises: CursorExpired."""
         return self._feed("/rest/v1/activities/deletedleads.json", token, {}, answers.deleted_person)
 
+    # Static lists
+
+    def list_members(self, list_id: int) -> list[int]:
+        """The ids of the people on a static list, in no order. Raises: RecordMissing where there is no such list."""
+        pages = self._pages(f"/rest/v1/lists/{list_id}/leads.json", {"fields": "id"})
+        rows = (answers.text_rows(answer, ["id"], request) for answer, request in pages)
+        return [int(person_id) for page in rows for person_id in page.column("id").to_pylist() if person_id is not None]
+
     # Bulk exports of people
 
     def create_export(self, fields: Sequence[str], start: datetime, end: datetime) -> str:

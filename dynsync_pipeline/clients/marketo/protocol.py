@@ -62,7 +62,7 @@ class FieldChange(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """One entry of a person's activity log; attributes by name, as text."""
+    """One entry of a person's activity log; attributes by name, as text. `primary_id`: the id of what it is about, a list say."""
 
     guid: str
     person_id: int
@@ -70,6 +70,7 @@ class Activity(NamedTuple):
     type_id: int
     primary_value: str | None
     attributes: Mapping[str, str | None]
+    primary_id: int | None = None
 
 
 class DeletedPerson(NamedTuple):

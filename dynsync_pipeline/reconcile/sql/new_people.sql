@@ -2,7 +2,7 @@
 -- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
---          state.unread_bearers, state.bearers, state.dynamics_records, mirror.person_records, reconcile.fields
+--          state.unread_bearers, state.bearers, state.requested, state.dynamics_records, mirror.person_records, reconcile.fields
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
 --          edited_after_merge: one row per lead whose person was merged into a contact's, and that was edited since
 --          records_without_person: one row per living contact or lead to create in Marketo
@@ -65,6 +65,7 @@ where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) f
       select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')
   )
   and (r.record_type, r.dynamics_id) not in (select (record_type, key) from state.unread)
+  and r.dynamics_id not in (select dynamics_id from state.requested)  -- its person asked for it (R71)
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.unread_bearers);
 
 -- A record whose key some living person bears is never created: the create would write over that person, who is linked to

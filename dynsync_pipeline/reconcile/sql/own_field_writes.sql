@@ -4,8 +4,8 @@
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
 -- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
---          state.unread_links, inbox.touched, mirror.marketo_people, company_links, mirror.person_records, reconcile.own_fields,
---          ledger.sync_errors, ledger.changes
+--          state.unread_links, state.requested, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
+--          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
 --          wanted_own_fields: one row per person and own field that is not what its record says, other than key, type and creation
@@ -84,6 +84,7 @@ with altered as (
         c.record_type, c.dynamics_id, c.person_id, w.field, w.type, w.old_value, w.new_value,
         case
             when t.dynamics_id is not null then 'merged_in_marketo'
+            when (c.person_id, c.dynamics_id) in (select (person_id, dynamics_id) from state.requested) then 'new_in_marketo'
             when w.is_key then 'key_put_back'
             -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
             when w.old_value is null and (

@@ -190,3 +190,21 @@ insert into state.shipped_fields (record_type, marketo_field, dynamics_column)
 select record_type, field, dynamics_column from reconcile.fields
 union
 select record_type, marketo_field, dynamics_column from state.parked_fields;
+-- Whether a column is one that people must fill ("business required" in Dynamics), which its API does not ask for.
+alter table state.columns add column is_business_required boolean;
+
+-- One row per request that has not ended: its record, which bears its id, is that person's and nobody else's (R71).
+create table state.requested (person_id bigint not null, record_type varchar not null, dynamics_id varchar not null);
+-- One row per such record and field that was sent: as it is compared, and as people read it (R83).
+create table state.requested_values (
+    dynamics_id varchar not null, field varchar not null, dynamics_column varchar not null, value varchar, shown varchar
+);
+-- One row per request that was answered: a person of Marketo who was to become a record in Dynamics (R71). `door` is webhook, list
+-- or push; `dynamics_id` is there where a record was made.
+create table ledger.requests (
+    entry_id bigint not null, request_id varchar not null, cycle_id bigint not null, asked_at timestamp not null,
+    answered_at timestamp not null, door varchar not null, person_id bigint not null, record_type varchar not null,
+    dynamics_id varchar, outcome_code varchar not null, field varchar, message varchar
+);
+-- One row per system and turn at the requests between cycles: the calls that it took, which count for the day's budget.
+create table ledger.calls_between (called_at timestamp not null, system varchar not null, n_calls bigint not null);

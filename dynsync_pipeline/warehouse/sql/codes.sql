@@ -27,6 +27,13 @@ insert into codes (code, sentence) values
 ('own_field_put_back', 'R18 type or creation date of a linked person put back'),
 ('linked_by_key', 'R18 linked by key: type and creation date'),
 ('back_in_dynamics', 'R83 in Dynamics again'),
+('new_in_marketo', 'R71 synced to Microsoft from Marketo'),
+-- What became of a request that a person become a record.
+('created', 'R71 created in Dynamics'),
+('already_in_sync', 'R73 already in the sync process'),
+('person_missing', 'Marketo shows no such person'),
+('owner_unknown', 'R75 no user, or several, for the owner'),
+('required', 'Dynamics requires a field that is empty'),
 -- Why two unequal values stand.
 ('kept_by_dynamics', 'kept differently by dynamics'),
 ('kept_by_marketo', 'kept differently by marketo'),

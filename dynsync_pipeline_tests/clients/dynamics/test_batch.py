@@ -66,6 +66,7 @@ def test_the_body_asks_for_each_record_back_and_conditions_each_write() -> None:
             "Accept: application/json",
             "Prefer: return=representation",
             "If-None-Match: *",
+            "MSCRM.SuppressDuplicateDetection: false",
             "",
             "{}",
             "--batch_1--",

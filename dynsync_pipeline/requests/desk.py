@@ -1,0 +1,125 @@
+"""Serving requests, in a cycle or between two: lists are looked at, then whatever is due is carried out.
+
+Neither makes a cycle of it: the pause until the next one goes on as before. Not here: carrying out (`serving.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, Systems
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.model.field_map import FieldMap, load_field_map
+from dynsync_pipeline.requests.lists import look_at_lists
+from dynsync_pipeline.requests.serving import MOST_REQUESTS, Serving
+from dynsync_pipeline.requests.store import RequestStore
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.columns import followed_fields
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
+from dynsync_pipeline.warehouse.systems import require_same_systems
+
+LONGEST_OPEN_S = 600.0  # after which the systems are opened anew, with what is left of the day's budget
+RETRY_LIMIT_S = 5.0
+NOT_YET = "No cycle has gone through yet; requests are served once the first one has."
+
+
+def note_requests(warehouse: Warehouse, settings: Settings) -> None:
+    """Tell the next plan of every unfinished request, also where the working file is older than the store (R71).
+
+    A store that cannot be read stops no plan: what was sent is noted in the working file besides.
+    """
+    if not settings.requests_file.exists():
+        return
+    with suppress(StorageFailed), RequestStore(settings.requests_file) as store:
+        unfinished = store.unfinished()
+        with warehouse.transaction() as connection:
+            connection.execute(
+                "insert into state.requested (person_id, record_type, dynamics_id) "
+                "select person_id, record_type, dynamics_id from (select unnest(?::bigint[]) as person_id, "
+                "unnest(?::varchar[]) as record_type, unnest(?::varchar[]) as dynamics_id) "
+                "where dynamics_id not in (select dynamics_id from state.requested)",
+                [
+                    [each.person_id for each in unfinished],
+                    [each.record_type.value for each in unfinished],
+                    [each.request_id for each in unfinished],
+                ],
+            )
+
+
+def serve_in_cycle(warehouse: Warehouse, systems: Systems, settings: Settings, fields: FieldMap) -> str | None:
+    """Serve what is due, in a cycle whose plan has passed its guards; returns why some of it waits, or None.
+
+    Costs nothing where no door was ever used.
+    """
+    with warehouse.reading() as connection:
+        has_sent = scalar(connection, "select count(*) from state.requested") > 0
+    if not (settings.lists or settings.requests_file.exists() or has_sent):
+        return None
+    try:
+        store = RequestStore(settings.requests_file)
+    except StorageFailed as error:  # the sync goes on without
+        return str(error)
+    with store:
+        failure = look_at_lists(store, systems.marketo, settings, warehouse.now())
+        return Serving(warehouse, systems, settings, fields, store, is_in_cycle=True).serve() or failure
+
+
+class Desk:
+    """Serves requests while no cycle runs. Use it in `with`; the systems stay connected between two turns."""
+
+    def __init__(self, settings: Settings, store: RequestStore) -> None:
+        settings.require_systems()
+        # Nobody waits long for a system while the cycle lock is held: requests are tried again, and cycles go first.
+        self._settings = settings.model_copy(update={"retry_limit_s": min(settings.retry_limit_s, RETRY_LIMIT_S)})
+        self._store = store
+        self._wanted = load_field_map(settings.field_map, settings.own_fields)
+        self._open = ExitStack()
+        self._systems: RemoteSystems | None = None
+        self._opened_at_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def serve(self, *, looks_at_lists: bool = False) -> str | None:
+        """One turn under the cycle lock, of 300 requests at most; returns why some requests wait, or None.
+
+        Raises: CycleRunning (the cycle serves them at its end), StorageFailed, SettingsWrong.
+        """
+        settings, store = self._settings, self._store
+        with CycleLock(settings.lock_file, is_cycle=False), Warehouse(settings.working_file) as warehouse:
+            with warehouse.reading() as connection:
+                if not scalar(connection, "select count(*) from ledger.cycles where is_whole"):
+                    return NOT_YET
+                fields = followed_fields(connection, self._wanted)
+            require_same_systems(warehouse, settings)
+            systems = self._connected(warehouse)
+            before = {system: systems.n_calls(system) for system in SYSTEMS}
+            try:
+                failure = None
+                if looks_at_lists:
+                    failure = look_at_lists(store, systems.marketo, settings, warehouse.now())
+                serving = Serving(warehouse, systems, settings, fields, store, is_in_cycle=False)
+                return serving.serve(MOST_REQUESTS) or failure
+            finally:
+                with warehouse.transaction() as connection:
+                    calls: dict[str, int] = {system: systems.n_calls(system) - before[system] for system in SYSTEMS}
+                    count_between(connection, warehouse.now(), calls)
+
+    def _connected(self, warehouse: Warehouse) -> RemoteSystems:
+        if self._systems is None or time.monotonic() - self._opened_at_s > LONGEST_OPEN_S:
+            self._open.close()
+            with warehouse.reading() as connection:
+                used = {system: calls_of_last_day(connection, system, warehouse.now()) for system in SYSTEMS}
+            self._systems = self._open.enter_context(RemoteSystems(self._settings, used))
+            self._opened_at_s = time.monotonic()
+        return self._systems

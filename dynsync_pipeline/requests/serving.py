@@ -1,0 +1,372 @@
+"""Carrying requests out (R71): people are read, their records made, links stored, keys written; always under the cycle lock.
+
+A request's record bears the request's own id, so that a create whose answer was lost is looked for by it, before anything
+else is asked. Whoever is linked is not read here: what a write of unknown outcome did to a person is for a cycle to find out.
+Not here: the store (`store.py`), sending (`creates.py`), who holds the lock (`desk.py`), what a request is judged by (`sql/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.clients.systems import Systems
+from dynsync_pipeline.errors import AccessDenied, ApiError, RecordMissing, RequestRefused
+from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, UNREAD, RecordType
+from dynsync_pipeline.requests.creates import Creates, NewRecord, Row
+from dynsync_pipeline.requests.store import Request, RequestStore
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.warehouse.columns import dynamics_columns, move_base, quoted
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.mirrors import (
+    PersonColumns,
+    canonical_in_marketo,
+    land_dynamics,
+    land_people,
+    take_in_dynamics,
+    take_in_people,
+)
+
+KNOWING = ("requests/known_requests",)
+JUDGING = ("requests/judged_requests",)
+SENDING = ("requests/sent_requests",)
+LINKING = ("requests/requested_links",)
+KEYING = ("requests/requested_keys",)
+TELLING = ("requests/told_requests",)
+
+MOST_REQUESTS = 300  # what Marketo shows, and takes, in one call
+FIRST_GAP, LONGEST_GAP = timedelta(seconds=30), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a request ends; `message` says why, where it was not created."""
+
+    request: Request
+    outcome: str
+    message: str | None = None
+    field: str | None = None
+
+
+class Serving:
+    """One turn at the requests, with both systems and the working file at hand. The caller holds the cycle lock.
+
+    `fields` are those that the working file follows; `is_in_cycle`: both systems were read just now. Raises: StorageFailed.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        systems: Systems,
+        settings: Settings,
+        fields: FieldMap,
+        store: RequestStore,
+        *,
+        is_in_cycle: bool,
+    ) -> None:
+        self._warehouse = warehouse
+        self._systems = systems
+        self._default_owner = settings.default_owner
+        self._fields = fields
+        self._columns = PersonColumns(fields, settings.own_fields)
+        self._store = store
+        self._is_in_cycle = is_in_cycle
+        self._requests: dict[str, Request] = {}
+        self._linked: set[str] = set()
+
+    def serve(self, most: int | None = None) -> str | None:
+        """Serve the requests that are due, `most` at most; returns why some of them wait, as a sentence, or None."""
+        self._end([_End(each, each.outcome or "", each.message, each.field) for each in self._store.untold()])
+        failure: str | None = None
+        try:
+            due = self._store.due(self._warehouse.now(), LONGEST_GAP)[:most]
+            for start in range(0, len(due), MOST_REQUESTS):
+                failure = self._serve(due[start : start + MOST_REQUESTS]) or failure
+        except ApiError as error:  # nobody could be read; every request stays as it is
+            failure = str(error)
+        self._forget_ended()
+        return failure
+
+    def _serve(self, due: Sequence[Request]) -> str | None:
+        self._requests = {each.request_id: each for each in due}
+        known = self._known(due)
+        self._linked = {request_id for request_id, (kind, _) in known.items() if kind == "linked"}
+        self._end([_End(self._requests[each], "created") for each, (kind, _) in known.items() if kind == "ended"])
+        creates = {record_type: self._creates(record_type) for record_type in PERSON_TYPES}
+        fresh = [each for each, (kind, _) in known.items() if kind == "new"]
+        for record_type, of_type in creates.items():
+            sent = [each for each, (kind, _) in known.items() if kind == "sent" and self._type_of(each) is record_type]
+            fresh += of_type.find(sent)
+        in_sync = [self._requests[each] for each in fresh if known[each][1]]
+        self._end([_End(each, "already_in_sync", _SENTENCES["already_in_sync"]) for each in in_sync])
+        owners = self._owners([self._requests[each] for each in sorted(fresh) if not known[each][1]])
+        for record_type, records in self._judge(owners).items():
+            creates[record_type].send(records)
+        self._write_keys()
+        return next((each.failure for each in creates.values() if each.failure), None)
+
+    def _known(self, due: Sequence[Request]) -> dict[str, tuple[str, bool]]:
+        """What is known of each request, and whether its person is linked; `pending_requests` holds them from now on."""
+        with self._warehouse.transaction() as connection:
+            self._begin(connection)
+            connection.execute(_PENDING)
+            connection.executemany(
+                "insert into pending_requests (request_id, person_id, record_type, is_fresh) values (?, ?, ?, false)",
+                [[each.request_id, each.person_id, each.record_type.value] for each in due],
+            )
+            run_steps(connection, KNOWING)
+            rows = connection.execute("select request_id, kind, is_linked from known_requests order by 1").fetchall()
+        return {request_id: (kind, is_linked) for request_id, kind, is_linked in rows}
+
+    def _owners(self, fresh: Sequence[Request]) -> dict[str, str | None]:
+        """Of the requests that can be judged, the user who is to own the record, None for the sync's own (R75).
+
+        Whose owner is nobody, or several, is told so; whom Dynamics cannot be asked about waits.
+        """
+        found: dict[str, list[str]] = {}
+        owners: dict[str, str | None] = {}
+        for each in fresh:
+            owner = each.owner or self._default_owner
+            if not owner:
+                owners[each.request_id] = None
+                continue
+            try:
+                found[owner] = found[owner] if owner in found else self._systems.dynamics.users(owner)
+            except AccessDenied as error:
+                self.put_off([each.request_id], str(error))
+            except (RequestRefused, RecordMissing) as error:
+                self.refuse(each.request_id, error)
+            else:
+                if len(found[owner]) == 1:
+                    owners[each.request_id] = found[owner][0]
+                else:
+                    self._end([_End(each, "owner_unknown", _WHO[bool(found[owner])], "ownerid")])
+        return owners
+
+    def _judge(self, owners: Mapping[str, str | None]) -> dict[RecordType, list[NewRecord]]:
+        """Read the people of these requests, and tell or put off those that get no record; the records of the others."""
+        if not owners:
+            return {}
+        people, has_witness = self._read({self._requests[each].person_id for each in owners})
+        with self._warehouse.transaction() as connection:
+            land_people(connection, self._columns, people)
+            take_in_people(connection)
+            self._show_people(connection, people)
+            connection.execute(
+                "update pending_requests set is_fresh = true, owner_id = o.owner_id from (select unnest(?::varchar[]) as "
+                "request_id, unnest(?::varchar[]) as owner_id) o where o.request_id = pending_requests.request_id",
+                [list(owners), list(owners.values())],
+            )
+            run_steps(connection, JUDGING)
+            rows = connection.execute(
+                "select request_id, verdict, field, body from judged_requests order by request_id"
+            ).fetchall()
+        ready: dict[RecordType, list[NewRecord]] = {record_type: [] for record_type in PERSON_TYPES}
+        for request_id, verdict, field, body in rows:
+            request = self._requests[request_id]
+            if verdict == "ready":
+                ready[request.record_type].append(NewRecord(request_id, body, request.attempts))
+            elif verdict in _WAITING:
+                self.put_off([request_id], _WAITING[verdict])
+            elif verdict == "person_missing" and not has_witness:
+                self.put_off([request_id], _NOBODY)
+            else:
+                self._end([_End(request, verdict, _SENTENCES[verdict].format(field=field), field)])
+        return ready
+
+    def _read(self, person_ids: Iterable[int]) -> tuple[pa.Table, bool]:
+        """People as Marketo shows them, with the company's fields, and whether it shows somebody who is known to live.
+
+        An answer that shows nobody proves nothing (docs/design.md#deletions).
+        """
+        wanted = [str(each) for each in sorted(person_ids)]
+        with self._warehouse.reading() as connection:
+            witness = connection.execute(
+                "select person_id::varchar from mirror.marketo_people where not is_deleted "
+                "and person_id::varchar not in (select unnest(?)) limit 1",
+                [wanted],
+            ).fetchall()
+        names = [*self._columns.names, *self._fields.company_fields]
+        people = self._systems.marketo.people("id", [*wanted, *(row[0] for row in witness)], names)
+        is_asked = pc.is_in(people["id"], pa.array(wanted, pa.string()))
+        return people.filter(is_asked), not witness or people.num_rows > (pc.sum(is_asked).as_py() or 0)
+
+    def _show_people(self, connection: duckdb.DuckDBPyConnection, people: pa.Table) -> None:
+        """What was read of people, company fields included, as the table `asked_people`."""
+        kinds = {**self._fields.company_fields, **self._columns.kinds}
+        connection.register("read_people", people)
+        is_read = f"where {quoted(UNREAD)} is null" if UNREAD in people.column_names else ""
+        values = "".join(f", {canonical_in_marketo(name, kind)} as {quoted(name)}" for name, kind in kinds.items())
+        connection.execute(
+            f"create or replace temp table asked_people as select id::bigint as person_id{values} from read_people {is_read}"
+        )
+        connection.unregister("read_people")
+
+    def _write_keys(self) -> None:
+        """Write the keys of the people whose links stand, and end their requests; who cannot be written waits."""
+        with self._warehouse.reading() as connection:
+            run_steps(connection, KEYING)
+            rows = connection.execute("select request_id, person_id, keys from requested_keys order by 1").fetchall()
+        linked = [row[0] for row in rows]
+        self.put_off(sorted(self._linked.difference(linked)), _LATER)
+        if not linked:
+            return
+        try:
+            results = self._systems.marketo.sync_people("updateOnly", "id", [row[2] for row in rows])
+            written = [str(row[1]) for row, result in zip(rows, results, strict=True) if result.error is None]
+            people = self._systems.marketo.people("id", written, self._columns.names)
+        except ApiError as error:
+            self.put_off(linked, str(error))
+            return
+        with self._warehouse.transaction() as connection:
+            land_people(connection, self._columns, people)
+            take_in_people(connection, is_receipt=True)
+        for request_id, result in zip(linked, results, strict=True):
+            if result.error is None or isinstance(result.error, RecordMissing):
+                self._store.ended([(request_id, "created", None, None)])
+            else:
+                self.put_off([request_id], str(result.error))
+
+    # -- what became of them, as `creates.Results` -------------------------------------------------------------------
+
+    def note_sent(self, request_ids: Sequence[str]) -> None:
+        """Note, before they leave, which records are about to be made and of what."""
+        with self._warehouse.transaction() as connection:
+            connection.execute(
+                "create or replace temp table sent_requests as select unnest(?::varchar[]) as request_id",
+                [list(request_ids)],
+            )
+            run_steps(connection, SENDING)
+
+    def link(self, record_type: RecordType, rows: Mapping[str, Row], *, is_new: bool) -> None:
+        """Store links to the records in `rows`, by request, as Dynamics shows them."""
+        if not rows:
+            return
+        names = ["id", "etag", *(column.name for column in self._columns_of(record_type))]
+        table = pa.table({name: pa.array([row[name] for row in rows.values()], pa.string()) for name in names})
+        with self._warehouse.transaction() as connection:
+            land_dynamics(connection, self._fields, TABLES[record_type], table, [])
+            take_in_dynamics(connection, record_type)
+            connection.execute(
+                "create or replace temp table made_records as "
+                "select request_id, person_id, record_type, ? as is_new from pending_requests "
+                "where request_id in (select unnest(?::varchar[]))",
+                [is_new, list(rows)],
+            )
+            self._begin(connection)
+            run_steps(connection, LINKING)
+            move_base(connection)
+            linked = [row[0] for row in connection.execute("select request_id from requested_links").fetchall()]
+            alone = [_End(self._requests[each], "created", _ALONE) for each in rows if each not in linked]
+            self._tell(connection, [*(_End(self._requests[each], "created") for each in linked), *alone])
+        self._linked.update(linked)
+        self._store.linked(linked)
+        self._store.ended([(end.request.request_id, end.outcome, end.message, end.field) for end in alone])
+
+    def refuse(self, request_id: str, error: ApiError) -> None:
+        """End a request that Dynamics refused."""
+        self._end([_End(self._requests[request_id], "refused", str(error), error.field)])
+
+    def put_off(self, request_ids: Sequence[str], message: str) -> None:
+        """Try these again later, with growing gaps; `message` says why."""
+        for request_id in request_ids:
+            gap = min(FIRST_GAP * 2 ** min(self._requests[request_id].attempts, 10), LONGEST_GAP)
+            self._store.put_off(request_id, self._warehouse.now() + gap, message)
+
+    # -- help ----------------------------------------------------------------------------------------------------------
+
+    def _type_of(self, request_id: str) -> RecordType:
+        return self._requests[request_id].record_type
+
+    def _creates(self, record_type: RecordType) -> Creates:
+        return Creates(self._systems.dynamics, record_type, self._columns_of(record_type), self)
+
+    def _columns_of(self, record_type: RecordType) -> list[Column]:
+        return [Column(name, kind) for name, kind in dynamics_columns(self._fields, record_type).items()]
+
+    def _end(self, ends: Sequence[_End]) -> None:
+        """Tell how requests ended: first the ledger, then the store, so that a cut between tells nothing twice."""
+        if not ends:
+            return
+        with self._warehouse.transaction() as connection:
+            self._begin(connection)
+            self._tell(connection, ends)
+        self._store.ended([(end.request.request_id, end.outcome, end.message, end.field) for end in ends])
+
+    def _begin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """The moment of what is told, and the cycle that it belongs to: the one that runs, or ran last."""
+        connection.execute(
+            "create or replace temp table this_serving as "
+            "select max(cycle_id) as cycle_id, ?::timestamp as served_at, ? as is_in_cycle from ledger.cycles",
+            [self._warehouse.now(), self._is_in_cycle],
+        )
+
+    @staticmethod
+    def _tell(connection: duckdb.DuckDBPyConnection, ends: Sequence[_End]) -> None:
+        connection.execute(_ENDED)
+        for end in ends:
+            request = end.request
+            connection.execute(
+                "insert into ended_requests "
+                "(request_id, person_id, record_type, asked_at, door, outcome_code, field, message) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    *(request.request_id, request.person_id, request.record_type.value, request.asked_at, request.door),
+                    *(end.outcome, end.field, end.message),
+                ],
+            )
+        run_steps(connection, TELLING)
+
+    def _forget_ended(self) -> None:
+        """Let the next plan look at records whose request ended, or is gone with the store, as at any other."""
+        unfinished = [each.request_id for each in self._store.unfinished()]
+        with self._warehouse.transaction() as connection:
+            connection.execute(
+                "insert into inbox.touched (record_type, dynamics_id, is_receipt) select record_type, dynamics_id, false "
+                "from state.requested where dynamics_id not in (select unnest(?::varchar[]))",
+                [unfinished],
+            )
+            for table in ("state.requested", "state.requested_values"):
+                connection.execute(
+                    f"delete from {table} where dynamics_id not in (select unnest(?::varchar[]))", [unfinished]
+                )
+
+
+_WHO = {
+    False: "No enabled user in Dynamics has the name or e-mail address given for the owner. Correct it, and ask again.",
+    True: "Several users in Dynamics have the name given for the owner. Give the e-mail address, and ask again.",
+}
+_LATER = "The person's keys are written once the next cycle knows what became of an earlier write."
+_ALONE = "The record was made, but its person is gone meanwhile, or linked to another record."
+_NOBODY = "Marketo shows nobody, not even somebody who is known to live."
+# Why a request waits that Dynamics was not asked about.
+_WAITING = {
+    "unread": "The person cannot be read in Marketo; see sync_errors.",
+    "unseen_key": "The person bears the id of a record that no cycle has seen yet; the next one tells.",
+}
+# How one ends that Dynamics was not asked about.
+_SENTENCES = {
+    "already_in_sync": "The person is already in the sync process; nothing was done (R73).",
+    "person_missing": "Marketo shows no person with this id to the sync's user; nothing was done.",
+    "required": "{field} is empty in Marketo, and Dynamics requires it. Fill it, and ask again.",
+}
+_PENDING = """
+create or replace temp table pending_requests (
+    request_id varchar not null, person_id bigint not null, record_type varchar not null, owner_id varchar,
+    is_fresh boolean not null
+)
+"""
+_ENDED = """
+create or replace temp table ended_requests (
+    request_id varchar not null, person_id bigint not null, record_type varchar not null, asked_at timestamp not null,
+    door varchar not null, outcome_code varchar not null, field varchar, message varchar
+)
+"""
