@@ -44,7 +44,7 @@ def build_cycle_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         now = datetime.now(UTC)
         last = read_cycle_lock(current.lock_file)
-        if last is not None and last.is_running:
+        if last is not None and last.is_running and last.ended_at is None:  # and not a command, for which a cycle waits
             return dg.SkipReason(_still_running(last, now, current.cycle_limit_s))
         _end_dead_runs(context.instance, last, now)
         if context.instance.get_runs_count(dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED)):

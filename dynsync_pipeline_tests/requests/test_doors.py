@@ -1,0 +1,241 @@
+"""Requests come in by a webhook, by a command and by static lists, and are served in real time, over HTTP (R71 to R77)."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from dynsync_pipeline.defs.requests import build_request_sensor
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock, read_cycle_lock
+from dynsync_pipeline_tests.worlds.core import CoreWorld
+from dynsync_pipeline_tests.worlds.http import settings_from
+
+TOKEN, NEXT_TOKEN = "t" * 24, "n" * 24
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreWorld]:
+    with CoreWorld(tmp_path_factory.mktemp("world"), n_leads=1) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def webhook(world: CoreWorld) -> Iterator[httpx.Client]:
+    """The door, as Marketo reaches it, in a process of its own that ends by Ctrl-C."""
+    process = world.start("listen", "--port", "0", DYNSYNC_LISTEN_TOKENS=f"{TOKEN}, {NEXT_TOKEN}")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found, line
+    with httpx.Client(base_url=found[0], headers={"X-DynSync-Token": TOKEN}, timeout=30, trust_env=False) as client:
+        yield client
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in errors) == (130, False), errors
+    assert "@" not in errors and TOKEN not in errors
+
+
+def call(webhook: httpx.Client, person_id: int, record_type: str = "lead", **more: str) -> dict[str, Any]:
+    """What Marketo's flow step sends, and maps from the answer."""
+    answer = webhook.post("/requests", json={"person_id": str(person_id), "as": record_type, **more})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def end_of_last_cycle(world: CoreWorld) -> datetime | None:
+    """When the pause of the sensor began."""
+    last = read_cycle_lock(settings_from(world.environment).lock_file)
+    return None if last is None else last.ended_at
+
+
+def test_a_person_is_a_record_when_the_webhook_is_answered(world: CoreWorld, webhook: httpx.Client) -> None:
+    person_id = world.create_person(
+        firstName="Zoë", lastName="O'Brien 😀", email="zoe@example.com", company="Acme & Söhne"
+    )
+    before = end_of_last_cycle(world)
+    told = call(webhook, person_id)
+    assert (told["result"], told["message"]) == ("created", "")
+    lead = world.record("lead", told["dynamicsId"])
+    assert (lead["firstname"], lead["lastname"], lead["companyname"]) == ("Zoë", "O'Brien 😀", "Acme & Söhne")
+    assert end_of_last_cycle(world) == before
+    world.settle()
+    assert world.values(person_id, "dynamicsLeadId", "dynamicsType") == (told["dynamicsId"], "Lead")
+    assert world.values(person_id, "externalCompanyId", "company") == (f"lead:{told['dynamicsId']}", "Acme & Söhne")
+    assert world.person_of("lead", told["dynamicsId"]) == person_id
+    assert world.query("select outcome_code from requests where person_id_marketo = ?", person_id) == [("created",)]
+
+
+def test_twenty_calls_at_once_for_one_person_make_one_record(world: CoreWorld, webhook: httpx.Client) -> None:
+    person_id = world.create_person(lastName="Once")
+    with ThreadPoolExecutor(20) as callers:
+        told = list(callers.map(lambda n: call(webhook, person_id, ["lead", "contact"][n % 2]), range(20)))
+    results = [each["result"] for each in told]
+    assert sorted(results) == ["already_in_sync"] * 19 + ["created"]
+    made = [record for kind in ("lead", "contact") for record in world.records(kind)]
+    assert sum(each["dynamicsId"] in str(made) for each in told if each["dynamicsId"]) == 1
+
+
+def test_what_dynamics_requires_is_named_to_the_marketer(world: CoreWorld, webhook: httpx.Client) -> None:
+    told = call(webhook, world.create_person(firstName="Nameless"), "contact")
+    assert told["result"] == "required"
+    assert told["message"].startswith("lastName is empty")
+
+
+def test_a_rule_against_duplicates_is_respected(world: CoreWorld, webhook: httpx.Client) -> None:
+    world.create_record("contact", lastname="First", emailaddress1="same@example.com")
+    told = call(webhook, world.create_person(lastName="Second", email="SAME@example.com"), "contact")
+    assert (told["result"], told["dynamicsId"]) == ("refused", "")
+    assert "duplicate" in told["message"] and "@" not in told["message"]
+
+
+def test_an_owner_is_found_by_name(world: CoreWorld, webhook: httpx.Client) -> None:
+    users = world.sales.get("/api/data/v9.2/systemusers", params={"$select": "fullname,systemuserid"}).json()["value"]
+    user = next(each for each in users if " " in each["fullname"])
+    told = call(webhook, world.create_person(lastName="Owned"), "lead", owner=user["fullname"])
+    assert world.record("lead", told["dynamicsId"])["_ownerid_value"] == user["systemuserid"]
+    assert call(webhook, world.create_person(lastName="Orphan"), owner="O'Nobody")["result"] == "owner_unknown"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"X-DynSync-Token": "wrong"}, b'{"person_id": 1, "as": "lead"}', 401),
+        ({"X-DynSync-Token": TOKEN + NEXT_TOKEN}, b'{"person_id": 1, "as": "lead"}', 401),
+        ({"X-DynSync-Token": NEXT_TOKEN}, b'{"person_id": 999999, "as": "lead"}', 200),
+        ({}, b"x" * 1_000_000, 413),
+        ({}, b"{", 400),
+        ({}, b"[" * 5_000, 400),
+        ({}, b'{"person_id": "one", "as": "lead"}', 400),
+        ({}, b'{"person_id": -1, "as": "lead"}', 400),
+        ({}, b'{"person_id": 99999999999999999999, "as": "lead"}', 400),
+        ({}, b'{"person_id": 1, "as": "account"}', 400),
+        ({}, b'{"person_id": 1}', 400),
+        ({}, b'{"person_id": 1, "as": "lead", "owner": "' + b"x" * 300 + b'"}', 400),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"person_id=999999&as=contact", 200),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"\xff=1", 400),
+    ],
+)
+def test_a_call_that_cannot_be_kept_is_told_why(
+    webhook: httpx.Client, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    answer = webhook.post("/requests", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert {*answer.json()} == {"result", "dynamicsId", "message"}
+
+
+def test_whoever_asks_while_a_cycle_runs_is_served_when_it_ends(world: CoreWorld, webhook: httpx.Client) -> None:
+    person_id = world.create_person(lastName="Patient")
+    with ThreadPoolExecutor(1) as caller:
+        with CycleLock(settings_from(world.environment).lock_file, is_cycle=False):
+            answer = caller.submit(call, webhook, person_id)
+            while webhook.get("/health").json()["waiting"] == 0:
+                pass
+        assert answer.result()["result"] == "created"
+
+
+def test_no_call_that_was_kept_is_lost_or_served_twice_when_the_listener_is_killed(world: CoreWorld) -> None:
+    people = [world.create_person(lastName=f"Killed {n}") for n in range(12)]
+    told: dict[int, str] = {}
+    for moment_s in (0.4, 0.7, 1.1):
+        process = world.start("listen", "--port", "0", DYNSYNC_LISTEN_TOKENS=TOKEN)
+        assert process.stdout is not None
+        found = re.search(r"http://[\d.:]+", process.stdout.readline())
+        assert found is not None
+        url = found[0]
+
+        def ask(person_id: int, url: str = url) -> None:
+            with suppress(httpx.TransportError):
+                headers = {"X-DynSync-Token": TOKEN}
+                answer = httpx.post(f"{url}/requests", json={"person_id": person_id, "as": "contact"}, headers=headers)
+                told[person_id] = answer.json()["result"]
+
+        with ThreadPoolExecutor(len(people)) as callers:
+            asked = [callers.submit(ask, person_id) for person_id in people]
+            time.sleep(moment_s)
+            process.kill()
+            wait(asked)
+        process.communicate()
+    world.sync()
+    world.settle()
+    kept = world.query("select person_id_marketo, record_id_dynamics from requests where outcome_code = 'created'")
+    records = dict(row for row in kept if row[0] in people)
+    assert len(records) == len([row for row in kept if row[0] in people])
+    assert told.keys() <= records.keys()
+    for person_id, record_id in records.items():
+        assert world.values(person_id, "dynamicsContactId") == (record_id,)
+        assert world.person_of("contact", record_id) == person_id
+    with closing(sqlite3.connect(settings_from(world.environment).requests_file)) as store:
+        assert store.execute("select count(*) from requests where state <> 'ended'").fetchall() == [(0,)]
+    made = [each for each in world.records("contact") if each["contactid"] in records.values()]
+    assert len(made) == len(records)
+
+
+def test_the_command_serves_at_once_and_tells_each(world: CoreWorld) -> None:
+    people = [world.create_person(lastName="Pushed") for _ in range(2)]
+    file = world.folder / "people.csv"
+    file.write_text("\ufeffname,person_id\n" + "".join(f"x,{person}\n" for person in people), "utf-8")
+    done = world.dynsync("push", "--csv", str(file), "--person", str(people[0]), "--as", "contact", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(each["person_id"], each["result"]) for each in told] == [(person, "created") for person in people]
+    again = world.dynsync("push", "--person", str(people[0]), "--as", "lead")
+    assert again.returncode == 0
+    assert "already_in_sync" in again.stdout
+    with CycleLock(settings_from(world.environment).lock_file):
+        waits = world.dynsync("push", "--person", str(world.create_person(lastName="Waits")), "--as", "lead")
+    assert (waits.returncode, "queued" in waits.stdout) == (0, True)
+    mode = stat.S_IMODE(settings_from(world.environment).requests_file.stat().st_mode)
+    assert mode == 0o600
+
+
+def sensed(settings: Settings) -> str:
+    """What a tick of the sensor says."""
+    import dagster as dg
+
+    told = build_request_sensor(settings)(dg.build_sensor_context())
+    assert isinstance(told, dg.SkipReason)
+    return str(told.skip_message)
+
+
+def test_each_entry_into_a_list_asks_once_and_staying_asks_for_nothing(world: CoreWorld) -> None:
+    lists = world.marketing.post(
+        "/rest/asset/v1/staticLists.json", data={"name": "To sales", "folder": '{"id":1,"type":"Folder"}'}
+    )
+    list_id = int(world.answered(lists)["result"][0]["id"])
+    settings = settings_from(world.environment | {"DYNSYNC_CONTACT_LIST": str(list_id)})
+    early, late = (world.create_person(lastName=name) for name in ("Early", "Late"))
+
+    def on_list(method: str, person_id: int) -> None:
+        world.answered(
+            world.marketing.request(method, f"/rest/v1/lists/{list_id}/leads.json", params={"id": person_id})
+        )
+
+    on_list("POST", early)
+    assert sensed(settings) == "0 requests are waiting."
+    on_list("POST", late)
+    sensed(settings)
+    contact_ids = [world.values(person, "dynamicsContactId")[0] for person in (early, late)]
+    assert all(contact_ids)
+    world.delete_record("contact", contact_ids[0])
+    world.sync()
+    sensed(settings)
+    assert world.values(early, "dynamicsContactId", "dynamicsIsDeleted") == (contact_ids[0], True)
+    on_list("DELETE", early)
+    on_list("POST", early)
+    sensed(settings)
+    assert world.values(early, "dynamicsContactId", "dynamicsIsDeleted")[1] is False
+    assert world.values(early, "dynamicsContactId")[0] not in (None, contact_ids[0])
+    world.settle()
