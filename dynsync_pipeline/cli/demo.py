@@ -19,8 +19,11 @@ from rich.table import Table
 from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.cli.push import pushed
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.requests.store import Request, Wish
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
@@ -73,11 +76,16 @@ def _play(data: Path) -> bool:
             for account_id in big_accounts:
                 people.change_account(account_id, address1_city="Neustadt")
             people.delete_contact(keys[len(SCENES)])
+            born = people.create_person("Amélie", "D'Souza")
+            prints_to.print(
+                "\n[bold]Somebody is born in Marketo, and made a lead on request, without waiting for a cycle[/]"
+            )
+            (request,), _ = pushed(settings, [Wish(born, RecordType.LEAD, "push")])
             second = _cycle(settings, "Second cycle: the edits meet")
             results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=False)]
         third = _cycle(settings, "Third cycle: nobody edited anything")
     is_right = _show_edits(settings, results, second)
-    is_right &= _show_outcomes(settings, keys[len(SCENES)], first, second, third)
+    is_right &= _show_outcomes(settings, keys[len(SCENES)], request, first, second, third)
     _show_where_to_look(settings)
     return is_right
 
@@ -221,7 +229,7 @@ def _edit_cells(
 
 
 def _show_outcomes(
-    settings: Settings, deleted: Key, first: CycleReport, second: CycleReport, third: CycleReport
+    settings: Settings, deleted: Key, request: Request, first: CycleReport, second: CycleReport, third: CycleReport
 ) -> bool:
     """Sentences about what the snapshot and the reports tell, each with a mark; returns whether all are as they must be."""
     with duckdb.connect(settings.snapshot_file, read_only=True) as snapshot:
@@ -235,6 +243,9 @@ def _show_outcomes(
         flags = snapshot.execute(
             "select is_deleted_in_dynamics from people where person_id_marketo = ?", [deleted.person_id]
         ).fetchall()
+        asked_for = snapshot.execute(
+            "select person_id_marketo from people where lead_id_dynamics = ?", [request.request_id]
+        ).fetchall()
     n_new, n_refused = second.to_marketo.n_created, first.to_marketo.n_refused
     sentences = [
         (f"The new lead became a person in Marketo (R15): {n_new} created", n_new == 1),
@@ -242,6 +253,10 @@ def _show_outcomes(
         ("The contact that was deleted in Dynamics stays in Marketo, flagged (R79)", flags == [(True,)]),
         ("Two accounts changed their city: see account_changes", [row[0] for row in fan_outs] == list(SIZES)),
         *(_fan_out(*row) for row in fan_outs),
+        (
+            "The person who was born in Marketo is a lead in Dynamics now (R71)",
+            asked_for == [(request.person_id,)],
+        ),
         (f"{n_refused} sample values were refused by Marketo, as they should be: see sync_errors", n_refused > 0),
         ("The third cycle wrote nothing (R12)", third.plan.n_operations == 0),
     ]

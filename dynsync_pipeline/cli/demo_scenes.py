@@ -101,6 +101,11 @@ class People:
         body = {"firstname": first, "lastname": last, "subject": "Met at the fair", "companyname": "Fabrikam"}
         self._sales.post("/api/data/v9.2/leads", json=body).raise_for_status()
 
+    def create_person(self, first: str, last: str) -> int:
+        """Enter a new person in Marketo; returns its id."""
+        new = {"action": "createDuplicate", "input": [{"firstName": first, "lastName": last}]}
+        return int(_answered(self._marketing.post("/rest/v1/leads.json", json=new))["result"][0]["id"])
+
     def change_account(self, account_id: str, **values: str) -> None:
         """Edit an account in Dynamics."""
         self._sales.patch(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
-from dynsync_pipeline.clients.dynamics.privileges import write_privilege
+from dynsync_pipeline.clients.dynamics.privileges import Right, privilege
 from dynsync_pipeline.clients.dynamics.protocol import Column, TableMetadata
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.protocol import MarketoField
@@ -19,7 +19,7 @@ from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.settings import Settings
 
@@ -58,6 +58,7 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
             for record_type in TABLES:
                 yield from _dynamics_table(dynamics, record_type, fields, columns)
             yield from _writable(dynamics, fields)
+            yield from _creatable(dynamics, settings)
             yield from _days(dynamics, fields, columns)
     yield _budget(status, "dynamics", settings.dynamics_calls_per_day)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
@@ -155,18 +156,29 @@ def _writable(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
     tables = [table for record_type, table in TABLES.items() if record_type in written]
     if not tables:
         return
+    yield from _rights(dynamics, "Write", tables)
+
+
+def _creatable(dynamics: DynamicsClient, settings: Settings) -> Iterator[Finding]:
+    """Whether the user may create what people of Marketo ask for, where a door to ask by is open (R71)."""
+    if settings.lists or settings.tokens or settings.requests_file.exists():
+        yield from _rights(dynamics, "Create", [TABLES[record_type] for record_type in PERSON_TYPES])
+
+
+def _rights(dynamics: DynamicsClient, right: Right, tables: Sequence[DynamicsTable]) -> Iterator[Finding]:
+    verb, adjective = {"Write": ("write", "writable"), "Create": ("create", "creatable")}[right]
     try:
-        depths = dynamics.write_depths(tables)
+        depths = dynamics.depths(right, tables)
     except DynSyncError as error:
-        yield Finding("Dynamics: rights to write", False, error.message, error.next_step)
+        yield Finding(f"Dynamics: rights to {verb}", False, error.message, error.next_step)
         return
     for table in tables:
         depth = depths[table.record_type]
         is_ok = depth == "Global"
-        answer = "every record" if is_ok else "only some of them." if depth else "the user may not write them."
-        privilege = write_privilege(table.record_type)
-        step = f"Give its role write on them for the whole organisation ({privilege}; docs/connect.md#microsoft-side)."
-        yield Finding(f"Dynamics: {table.entity_set} writable", is_ok, answer, "" if is_ok else step)
+        answer = "every record" if is_ok else "only some of them." if depth else f"the user may not {verb} them."
+        name = privilege(right, table.record_type)
+        step = f"Give its role {verb} on them for the whole organisation ({name}; docs/connect.md#microsoft-side)."
+        yield Finding(f"Dynamics: {table.entity_set} {adjective}", is_ok, answer, "" if is_ok else step)
 
 
 def _days(dynamics: DynamicsClient, fields: FieldMap, columns: Mapping[RecordType, TableMetadata]) -> Iterator[Finding]:

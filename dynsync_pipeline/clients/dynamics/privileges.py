@@ -1,8 +1,9 @@
-"""Which tables the sync's user may write, and how far (R125). Source: docs/protocols/dataverse.md#privileges."""
+"""Which tables the sync's user may write, or create rows of (R125). Source: docs/protocols/dataverse.md#privileges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -22,22 +23,25 @@ class _Privileges(msgspec.Struct):
 _privileges = msgspec.json.Decoder(_Privileges)
 
 
-def write_privilege(record_type: RecordType) -> str:
-    """What Dynamics calls the right to write rows of a table."""
-    return f"prvWrite{record_type.value.capitalize()}"
+Right = Literal["Write", "Create"]
 
 
-def privileges_query(user_id: str, tables: Sequence[Table]) -> str:
-    """Path and query that ask for a user's right to write these tables, rights of its teams included."""
-    names = ",".join(f'"{write_privilege(table.record_type)}"' for table in tables)
+def privilege(right: Right, record_type: RecordType) -> str:
+    """What Dynamics calls a right to rows of a table."""
+    return f"prv{right}{record_type.value.capitalize()}"
+
+
+def privileges_query(user_id: str, right: Right, tables: Sequence[Table]) -> str:
+    """Path and query that ask for a user's right to rows of these tables, rights of its teams included."""
+    names = ",".join(f'"{privilege(right, table.record_type)}"' for table in tables)
     function = "Microsoft.Dynamics.CRM.RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@p)"
     return f"systemusers({user_id})/{function}?@p={quote(f'[{names}]')}"
 
 
-def privilege_depths(answer: bytes, tables: Sequence[Table]) -> dict[RecordType, str | None]:
+def privilege_depths(answer: bytes, right: Right, tables: Sequence[Table]) -> dict[RecordType, str | None]:
     """The depth of each right in the answer to `privileges_query`: Basic, Local, Deep or Global; None where it is not held.
 
     Raises: msgspec.DecodeError.
     """
     held = {each.name.lower(): each.depth for each in _privileges.decode(answer).held}
-    return {table.record_type: held.get(write_privilege(table.record_type).lower()) for table in tables}
+    return {table.record_type: held.get(privilege(right, table.record_type).lower()) for table in tables}
