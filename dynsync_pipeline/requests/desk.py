@@ -18,7 +18,7 @@ from dynsync_pipeline.requests.serving import MOST_REQUESTS, Serving
 from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import followed_fields
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
 from dynsync_pipeline.warehouse.systems import require_same_systems
@@ -89,6 +89,17 @@ class Desk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+    def sign_in(self) -> None:
+        """Connect to both systems, so that the first request need not wait for that; two calls.
+
+        Raises: CycleRunning, StorageFailed, ApiError.
+        """
+        with CycleLock(self._settings.lock_file, is_cycle=False), Warehouse(self._settings.working_file) as warehouse:
+            require_same_systems(warehouse, self._settings)
+            systems = self._connected(warehouse)
+        systems.dynamics.who_am_i()
+        systems.marketo.start_of_feed(utc_now())
 
     def serve(self, *, looks_at_lists: bool = False) -> str | None:
         """One turn under the cycle lock, of 300 requests at most; returns why some requests wait, or None.

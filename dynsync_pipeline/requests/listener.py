@@ -22,7 +22,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dynsync_pipeline.errors import CycleRunning, DynSyncError
+from dynsync_pipeline.errors import ApiError, CycleRunning, DynSyncError
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.desk import Desk
 from dynsync_pipeline.requests.serving import LONGEST_GAP
@@ -79,6 +79,12 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
 
     def __enter__(self) -> Server:
+        try:
+            self._desk.sign_in()
+        except CycleRunning:
+            pass  # that takes no harm: the first request waits a second longer
+        except ApiError as error:  # requests are kept all the same
+            self._tell(str(error))
         self._thread.start()
         return self
 

@@ -39,6 +39,7 @@ def main(n_calls: int = 100, per_second: float = 5.0) -> None:
             answer = httpx.post(f"{url}/requests", json=body, headers={"X-DynSync-Token": TOKEN}, timeout=40)
             return str(answer.json()["result"]), time.monotonic() - began_s
 
+        httpx.get(f"{url}/health", timeout=40).raise_for_status()  # the listener is up
         started_s = time.monotonic()
         with ThreadPoolExecutor(50) as callers:
             answers = list(callers.map(call, range(n_calls)))
