@@ -54,6 +54,19 @@ def test_a_contact_merged_into_a_leads_person_makes_the_winner_its_contact() -> 
     assert world.errors() == []
 
 
+def test_a_difference_that_stood_on_the_contact_stands_on_the_winner() -> None:
+    world, contact, lead = met()
+    world.dynamics.keeps = lambda name, value: value.upper() if name == "address1_city" and value else value
+    world.marketo.put(contact, city="Basel")
+    world.settled()
+    assert world.standing() == [(contact, "city", "BASEL", "Basel")]
+    merge(world, lead, contact)
+    world.settled()
+    assert_is_contact(world, lead)
+    assert world.both(lead, "city") == ("BASEL", "Basel")
+    assert world.standing() == [(lead, "city", "BASEL", "Basel")]
+
+
 def test_a_lead_merged_into_a_contacts_person_is_a_tombstone_and_its_key_is_cleared() -> None:
     world, contact, lead = met()
     merge(world, contact, lead)
