@@ -125,6 +125,7 @@ def test_an_owner_is_found_by_name(world: CoreWorld, webhook: httpx.Client) -> N
         ({}, b'{"person_id": 1}', 400),
         ({}, b'{"person_id": 1, "as": "lead", "owner": "' + b"x" * 300 + b'"}', 400),
         ({"content-type": "application/x-www-form-urlencoded"}, b"person_id=999999&as=contact", 200),
+        ({"content-type": "application/x-www-form-urlencoded"}, b'{"person_id": 999999, "as": "lead"}', 200),
         ({"content-type": "application/x-www-form-urlencoded"}, b"\xff=1", 400),
     ],
 )
