@@ -5,8 +5,11 @@ Source: docs/design.md#after-a-cut.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from dynsync_pipeline.errors import TimedOut
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
@@ -46,6 +49,31 @@ def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType)
     assert world.both(person_id, "title") == ("C", "C")
     assert world.ledger()["collisions"] == []
     assert [row[5:7] for row in world.ledger()["changes"]] == [("A", "B"), ("B", "C")]
+
+
+@BOTH_TYPES
+def test_an_edit_that_another_write_read_back_before_the_outcome_was_known_is_an_edit(record_type: RecordType) -> None:
+    """The write to Dynamics was applied and not answered; then the person was edited, and got a value from Dynamics."""
+    world = MemoryWorld(FIELDS)
+    person_id = world.link(record_type, "r", title="A", phone="1")
+    world.settled()
+    world.marketo.put(person_id, title="B")
+    world.dynamics.put(record_type, "r", telephone1="2")
+    write = world.dynamics.write
+
+    def unanswered(*arguments: Any) -> Any:
+        write(*arguments)
+        world.marketo.put(person_id, title="C")
+        raise TimedOut("no answer", system="dynamics", request="POST")
+
+    world.dynamics.write = unanswered  # type: ignore[method-assign, assignment]
+    world.cycle()
+    world.dynamics.write = write  # type: ignore[method-assign]
+    for _ in range(2):
+        world.cycle()
+    assert [world.both(person_id, name) for name in ("title", "phone")] == [("C", "C"), ("2", "2")]
+    assert world.standing() == []
+    assert world.ledger()["collisions"] == []
 
 
 @BOTH_TYPES

@@ -7,12 +7,12 @@
 -- makes    written_fields: one row per person and field that was written and that nobody has edited since
 -- changes  state.standing_differences, state.unseen_edits
 create temp table written_fields as
-select person_id, system, changed_field as field, sent_value is distinct from base_after as is_put_back
+select person_id, system, changed_field as field, sent_value, sent_value is distinct from base_after as is_put_back
 from applied_changes
 where is_mapped and not is_new_person
   and (operation_id, changed_field) not in (select (operation_id, field) from reconcile.edited_meanwhile)
 union all
-select n.person_id, 'marketo', f.field, false
+select n.person_id, 'marketo', f.field, null, false
 from new_links n
 join reconcile.fields f using (record_type)
 where (n.person_id, f.field) not in (select (person_id, field) from refused_on_create)
@@ -39,6 +39,8 @@ join reconcile.fields f on f.record_type = l.record_type and f.field = w.field
 left join dynamics_long d on d.person_id = w.person_id and d.field = w.field
 left join marketo_long m on m.person_id = w.person_id and m.field = w.field
 where d.value is distinct from m.value and not w.is_put_back
+  -- Another value than was sent to Dynamics is an edit in Marketo since: the person was read again by another write, say.
+  and (w.system = 'marketo' or m.value is not distinct from w.sent_value)
   and w.person_id not in (select person_id from state.unread_links);
 
 -- An edit that was put back is done.
