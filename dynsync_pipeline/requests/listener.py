@@ -240,7 +240,7 @@ async def _answered(server: Server, request_id: str) -> Answer:
             is_there = found.outcome == "created"
             return Answer(200, found.outcome, request_id if is_there else "", "" if is_there else found.message or "")
         if time.monotonic() >= ends_s:
-            return Answer(200, "queued", message="It is kept, and served as soon as possible.")
+            return Answer(200, "queued", message=found.message or "It is kept, and served as soon as possible.")
         await asyncio.sleep(LOOK_S)
 
 

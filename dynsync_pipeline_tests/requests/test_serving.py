@@ -15,6 +15,7 @@ from dynsync_pipeline.errors import AccessDenied, RecordExists, RequestRefused, 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.serving import Serving
 from dynsync_pipeline.requests.store import Request, RequestStore, Wish
+from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemorySystems, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.rows import Values
@@ -325,6 +326,25 @@ def test_a_cut_anywhere_leaves_one_record_and_one_person_each(
     assert world.rows("select * from state.requested") == world.rows("select * from state.requested_values") == []
 
 
+def test_a_cut_between_ledger_and_store_tells_the_end_of_a_request_once(
+    world: RequestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((linked,),) = world.rows("select person_id from state.links")
+    request_id = world.ask(linked)
+    with monkeypatch.context() as killed:
+
+        def cut(store: RequestStore, ends: object) -> None:
+            raise Cut
+
+        killed.setattr(RequestStore, "ended", cut)
+        assert world.cycle() is None
+    assert world.request(request_id).state == "open"
+    world.cycle()
+    assert world.request(request_id).outcome == "already_in_sync"
+    assert world.log_of(linked) == [("already_in_sync", None)]
+    assert world.rows("select count(*) from ledger.requests") == [(1,)]
+
+
 def sent_and_cut(world: RequestWorld, record_type: RecordType = CONTACT, **values: str) -> tuple[int, str]:
     """Somebody for whom a record was made whose answer never came."""
     person_id = world.person(**values)
@@ -364,6 +384,31 @@ def test_an_edit_after_a_write_of_unknown_outcome_is_no_concern_of_a_request(wor
     world.dynamics.write = write  # type: ignore[method-assign]
     world.settled()
     assert world.both(person_id, "title") == ("Chief of all", "Chief of all")
+
+
+def test_keys_that_follow_later_wait_until_a_write_of_unknown_outcome_is_found_out(world: RequestWorld) -> None:
+    person_id = world.person(title="Boss")
+    world.marketo.refuses = lambda key, values: (
+        RequestRefused("no", system="marketo", request="POST", code="1006") if KEYS.lead_id in values else None
+    )
+    request_id = world.ask(person_id)
+    world.cycle()
+    world.marketo.refuses = lambda key, values: None
+    world.marketo.put(person_id, title="Chief")
+    write = world.dynamics.write
+
+    def unanswered(*arguments: Any) -> Any:
+        write(*arguments)
+        world.marketo.put(person_id, title="Chief of all")
+        raise TimedOut("no answer", system="dynamics", request="POST")
+
+    world.dynamics.write = unanswered  # type: ignore[method-assign, assignment]
+    world.cycle()
+    world.dynamics.write = write  # type: ignore[method-assign]
+    for _ in range(3):
+        world.cycle()
+    assert world.both(person_id, "title") == ("Chief of all", "Chief of all")
+    assert people_of(world, request_id) == [person_id]
 
 
 def test_what_was_sent_is_linked_though_its_person_would_be_refused_now(world: RequestWorld) -> None:
