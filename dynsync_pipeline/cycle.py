@@ -20,12 +20,12 @@ from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
-from dynsync_pipeline.extract.back_fill import read_new_fields
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
+from dynsync_pipeline.extract.new_fields import read_new_fields
 from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.extract.unread import ask_for_bearers
@@ -138,7 +138,7 @@ class Cycle:
                     fields = self._learn(is_forced=True, met=error)
                     self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
-                self._fields = self._back_fill(fields) if fields.being_read else fields
+                self._fields = self._read_new_fields(fields) if fields.being_read else fields
             return self._fields
 
     def extract(self) -> dict[str, int]:
@@ -273,7 +273,7 @@ class Cycle:
             met=met,
         )
 
-    def _back_fill(self, fields: FieldMap) -> FieldMap:
+    def _read_new_fields(self, fields: FieldMap) -> FieldMap:
         """Read a part of what is new; returns the fields of this cycle, with those that were read of everybody by now."""
         columns = PersonColumns(fields, self.settings.own_fields)
         try:

@@ -1,7 +1,7 @@
 """The first load of Marketo people by bulk extract (R5): windows of creation dates, resumable at every window.
 
 Used again after a pause longer than the feed remembers. Windows go by creation date, and `updatedAt` is asked for nowhere
-(R70). Not here: fields that join the map later (`back_fill.py`).
+(R70). Not here: fields that join the map later (`new_fields.py`).
 """
 
 from __future__ import annotations

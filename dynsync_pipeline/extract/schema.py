@@ -15,9 +15,9 @@ import duckdb
 from dynsync_pipeline.clients.dynamics.protocol import TableMetadata
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, RequestRefused, SettingsWrong
-from dynsync_pipeline.extract.back_fill import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.changed_columns import follow_columns, note_columns
 from dynsync_pipeline.extract.field_types import type_misfit
+from dynsync_pipeline.extract.new_fields import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.shipped_fields import set_new_lines_apart
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType

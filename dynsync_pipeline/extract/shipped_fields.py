@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import duckdb
 
-from dynsync_pipeline.extract.back_fill import Parked
+from dynsync_pipeline.extract.new_fields import Parked
 from dynsync_pipeline.model.field_map import FieldMap
 
 _NEW = (

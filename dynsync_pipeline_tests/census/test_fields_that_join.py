@@ -1,6 +1,6 @@
 """A field that joins, or comes back, while its record, table or person is out of reach: no value is taken for nothing.
 
-Not here: how a new field is read of everybody in Marketo (`test_back_fill.py`).
+Not here: how a new field is read of everybody in Marketo (`test_new_fields.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.errors import LinkRefused
-from dynsync_pipeline.extract import back_fill, census
+from dynsync_pipeline.extract import census, new_fields
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
@@ -29,7 +29,7 @@ DAY = timedelta(days=1)
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new field is read of one person a cycle."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 1)
-    monkeypatch.setattr(back_fill, "MOST_CALLS", 1)
+    monkeypatch.setattr(new_fields, "MOST_CALLS", 1)
 
 
 @pytest.mark.usefixtures("slowly")

@@ -1,9 +1,9 @@
-"""Back-fill: a field of people that is new in the map is read of everybody beside the feed, before anything is made of it.
+"""New fields: a field of people that joins the map is read of everybody beside the feed, before anything is made of it.
 
 Until then it is parked as *being read*: the feed and whoever reads a person bring it already, and a round of the census that
 begins at once, and goes faster than others, reads everybody who is not heard of. So the mirror itself is what is filled,
 newest sighting last. Which fields everybody was read with is kept with the cursor of people; which ones a round adds, with
-the round. Source: docs/design.md#back-fill, R100, R102.
+the round. Source: docs/design.md#new-fields, R100, R102.
 Not here: reading people (`census.py`), how a field that joins meets its links (`warehouse/columns.py`, `reconcile/`).
 """
 
