@@ -22,7 +22,7 @@ from dynsync_pipeline.extract.shipped_fields import set_new_lines_apart
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import digest, follow_field_map
+from dynsync_pipeline.warehouse.columns import digest, follow_field_map, with_offered
 from dynsync_pipeline.warehouse.connection import Warehouse, insert_rows, scalar
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
@@ -72,6 +72,7 @@ def learn_schema(
         parked |= set_new_lines_apart(connection, wanted, is_own_map=settings.field_map is not None)
         offered = PersonColumns(wanted.without(parked), settings.own_fields)
         fields, new = set_new_fields_apart(connection, offered, at, running)
+        fields = with_offered(connection, fields, running)
         _park(connection, fields, parked | new)
         follow_field_map(connection, fields)
     return fields
@@ -268,6 +269,9 @@ def _follow_refused(warehouse: Warehouse, wanted: FieldMap, met: ApiError | None
     """Remember that a system refuses a field that it offers, until its definition changes, or nobody wants it any more."""
     named = {("marketo", field.record_type, field.marketo_field) for field in wanted.fields}
     named |= {("dynamics", field.record_type, field.dynamics_column) for field in wanted.fields}
+    named |= {
+        ("dynamics", record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns
+    }
     with warehouse.transaction() as connection:
         if isinstance(met, ColumnUnknown):
             # Of Dynamics the request names the table; in Marketo people and companies share their fields.

@@ -67,10 +67,14 @@ class Field:
 
 @dataclass(frozen=True)
 class FieldMap:
-    """All enabled rows, in file order. `being_read`: new ones of people that are read as yet, and not synced."""
+    """All enabled rows, in file order. `being_read`: new ones of people that are read as yet, and not synced.
+
+    `offered`: those of the tables' `offered_columns` that Dynamics offers, each with its record type.
+    """
 
     fields: tuple[Field, ...]
     being_read: tuple[Field, ...] = ()
+    offered: frozenset[tuple[RecordType, str]] = frozenset()
 
     def of(self, *record_types: RecordType) -> tuple[Field, ...]:
         """The fields of these record types."""

@@ -22,12 +22,16 @@ PERSON_TYPES = (RecordType.CONTACT, RecordType.LEAD)
 
 @dataclass(frozen=True)
 class Table:
-    """One Dynamics table: logical name, entity set, primary key, and the columns read beside the mapped ones."""
+    """One Dynamics table: logical name, entity set, primary key, and the columns read beside the mapped ones.
+
+    `offered_columns` are read where Dynamics offers them; what they tell of is unknown elsewhere.
+    """
 
     record_type: RecordType
     entity_set: str
     id_column: str
     system_columns: tuple[str, ...]
+    offered_columns: tuple[str, ...] = ()
 
     @property
     def mirror(self) -> str:
@@ -43,7 +47,17 @@ class Table:
 TABLES = {
     RecordType.ACCOUNT: Table(RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode")),
     RecordType.CONTACT: Table(
-        RecordType.CONTACT, "contacts", "contactid", ("createdon", "modifiedon", "statecode", "_parentcustomerid_value")
+        RecordType.CONTACT,
+        "contacts",
+        "contactid",
+        ("createdon", "modifiedon", "statecode", "_parentcustomerid_value"),
+        ("merged", "_masterid_value", "_originatingleadid_value"),
     ),
-    RecordType.LEAD: Table(RecordType.LEAD, "leads", "leadid", ("createdon", "modifiedon", "statecode")),
+    RecordType.LEAD: Table(
+        RecordType.LEAD,
+        "leads",
+        "leadid",
+        ("createdon", "modifiedon", "statecode"),
+        ("merged", "_masterid_value", "_parentcontactid_value"),
+    ),
 }

@@ -9,7 +9,7 @@ from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.publish.state_tables import state_tables
 from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
-from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
+from dynsync_pipeline.warehouse.columns import mirrored_columns, quoted
 
 _SQL_TYPES = {
     FieldType.TEXT: "varchar",
@@ -121,13 +121,17 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         "createdon": "Created in Dynamics at, UTC.",
         "statecode": "State: 0 is active or open.",
         "_parentcustomerid_value": "Id of the account or contact that this contact belongs to.",
+        "_originatingleadid_value": "Id of the lead that the contact was made of (R95).",
+        "_parentcontactid_value": "Id of the contact that the lead belongs to, or became (R97).",
+        "merged": "Lost a merge in Dynamics (R98); null: Dynamics does not tell.",
+        "_masterid_value": "Id of the record that it was merged into.",
     }
     columns = [
         PublishedColumn(
             table.id_column, "varchar", f"r.{table.id_column}", f"Id of the {record_type} in Dynamics. Key."
         )
     ]
-    for name, kind in dynamics_columns(fields, record_type).items():
+    for name, kind in mirrored_columns(fields, record_type).items():
         if name == "modifiedon":
             continue
         comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import duckdb
 
@@ -27,7 +28,17 @@ def quoted(name: str) -> str:
 
 def dynamics_columns(fields: FieldMap, record_type: RecordType) -> dict[str, FieldType]:
     """The columns read of one Dynamics table, the id left out: those the sync itself needs, then the mapped ones."""
-    columns = {name: _SYSTEM_TYPES[name] for name in TABLES[record_type].system_columns}
+    return {
+        name: kind
+        for name, kind in mirrored_columns(fields, record_type).items()
+        if name not in TABLES[record_type].offered_columns or (record_type, name) in fields.offered
+    }
+
+
+def mirrored_columns(fields: FieldMap, record_type: RecordType) -> dict[str, FieldType]:
+    """The columns that the mirror of one Dynamics table has for these fields, also those that Dynamics does not offer."""
+    table = TABLES[record_type]
+    columns = {name: _SYSTEM_TYPES[name] for name in (*table.system_columns, *table.offered_columns)}
     columns.update({field.dynamics_column: field.type for field in fields.of(record_type)})
     return columns
 
@@ -37,7 +48,30 @@ _SYSTEM_TYPES = {
     "modifiedon": FieldType.DATETIME,
     "statecode": FieldType.CHOICE,
     "_parentcustomerid_value": FieldType.TEXT,
+    "merged": FieldType.BOOLEAN,
+    "_masterid_value": FieldType.TEXT,
+    "_originatingleadid_value": FieldType.TEXT,
+    "_parentcontactid_value": FieldType.TEXT,
 }
+
+
+def with_offered(connection: duckdb.DuckDBPyConnection, fields: FieldMap, running: FieldMap | None = None) -> FieldMap:
+    """`fields` with what Dynamics offers of the columns that not every Dynamics has, as its definitions were last read.
+
+    `running`: the fields of a cycle that has begun to read, which only loses some.
+    """
+    wanted = {(record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns}
+    if running is not None:
+        wanted &= running.offered
+    rows = connection.execute(_OFFERED, [sorted({name for _, name in wanted})]).fetchall()
+    return replace(fields, offered=frozenset(wanted.intersection((RecordType(kind), name) for kind, name in rows)))
+
+
+_OFFERED = """
+select record_type, name from state.columns
+where system = 'dynamics' and is_readable and name in (select unnest(?::varchar[]))
+  and (record_type, name) not in (select (record_type, name) from state.refused_fields where system = 'dynamics')
+"""
 
 
 Places = Mapping[tuple[str, str], int]  # of the decimal columns in Dynamics, by record type and column
@@ -67,7 +101,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     """Bring columns, `reconcile.fields` and the views in line with `fields`; nothing to do if they are already."""
     wanted: dict[str, dict[str, FieldType]] = {"state.base": fields.linked_fields}
     for record_type, table in TABLES.items():
-        wanted[table.mirror] = wanted[table.inbox] = dynamics_columns(fields, record_type)
+        wanted[table.mirror] = wanted[table.inbox] = mirrored_columns(fields, record_type)
     wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.read_of_people
     wanted["mirror.marketo_companies"] = wanted["inbox.marketo_companies"] = fields.company_fields
     rows = [
@@ -100,11 +134,12 @@ def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> 
     """The part of `wanted` that columns and views follow now, as `follow_field_map` left them."""
     rows = connection.execute("select record_type, field, dynamics_column from reconcile.fields").fetchall()
     followed = set(rows)
-    return wanted.without(
+    kept = wanted.without(
         field
         for field in wanted.fields
         if (field.record_type.value, field.marketo_field, field.dynamics_column) not in followed
     )
+    return with_offered(connection, kept)
 
 
 # Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
@@ -118,6 +153,18 @@ select 'lead', leadid, etag, is_deleted, createdon, modifiedon, null
 from mirror.dynamics_leads
 """
 
+# Every lead with a living contact that it became: the one that was made of it, or the one it was qualified onto (R95, R97).
+_CONVERSIONS = """
+select lower(_originatingleadid_value) as lead_id, contactid as contact_id, createdon
+from mirror.dynamics_contacts
+where not is_deleted and _originatingleadid_value is not null
+union
+select l.leadid, c.contactid, c.createdon
+from mirror.dynamics_leads l
+join mirror.dynamics_contacts c on c.contactid = lower(l._parentcontactid_value) and not c.is_deleted
+where not l.is_deleted and l.statecode = '1'
+"""
+
 
 # Of each choice a column looks its labels up; planned once for all of them.
 _LABELS = "with labels as materialized (from state.options_by_label)\n"
@@ -125,7 +172,7 @@ _LABELS = "with labels as materialized (from state.options_by_label)\n"
 
 def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     """What each view selects, by name, in the order they are made."""
-    views = {"mirror.person_records": _PERSON_RECORDS}
+    views = {"mirror.person_records": _PERSON_RECORDS, "mirror.conversions": _CONVERSIONS}
     for name, select in (
         ("state.base_values", _base_select),
         ("state.dynamics_records", _dynamics_select),

@@ -31,7 +31,7 @@ from dynsync_pipeline.errors import (
 )
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import UNREAD, RecordType, Table
-from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.columns import mirrored_columns
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
@@ -115,7 +115,7 @@ class MemoryDynamics:
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
                 options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
             )
-            for name, kind in dynamics_columns(self.fields, table.record_type).items()
+            for name, kind in mirrored_columns(self.fields, table.record_type).items()
             if name not in self.hidden
         }  # fmt: skip
         return TableMetadata(table.entity_set, is_change_tracked=True, columns=columns)
@@ -214,7 +214,7 @@ class MemoryDynamics:
         return table_of(["id", "etag", *(column.name for column in columns)], rows)
 
     def _row(self, table: Table, columns: Sequence[Column], record_id: str) -> Values:
-        known = {CHANGED_BY, *dynamics_columns(self.fields, table.record_type)}
+        known = {CHANGED_BY, *mirrored_columns(self.fields, table.record_type)}
         if unknown := [column.name for column in columns if column.name not in known]:
             raise ColumnUnknown(f"No column {unknown[0]}.", system="dynamics", request=f"GET {table.entity_set}")
         self._refuse(table, columns)
