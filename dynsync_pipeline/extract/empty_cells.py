@@ -10,7 +10,7 @@ Source: docs/protocols/marketo.md#bulk-extract.
 from __future__ import annotations
 
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.model.field_map import Direction, FieldType
+from dynsync_pipeline.model.field_map import OF_OPTIONS, Direction, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
@@ -49,7 +49,7 @@ def _beside_a_value(columns: PersonColumns, record_type: RecordType) -> str:
         + [
             f"(m.{quoted(field.marketo_field)} is null and d.{quoted(field.dynamics_column)} is not null)"
             for field in columns.fields.of(record_type)
-            if field.type in (FieldType.TEXT, FieldType.CHOICE)
+            if field.type in {FieldType.TEXT, *OF_OPTIONS}
             and field.direction is not Direction.TO_MARKETO
             and not columns.fields.is_on_company(field)
         ]

@@ -216,20 +216,14 @@ order by 1
 # label of the same option is no edit (R33), and a decimal in the places of its column (R45). `k` is a row of the CTE `kinds`,
 # one per field.
 _COMPARED = (
-    "case k.type when 'choice' then coalesce(k.options[{text}], '?' || {text}) "
-    "when 'decimal' then rounded({text}, k.precision) else {text} end"
+    "case k.type when 'decimal' then rounded({text}, k.precision) else compared_options({text}, k.type, k.known) end"
 )
 _KINDS = """
-labels as (
-    select record_type, dynamics_column, map(list(label), list(option_value)) as options
-    from (select record_type, dynamics_column, label, min(option_value) as option_value from state.options_by_label group by all)
-    group by all
-),
 kinds as (
-    select f.record_type, f.field, f.type, c.precision, labels.options
+    select f.record_type, f.field, f.type, c.precision, o as known
     from reconcile.fields f
     left join state.columns c on c.system = 'dynamics' and c.record_type = f.record_type and c.name = f.dynamics_column
-    left join labels on labels.record_type = f.record_type and labels.dynamics_column = f.dynamics_column
+    left join state.option_maps o on o.record_type = f.record_type and o.dynamics_column = f.dynamics_column
 )
 """
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import Direction, Field, FieldType
 
-_TEXT, _INTEGER, _DECIMAL, _BOOLEAN, _DATE, _DATETIME, _CHOICE = FieldType
+_TEXT, _INTEGER, _DECIMAL, _BOOLEAN, _DATE, _DATETIME, _CHOICE, _CHOICES = FieldType
 # The first one is what is advised. Kinds that are not named here fit everything.
 _OF_DYNAMICS: dict[str, tuple[FieldType, ...]] = {
     **dict.fromkeys(("String", "Memo", "Uniqueidentifier", "Lookup", "Customer", "Owner", "EntityName"), (_TEXT,)),
     **dict.fromkeys(("Integer", "BigInt"), (_INTEGER, _DECIMAL)),
     **dict.fromkeys(("Decimal", "Double", "Money"), (_DECIMAL,)),
     **dict.fromkeys(("Picklist", "State", "Status"), (_CHOICE, _INTEGER)),
+    "MultiSelectPicklist": (_CHOICES,),
     "Boolean": (_BOOLEAN,),
     "DateTime": (_DATETIME, _DATE),
 }

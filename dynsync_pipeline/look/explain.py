@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from dynsync_pipeline.look.reading import Row, select
+from dynsync_pipeline.model.field_map import OF_OPTIONS
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 
@@ -246,8 +247,8 @@ _LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where
 
 
 def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]:
-    """The options of a choice, label by number; of another field none."""
-    if field["type"] != "choice":
+    """The options of a field, label by number; none where it has no options."""
+    if field["type"] not in OF_OPTIONS:
         return {}
     found = select(
         connection,
@@ -269,6 +270,8 @@ def _text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
         return value.removesuffix("Z").replace(" ", "T") + "Z"
     if kind == "choice":
         return labels.get(value, value.removeprefix("?"))
+    if kind == "choices":
+        return value[1:] if value.startswith("?") else "; ".join(labels.get(n, n) for n in value.split(","))
     return value
 
 

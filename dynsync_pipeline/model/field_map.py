@@ -44,6 +44,10 @@ class FieldType(StrEnum):
     DATE = "date"
     DATETIME = "datetime"
     CHOICE = "choice"  # an option number in Dynamics, its label in Marketo (R33)
+    CHOICES = "choices"  # several option numbers in Dynamics, their labels in one text in Marketo (R29)
+
+
+OF_OPTIONS = frozenset({FieldType.CHOICE, FieldType.CHOICES})  # numbers in Dynamics, text in Marketo
 
 
 class Direction(StrEnum):

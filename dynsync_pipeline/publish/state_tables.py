@@ -45,7 +45,7 @@ def _base(fields: FieldMap) -> PublishedTable:
                     name,
                     "varchar",
                     f"b.{quoted(name)}",
-                    f"Last agreed value of the Marketo field {name}; an option's number for a choice.",
+                    f"Last agreed value of the Marketo field {name}; options as their numbers.",
                 )
                 for name in fields.linked_fields
             ),

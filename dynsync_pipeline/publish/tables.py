@@ -5,7 +5,7 @@ A column that is not written here is not published. Not here: how rows get into 
 
 from __future__ import annotations
 
-from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.publish.state_tables import state_tables
 from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
@@ -19,7 +19,9 @@ _SQL_TYPES = {
     FieldType.DATE: "date",
     FieldType.DATETIME: "timestamp",
     FieldType.CHOICE: "integer",
+    FieldType.CHOICES: "varchar",
 }
+_AS_LABELS = {FieldType.CHOICE: ", as its label", FieldType.CHOICES: ", as its labels"}
 
 
 def published_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
@@ -94,17 +96,16 @@ def _people(fields: FieldMap) -> PublishedTable:
             *(
                 _typed(
                     name,
-                    FieldType.TEXT if kind is FieldType.CHOICE else kind,
+                    FieldType.TEXT if kind in OF_OPTIONS else kind,
                     f"m.{quoted(name)}",
-                    f"Marketo field {name}; in Dynamics {' or '.join(mapped[name])}"
-                    f"{', as its label' if kind is FieldType.CHOICE else ''}.",
+                    f"Marketo field {name}; in Dynamics {' or '.join(mapped[name])}{_AS_LABELS.get(kind, '')}.",
                 )
                 for name, kind in fields.person_fields.items()
             ),
             *(
                 _typed(
                     name,
-                    FieldType.TEXT if kind is FieldType.CHOICE else kind,
+                    FieldType.TEXT if kind in OF_OPTIONS else kind,
                     f"k.{quoted(name)}",
                     f"Marketo company field {name}, shared by all people of the company (R62).",
                 )

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import duckdb
 
-from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
+from dynsync_pipeline.model.field_map import OF_OPTIONS, Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.connection import insert_rows
 
@@ -306,6 +306,11 @@ def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
                 f" left join labels o{number} on o{number}.record_type = l.record_type"
                 f" and o{number}.dynamics_column = '{field.dynamics_column}'"
                 f" and o{number}.label = {_marketo_column(fields, field)}"
+            )
+        elif field.type is FieldType.CHOICES:
+            joins += _join_options(field, number)
+        if field.type in OF_OPTIONS:
+            joins += (
                 f" left join state.old_labels x{number} on x{number}.person_id = l.person_id"
                 f" and x{number}.record_type = l.record_type and x{number}.field = '{field.marketo_field}'"
                 f" and x{number}.label = {_marketo_column(fields, field)}"
@@ -323,23 +328,30 @@ def _account_select(fields: FieldMap, places: Places) -> str:
     values, joins = "", ""
     for number, field in enumerate(fields.of(RecordType.ACCOUNT)):
         value = _compared(f"d.{quoted(field.dynamics_column)}", field, places)
-        if field.type is FieldType.CHOICE:
-            joins += (
-                f" left join state.options o{number} on o{number}.record_type = 'account'"
-                f" and o{number}.dynamics_column = '{field.dynamics_column}'"
-                f" and o{number}.option_value = d.{quoted(field.dynamics_column)}"
-            )
-            value = f"coalesce(o{number}.label, {value})"
+        if field.type in OF_OPTIONS:
+            joins += _join_options(field, number)
+            value = f"shown_options({value}, '{field.type}', o{number})"
         values += f", {value} as {quoted(field.marketo_field)}"
     return f"select d.{table.id_column} as account_id{values}, {_NOTHING} from {table.mirror} d{joins}"
 
 
 def _company_select(fields: FieldMap, places: Places) -> str:
-    values = "".join(
-        f", {_compared('k.' + quoted(field.marketo_field), field, places)} as {quoted(field.marketo_field)}"
-        for field in fields.of(RecordType.ACCOUNT)
+    values, joins = "", ""
+    for number, field in enumerate(fields.of(RecordType.ACCOUNT)):
+        value = _compared(f"k.{quoted(field.marketo_field)}", field, places)
+        if field.type is FieldType.CHOICES:
+            joins += _join_options(field, number)
+            value = f"labels_in_order({value}, o{number})"
+        values += f", {value} as {quoted(field.marketo_field)}"
+    return f"select k.external_company_id{values}, {_NOTHING} from mirror.marketo_companies k{joins}"
+
+
+def _join_options(field: Field, number: int) -> str:
+    """A join of what is known of the options of this column, as `o{number}`."""
+    return (
+        f" left join state.option_maps o{number} on o{number}.record_type = '{field.record_type}'"
+        f" and o{number}.dynamics_column = '{field.dynamics_column}'"
     )
-    return f"select k.external_company_id{values}, {_NOTHING} from mirror.marketo_companies k"
 
 
 def _marketo_value(fields: FieldMap, field: Field, number: int, places: Places) -> str:
@@ -349,4 +361,6 @@ def _marketo_value(fields: FieldMap, field: Field, number: int, places: Places) 
     value = _marketo_column(fields, field)
     if field.type is FieldType.CHOICE:
         return f"coalesce(x{number}.option_value, o{number}.option_value, '?' || {value})"
+    if field.type is FieldType.CHOICES:
+        return f"coalesce(x{number}.option_value, compared_options({value}, 'choices', o{number}))"
     return _compared(value, field, places)

@@ -2,6 +2,7 @@
 
 A label that Dynamics gave up, or gave to another option, is noted for everybody who bears it, with the number it meant; the
 new label then goes to Marketo as an update like any other. Old labels are still understood where they come in later.
+Of a text that holds several labels the whole is noted, with all numbers that it meant (R29).
 Not here: reading the labels (`extract/schema.py`), comparing them (`columns.py`, `reconcile/sql/differing_fields.sql`).
 """
 
@@ -12,23 +13,39 @@ from typing import NamedTuple
 
 import duckdb
 
+from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.connection import scalar
 
 
 class _Choice(NamedTuple):
-    """A synced field whose values are options."""
+    """A synced field whose values are options; `type` is choice or choices."""
 
     record_type: RecordType
     field: str
     column: str
+    type: str
     is_on_company: bool
+
+    def meaning(self, text: str, known: str) -> str:
+        """The expression for what `text` means by the row `known` of option maps."""
+        return f"meant_options({text}, '{self.type}', {known})"
+
+    @property
+    def label(self) -> str:
+        """The expression for an option's label as it stands in a text."""
+        return "listed_label(label)" if self.type == FieldType.CHOICES else "label"
+
+    def labels(self, text: str) -> str:
+        """The expression for the list of labels in `text`."""
+        return f"labels_in({text})" if self.type == FieldType.CHOICES else f"[{text}]"
 
 
 def note_labels(connection: duckdb.DuckDBPyConnection) -> None:
     """Keep what labels mean now; call it before `state.options` is written anew."""
     connection.execute("create or replace temp table options_before as from state.options")
     connection.execute("create or replace temp table meant_before as from state.options_by_label")
+    connection.execute("create or replace temp table maps_before as from state.option_maps")
 
 
 def follow_labels(connection: duckdb.DuckDBPyConnection) -> None:
@@ -42,6 +59,8 @@ def follow_labels(connection: duckdb.DuckDBPyConnection) -> None:
         )
         for choice in _choices(connection):
             connection.execute(_bearers(choice))
+    connection.execute("delete from state.option_maps")
+    connection.execute(_OPTION_MAPS)
     connection.execute(_TRUE_AGAIN)
     connection.execute(
         "insert into inbox.touched (person_id, is_receipt) "
@@ -58,6 +77,7 @@ def follow_people(connection: duckdb.DuckDBPyConnection) -> None:
     for choice in _choices(connection):
         if choice.record_type is RecordType.ACCOUNT or choice.is_on_company:
             continue
+        text = f'n."{choice.field}"'
         connection.execute(
             f"delete from state.old_labels o using newest n where n.person_id = o.person_id "
             f"and o.record_type = '{choice.record_type}' and o.field = '{choice.field}' "
@@ -65,12 +85,14 @@ def follow_people(connection: duckdb.DuckDBPyConnection) -> None:
         )
         connection.execute(
             "insert into state.old_labels (person_id, record_type, field, label, option_value) "
-            f"select n.person_id, o.record_type, '{choice.field}', o.label, o.option_value from newest n "
-            f"join state.options_by_label o on o.record_type = '{choice.record_type}' "
-            f"and o.dynamics_column = '{choice.column}' and o.label = n.\"{choice.field}\" "
-            "where (o.record_type, o.dynamics_column, o.label) not in "
-            "(select (record_type, dynamics_column, label) from state.options) "
-            f"and (n.person_id, o.record_type, '{choice.field}') not in "
+            f"select n.person_id, '{choice.record_type}', '{choice.field}', n.\"{choice.field}\", "
+            f"{choice.meaning(text, 'o')} from newest n join state.option_maps o "
+            f"on o.record_type = '{choice.record_type}' and o.dynamics_column = '{choice.column}' "
+            f"where {choice.meaning(text, 'o')} is not null and list_has_any({choice.labels(text)}, "
+            f"(select list({choice.label}) from state.former_labels f where f.record_type = '{choice.record_type}' "
+            f"and f.dynamics_column = '{choice.column}' and {choice.label} not in (select {choice.label} from state.options "
+            f"where record_type = '{choice.record_type}' and dynamics_column = '{choice.column}'))) "
+            f"and (n.person_id, '{choice.record_type}', '{choice.field}') not in "
             "(select (person_id, record_type, field) from state.old_labels)"
         )
 
@@ -88,20 +110,28 @@ def follow_companies(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _choices(connection: duckdb.DuckDBPyConnection) -> Iterator[_Choice]:
     rows = connection.execute(
-        "select record_type, field, dynamics_column, is_on_company from reconcile.fields where type = 'choice'"
+        "select record_type, field, dynamics_column, type, is_on_company from reconcile.fields "
+        "where type in ('choice', 'choices')"
     ).fetchall()
     return (_Choice(RecordType(row[0]), *row[1:]) for row in rows)
 
 
 def _bearers(choice: _Choice) -> str:
     """A statement that notes everybody who bears a given-up label of this field."""
-    given_up = f"g.record_type = '{choice.record_type}' and g.dynamics_column = '{choice.column}'"
+    meaning = choice.meaning("label", "m")
+    given_up = (
+        f"maps_before m on m.record_type = '{choice.record_type}' and m.dynamics_column = '{choice.column}' "
+        f"and {meaning} is not null and list_has_any({choice.labels('label')}, "
+        f"(select list({choice.label}) from given_up g where g.record_type = '{choice.record_type}' "
+        f"and g.dynamics_column = '{choice.column}'))"
+    )
     if choice.record_type is RecordType.ACCOUNT:
         table = TABLES[RecordType.ACCOUNT]
         return (
-            f"insert into state.relabelled_accounts (account_id) select d.{table.id_column} from {table.mirror} d "
-            f"join mirror.marketo_companies k on k.external_company_id = d.{table.id_column} "
-            f'join given_up g on {given_up} and g.label = k."{choice.field}" and g.option_value = d."{choice.column}"'
+            f"insert into state.relabelled_accounts (account_id) select b.{table.id_column} from (select d.{table.id_column}, "
+            f'd."{choice.column}" as value, k."{choice.field}" as label from {table.mirror} d '
+            f"join mirror.marketo_companies k on k.external_company_id = d.{table.id_column}) b "
+            f"join {given_up} and {meaning} = b.value"
         )
     bearers = f'select person_id, is_deleted, "{choice.field}" as label from mirror.marketo_people'
     if choice.is_on_company:
@@ -111,10 +141,9 @@ def _bearers(choice: _Choice) -> str:
         )
     return (
         "insert into state.old_labels (person_id, record_type, field, label, option_value) "
-        f"select b.person_id, g.record_type, '{choice.field}', g.label, g.option_value from ({bearers}) b "
-        f"join given_up g on {given_up} and g.label = b.label "
-        "where not b.is_deleted and (b.person_id, g.record_type, "
-        f"'{choice.field}') not in (select (person_id, record_type, field) from state.old_labels)"
+        f"select b.person_id, '{choice.record_type}', '{choice.field}', b.label, {meaning} from ({bearers}) b "
+        f"join {given_up} where not b.is_deleted and (b.person_id, '{choice.record_type}', '{choice.field}') "
+        "not in (select (person_id, record_type, field) from state.old_labels)"
     )
 
 
@@ -133,13 +162,39 @@ where (record_type, dynamics_column, option_value, label) not in (
 )
 and (record_type, dynamics_column) in (select (record_type, dynamics_column) from state.options)
 """
+# Of two options with one label the lowest number answers; a map takes no key twice.
+_OPTION_MAPS = """
+insert into state.option_maps (record_type, dynamics_column, numbers, listed_numbers, labels)
+with meant as (
+    select record_type, dynamics_column, label, min_by(option_value, try_cast(option_value as integer)) as option_value
+    from state.options_by_label group by all
+),
+listed as (
+    select
+        record_type, dynamics_column, listed_label(label) as label,
+        min_by(option_value, try_cast(option_value as integer)) as option_value
+    from state.options_by_label group by all
+),
+called as (
+    select record_type, dynamics_column, option_value, min(label) as label from state.options group by all
+)
+select record_type, dynamics_column, n.numbers, s.listed_numbers, c.labels
+from (select record_type, dynamics_column, map(list(label), list(option_value)) as numbers from meant group by all) n
+join (select record_type, dynamics_column, map(list(label), list(option_value)) as listed_numbers from listed group by all) s
+    using (record_type, dynamics_column)
+join (select record_type, dynamics_column, map(list(option_value), list(label)) as labels from called group by all) c
+    using (record_type, dynamics_column)
+"""
 _NEWLY_FORMER = """
 delete from state.former_labels f using gone g
 where g.record_type = f.record_type and g.dynamics_column = f.dynamics_column and g.label = f.label
 """
 _TRUE_AGAIN = """
 delete from state.old_labels o
-using reconcile.fields f, state.options p
+using reconcile.fields f, state.option_maps p
 where f.record_type = o.record_type and f.field = o.field and p.record_type = f.record_type
-  and p.dynamics_column = f.dynamics_column and p.option_value = o.option_value and p.label = o.label
+  and p.dynamics_column = f.dynamics_column
+  and case f.type
+      when 'choices' then labels_in_order(o.label, p) = shown_options(o.option_value, f.type, p)
+      else p.labels[o.option_value] = o.label end
 """

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.errors import AnswerUnreadable
-from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
@@ -221,7 +221,7 @@ def canonical_in_marketo(name: str, kind: FieldType) -> str:
 
 
 def _in_marketo(kind: FieldType) -> FieldType:
-    return FieldType.TEXT if kind is FieldType.CHOICE else kind  # the label, R33
+    return FieldType.TEXT if kind in OF_OPTIONS else kind  # labels (R29, R33)
 
 
 def _next_landing(connection: duckdb.DuckDBPyConnection) -> int:

@@ -27,14 +27,22 @@ def use_map(world: HttpWorld, *lines: str) -> None:
     world.environment["DYNSYNC_FIELD_MAP"] = str(file)
 
 
-def test_only_mapped_fields_cross(make_world: Callable[..., HttpWorld]) -> None:
+def test_only_mapped_fields_cross_and_several_choices_do_as_labels(make_world: Callable[..., HttpWorld]) -> None:
+    """R29: one text in Marketo, numbers with commas in Dynamics."""
     world = make_world()
-    use_map(world, *SMALL)
-    record_id = world.create_record("contact", lastname="A", jobtitle="T", address1_city="Not mapped")
+    use_map(world, *SMALL, "contact,leadSource,new_interests,choices,both,true")
+    values = {"jobtitle": "T", "address1_city": "Not mapped", "new_interests": "3,1"}
+    record_id = world.create_record("contact", lastname="A", **values)
     world.sync()
     person_id = world.person_of("contact", record_id)
-    assert world.person(person_id, "title", "city") == {"id": person_id, "title": "T", "city": None}
+    expected = {"id": person_id, "title": "T", "city": None, "leadSource": "Events; Training"}
+    assert world.person(person_id, "title", "city", "leadSource") == expected
     world.edit_person(person_id, city="Elsewhere")
+    with world.writes_nothing():
+        world.sync()
+    world.edit_person(person_id, leadSource="Papers;Events")
+    world.sync()
+    assert world.record("contact", record_id)["new_interests"] == "1,2"
     with world.writes_nothing():
         world.sync()
 

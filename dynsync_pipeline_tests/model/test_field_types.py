@@ -21,7 +21,7 @@ def misfit(kind: str, in_dynamics: str, in_marketo: str, direction: str = "both"
         ("integer", "Integer", "integer"), ("integer", "Integer", "score"), ("integer", "Integer", "string"),
         ("decimal", "Money", "currency"), ("decimal", "Decimal", "float"), ("boolean", "Boolean", "boolean"),
         ("date", "DateTime", "date"), ("datetime", "DateTime", "datetime"), ("choice", "Picklist", "string"),
-        ("choice", "State", "string"), ("text", "SomethingNew", "something_new"),
+        ("choice", "State", "string"), ("choices", "MultiSelectPicklist", "text"), ("text", "SomethingNew", "something_new"),
     ],
 )  # fmt: skip
 def test_types_that_hold_what_both_systems_hold_fit(kind: str, in_dynamics: str, in_marketo: str) -> None:
@@ -37,6 +37,8 @@ def test_types_that_hold_what_both_systems_hold_fit(kind: str, in_dynamics: str,
         ("integer", "Decimal", "float", "decimal would fit"),
         ("text", "Integer", "integer", "integer or decimal would fit"),
         ("text", "Picklist", "string", "choice or integer would fit"),
+        ("choice", "MultiSelectPicklist", "string", "choices would fit"),
+        ("text", "MultiSelectPicklist", "string", "choices would fit"),
         ("boolean", "DateTime", "string", "datetime or date would fit"),
         ("text", "String", "integer", "no type fits both"),
         ("choice", "Picklist", "boolean", "no type fits both"),

@@ -22,7 +22,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Seen:
-    """One field of one link as seen by a cycle; values are spelt as the systems sent them, choices as numbers.
+    """One field of one link as seen by a cycle; values are spelt as the systems sent them, options as numbers.
 
     `has_base` is False when both sides never agreed on this field. `standing` holds the two unequal values
     (Dynamics, Marketo) that were accepted as settled; `is_foreign` tells that they stand because the side that does not
@@ -57,6 +57,8 @@ def normalised(value: str | None, kind: str) -> str | None:
         return None
     if kind == "text":
         return re.sub("\r+\n|\r", "\n", value.replace("\0", "")) or None
+    if kind == "choices":
+        return ",".join(map(str, sorted({int(number) for number in value.split(",")})))
     if kind == "boolean":
         return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(value.lower(), value)
     if kind == "guid":

@@ -36,6 +36,7 @@ VALUES = {
     "date": st.dates(date(1753, 1, 1)).map(str) | moments,
     "datetime": moments,
     "choice": st.integers(0, 10**9).map(str) | texts,
+    "choices": st.lists(st.integers(-1, 10**9).map(str), max_size=4).map(",".join),
 }
 
 
@@ -66,7 +67,7 @@ def test_normalising_twice_equals_once(warehouse: Warehouse, kind: str) -> None:
     holds()
 
 
-@pytest.mark.parametrize("kind", ["text", "guid", "integer", "decimal", "boolean", "date", "datetime"])
+@pytest.mark.parametrize("kind", ["text", "guid", "integer", "decimal", "boolean", "date", "datetime", "choices"])
 def test_sql_and_oracle_normalise_alike(warehouse: Warehouse, kind: str) -> None:
     @many
     @given(values=st.lists(VALUES[kind] | st.none(), min_size=1, max_size=20))
@@ -91,6 +92,8 @@ def test_sql_and_oracle_normalise_alike(warehouse: Warehouse, kind: str) -> None
         ("boolean", ["true", "1", "TRUE"]),
         ("date", ["2026-02-01", "2026-02-01T23:59:59Z"]),
         ("datetime", ["2026-02-01T00:00:00Z", "2026-02-01T00:00:00.999Z", "2026-02-01T02:00:00+02:00", "2026-02-01"]),
+        ("choices", ["1,3", "3,1", "3, 1,3 ", "1,03"]),
+        ("choices", ["", None]),
         ("datetime", ["2026-01-31T19:00:00-0500", "2026-02-01T00:00:00+0000"]),
     ],
 )
@@ -109,6 +112,7 @@ def test_spellings_of_one_value_are_equal(warehouse: Warehouse, kind: str, spell
             ["10", "1", "0.1", "0.0001", "99999999999999.9999", "99999999999999.9998", "0.0000000001", "1.0000001"],
         ),
         ("boolean", ["true", "false", None, "XL"]),
+        ("choices", ["1", "1,3", "13", "1;3", "-1", "1,3,", "10,2", None]),
         ("date", ["2026-02-01", "2026-02-02"]),
         ("datetime", ["2026-02-01T00:00:00Z", "2026-02-01T00:00:01Z"]),
     ],
@@ -118,7 +122,9 @@ def test_different_values_stay_different(warehouse: Warehouse, kind: str, values
     assert len(set(canonical(warehouse, kind, values))) == len(values)
 
 
-@pytest.mark.parametrize("kind", ["text", "integer", "decimal", "boolean", "date", "datetime", "choice", "guid"])
+@pytest.mark.parametrize(
+    "kind", ["text", "integer", "decimal", "boolean", "date", "datetime", "choice", "choices", "guid"]
+)
 def test_text_that_is_no_value_of_its_type_is_never_nothing(warehouse: Warehouse, kind: str) -> None:
     for text in ("xl", "1,5", "2026-13-45", "maybe", "0x10"):
         assert canonical(warehouse, kind, [text]) == [text]

@@ -17,13 +17,13 @@ from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline_tests.oracles.three_way_merge import compared
 from dynsync_pipeline_tests.properties.effort import examples, tally
 from dynsync_pipeline_tests.worlds.every_type import (
-    NUMBERS,
     POOLS,
     RULES,
     column_of,
     compared_on_both_sides,
     in_marketo,
     line_of,
+    numbers_of,
 )
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -133,7 +133,7 @@ class Stage:
 
 def _told(value: str | None, kind: str) -> str | None:
     """A value of the ledger, which shows labels, as it compares."""
-    return compared(NUMBERS.get(value, value) if kind == "choice" and value else value, kind)
+    return compared(numbers_of(value, kind), kind)
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, Seen, compared, outcomes
 from dynsync_pipeline_tests.properties.effort import is_deep, tally
 from dynsync_pipeline_tests.worlds.every_type import (
-    NUMBERS,
     POOLS,
     column_of,
     compared_on_both_sides,
     in_marketo,
     line_of,
+    numbers_of,
 )
 from dynsync_pipeline_tests.worlds.every_type import (
     RULES as EVERY_TYPE,
@@ -318,7 +318,7 @@ class SyncMachine(RuleBasedStateMachine):
 def canonical(name: str, value: str | None) -> str | None:
     """A value of the ledger, which shows labels, as it compares."""
     kind = RULES[name].type
-    return compared(NUMBERS.get(value, value) if kind == "choice" and value else value, kind)
+    return compared(numbers_of(value, kind), kind)
 
 
 TestMachine = SyncMachine.TestCase

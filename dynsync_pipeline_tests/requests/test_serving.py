@@ -55,7 +55,7 @@ class RequestWorld(MemoryWorld):
 
 @pytest.fixture
 def world() -> Iterator[RequestWorld]:
-    world = RequestWorld()
+    world = RequestWorld(field_map(*SAME_FOR_BOTH_TYPES, "topics,new_topics,choices,both,true"))
     world.link(LEAD, "l1", title="Boss")
     world.settled()
     yield world
@@ -71,6 +71,7 @@ def test_a_person_becomes_a_record_with_its_values_and_both_then_agree(
         revenue="12.5",
         birth="1980-02-03",
         rating="Hot",
+        topics="Cold;Hot",
         source="web",
         leadScore="7",
     )
@@ -80,6 +81,7 @@ def test_a_person_becomes_a_record_with_its_values_and_both_then_agree(
     assert {name: record.get(name) for name in ("jobtitle", "donotphone", "new_revenue", "birthdate", "new_rating")} == {
         "jobtitle": "O'Brien 😀 مرحبا", "donotphone": "true", "new_revenue": "12.5", "birthdate": "1980-02-03", "new_rating": "1",
     }  # fmt: skip
+    assert record.get("new_topics") == "1,3"
     assert record.get("mkt_leadscore") == "7"
     assert "new_source" not in record
     person = world.marketo.rows[person_id].values

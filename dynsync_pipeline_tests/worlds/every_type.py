@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, compared
-from dynsync_pipeline_tests.worlds.rows import OPTIONS
+from dynsync_pipeline_tests.worlds.rows import LABELS, labels_of
 
 RULES = {
     "title": Rule("text"),
@@ -13,6 +13,7 @@ RULES = {
     "birth": Rule("date"),
     "seen": Rule("datetime"),
     "rating": Rule("choice"),
+    "topics": Rule("choices"),
     "source": Rule("text", "to_marketo"),
     "score": Rule("integer", "to_dynamics"),
 }
@@ -25,8 +26,9 @@ POOLS: dict[str, list[str | None]] = {
     "date": ["2026-02-01", "2026-02-02", None],
     "datetime": ["2026-02-01T00:00:00Z", "2026-02-01T02:00:00+02:00", "2026-02-01T00:00:01Z", None],
     "choice": ["1", "2", "3", None],
+    "choices": ["1", "1,2", "2,1", "3", "3, 1,2", "", None],
 }
-NUMBERS = {label: number for number, label in OPTIONS.items()}
+NUMBERS = {label: number for number, label in LABELS.items()}
 
 
 def column_of(name: str) -> str:
@@ -40,13 +42,18 @@ def line_of(name: str, rule: Rule) -> str:
 
 
 def in_marketo(value: str | None, kind: str) -> str | None:
-    """A value as Marketo holds it: a choice by its label (R33)."""
-    return OPTIONS[value] if kind == "choice" and value is not None else value
+    """A value as Marketo holds it: options by their labels (R29, R33)."""
+    return labels_of(value) if kind in ("choice", "choices") and value else value
+
+
+def numbers_of(value: str | None, kind: str) -> str | None:
+    """A value as Dynamics holds it, of labels or of what it holds already."""
+    if kind not in ("choice", "choices") or not value:
+        return value
+    return ",".join(NUMBERS.get(label.strip(), label) for label in value.split(";"))
 
 
 def compared_on_both_sides(held: tuple[str | None, str | None], kind: str) -> tuple[str | None, str | None]:
     """What Dynamics and Marketo hold, as it compares."""
     dynamics, marketo = held
-    if kind == "choice" and marketo is not None:
-        marketo = NUMBERS[marketo]
-    return compared(dynamics, kind), compared(marketo, kind)
+    return compared(dynamics, kind), compared(numbers_of(marketo, kind), kind)

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from dynsync_pipeline.cycle import Cycle
-from dynsync_pipeline.model.field_map import FieldMap, FieldType, parse_field_map
+from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline.settings import Settings
@@ -23,7 +23,7 @@ from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline_tests.worlds.cuts import Cut, CutWarehouse, Steps
 from dynsync_pipeline_tests.worlds.memory_dynamics import MemoryDynamics
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS, MemoryMarketo
-from dynsync_pipeline_tests.worlds.rows import OPTIONS
+from dynsync_pipeline_tests.worlds.rows import labels_of
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
 SAME_FOR_BOTH_TYPES = (
@@ -149,7 +149,7 @@ class MemoryWorld:
         person_id = self.marketo.next_id
         key = KEYS.contact_id if record_type is RecordType.CONTACT else KEYS.lead_id
         shown = {
-            name: OPTIONS.get(v, v) if v is not None and columns[name].type is FieldType.CHOICE else v
+            name: labels_of(v) if v is not None and columns[name].type in OF_OPTIONS else v
             for name, v in values.items()
         }
         self.marketo.put(person_id, **{key: record_id}, **self.told_of(record_type, record_id), **shown)

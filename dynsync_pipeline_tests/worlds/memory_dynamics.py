@@ -29,13 +29,13 @@ from dynsync_pipeline.errors import (
     RecordExists,
     RecordMissing,
 )
-from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap
 from dynsync_pipeline.model.records import UNREAD, RecordType, Table
 from dynsync_pipeline.warehouse.columns import mirrored_columns
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
-    OPTIONS,
+    LABELS,
     Keeps,
     Refuses,
     Row,
@@ -69,7 +69,7 @@ class MemoryDynamics:
     ids: dict[str, str] = field(default_factory=dict)  # of the definitions of columns; else their names
     behaviors: dict[str, str] = field(default_factory=dict)
     zone: str | None = "Etc/UTC"  # of the sync's user
-    options: dict[str, str] = field(default_factory=lambda: dict(OPTIONS))  # of every choice column
+    options: dict[str, str] = field(default_factory=lambda: dict(LABELS))  # of every choice column
     unreadable: dict[str, str] = field(default_factory=dict)  # ids of records, and the column that cannot be read
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its metadata says more of a column
@@ -113,7 +113,7 @@ class MemoryDynamics:
                 **{"is_updatable": True} | self.limits.get(name, {}),
                 metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
-                options={int(number): label for number, label in self.options.items()} if kind is FieldType.CHOICE else {},
+                options={int(number): label for number, label in self.options.items()} if kind in OF_OPTIONS else {},
             )
             for name, kind in mirrored_columns(self.fields, table.record_type).items()
             if name not in self.hidden

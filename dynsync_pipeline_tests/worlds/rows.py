@@ -15,7 +15,12 @@ from dynsync_pipeline.model.records import UNREAD
 Values = dict[str, str | None]
 Keeps = Callable[[str, str | None], str | None]
 Refuses = Callable[[str, Values], ApiError | None]
-OPTIONS = {"1": "Hot", "2": "Warm", "3": "Cold"}
+LABELS = {"1": "Hot", "2": "Warm", "3": "Cold"}
+
+
+def labels_of(numbers: str) -> str:
+    """Numbers of options, with commas between several, as Marketo holds them (R29, R33)."""
+    return "; ".join(LABELS.get(number, number) for number in map(str.strip, numbers.split(",")))
 
 
 @dataclass

@@ -23,7 +23,10 @@ _OF_KIND = {
     "DateTimeAttributeMetadata": "DateTimeBehavior",
 }
 MONEY_PLACES = 4  # the most, where a column takes its precision from the organisation or the row's currency
-_WITH_OPTIONS = ("PicklistAttributeMetadata", "StateAttributeMetadata", "StatusAttributeMetadata")
+_WITH_OPTIONS = (
+    *("PicklistAttributeMetadata", "MultiSelectPicklistAttributeMetadata"),
+    *("StateAttributeMetadata", "StatusAttributeMetadata"),
+)
 _LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
 
 
@@ -52,6 +55,7 @@ class _Value(msgspec.Struct):
 class _Attribute(msgspec.Struct):
     name: str = msgspec.field(name="LogicalName")
     kind: str = msgspec.field(default="", name="AttributeType")
+    kind_of_virtual: _Value | None = msgspec.field(default=None, name="AttributeTypeName")
     metadata_id: str | None = msgspec.field(default=None, name="MetadataId")
     is_readable: bool = msgspec.field(default=False, name="IsValidForRead")
     is_updatable: bool = msgspec.field(default=False, name="IsValidForUpdate")
@@ -93,12 +97,12 @@ def column_queries(logical_name: str) -> tuple[str, ...]:
     """Path and query of each answer that `table_metadata` needs about the columns."""
     base = f"EntityDefinitions(LogicalName='{logical_name}')/"
     return (
-        base + "Attributes?$select=LogicalName,AttributeType,IsSecured,"
+        base + "Attributes?$select=LogicalName,AttributeType,AttributeTypeName,IsSecured,"
         "IsValidForRead,IsValidForCreate,IsValidForUpdate,RequiredLevel",
         *(base + f"{_CAST}{kind}?$select=LogicalName,{names}" for kind, names in _OF_KIND.items()),
         *(
             base + f"{_CAST}{kind}?$select=LogicalName&$expand=OptionSet($select=Options)"
-            + (",GlobalOptionSet($select=Options)" if kind.startswith("Picklist") else "")
+            + (",GlobalOptionSet($select=Options)" if "Picklist" in kind else "")
             for kind in _WITH_OPTIONS
         ),
     )  # fmt: skip
@@ -116,7 +120,7 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
         more = details.get(attribute.name, attribute)
         column = ColumnMetadata(
             name=attribute.name,
-            attribute_type=attribute.kind,
+            attribute_type=_kind(attribute),
             metadata_id=attribute.metadata_id,
             is_readable=attribute.is_readable,
             is_updatable=attribute.is_updatable,
@@ -135,6 +139,13 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
         if attribute.kind in _LOOKUPS:
             found[f"_{attribute.name}_value"] = column
     return TableMetadata(definition.entity_set, definition.is_change_tracked, found)
+
+
+def _kind(attribute: _Attribute) -> str:
+    """The older name of the type, which knows what came later as Virtual only, such as options of which several are chosen."""
+    if attribute.kind == "Virtual" and attribute.kind_of_virtual is not None:
+        return (attribute.kind_of_virtual.value or "").removesuffix("Type") or attribute.kind
+    return attribute.kind
 
 
 def _level(attribute: _Attribute) -> str | None:

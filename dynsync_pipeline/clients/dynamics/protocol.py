@@ -114,7 +114,7 @@ LARGEST_PAGE = 5000  # rows
 IDS_PER_READ = 300  # 45 characters each in the URL, of 32,768
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # These arrive as JSON strings; all others as numbers or booleans, whose text is kept as it stands.
-_STRING_TYPES = frozenset({FieldType.TEXT, FieldType.DATE, FieldType.DATETIME})
+_STRING_TYPES = frozenset({FieldType.TEXT, FieldType.DATE, FieldType.DATETIME, FieldType.CHOICES})
 
 
 class _Envelope(msgspec.Struct):

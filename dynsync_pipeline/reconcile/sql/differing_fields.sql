@@ -3,7 +3,7 @@
 -- outer group. What was changed and changed back differs no more (R39).
 --
 -- reads    compared_links, state.base_values, state.dynamics_values, state.marketo_values, state.base_missing,
---          state.returned_fields, state.old_labels, state.options, reconcile.fields
+--          state.returned_fields, state.old_labels, state.option_maps, reconcile.fields
 -- makes    base_side: one row per compared link, its base
 --          dynamics_side: one row per compared link, its record in the words of Marketo
 --          marketo_side: one row per compared link, its person
@@ -68,7 +68,12 @@ with_base as (
             returned.field is null
             or (wide.dynamics_value is not null and not (fields.type = 'boolean' and wide.dynamics_value = 'false'))
         ) as has_base,
-        fields.direction <> 'to_dynamics' and coalesce(options.label <> old.label, false) as is_relabelled
+        -- An option that there is no more has no label that its bearers could be given.
+        fields.direction <> 'to_dynamics' and coalesce(
+            list_has_all(map_keys(known.labels), string_split(old.option_value, ','))
+                and shown_options(old.option_value, fields.type, known) <> old.label,
+            false
+        ) as is_relabelled
     from wide
     join compared_links as links using (person_id)
     join reconcile.fields as fields on fields.record_type = links.record_type and fields.field = wide.field
@@ -77,9 +82,8 @@ with_base as (
     left join state.base_missing as missing on missing.person_id = wide.person_id and missing.field = wide.field
     left join state.old_labels as old
         on old.person_id = wide.person_id and old.record_type = links.record_type and old.field = wide.field
-    left join state.options as options
-        on options.record_type = links.record_type and options.dynamics_column = fields.dynamics_column
-        and options.option_value = old.option_value
+    left join state.option_maps as known
+        on known.record_type = links.record_type and known.dynamics_column = fields.dynamics_column
     where missing.person_id is not null
        or is_relabelled
        or wide.base_value is distinct from wide.dynamics_value

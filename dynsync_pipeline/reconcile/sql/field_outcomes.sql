@@ -2,7 +2,8 @@
 -- No clock takes part (R41): a side has an update when its value differs from what it held when the two last settled, which
 -- is the base (R37), or its half of a standing difference.
 --
--- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns, state.user_zone
+-- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns, state.user_zone,
+--          state.option_maps
 -- makes    field_outcomes: one row per differing link and field, with its outcome
 -- changes  nothing
 create temp table field_outcomes as
@@ -55,7 +56,7 @@ settled as (
     left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
     left join state.unsettled w on w.person_id = f.person_id and w.field = f.field
     left join oscillating x on x.person_id = f.person_id and x.field = f.field
-        and (f.type = 'choice'  -- of which the ledger has the label
+        and (f.type in ('choice', 'choices')  -- of which the ledger has the label
              or f.dynamics_value is not distinct from x.value_before or f.marketo_value is not distinct from x.value_before)
 ),
 updates as (
@@ -100,7 +101,9 @@ decisions as (
 decided as (
     select
         d.*, c as held,
-        misfit(case when is_for_dynamics then d.marketo_value else d.dynamics_value end, d.type, c, z.zone) as misfit_code
+        misfit(
+            case when is_for_dynamics then d.marketo_value else shown_options(d.dynamics_value, d.type, o) end, d.type, c, z.zone
+        ) as misfit_code
     from (
         select *, decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
             decision in ('take_marketo', 'collision_marketo_wins', 'take_dynamics', 'collision_dynamics_wins') as is_written
@@ -111,20 +114,22 @@ decided as (
         and c.record_type is not distinct from case when d.is_for_dynamics then d.record_type end
         and c.name = case when d.is_for_dynamics then d.dynamics_column else d.field end
     left join state.user_zone z on true
+    left join state.option_maps o
+        on d.is_written and o.record_type = d.record_type and o.dynamics_column = d.dynamics_column
 )
 select
     * exclude (decision, is_for_dynamics, is_written, misfit_code, held),
     held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).
-        when decision in ('take_marketo', 'collision_marketo_wins') and type = 'choice' and starts_with(marketo_value, '?')
-            then 'refuse'
+        when decision in ('take_marketo', 'collision_marketo_wins') and type in ('choice', 'choices')
+            and starts_with(marketo_value, '?') then 'refuse'
         when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'refuse'
         when is_written and misfit_code is not null then 'refuse'
         else decision
     end as outcome,
     case
-        when is_for_dynamics and type = 'choice' and starts_with(marketo_value, '?') then 'unknown_option'
+        when is_for_dynamics and type in ('choice', 'choices') and starts_with(marketo_value, '?') then 'unknown_option'
         when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'oscillates'
         else misfit_code
     end as refusal_code,

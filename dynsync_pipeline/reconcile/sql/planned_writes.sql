@@ -1,8 +1,8 @@
 -- planned_writes: lists every value to write to one record: a contact or lead in Dynamics, a person or company in Marketo.
--- `value` is what the target must come to hold, as compared (an option's number for a choice); what is shown to people is its
--- label (R33). The sync's own fields on a person are written like any other.
+-- `value` is what the target must come to hold, as compared (numbers of options); what is shown to people is their labels (R29,
+-- R33). The sync's own fields on a person are written like any other.
 --
--- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.options, state.old_labels,
+-- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.option_maps, state.old_labels,
 --          state.columns, state.user_zone, reconcile.fields
 -- makes    new_values: one row per record to create in Marketo and field that it holds a value of; `misfit_code` where Marketo is
 --              known to refuse that
@@ -14,10 +14,11 @@ with new_records as (
 )
 select
     n.record_type, n.dynamics_id, n.field, n.value, f.dynamics_column, f.type, f.is_on_company,
-    misfit(n.value, f.type, c, null) as misfit_code, c.max_length as most_characters
+    misfit(shown_options(n.value, f.type, o), f.type, c, null) as misfit_code, c.max_length as most_characters
 from long_of('new_records') n
 join reconcile.fields f on f.record_type = n.record_type and f.field = n.field
 left join state.columns c on c.system = 'marketo' and c.name = n.field
+left join state.option_maps o on o.record_type = n.record_type and o.dynamics_column = f.dynamics_column
 where f.direction <> 'to_dynamics'
   and not (f.type = 'boolean' and n.value = 'false');  -- what Marketo reads anyway
 
@@ -54,22 +55,16 @@ writes as (
 labelled as (
     select
         w.*,
-        case when w.type = 'choice' then coalesce(b.label, w.base_value) else w.base_value end as base_shown,
-        case when w.type = 'choice' then coalesce(d.label, w.dynamics_value) else w.dynamics_value end as dynamics_shown,
-        case when w.type = 'choice' then coalesce(x.label, m.label, ltrim(w.marketo_value, '?')) else w.marketo_value end
-            as marketo_shown,
+        shown_options(w.base_value, w.type, o) as base_shown,
+        shown_options(w.dynamics_value, w.type, o) as dynamics_shown,
+        coalesce(x.label, shown_options(w.marketo_value, w.type, o)) as marketo_shown,
         case when w.system = 'marketo' then w.dynamics_value else w.marketo_value end as value,
         c.time_behavior, z.zone
     from writes w
     left join state.columns c on w.system = 'dynamics' and c.system = 'dynamics' and c.record_type = w.record_type
         and c.name = w.dynamics_column
     left join state.user_zone z on true
-    left join state.options b on w.type = 'choice' and b.record_type = w.record_type
-        and b.dynamics_column = w.dynamics_column and b.option_value = w.base_value
-    left join state.options d on w.type = 'choice' and d.record_type = w.record_type
-        and d.dynamics_column = w.dynamics_column and d.option_value = w.dynamics_value
-    left join state.options m on w.type = 'choice' and m.record_type = w.record_type
-        and m.dynamics_column = w.dynamics_column and m.option_value = w.marketo_value
+    left join state.option_maps o on o.record_type = w.record_type and o.dynamics_column = w.dynamics_column
     left join state.old_labels x on x.person_id = w.person_id and x.record_type = w.record_type
         and x.field = w.field and x.option_value = w.marketo_value
 )

@@ -1,7 +1,7 @@
 -- unseen_edits: settles edits in Marketo that fell between our read and our write, and that our write overwrote. The feed is
 -- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was (R35).
 --
--- reads    this_cycle, field_outcomes, state.unseen_edits, state.links, state.base_values, state.options_by_label,
+-- reads    this_cycle, field_outcomes, state.unseen_edits, state.links, state.base_values, state.option_maps,
 --          ledger.changes, reconcile.fields, reconcile.operations
 -- makes    unseen_edits: one row per such edit that nobody has overtaken since
 --          put_back: one row per such edit of a lead, which is written again
@@ -14,14 +14,13 @@ with bases as (
 select
     l.person_id, l.record_type, l.dynamics_id, u.field, f.type, u.value as marketo_shown,
     c.old_value as base_shown, c.new_value as dynamics_shown,
-    case when f.type = 'choice' then coalesce(o.option_value, '?' || u.value) else u.value end as marketo_value,
+    compared_options(u.value, f.type, o) as marketo_value,
     b.value as base_value
 from state.unseen_edits u
 join state.links l using (person_id)
 join ledger.changes c on c.entry_id = u.change_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
-left join state.options_by_label o
-    on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column and o.label = u.value
+left join state.option_maps o on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column
 left join long_of('bases') b on b.person_id = l.person_id and b.field = u.field
 -- Where a side has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit.
 where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');

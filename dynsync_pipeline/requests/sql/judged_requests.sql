@@ -3,7 +3,7 @@
 -- required is refused, with the field; whose record was deleted in Dynamics gets a new one like anybody (R82). A contact gets no
 -- account (R74). A value that its column cannot hold stays out of the new record, and the next plan reports it as of any link (R116).
 --
--- reads    pending_requests, asked_people, this_serving, state.unread, state.tombstones, state.columns, state.options_by_label,
+-- reads    pending_requests, asked_people, this_serving, state.unread, state.tombstones, state.columns, state.option_maps,
 --          state.user_zone, mirror.marketo_people, mirror.person_records, reconcile.fields
 -- makes    request_values: one row per request and field that has a value in Marketo for Dynamics
 --          judged_requests: one row per request; `body` is the new record as JSON
@@ -13,16 +13,14 @@ with known as (
     select
         q.request_id, q.person_id, f.field, f.dynamics_column, f.type, h.value as shown, c as held,
         case
-            when f.type = 'choice' then o.option_value
             when f.type = 'decimal' then rounded(h.value, c.precision)
-            else h.value
+            else meant_options(h.value, f.type, o)
         end as value
     from pending_requests q
     join long_of('asked_people') h on h.person_id = q.person_id
     join reconcile.fields f on f.record_type = q.record_type and f.field = h.field and f.direction <> 'to_marketo'
     left join state.columns c on c.system = 'dynamics' and c.record_type = q.record_type and c.name = f.dynamics_column
-    left join state.options_by_label o on f.type = 'choice' and o.record_type = q.record_type
-        and o.dynamics_column = f.dynamics_column and o.label = h.value
+    left join state.option_maps o on o.record_type = q.record_type and o.dynamics_column = f.dynamics_column
     where q.is_fresh
 )
 select

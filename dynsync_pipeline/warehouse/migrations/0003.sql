@@ -41,8 +41,8 @@ create table state.empty_cells (person_id bigint not null, is_cleared boolean no
 create table state.former_labels (
     record_type varchar not null, dynamics_column varchar not null, option_value varchar not null, label varchar not null
 );
--- One row per person, record type and field whose text in Marketo is a label that its option no longer bears; `option_value`
--- is the number that it meant when it landed, until the text changes (R33).
+-- One row per person, record type and field whose text in Marketo holds a label that its option no longer bears; `option_value`
+-- is what the text meant when it landed, one number or several (R29), until it changes (R33).
 create table state.old_labels (
     person_id bigint not null, record_type varchar not null, field varchar not null, label varchar not null,
     option_value varchar not null
@@ -59,6 +59,13 @@ create or replace view state.options_by_label as
     from state.former_labels
     where (record_type, dynamics_column, label) not in (select (record_type, dynamics_column, label) from state.options)
       and (record_type, dynamics_column, option_value) in (select (record_type, dynamics_column, option_value) from state.options);
+
+-- One row per column with options: the number that a label means, of one option (`numbers`) and in a text of several
+-- (`listed_numbers`, R29), and the label of a number.
+create table state.option_maps (
+    record_type varchar not null, dynamics_column varchar not null, numbers map(varchar, varchar) not null,
+    listed_numbers map(varchar, varchar) not null, labels map(varchar, varchar) not null
+);
 
 -- One row per person (`person`) or record that an answer said is not there, or that a full read did not show; until it was
 -- read by id (R86). `suspect_id` is the id as text.

@@ -51,6 +51,65 @@ create or replace temp macro canonical_datetime(value) as
 
 create or replace temp macro canonical_choice(value) as nullif(value, '');
 
+-- R29: several options are their numbers in ascending order, however Dynamics sends them. In Marketo they are one text, their
+-- labels behind each other; a semicolon of a label's own is a comma there.
+create or replace temp macro in_order(numbers) as
+    array_to_string(
+        list_transform(list_sort(list_distinct(list_transform(numbers, lambda n: try_cast(n as hugeint)))), lambda n: n::varchar), ','
+    );
+
+create or replace temp macro canonical_choices(value) as
+    case when regexp_full_match(value, ' *-?[0-9]{1,10} *(, *-?[0-9]{1,10} *)*') then in_order(string_split(value, ','))
+         else nullif(value, '') end;
+
+create or replace temp macro listed_label(label) as trim(replace(label, ';', ','), e' \t\n');
+
+create or replace temp macro labels_in(text) as
+    list_filter(list_transform(string_split(text, ';'), lambda label: trim(label, e' \t\n')), lambda label: label <> '');
+
+-- R29, R33: what a text in Marketo means, `known` being the row of state.option_maps of its column; null where it names an option
+-- that there is not. Of any other type it means itself.
+create or replace temp macro meant_options(text, type, known) as
+    case type
+        when 'choice' then known.numbers[text]
+        when 'choices' then
+            case when len(labels_in(text)) > 0 and list_has_all(map_keys(known.listed_numbers), labels_in(text))
+                then in_order(list_transform(labels_in(text), lambda label: known.listed_numbers[label])) end
+        else text
+    end;
+
+-- As it is compared: what means no option keeps its text after a `?`.
+create or replace temp macro compared_options(text, type, known) as
+    case when type in ('choice', 'choices') then coalesce(meant_options(text, type, known), '?' || text) else text end;
+
+-- A compared value as people and Marketo read it; an option without a label is its number.
+create or replace temp macro shown_options(value, type, known) as
+    case
+        when type not in ('choice', 'choices') then value
+        when starts_with(value, '?') then value[2:]
+        when type = 'choice' then coalesce(known.labels[value], value)
+        else array_to_string(
+            list_transform(string_split(value, ','), lambda n: coalesce(listed_label(known.labels[n]), n)), '; '
+        )
+    end;
+
+-- The labels of a text in the order of their numbers, where all of them are known: their order is no difference (R29).
+create or replace temp macro labels_in_order(text, known) as
+    case when meant_options(text, 'choices', known) is null then text
+         else array_to_string(
+            list_transform(
+                list_sort(
+                    list_distinct(
+                        list_transform(
+                            labels_in(text), lambda label: {n: known.listed_numbers[label]::hugeint, label: label}
+                        )
+                    )
+                ),
+                lambda each: each.label
+            ),
+            '; '
+         ) end;
+
 create or replace temp macro canonical_guid(value) as nullif(lower(value), '');
 
 -- R45: a column's own places are all it can hold; what Marketo holds finer is no difference. Half a unit goes away from zero.
@@ -83,13 +142,12 @@ create or replace temp macro kept_time(value, type, time_behavior, zone) as
     end;
 
 -- Why a column is known to refuse a canonical value, as `column` (a row of state.columns) describes it; null where it is not.
--- Choices have a rule of their own (R33). Dynamics counts UTF-16 units, in which a sign beyond U+FFFF takes two; how Marketo
+-- Of options Dynamics is asked about the number, Marketo about the label. Dynamics counts UTF-16 units, in which a sign beyond U+FFFF takes two; how Marketo
 -- counts nobody tells. `zone` is that of the sync's user: a day of a user-local column goes out as its midnight there.
 create or replace temp macro misfit(value, type, held, zone) as
     case
         when not held.is_writable then 'not_writable'
         when value is null then case when held.is_required then 'required' end
-        when type = 'choice' then null
         when type = 'boolean' and value not in ('true', 'false') then 'wrong_type'
         -- The words that DuckDB takes for a time, such as inf, and years beyond 9999 or before 1 are none to either system.
         when type = 'date' and (try_cast(value as date) is null or not regexp_full_match(value, '[0-9]{4}-[0-9]{2}-[0-9]{2}'))

@@ -90,12 +90,12 @@ with held as (
       and (u.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
 ),
 -- An operation that left whole and of which something stands was applied as a whole, where somebody changed the record after it.
--- That a checkbox or choice stands as we sent it proves nothing: it has few values, and somebody else may have chosen the same.
+-- That a checkbox or option stands as we sent it proves nothing: it has few values, and somebody else may have chosen the same.
 proven as (
     select h.operation_id
     from held h
     join mirror.person_records r using (record_type, dynamics_id)
-    join reconcile.fields f on f.record_type = h.record_type and f.field = h.field and f.type not in ('boolean', 'choice')
+    join reconcile.fields f on f.record_type = h.record_type and f.field = h.field and f.type not in ('boolean', 'choice', 'choices')
     where h.system = 'dynamics' and h.stands and not coalesce(h.is_in_parts, false) and r.etag is distinct from h.etag
       and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
 )

@@ -46,6 +46,8 @@ def test_columns_carry_length_precision_options_and_what_may_be_done_with_them()
                 attribute("createdon", "DateTime", IsValidForUpdate=False, IsValidForCreate=False),
                 attribute("leadsourcecode", "Picklist"),
                 attribute("industrycode", "Picklist"),
+                attribute("new_topics", "Virtual", AttributeTypeName={"Value": "MultiSelectPicklistType"}),
+                attribute("entityimage", "Virtual", AttributeTypeName={"Value": "ImageType"}),
                 attribute("statecode", "State"),
                 attribute("parentcustomerid", "Customer"),
             ],
@@ -63,6 +65,13 @@ def test_columns_carry_length_precision_options_and_what_may_be_done_with_them()
                     "GlobalOptionSet": {"Options": [labels(7, "Bergbau"), labels(8, None)]},
                 },
             ],
+            MultiSelectPicklist=[
+                {
+                    "LogicalName": "new_topics",
+                    "OptionSet": None,
+                    "GlobalOptionSet": {"Options": [labels(1, "Events"), labels(2, "Papers")]},
+                }
+            ],
             State=[{"LogicalName": "statecode", "OptionSet": {"Options": [labels(0, "Active")]}}],
         ),
     )
@@ -75,6 +84,8 @@ def test_columns_carry_length_precision_options_and_what_may_be_done_with_them()
     assert columns["leadsourcecode"].options == {1: "Werbung", 2: "Partner"}
     assert columns["industrycode"].options == {7: "Bergbau", 8: "8"}
     assert columns["statecode"].options == {0: "Active"}
+    assert columns["new_topics"].attribute_type == "MultiSelectPicklist", "which the older name of the type hides (R29)"
+    assert columns["new_topics"].options == {1: "Events", 2: "Papers"}
     assert columns["jobtitle"].options == {}
     assert columns["_parentcustomerid_value"] is columns["parentcustomerid"]
 
