@@ -27,6 +27,7 @@ from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.new_fields import read_new_fields
 from dynsync_pipeline.extract.schema import learn_schema
+from dynsync_pipeline.extract.sync_filter import has_emptied_filters
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.extract.unread import ask_for_bearers
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
@@ -205,6 +206,7 @@ class Cycle:
         """
         if "company" not in self._ran:
             self.extract_companies()
+        self._confirm_emptied_filters()
         settings = self.settings
         note_requests(self.warehouse, settings)
         plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load))
@@ -272,6 +274,14 @@ class Cycle:
             is_forced=is_forced,
             met=met,
         )
+
+    def _confirm_emptied_filters(self) -> None:
+        """A column that was secured meanwhile reads as empty, and letting everybody in would be no act of anybody (R87)."""
+        with self.warehouse.reading() as connection:
+            is_emptied = has_emptied_filters(connection)
+        if is_emptied:
+            with self._turn:
+                self._fields = self._learn(is_forced=True)
 
     def _read_new_fields(self, fields: FieldMap) -> FieldMap:
         """Read a part of what is new; returns the fields of this cycle, with those that were read of everybody by now."""

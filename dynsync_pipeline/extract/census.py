@@ -21,7 +21,7 @@ from dynsync_pipeline.errors import AnswerUnreadable, ApiError
 from dynsync_pipeline.extract.absence import confirm_people, confirm_records
 from dynsync_pipeline.extract.untold import PERSON, judge_untold, note_differences
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
-from dynsync_pipeline.model.records import TABLES, RecordType, Table
+from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, move_cursor, read_cursor
@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 DAY = timedelta(days=1)
 PEOPLE_PER_CALL = 300
 CALLS_AT_ONCE = 20  # of people, landed together: as many as a window of records holds
-SYSTEM_COLUMNS = ("statecode", "_parentcustomerid_value")  # read of every record and compared beside the mapped ones
+# Read of records and compared beside the mapped ones.
+SYSTEM_COLUMNS = ("statecode", "_parentcustomerid_value", FILTER_COLUMN)
 
 
 @dataclass(frozen=True)

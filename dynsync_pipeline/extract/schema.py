@@ -19,6 +19,7 @@ from dynsync_pipeline.extract.changed_columns import follow_columns, note_column
 from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.extract.new_fields import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.shipped_fields import set_new_lines_apart
+from dynsync_pipeline.extract.sync_filter import follow_filters
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings
@@ -73,6 +74,7 @@ def learn_schema(
         offered = PersonColumns(wanted.without(parked), settings.own_fields)
         fields, new = set_new_fields_apart(connection, offered, at, running)
         fields = with_offered(connection, fields, running)
+        follow_filters(connection, fields, running)
         _park(connection, fields, parked | new)
         follow_field_map(connection, fields)
     return fields

@@ -9,6 +9,10 @@ from enum import StrEnum
 UNREAD = "@unread"
 
 
+# A column of any of the tables: no keeps a record out of the sync (R87). The name is the vendor's, prefix included (R88).
+FILTER_COLUMN = "new_synctomkto"
+
+
 class RecordType(StrEnum):
     """A kind of Dynamics record; people in Marketo are of type lead, contact or neither."""
 
@@ -45,19 +49,21 @@ class Table:
 
 
 TABLES = {
-    RecordType.ACCOUNT: Table(RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode")),
+    RecordType.ACCOUNT: Table(
+        RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode"), (FILTER_COLUMN,)
+    ),
     RecordType.CONTACT: Table(
         RecordType.CONTACT,
         "contacts",
         "contactid",
         ("createdon", "modifiedon", "statecode", "_parentcustomerid_value"),
-        ("merged", "_masterid_value", "_originatingleadid_value"),
+        ("merged", "_masterid_value", "_originatingleadid_value", FILTER_COLUMN),
     ),
     RecordType.LEAD: Table(
         RecordType.LEAD,
         "leads",
         "leadid",
         ("createdon", "modifiedon", "statecode"),
-        ("merged", "_masterid_value", "_parentcontactid_value"),
+        ("merged", "_masterid_value", "_parentcontactid_value", FILTER_COLUMN),
     ),
 }

@@ -6,7 +6,7 @@ A column that is not written here is not published. Not here: how rows get into 
 from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
-from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType
 from dynsync_pipeline.publish.state_tables import state_tables
 from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import mirrored_columns, quoted
@@ -52,6 +52,7 @@ def _people(fields: FieldMap) -> PublishedTable:
             "mirror.marketo_people m left join state.links l on l.person_id = m.person_id "
             "left join (select person_id, max_by(record_type, ended_at) as record_type from state.tombstones "
             "where side = 'dynamics' group by person_id) t on t.person_id = m.person_id "
+            "left join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id "
             "left join mirror.marketo_companies k on k.external_company_id = m.external_company_id "
             "left join mirror.dynamics_contacts c on c.contactid = "
             "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
@@ -93,6 +94,13 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "else c.is_deleted end, false)",
                 "The linked record was deleted in Dynamics (R79).",
             ),
+            PublishedColumn(
+                "is_stale",
+                "boolean",
+                "f.dynamics_id is not null",
+                "The sync filter keeps the linked record out: neither side gets the other's edits (R90, R92).",
+            ),
+            PublishedColumn("stale_since", "timestamp", "f.since", "When that began, UTC."),
             *(
                 _typed(
                     name,
@@ -126,6 +134,7 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         "_parentcontactid_value": "Id of the contact that the lead belongs to, or became (R97).",
         "merged": "Lost a merge in Dynamics (R98); null: Dynamics does not tell.",
         "_masterid_value": "Id of the record that it was merged into.",
+        FILTER_COLUMN: "The sync filter: false keeps the record out (R87); null: it is empty, or Dynamics has no such column.",
     }
     columns = [
         PublishedColumn(

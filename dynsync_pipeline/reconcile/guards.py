@@ -12,6 +12,7 @@ from typing import Literal
 import duckdb
 
 from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.model.records import FILTER_COLUMN
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,27 @@ def stop_on_doubled_links(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
+def stop_on_lost_filters(connection: duckdb.DuckDBPyConnection, limits: Limits | None) -> None:
+    """A filter column that is gone must not send those to Marketo whom it kept out on purpose (R87). Raises: GuardStopped.
+
+    An operator who lets everything pass goes on without it. `limits` None: a later round, in which it turns nobody.
+    """
+    if limits is None:
+        return
+    if limits.largest_share >= 1:
+        connection.execute("update state.lost_filters set is_given_up = true")
+    lost = connection.execute(_LOST_FILTERS).fetchall()
+    if lost:
+        what = " and ".join(
+            _LOST[fault_code].format(column=FILTER_COLUMN, record_type=kind) for kind, fault_code in lost
+        )
+        raise GuardStopped(
+            f"{what}, so nobody knows which records are to stay out of the sync. Nothing was written.",
+            next_step="Make the column again, or let the sync's user read it, and start the next cycle; set "
+            "DYNSYNC_LARGEST_SHARE=1 for one cycle to let everybody in for good.",
+        )
+
+
 def stop_on_the_unlikely(
     connection: duckdb.DuckDBPyConnection, limits: Limits, before: Before, *, n_creates: int, at: datetime
 ) -> None:
@@ -68,6 +90,7 @@ def stop_on_the_unlikely(
             next_step="If that is what you want, raise DYNSYNC_MAX_CREATES and start the next cycle.",
         )
     if limits.largest_share < 1:
+        _stop_on_emptied_filters(connection, limits)
         _stop_on_cleared_columns(connection, limits)
         _stop_on_mass_change(connection, limits, before.n_links)
     _stop_on_mass_absence(connection, limits, before.n_links, at)
@@ -110,6 +133,18 @@ def _stop_on_mass_change(connection: duckdb.DuckDBPyConnection, limits: Limits, 
             raise GuardStopped(
                 f"This cycle saw {n_found:,} {what}, of {n_links:,} linked people. Nothing was written.",
                 next_step=_IF_MEANT,
+            )
+
+
+def _stop_on_emptied_filters(connection: duckdb.DuckDBPyConnection, limits: Limits) -> None:
+    """People say yes or no; emptied are filters by an import, or a column that was made anew. One alone passes (R87)."""
+    for record_type, n_emptied, n_before in connection.execute(_EMPTIED_FILTERS).fetchall():
+        if n_emptied > max(1, limits.largest_share * n_before):
+            raise GuardStopped(
+                f"This cycle saw {n_emptied:,} {record_type}s whose {FILTER_COLUMN} was emptied, of {n_before:,} that it kept "
+                "out of the sync, and would let them in. Nothing was written.",
+                next_step=f"Write what {FILTER_COLUMN} was to them again, and start the next cycle; or set "
+                "DYNSYNC_LARGEST_SHARE=1 for one cycle to let them in.",
             )
 
 
@@ -185,6 +220,8 @@ where (record_type = 'person' and suspect_id in (
 """
 _MASS_CHANGES = {
     "people or records deleted": "select count(*) from ended_links",
+    "people whose record the filter keeps out from now on": """
+        select count(*) from filter_turns t join state.links l using (record_type, dynamics_id) where not t.is_let_in""",
     "people or records with a field emptied": """
         select count(distinct (record_type, dynamics_id)) from planned_writes
         where action = 'update' and value is null and dynamics_column is not null""",
@@ -192,6 +229,20 @@ _MASS_CHANGES = {
         select count(distinct person_id) from field_outcomes
         where has_base and outcome in ('collision_dynamics_wins', 'collision_marketo_wins')""",
 }
+_LOST_FILTERS = "select record_type, fault_code from state.lost_filters where not is_given_up order by all"
+_LOST = {
+    "missing": "The column {column} of {record_type}s, which kept some of them out, is missing or no two-options column",
+    "unreadable": "The sync's user may not read the column {column} of {record_type}s",
+}
+_EMPTIED_FILTERS = """
+select record_type, count(*) filter (where is_emptied) as n_emptied,
+    (select count(*) from state.filtered_out f where f.record_type = t.record_type)
+    + count(*) filter (where is_let_in) - count(*) filter (where not is_let_in) as n_before
+from filter_turns t
+group by record_type
+having n_emptied > 1
+order by all
+"""
 # Columns that were emptied in `system` for more than a small number: in Dynamics one of a table, in Marketo a field of people
 # of either type. A yes that becomes a no is emptied, for a boolean that is lost reads as no (R45).
 _CLEARED_COLUMNS = f"""

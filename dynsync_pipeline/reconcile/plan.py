@@ -12,7 +12,13 @@ from datetime import datetime
 import duckdb
 
 from dynsync_pipeline.model.own_fields import OwnFields
-from dynsync_pipeline.reconcile.guards import Limits, look_before, stop_on_doubled_links, stop_on_the_unlikely
+from dynsync_pipeline.reconcile.guards import (
+    Limits,
+    look_before,
+    stop_on_doubled_links,
+    stop_on_lost_filters,
+    stop_on_the_unlikely,
+)
 from dynsync_pipeline.sql_files import run_steps
 
 # In this order, which the headers of the files are held against (docs/steps.md).
@@ -21,6 +27,7 @@ STEPS = (
     "reconcile/ended_links",
     "reconcile/taken_over_links",
     "reconcile/found_links",
+    "reconcile/sync_filter",
     "reconcile/compared_links",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",
@@ -82,6 +89,7 @@ def make_plan(
         list(astuple(own_fields)),
     )
     before = look_before(connection)
+    stop_on_lost_filters(connection, limits)
     run_steps(connection, STEPS)
     plan = Plan(
         n_compared=_count(connection, "select count(*) from compared_links"),

@@ -14,7 +14,7 @@ from dataclasses import replace
 import duckdb
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType, Table
+from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType, Table
 from dynsync_pipeline.warehouse.connection import insert_rows
 
 # A map without a field of some kind leaves a view without a value to turn long; a null has no row.
@@ -28,10 +28,11 @@ def quoted(name: str) -> str:
 
 def dynamics_columns(fields: FieldMap, record_type: RecordType) -> dict[str, FieldType]:
     """The columns read of one Dynamics table, the id left out: those the sync itself needs, then the mapped ones."""
+    mapped = {field.dynamics_column for field in fields.of(record_type)}
     return {
         name: kind
         for name, kind in mirrored_columns(fields, record_type).items()
-        if name not in TABLES[record_type].offered_columns or (record_type, name) in fields.offered
+        if name in mapped or name not in TABLES[record_type].offered_columns or (record_type, name) in fields.offered
     }
 
 
@@ -52,6 +53,7 @@ _SYSTEM_TYPES = {
     "_masterid_value": FieldType.TEXT,
     "_originatingleadid_value": FieldType.TEXT,
     "_parentcontactid_value": FieldType.TEXT,
+    FILTER_COLUMN: FieldType.BOOLEAN,
 }
 
 
@@ -63,13 +65,17 @@ def with_offered(connection: duckdb.DuckDBPyConnection, fields: FieldMap, runnin
     wanted = {(record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns}
     if running is not None:
         wanted &= running.offered
-    rows = connection.execute(_OFFERED, [sorted({name for _, name in wanted})]).fetchall()
+    names = sorted({name for _, name in wanted})
+    yes_or_no = [name for name in names if _SYSTEM_TYPES[name] is FieldType.BOOLEAN]
+    rows = connection.execute(_OFFERED, [names, yes_or_no]).fetchall()
     return replace(fields, offered=frozenset(wanted.intersection((RecordType(kind), name) for kind, name in rows)))
 
 
+# One of the same name and another type is another column.
 _OFFERED = """
 select record_type, name from state.columns
 where system = 'dynamics' and is_readable and name in (select unnest(?::varchar[]))
+  and (lower(data_type) = 'boolean' or name not in (select unnest(?::varchar[])))
   and (record_type, name) not in (select (record_type, name) from state.refused_fields where system = 'dynamics')
 """
 
@@ -166,13 +172,27 @@ where not l.is_deleted and l.statecode = '1'
 """
 
 
+def _filters(fields: FieldMap) -> str:
+    """What the filter says of each record, as read: true, false, or null where it is empty or there is none (R87)."""
+    said = {kind: FILTER_COLUMN if (kind, FILTER_COLUMN) in fields.offered else "null::varchar" for kind in TABLES}
+    return "\nunion all\n".join(
+        f"select '{record_type}' as record_type, {table.id_column} as dynamics_id, is_deleted, "
+        f"{said[record_type]} as sync_filter from {table.mirror}"
+        for record_type, table in TABLES.items()
+    )
+
+
 # Of each choice a column looks its labels up; planned once for all of them.
 _LABELS = "with labels as materialized (from state.options_by_label)\n"
 
 
 def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     """What each view selects, by name, in the order they are made."""
-    views = {"mirror.person_records": _PERSON_RECORDS, "mirror.conversions": _CONVERSIONS}
+    views = {
+        "mirror.person_records": _PERSON_RECORDS,
+        "mirror.conversions": _CONVERSIONS,
+        "mirror.sync_filters": _filters(fields),
+    }
     for name, select in (
         ("state.base_values", _base_select),
         ("state.dynamics_records", _dynamics_select),

@@ -340,9 +340,10 @@ def _parked_columns(connection: duckdb.DuckDBPyConnection, mirror: str, key: str
     """Columns of fields that are out of the map now: nobody reads them, and their last values stay (R107)."""
     read = {key, *STRUCTURE}
     offered = "select record_type, name from state.columns where system = 'dynamics' and is_readable"
-    read.update(
-        name for kind, name in connection.execute(offered).fetchall() if TABLES[RecordType(kind)].mirror == mirror
-    )
+    for kind, name in connection.execute(offered).fetchall():
+        table = TABLES[RecordType(kind)]
+        if table.mirror == mirror and name in table.offered_columns:
+            read.add(name)
     for record_type, field, column, is_on_company in connection.execute(
         "select record_type, field, dynamics_column, is_on_company from reconcile.fields"
     ).fetchall():

@@ -39,7 +39,7 @@ LEDGERS = """
 ## Ledgers
 
 What was ever done. Rows of `changes`, `collisions`, `activities` and `account_changes` are only ever added.
-Of the activity types this version writes Change Data Value, New Person and Sync Error.
+Types of activities are Change Data Value, New Person, Sync Person to Microsoft, Create [StartSync] and Sync Error.
 """
 STATE = """
 ## State

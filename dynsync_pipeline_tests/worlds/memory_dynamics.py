@@ -109,8 +109,8 @@ class MemoryDynamics:
         """As `DynamicsClient.table_metadata`."""
         columns = {
             name: ColumnMetadata(
-                name, kind, is_readable=True, is_creatable=True, is_secured=False,
-                **{"is_updatable": True} | self.limits.get(name, {}),
+                name, kind, is_creatable=True,
+                **{"is_readable": True, "is_secured": False, "is_updatable": True} | self.limits.get(name, {}),
                 metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
                 options={int(number): label for number, label in self.options.items()} if kind in OF_OPTIONS else {},

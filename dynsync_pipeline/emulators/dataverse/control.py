@@ -6,6 +6,7 @@ Every endpoint is a `POST` under `/emulator/dataverse/`, takes and answers JSON,
 |---|---|---|
 | `schema` | `{"action": "add", "table": "contact", "column": "new_x", "kind": "text", …}` | adds a column |
 | `schema` | `{"action": "drop" / "retype" / "resize" / "secure" / "unsecure", "table": …, "column": …}` | changes one |
+| `schema` | `{"action": "add", …, "kind": "boolean", "default": 1}` | what new rows hold if nobody says |
 | `schema` | `{"action": "round", "table": …, "column": …, "precision": 4}` | how many decimal places a number has |
 | `schema` | `{"action": "behave", "table": …, "column": …, "time_behavior": "TimeZoneIndependent"}` | of a datetime |
 | `schema` | `{"action": "relabel", "table": …, "column": …, "options": {"3": "Partner"}}` | renames options of a choice |
@@ -42,7 +43,7 @@ PREFIX = "/emulator/dataverse/"
 
 
 class SchemaChange(msgspec.Struct, forbid_unknown_fields=True):
-    """A change of one table; `options` are value -> label of a choice."""
+    """A change of one table; `options` are value -> label of a choice, `default` is of a boolean."""
 
     action: Literal[
         "add",
@@ -64,6 +65,7 @@ class SchemaChange(msgspec.Struct, forbid_unknown_fields=True):
     precision: int = 2
     time_behavior: TimeBehavior = "UserLocal"
     options: dict[int, str] = {}
+    default: Literal[0, 1] = 0
     lag_s: float = 0.0
 
 
@@ -192,6 +194,7 @@ def _new_column(store: Store, change: SchemaChange) -> Column:
         max_length=change.max_length,
         precision=change.precision,
         time_behavior=change.time_behavior,
+        default=change.default,
         options=tuple(Option(value, label) for value, label in labels.items()),
         made_at_version=store.next_version(),
         visible_from_s=store.now().timestamp() + change.lag_s if change.lag_s else 0.0,

@@ -174,7 +174,7 @@ def _specific_options(table: Table, column: Column) -> dict[str, Any]:
     if column.kind == "boolean":
         no, yes = map(_option, column.options)
         return {
-            "DefaultValue": False,
+            "DefaultValue": bool(column.default),
             "OptionSet": {**shared, "FalseOption": no, "TrueOption": yes},
             "GlobalOptionSet": None,
         }

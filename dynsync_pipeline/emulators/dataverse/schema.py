@@ -52,6 +52,7 @@ class Target(msgspec.Struct, frozen=True):
 class Column(msgspec.Struct, frozen=True):
     """One column; `valid_for_create` and `valid_for_update` false mean that a sent value is silently dropped.
 
+    `default` is what a boolean of a new row holds if nobody sends it; rows that were there before the column hold null.
     `time_behavior` is of the kind datetime; the kind date is DateOnly. `made_at_version` is the row version when it was added:
     one that is dropped and made anew is another column.
     """
@@ -69,6 +70,7 @@ class Column(msgspec.Struct, frozen=True):
     minimum: float = -2147483648
     maximum: float = 2147483647
     secured: bool = False
+    default: int = 0
     visible_from_s: float = 0.0
     made_at_version: int = 0
 

@@ -59,7 +59,7 @@ def _common(store: Store, table: Table) -> dict[str, object]:
         "ownerid": store.sales_user_id, "owninguser": store.sales_user_id,
         "owningbusinessunit": store.business_unit_id, "transactioncurrencyid": store.currency_id, "exchangerate": 1.0,
         "statecode": 0, "statuscode": 1,
-        **{column.name: 0 for column in table.columns.values() if column.kind == "boolean"},
+        **{column.name: column.default for column in table.columns.values() if column.kind == "boolean"},
     }  # fmt: skip
 
 

@@ -36,8 +36,8 @@ def _choice(name: str, labels: dict[int, str], *, kind: Kind = "choice") -> Colu
     return Column(name, kind, options=tuple(Option(value, label) for value, label in labels.items()))
 
 
-def _boolean(name: str, no: str = "No", yes: str = "Yes") -> Column:
-    return Column(name, "boolean", options=(Option(0, no), Option(1, yes)))
+def _boolean(name: str, no: str = "No", yes: str = "Yes", *, default: int = 0) -> Column:
+    return Column(name, "boolean", options=(Option(0, no), Option(1, yes)), default=default)
 
 
 def _lookup(name: str, *targets: Target, writable: bool = True) -> Column:
@@ -102,7 +102,7 @@ def _marketing() -> Iterator[Column]:
     yield from _texts(
         mkt_lastinterestingmomentdesc=2000, mkt_lastinterestingmomentsource=100, mkt_lastinterestingmomenttype=100
     )
-    yield _boolean("new_synctomkto")
+    yield _boolean("new_synctomkto", default=1)
     yield from _texts(new_extid=100)
 
 

@@ -291,7 +291,7 @@ def _check_version(call: Call, row: Values) -> None:
 
 
 def _fill_in(call: Call, table: Table, values: Values) -> None:
-    """Values of a new row that nobody sent: owner, currency, state, and no for every yes/no column."""
+    """Values of a new row that nobody sent: owner, currency, state, and the default of every yes/no column."""
     if "ownerid" in table.columns:
         owner = values.setdefault("ownerid", call.user.user_id)
         values.update(
@@ -301,7 +301,7 @@ def _fill_in(call: Call, table: Table, values: Values) -> None:
     values.update(_amounts(table, values))
     for column in table.columns.values():
         if column.kind == "boolean" and values.get(column.name) is None:
-            values[column.name] = 0
+            values[column.name] = column.default
     if "statecode" in table.columns:
         # Rows are born active; another state in a create is stored only where its status fits.
         state = values.setdefault("statecode", 0)

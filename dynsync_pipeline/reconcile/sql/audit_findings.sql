@@ -3,7 +3,8 @@
 -- not mend.
 --
 -- reads    differing_fields, inbox.touched, state.links, state.base, state.standing_differences, state.unsettled,
---          state.tombstones, state.adoption, state.requested, state.unread, mirror.person_records, mirror.marketo_people
+--          state.tombstones, state.adoption, state.requested, state.unread, state.filtered_out, mirror.person_records,
+--          mirror.marketo_people
 -- makes    audit_findings: one row per finding
 -- changes  inbox.touched
 create temp table audit_findings as
@@ -37,6 +38,7 @@ missed_records as (
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
     anti join state.requested q on q.record_type = r.record_type and q.dynamics_id = r.dynamics_id  -- its person asked for it
+    anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id  -- nor shall it (R87)
     anti join state.unread i on i.record_type = r.record_type and i.key = r.dynamics_id
     anti join state.unread c on c.record_type = 'person' and c.contact_id = r.dynamics_id
     anti join state.unread d on d.record_type = 'person' and d.lead_id = r.dynamics_id

@@ -1,9 +1,9 @@
 -- company_differences: compares updated accounts with their companies in Marketo. Any update of an account re-applies its
--- whole row, which overrides local edits of its company (R52, R65). A deleted or deactivated account is not applied any more; its
--- company keeps the last values (R61). What Marketo holds already is no difference (R56); an account without contacts has a
+-- whole row, which overrides local edits of its company (R52, R65). A deleted or deactivated account is not applied any more, nor
+-- one that the filter keeps out; its company keeps the last values (R61, R94). What Marketo holds already is no difference (R56); an account without contacts has a
 -- company too (R58). What a column lost while it was away is no clear (R107).
 --
--- reads    this_cycle, inbox.touched, state.unread, state.unread_tables, state.unsettled, mirror.dynamics_accounts,
+-- reads    this_cycle, inbox.touched, state.unread, state.unread_tables, state.unsettled, state.filtered_out, mirror.dynamics_accounts,
 --          mirror.marketo_companies,
 --          state.account_values, state.company_values, state.local_company_edits, state.relabelled_accounts,
 --          state.returned_fields, state.lost_account_values
@@ -24,6 +24,7 @@ from (
 join mirror.dynamics_accounts a on a.accountid = t.dynamics_id and not a.is_deleted and coalesce(a.statecode, '0') = '0'
 left join mirror.marketo_companies k on k.external_company_id = a.accountid
 where a.accountid not in (select key from state.unread where record_type in ('account', 'company'))
+  and a.accountid not in (select dynamics_id from state.filtered_out where record_type = 'account')
   and 'account' not in (select record_type from state.unread_tables);
 
 insert into state.lost_account_values (account_id, field)

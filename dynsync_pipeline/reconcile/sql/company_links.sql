@@ -2,8 +2,9 @@
 -- lead behind one of its own (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
 -- once it has had another (R23, R60); before that it needs none.
 --
--- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.dynamics_records, reconcile.fields, new_people,
---          updated_accounts, mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
+-- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.filtered_out,
+--          state.dynamics_records, reconcile.fields, new_people, updated_accounts,
+--          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
 -- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
 -- changes  nothing
 create temp table company_links as
@@ -11,6 +12,7 @@ with people as (
     select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
     from state.links l
     join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
+    anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id  -- R92
     where l.person_id not in (select person_id from doubled) and l.person_id not in (select person_id from state.unread_links)
       and (l.person_id in (select person_id from inbox.touched)
        or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
@@ -46,6 +48,7 @@ left join lead_texts t on p.record_type = 'lead' and t.dynamics_id = p.dynamics_
 left join mirror.marketo_companies k on p.record_type = 'lead' and k.external_company_id = 'lead:' || p.dynamics_id
 left join mirror.person_records r on r.record_type = p.record_type and r.dynamics_id = p.dynamics_id
 left join mirror.dynamics_accounts a on a.accountid = r.parent_id
-    -- An account that is gone keeps its company, but nobody joins a company that was never made (R61).
-    and ((not a.is_deleted and coalesce(a.statecode, '0') = '0')
+    -- An account that is gone or kept out keeps its company, but nobody joins a company that was never made (R61, R94).
+    and ((not a.is_deleted and coalesce(a.statecode, '0') = '0'
+          and a.accountid not in (select dynamics_id from state.filtered_out where record_type = 'account'))
          or a.accountid in (select external_company_id from mirror.marketo_companies));

@@ -1,9 +1,9 @@
 -- compared_links: chooses the links to look at in this cycle. Cost follows them, never the number of links (R3). Of a person
 -- or record that is linked more than once nobody knows whose values it should hold: such links are set aside and reported. So is
--- what could not be read (R116).
+-- what could not be read (R116), and what the filter keeps out.
 --
--- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, mirror.marketo_people,
---          mirror.person_records
+-- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, state.filtered_out,
+--          mirror.marketo_people, mirror.person_records
 -- makes    looked_at: one row per person who was touched, with the record or alone, or is due as unsettled
 --          doubled: one row per link of a person or record looked at that is linked more than once
 --          compared_links: one row per link that was touched on either side, or is due as unsettled
@@ -37,6 +37,8 @@ join looked_at using (person_id)
 join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
 -- A deleted record has nothing to compare with (R84).
 join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted
+-- Both sides of a stale person rest (R92).
+anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id
 where l.person_id not in (select person_id from doubled)
   and l.person_id not in (select person_id from state.unread_links)
   and l.record_type not in (select record_type from state.unread_tables);

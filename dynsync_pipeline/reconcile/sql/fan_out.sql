@@ -1,7 +1,7 @@
 -- fan_out: lists what an account's change does to its people (R53). Contacts are counted after this cycle's moves between
--- accounts; leads and deleted people never count (R55).
+-- accounts; leads, deleted and stale people never count (R55, R92).
 --
--- reads    company_differences, updated_accounts, company_links, state.links, state.account_values, state.company_values,
+-- reads    company_differences, updated_accounts, company_links, state.links, state.filtered_out, state.account_values, state.company_values,
 --          mirror.person_records, mirror.marketo_people, reconcile.operations, reconcile.fields,
 --          reconcile.planned_account_changes
 -- makes    account_contacts: one row per linked contact of an account whose company changes
@@ -11,6 +11,7 @@ select l.person_id, r.parent_id as account_id, m.external_company_id as held_key
 from mirror.person_records r
 join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
 join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
+anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id
 where not r.is_deleted
   and r.parent_id in (select account_id from company_differences);
 

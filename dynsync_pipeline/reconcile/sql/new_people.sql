@@ -1,8 +1,10 @@
 -- new_people: finds the records that shall have a person in Marketo (R5, R15, R17). Never the other way: a person that only
--- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82).
+-- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82). One that
+-- the filter keeps out has none (R87).
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
---          state.unread_bearers, state.bearers, state.requested, state.dynamics_records, mirror.person_records, reconcile.fields
+--          state.unread_bearers, state.bearers, state.requested, state.filtered_out, state.started, state.dynamics_records,
+--          mirror.person_records, reconcile.fields
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
 --          edited_after_merge: one row per lead whose person was merged into a contact's, and that was edited since
 --          records_without_person: one row per living contact or lead to create in Marketo
@@ -19,6 +21,8 @@ ended as (
     select record_type, dynamics_id
     from state.tombstones
     where side <> 'dynamics' and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
+      -- Letting a record in is an edit that its person never got (R89).
+      and (side = 'merged' or (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.started))
 ),
 records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
@@ -57,6 +61,7 @@ from candidates
 join mirror.person_records r
     on r.record_type = candidates.record_type and r.dynamics_id = candidates.dynamics_id and not r.is_deleted
 left join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.person_id is null
+anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id  -- R87
 where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25

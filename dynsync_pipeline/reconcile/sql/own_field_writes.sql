@@ -4,7 +4,7 @@
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
 -- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
---          state.unread_links, state.requested, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
+--          state.unread_links, state.requested, state.filtered_out, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
 --          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
@@ -60,6 +60,7 @@ with wanted as (
     from mirror.marketo_people m
     join state.links l on l.person_id = m.person_id and l.record_type = 'contact'
     join state.tombstones t on t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+    anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id  -- R92
     cross join reconcile.own_fields
     where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
       and (m.person_id in (select person_id from inbox.touched)

@@ -215,3 +215,12 @@ create table ledger.requests (
 );
 -- One row per system and turn at the requests between cycles: the calls that it took, which count for the day's budget.
 create table ledger.calls_between (called_at timestamp not null, system varchar not null, n_calls bigint not null);
+
+-- One row per table of Dynamics whose filter column kept somebody out and is missing, or may not be read (R87), with that as
+-- `fault_code`: nobody is let in or kept out by it, unless `is_given_up`: an operator goes on without it.
+create table state.lost_filters (record_type varchar not null, fault_code varchar not null, is_given_up boolean not null);
+-- One row per record that its filter keeps out of the sync, as of the last plan, and when that began (R87); whoever is linked to
+-- it is stale (R90).
+create table state.filtered_out (record_type varchar not null, dynamics_id varchar not null, since timestamp not null);
+-- One row per contact or lead that its filter let in again, until it has a person (R89).
+create table state.started (record_type varchar not null, dynamics_id varchar not null);

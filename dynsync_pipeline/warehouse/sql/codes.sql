@@ -40,6 +40,7 @@ insert into codes (code, sentence) values
 -- What made an entry in a person's activity log.
 ('new_contact', 'R15 new contact in Dynamics'),
 ('new_lead', 'R15 new lead in Dynamics'),
+('let_in', 'R89 let in by the sync filter'),
 ('account_changed', 'account changed'),
 ('account_reapplied', 'account re-applied'),
 ('account_moved', 'moved to another account'),

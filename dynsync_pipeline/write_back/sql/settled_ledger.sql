@@ -1,9 +1,9 @@
 -- settled_ledger: writes into the ledger what was confirmed, from the committed plan.
 --
 -- reads    fresh_receipts, applied_changes, reconcile.planned_collisions, reconcile.planned_account_changes,
---          reconcile.planned_activities, reconcile.refused_fields
+--          reconcile.planned_activities, reconcile.refused_fields, state.started
 -- makes    nothing
--- changes  ledger.changes, ledger.collisions, ledger.account_changes, ledger.activities
+-- changes  ledger.changes, ledger.collisions, ledger.account_changes, ledger.activities, state.started
 insert into ledger.changes
     (entry_id, cycle_id, changed_at, direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule_code)
 select
@@ -57,3 +57,13 @@ select
     case when record_type = 'contact' then 'new_contact' else 'new_lead' end, 'Dynamics sync'
 from fresh_receipts
 where action = 'create' and outcome = 'applied';
+
+-- The filter let its record in again (R89).
+insert into ledger.activities (activity_id, cycle_id, activity_at, person_id, activity_type, reason_code, source)
+select nextval('ledger.entries'), r.cycle_id, r.received_at, r.person_id, 'Create [StartSync]', 'let_in', 'Dynamics sync'
+from fresh_receipts r
+join state.started s using (record_type, dynamics_id)
+where r.action = 'create' and r.outcome = 'applied';
+
+delete from state.started s using fresh_receipts r
+where r.record_type = s.record_type and r.dynamics_id = s.dynamics_id and r.action = 'create' and r.outcome = 'applied';

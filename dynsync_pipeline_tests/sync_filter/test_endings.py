@@ -1,0 +1,141 @@
+"""The filter next to deletions, merges in Marketo, requests, keys and whatever else ends or makes a link (R79 to R84, R92)."""
+
+from __future__ import annotations
+
+from dynsync_pipeline_tests.sync_filter.filtered import (
+    CONTACT,
+    EMPTY,
+    LEAD,
+    NO,
+    YES,
+    filtered_world,
+    kept_out,
+    people_of,
+    rests,
+    starts,
+)
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+
+def test_a_person_who_is_deleted_in_marketo_comes_back_only_when_its_record_is_let_in() -> None:
+    """R81 rests with the filter; letting a record in is itself an edit that its person never got (R89)."""
+    world = filtered_world()
+    names = ("edited", "same", "together", "unlinked")
+    people = {name: world.link(LEAD, name, title="A") for name in names}
+    world.settled()
+    world.marketo.delete(people["unlinked"])
+    for name in names[:2]:
+        world.dynamics.put(LEAD, name, **NO)
+    world.settled()
+    for name in names[:2]:
+        world.marketo.delete(people[name])
+    world.dynamics.put(LEAD, "edited", jobtitle="B")
+    world.marketo.delete(people["together"])
+    world.dynamics.put(LEAD, "together", **NO, jobtitle="B")
+    world.dynamics.put(LEAD, "unlinked", **NO, jobtitle="B")
+    world.settled()
+    assert [people_of(world, name) for name in names] == [[]] * 4
+    assert world.rows("from state.unsettled") == []
+    rests(world)
+    for name in names:
+        world.dynamics.put(LEAD, name, **YES)
+    world.settled()
+    made = [person for name in names for person in people_of(world, name)]
+    assert len(made) == 4
+    assert not set(made) & set(people.values())
+    assert [world.both(person, "title") for person in made] == [("B", "B"), ("A", "A"), ("B", "B"), ("B", "B")]
+    assert sorted(starts(world)) == sorted(made)
+    rests(world)
+
+
+def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_starts_nobody() -> None:
+    """That it is gone is no edit of it (R79). Entered again and let in, it takes its person back (R83)."""
+    world = filtered_world()
+    people = {name: world.link(CONTACT, name, title="A") for name in ("stale", "together")}
+    world.dynamics.put(CONTACT, "never", **NO)
+    world.settled()
+    world.dynamics.put(CONTACT, "stale", **NO, jobtitle="B")
+    world.settled()
+    world.dynamics.delete(CONTACT, "stale")
+    world.dynamics.put(CONTACT, "together", **NO, jobtitle="B")
+    world.dynamics.delete(CONTACT, "together")
+    world.dynamics.delete(CONTACT, "never")
+    world.settled()
+    for person in people.values():
+        values = world.marketo.rows[person].values
+        assert (values[KEYS.is_deleted], values["title"]) == ("true", "A")
+    assert kept_out(world) == []
+    rests(world)
+    del world.dynamics.rows[CONTACT, "stale"]
+    world.dynamics.put(CONTACT, "stale", **NO, jobtitle="C")
+    world.settled()
+    assert kept_out(world) == [("contact", "stale")]
+    assert world.marketo.rows[people["stale"]].values["title"] == "A"
+    world.dynamics.put(CONTACT, "stale", **YES)
+    world.settled()
+    values = world.marketo.rows[people["stale"]].values
+    assert (values[KEYS.is_deleted], values["title"]) == ("false", "C")
+    assert starts(world) == [people["stale"]]
+    rests(world)
+
+
+def test_a_deletion_on_either_side_meets_the_yes_that_came_with_it() -> None:
+    world = filtered_world()
+    people = {name: world.link(LEAD, name, title="A") for name in ("record", "person")}
+    for name in people:
+        world.dynamics.put(LEAD, name, **NO)
+    world.settled()
+    for name in people:
+        world.dynamics.put(LEAD, name, **YES, jobtitle="B")
+    world.dynamics.delete(LEAD, "record")
+    world.marketo.delete(people["person"])
+    world.settled()
+    assert world.marketo.rows[people["record"]].values[KEYS.is_deleted] == "true"
+    (new,) = people_of(world, "person")
+    assert world.both(new, "title") == ("B", "B")
+    assert starts(world) == [new]
+    rests(world)
+
+
+def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_is_left() -> None:
+    """R25: the person is its contact. Where that is kept out nothing is written; let in, the merge is Marketo's edit."""
+    world = filtered_world()
+    contacts, leads = {}, {}
+    for name in ("stale contact", "stale lead"):
+        contacts[name] = world.link(CONTACT, f"c {name}", title="A")
+        leads[name] = world.link(LEAD, f"l {name}", title="A", phone="1")
+    world.settled()
+    world.dynamics.put(CONTACT, "c stale contact", **NO)
+    world.dynamics.put(LEAD, "l stale lead", **NO)
+    world.settled()
+    n_writes = len(world.marketo.writes)
+    for name, winner in leads.items():
+        world.marketo.put(winner, **{KEYS.contact_id: f"c {name}"})
+        world.marketo.merge(winner, contacts[name])
+    world.cycle()
+    written = {person for person, _ in world.marketo.writes[n_writes:]}
+    assert written == {leads["stale lead"]}
+    world.settled()
+    rests(world)
+    world.dynamics.put(CONTACT, "c stale contact", **YES)
+    world.settled()
+    values = world.marketo.rows[leads["stale contact"]].values
+    assert (values[KEYS.contact_id], values[KEYS.lead_id]) == ("c stale contact", None)
+    assert world.both(leads["stale contact"], "phone") == ("1", "1")
+    world.dynamics.put(LEAD, "l stale lead", **YES)
+    world.settled()
+    assert people_of(world, "l stale lead") == [], "a merged lead creates nobody"
+
+
+def test_a_key_that_somebody_altered_is_put_back_when_the_person_is_stale_no_more() -> None:
+    world = filtered_world()
+    person = world.link(LEAD, "r", title="A")
+    world.settled()
+    world.dynamics.put(LEAD, "r", **NO)
+    world.marketo.put(person, **{KEYS.lead_id: None})
+    world.settled()
+    assert world.marketo.writes == []
+    world.dynamics.put(LEAD, "r", **EMPTY)
+    world.settled()
+    assert people_of(world, "r") == [person]
+    assert world.rows("select count(*) from state.links") == [(1,)]
