@@ -22,6 +22,7 @@ from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Sys
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
+from dynsync_pipeline.extract.conversions import read_conversions
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
@@ -183,8 +184,10 @@ class Cycle:
     def extract_companies(self) -> int:
         """The end of step 1, when all streams are in, which tell what companies concern; returns how many were read.
 
-        Empty cells of a bulk export are decided before. Raises: ApiError, StorageFailed.
+        Leads and contacts that are known by half, and empty cells of a bulk export, are read before.
+        Raises: ApiError, StorageFailed.
         """
+        self._with_schema(lambda fields: read_conversions(self.warehouse, self.systems.dynamics, fields))
         self._with_schema(
             lambda fields: ask_for_bearers(
                 self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)

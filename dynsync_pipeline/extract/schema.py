@@ -21,7 +21,7 @@ from dynsync_pipeline.extract.new_fields import Parked, set_new_fields_apart
 from dynsync_pipeline.extract.shipped_fields import set_new_lines_apart
 from dynsync_pipeline.extract.sync_filter import follow_filters
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.model.records import TABLES, RecordType, logical_name
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import digest, follow_field_map, with_offered
 from dynsync_pipeline.warehouse.connection import Warehouse, insert_rows, scalar
@@ -272,7 +272,7 @@ def _follow_refused(warehouse: Warehouse, wanted: FieldMap, met: ApiError | None
     named = {("marketo", field.record_type, field.marketo_field) for field in wanted.fields}
     named |= {("dynamics", field.record_type, field.dynamics_column) for field in wanted.fields}
     named |= {
-        ("dynamics", record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns
+        ("dynamics", kind, logical_name(name)) for kind, table in TABLES.items() for name in table.offered_columns
     }
     with warehouse.transaction() as connection:
         if isinstance(met, ColumnUnknown):

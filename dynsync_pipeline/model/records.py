@@ -21,6 +21,11 @@ class RecordType(StrEnum):
     LEAD = "lead"
 
 
+def logical_name(column: str) -> str:
+    """The name that Dynamics' definitions have for a column as it is read: `_masterid_value` is the lookup `masterid`."""
+    return column.removeprefix("_").removesuffix("_value")
+
+
 PERSON_TYPES = (RecordType.CONTACT, RecordType.LEAD)
 
 

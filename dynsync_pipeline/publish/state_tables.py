@@ -109,7 +109,7 @@ _STATE = (
     ),
     PublishedTable(
         name="tombstones",
-        grain="One row per link that ended because its record was deleted on one side, or its person merged.",
+        grain="One row per link that ended because its record was deleted on one side, or qualified, or its person merged.",
         source="state.tombstones",
         key="dynamics_id",
         columns=plain(
@@ -120,7 +120,8 @@ _STATE = (
                 "side",
                 "varchar",
                 "side",
-                "dynamics, marketo: where it was deleted (R79, R81); merged: into a contact's person (R25).",
+                "dynamics, marketo: where it was deleted (R79, R81); merged: into a contact's person (R25); "
+                "qualified: its person is its contact's (R96).",
             ),
             ("ended_at", "timestamp", "ended_at", "Seen at, UTC."),
         ),

@@ -6,7 +6,7 @@ A column that is not written here is not published. Not here: how rows get into 
 from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
-from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType, logical_name
 from dynsync_pipeline.publish.state_tables import state_tables
 from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import mirrored_columns, quoted
@@ -145,7 +145,7 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         if name == "modifiedon":
             continue
         comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."
-        columns.append(_typed(name.removeprefix("_").removesuffix("_value"), kind, f"r.{quoted(name)}", comment))
+        columns.append(_typed(logical_name(name), kind, f"r.{quoted(name)}", comment))
     columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
     columns.append(
         PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen.")

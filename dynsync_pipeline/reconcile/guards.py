@@ -219,7 +219,7 @@ where (record_type = 'person' and suspect_id in (
         where not is_deleted and dynamics_id in (select suspect_id from state.found_absent))
 """
 _MASS_CHANGES = {
-    "people or records deleted": "select count(*) from ended_links",
+    "people or records deleted": "select count(*) from ended_links where side <> 'qualified'",
     "people whose record the filter keeps out from now on": """
         select count(*) from filter_turns t join state.links l using (record_type, dynamics_id) where not t.is_let_in""",
     "people or records with a field emptied": """

@@ -24,10 +24,14 @@ from dynsync_pipeline.sql_files import run_steps
 # In this order, which the headers of the files are held against (docs/steps.md).
 STEPS = (
     "reconcile/merged_people",
+    "reconcile/sync_filter",
+    "reconcile/conversions",
+    "reconcile/qualified_leads",
     "reconcile/ended_links",
     "reconcile/taken_over_links",
+    "reconcile/qualified_links",
     "reconcile/found_links",
-    "reconcile/sync_filter",
+    "reconcile/started_links",
     "reconcile/compared_links",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",

@@ -14,7 +14,7 @@ from dataclasses import replace
 import duckdb
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType, Table
+from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.connection import insert_rows
 
 # A map without a field of some kind leaves a view without a value to turn long; a null has no row.
@@ -65,10 +65,10 @@ def with_offered(connection: duckdb.DuckDBPyConnection, fields: FieldMap, runnin
     wanted = {(record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns}
     if running is not None:
         wanted &= running.offered
-    names = sorted({name for _, name in wanted})
+    names = {name: logical_name(name) for _, name in wanted}
     yes_or_no = [name for name in names if _SYSTEM_TYPES[name] is FieldType.BOOLEAN]
-    rows = connection.execute(_OFFERED, [names, yes_or_no]).fetchall()
-    return replace(fields, offered=frozenset(wanted.intersection((RecordType(kind), name) for kind, name in rows)))
+    rows = set(connection.execute(_OFFERED, [sorted(names.values()), yes_or_no]).fetchall())
+    return replace(fields, offered=frozenset(each for each in wanted if (each[0], names[each[1]]) in rows))
 
 
 # One of the same name and another type is another column.
@@ -159,16 +159,16 @@ select 'lead', leadid, etag, is_deleted, createdon, modifiedon, null
 from mirror.dynamics_leads
 """
 
-# Every lead with a living contact that it became: the one that was made of it, or the one it was qualified onto (R95, R97).
+# Leads and the contacts that they became: the one that was made of the lead, or the one that it was qualified onto (R95, R97).
+# Either may be gone.
 _CONVERSIONS = """
-select lower(_originatingleadid_value) as lead_id, contactid as contact_id, createdon
+select lower(_originatingleadid_value) as lead_id, contactid as contact_id
 from mirror.dynamics_contacts
-where not is_deleted and _originatingleadid_value is not null
-union
-select l.leadid, c.contactid, c.createdon
-from mirror.dynamics_leads l
-join mirror.dynamics_contacts c on c.contactid = lower(l._parentcontactid_value) and not c.is_deleted
-where not l.is_deleted and l.statecode = '1'
+where _originatingleadid_value is not null
+union all
+select leadid, lower(_parentcontactid_value)
+from mirror.dynamics_leads
+where statecode = '1' and _parentcontactid_value is not null
 """
 
 

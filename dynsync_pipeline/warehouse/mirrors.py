@@ -16,7 +16,7 @@ import pyarrow as pa
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
-from dynsync_pipeline.model.records import TABLES, RecordType, Table
+from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
@@ -339,11 +339,11 @@ def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key:
 def _parked_columns(connection: duckdb.DuckDBPyConnection, mirror: str, key: str) -> list[str]:
     """Columns of fields that are out of the map now: nobody reads them, and their last values stay (R107)."""
     read = {key, *STRUCTURE}
-    offered = "select record_type, name from state.columns where system = 'dynamics' and is_readable"
-    for kind, name in connection.execute(offered).fetchall():
-        table = TABLES[RecordType(kind)]
-        if table.mirror == mirror and name in table.offered_columns:
-            read.add(name)
+    offered = connection.execute(
+        "select record_type, name from state.columns where system = 'dynamics' and is_readable"
+    )
+    known = {(TABLES[RecordType(kind)].mirror, name) for kind, name in offered.fetchall()}
+    read.update(c for table in TABLES.values() for c in table.offered_columns if (mirror, logical_name(c)) in known)
     for record_type, field, column, is_on_company in connection.execute(
         "select record_type, field, dynamics_column, is_on_company from reconcile.fields"
     ).fetchall():

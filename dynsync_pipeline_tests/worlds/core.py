@@ -85,6 +85,22 @@ class CoreWorld(HttpWorld):
         answer = self.sales.delete(f"/api/data/v9.2/{record_type}s({record_id})")
         assert answer.status_code == 204, answer.text
 
+    def qualify(self, lead_id: str, *, creates: bool = True) -> dict[str, str]:
+        """A salesperson qualifies a lead; returns the ids of the account and contact that `creates` asks for, by type."""
+        body = {"CreateAccount": creates, "CreateContact": creates, "CreateOpportunity": False, "Status": -1}
+        answer = self.sales.post(f"/api/data/v9.2/leads({lead_id})/Microsoft.Dynamics.CRM.QualifyLead", json=body)
+        assert answer.status_code == 200, answer.text
+        return {row["@odata.type"].rpartition(".")[2]: row["@odata.id"][-37:-1] for row in answer.json()["value"]}
+
+    def merge_records(self, record_type: str, winner: str, loser: str) -> None:
+        """A salesperson merges a record into another of its type."""
+        rows = [
+            {"@odata.type": f"Microsoft.Dynamics.CRM.{record_type}", f"{record_type}id": i} for i in (winner, loser)
+        ]
+        body = {"Target": rows[0], "Subordinate": rows[1], "UpdateContent": {}, "PerformParentingChecks": False}
+        answer = self.sales.post("/api/data/v9.2/Merge", json=body)
+        assert answer.status_code == 204, answer.text
+
     def delete_person(self, person_id: int) -> None:
         """A marketer deletes a person."""
         answer = self.marketing.post("/rest/v1/leads/delete.json", json={"input": [{"id": person_id}]})

@@ -30,7 +30,7 @@ from dynsync_pipeline.errors import (
     RecordMissing,
 )
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap
-from dynsync_pipeline.model.records import UNREAD, RecordType, Table
+from dynsync_pipeline.model.records import UNREAD, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.columns import mirrored_columns
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
@@ -109,7 +109,7 @@ class MemoryDynamics:
         """As `DynamicsClient.table_metadata`."""
         columns = {
             name: ColumnMetadata(
-                name, kind, is_creatable=True,
+                logical_name(name), kind, is_creatable=True,
                 **{"is_readable": True, "is_secured": False, "is_updatable": True} | self.limits.get(name, {}),
                 metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),

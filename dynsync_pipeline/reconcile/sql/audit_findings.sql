@@ -4,7 +4,7 @@
 --
 -- reads    differing_fields, inbox.touched, state.links, state.base, state.standing_differences, state.unsettled,
 --          state.tombstones, state.adoption, state.requested, state.unread, state.filtered_out, mirror.person_records,
---          mirror.marketo_people
+--          mirror.marketo_people, mirror.conversions
 -- makes    audit_findings: one row per finding
 -- changes  inbox.touched
 create temp table audit_findings as
@@ -37,6 +37,11 @@ missed_records as (
     anti join state.tombstones b on b.record_type = r.record_type and b.dynamics_id = r.dynamics_id and b.side <> 'dynamics'
     anti join state.adoption a
         on a.record_type = r.record_type and a.dynamics_id = r.dynamics_id and a.decision in ('link', 'skip')
+    anti join (
+        select v.lead_id from mirror.conversions v
+        join mirror.person_records c on c.record_type = 'contact' and c.dynamics_id = v.contact_id and not c.is_deleted
+        anti join state.filtered_out f on f.record_type = 'contact' and f.dynamics_id = v.contact_id
+    ) v on r.record_type = 'lead' and v.lead_id = r.dynamics_id  -- its contact has the person (R96)
     anti join state.requested q on q.record_type = r.record_type and q.dynamics_id = r.dynamics_id  -- its person asked for it
     anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id  -- nor shall it (R87)
     anti join state.unread i on i.record_type = r.record_type and i.key = r.dynamics_id

@@ -2,7 +2,7 @@
 -- next time to look; what waits keeps its count of attempts.
 --
 -- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
---          records_without_person, resting_records, new_people, kept_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
+--          records_without_person, resting_records, new_people, kept_back, held_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
 --          inbox.touched, mirror.person_records, mirror.dynamics_accounts
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
@@ -87,6 +87,12 @@ select distinct
     record_type, dynamics_id, 'refused', 'key_taken', attempts + 1, coalesce(pending_since, planned_at),
     planned_at + interval 1 day
 from kept_back, this_cycle;
+
+insert into state.unsettled (record_type, dynamics_id, reason_code, code, attempts, since, next_look_at)
+select
+    record_type, dynamics_id, case when code is null then 'waiting' else 'refused' end, code, attempts + 1,
+    coalesce(pending_since, planned_at), case when code is null then planned_at else planned_at + interval 1 day end
+from held_back, this_cycle;
 
 -- The sync's own fields on a person.
 insert into state.unsettled

@@ -1,12 +1,13 @@
 -- ended_links: ends the links of which one side is gone; each becomes a tombstone. Gone in Dynamics: the person stays and is
 -- flagged (R79). Gone in Marketo: Dynamics is untouched (R80), and what the person last had in common with its record is kept:
 -- whatever differs from that in Dynamics, now or later, is an edit that the person never got, and brings one back (R81). Merged
--- in Marketo into a contact's person: the same is kept of a lead, and edits that differ from it are reported (R25).
+-- in Marketo into a contact's person: the same is kept of a lead, and edits that differ from it are reported (R25). Qualified: what
+-- the lead holds is its contact's from now on (R96).
 --
--- reads    this_cycle, merged_leads, taken_over, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
+-- reads    this_cycle, merged_leads, taken_over, qualified, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
 --          state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled
--- makes    ended_links: one row per link whose record is gone on one side, with that `side`
+-- makes    ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
 --          state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
@@ -16,17 +17,25 @@ with gone as (
 )
 select
     l.person_id, l.record_type, l.dynamics_id,
-    case when merged.lead_id is not null then 'merged' when gone.dynamics_id is not null then 'dynamics' else 'marketo' end as side
+    case
+        when merged.lead_id is not null then 'merged'
+        when q.lead_id is not null then 'qualified'
+        when gone.dynamics_id is not null then 'dynamics'
+        else 'marketo'
+    end as side
 from state.links l
 left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
+left join qualified q on l.record_type = 'lead' and q.lead_id = l.dynamics_id and q.person_id = l.person_id
 left join gone using (record_type, dynamics_id)
 left join mirror.marketo_people m on m.person_id = l.person_id
-where (l.record_type, l.dynamics_id) in (select ('lead', lead_id) from merged_leads) or (
+where merged.lead_id is not null or q.lead_id is not null or (
     l.person_id in (select person_id from inbox.touched)
     or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
 )
 and (gone.dynamics_id is not null or m.is_deleted)
-and l.person_id not in (select loser_id from taken_over where loser_id is not null);
+and l.person_id not in (select loser_id from taken_over where loser_id is not null)
+union all
+select person_id, 'lead', lead_id, 'qualified' from qualified where not was_linked;  -- whose link was lost with a working file
 
 delete from state.tombstones t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
 delete from state.tombstone_values t using ended_links e where e.record_type = t.record_type and e.dynamics_id = t.dynamics_id;
@@ -38,7 +47,7 @@ select person_id, record_type, dynamics_id, side, planned_at from ended_links, t
 -- Fields that never go to Marketo revive nobody.
 insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
 with ended as (
-    select person_id, record_type, dynamics_id from ended_links where side <> 'dynamics'
+    select person_id, record_type, dynamics_id, side from ended_links where side <> 'dynamics'
 ),
 bases as (
     from state.base_values where person_id in (select person_id from ended)
@@ -49,6 +58,7 @@ records as (
 select
     e.record_type, e.dynamics_id, f.field, f.dynamics_column,
     case
+        when e.side = 'qualified' then r.value
         when s.person_id is not null then s.dynamics_value
         when m.person_id is not null then r.value
         else b.value
@@ -97,9 +107,9 @@ where (record_type, field) in (select (record_type, field) from state.returned_f
   );
 
 delete from state.links using ended_links e where e.person_id = state.links.person_id;
-delete from state.base using ended_links e where e.person_id = state.base.person_id;
-delete from state.base_missing using ended_links e where e.person_id = state.base_missing.person_id;
-delete from state.standing_differences using ended_links e where e.person_id = state.standing_differences.person_id;
+delete from state.base using ended_links e where e.person_id = state.base.person_id and e.side <> 'qualified';
+delete from state.base_missing using ended_links e where e.person_id = state.base_missing.person_id and e.side <> 'qualified';
+delete from state.standing_differences using ended_links e where e.person_id = state.standing_differences.person_id and e.side <> 'qualified';
 delete from state.unsettled using ended_links e where e.person_id = state.unsettled.person_id;
 
 insert into inbox.touched (record_type, dynamics_id, person_id, is_receipt)

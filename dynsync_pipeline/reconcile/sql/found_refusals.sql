@@ -1,7 +1,7 @@
 -- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
 -- answers, by report_refusals.sql.
 --
--- reads    this_cycle, field_outcomes, kept_back, edited_after_merge, shared_keys, altered_own_fields, doubled
+-- reads    this_cycle, field_outcomes, kept_back, held_back, edited_after_merge, shared_keys, altered_own_fields, doubled
 -- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
 -- changes  nothing
 create temp table refusals as
@@ -34,10 +34,24 @@ from kept_back, this_cycle
 group by record_type, dynamics_id
 union all
 select
-    cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'create', 'to_marketo', 'merged_in_marketo',
-    'The person of this lead was merged into that of a contact (R25), so the edit has nobody to go to. Make it on the contact, or '
-        || 'qualify or delete the lead.'
+    cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'create', 'to_marketo',
+    case side when 'merged' then 'merged_in_marketo' else side end,
+    case side
+        when 'merged' then
+            'The person of this lead was merged into that of a contact (R25), so the edit has nobody to go to. Make it on the '
+                || 'contact, or qualify or delete the lead.'
+        else
+            'The person of this lead is its contact''s since it was qualified (R96), so the edit has nobody to go to. Make it on '
+                || 'the contact, or take it back on the lead.'
+    end
 from edited_after_merge, this_cycle
+union all
+select
+    cycle_id, planned_at, record_type, null, dynamics_id, null, 'create', 'to_marketo', code,
+    'This contact was made of the lead ' || lead_id || ', which Dynamics does not let the sync read, so that nobody knows whether '
+        || 'its person is the contact''s (R96). Let the sync''s user read that lead; it is asked for again within a day.'
+from held_back, this_cycle
+where code is not null
 union all
 select
     cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',

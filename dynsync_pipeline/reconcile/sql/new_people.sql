@@ -4,11 +4,13 @@
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
 --          state.unread_bearers, state.bearers, state.requested, state.filtered_out, state.started, state.dynamics_records,
---          mirror.person_records, reconcile.fields
+--          mirror.person_records, reconcile.fields, conversions, awaiting_lead
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
---          edited_after_merge: one row per lead whose person was merged into a contact's, and that was edited since
+--          edited_after_merge: one row per lead whose person is a contact's since a merge, or since it was qualified, and that was
+--              edited since
 --          records_without_person: one row per living contact or lead to create in Marketo
 --          kept_back: one row per such record and person who bears its key already
+--          held_back: one row per such contact whose lead is not known as it is now
 --          new_people: one row per contact or lead that is created in Marketo in this cycle
 -- changes  nothing
 create temp table resting_records as
@@ -43,9 +45,9 @@ from ended
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
 
 create temp table edited_after_merge as
-select t.record_type, t.dynamics_id, t.person_id
+select t.record_type, t.dynamics_id, t.person_id, t.side
 from state.tombstones t
-where t.side = 'merged'
+where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from conversions)))
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
   and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records);
@@ -65,6 +67,7 @@ anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_i
 where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25
+  and (r.record_type, r.dynamics_id) not in (select ('lead', lead_id) from conversions)  -- its contact has the person (R96)
   -- Kept back by an adoption: to be linked with somebody, or left alone on purpose.
   and (r.record_type, r.dynamics_id) not in (
       select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')
@@ -80,6 +83,12 @@ select n.*, b.person_id
 from records_without_person n
 join state.bearers b using (record_type, dynamics_id);
 
+create temp table held_back as
+select n.*, a.lead_id, a.code
+from records_without_person n
+join awaiting_lead a on n.record_type = 'contact' and n.dynamics_id = a.contact_id;
+
 create temp table new_people as
 select * from records_without_person
-where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from kept_back);
+where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from kept_back)
+  and (record_type, dynamics_id) not in (select (record_type, dynamics_id) from held_back);

@@ -1,6 +1,6 @@
 -- own_field_writes: decides what to write to the fields that the sync owns on a person: the key of the company, and the flag
--- that says that the record is deleted in Dynamics (R79, R83), after a merge the lead's id, which the person of a contact bears
--- no more (R25), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
+-- that says that the record is deleted in Dynamics (R79, R83), after a merge, or once it is qualified, the lead's id, which
+-- the person of a contact bears no more (R25, R96), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
 -- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
@@ -55,11 +55,13 @@ with wanted as (
       and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
     union all by name
     select
-        l.record_type, l.dynamics_id, l.person_id, own_fields.lead_id as field, 'text' as type, 'merged_in_marketo' as rule_code,
+        l.record_type, l.dynamics_id, l.person_id, own_fields.lead_id as field, 'text' as type,
+        case t.side when 'merged' then 'merged_in_marketo' else 'qualified' end as rule_code,
         m.dynamics_lead_id as old_value, null as new_value
     from mirror.marketo_people m
     join state.links l on l.person_id = m.person_id and l.record_type = 'contact'
-    join state.tombstones t on t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+    join state.tombstones t
+        on t.side in ('merged', 'qualified') and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
     anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id  -- R92
     cross join reconcile.own_fields
     where not m.is_deleted and m.person_id not in (select person_id from state.unread_links)
@@ -84,7 +86,8 @@ with altered as (
     select
         c.record_type, c.dynamics_id, c.person_id, w.field, w.type, w.old_value, w.new_value,
         case
-            when t.dynamics_id is not null then 'merged_in_marketo'
+            when t.side = 'merged' then 'merged_in_marketo'
+            when t.side = 'qualified' then 'qualified'
             when (c.person_id, c.dynamics_id) in (select (person_id, dynamics_id) from state.requested) then 'new_in_marketo'
             when w.is_key then 'key_put_back'
             -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
@@ -102,7 +105,8 @@ with altered as (
     join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
     cross join reconcile.own_fields
     left join state.tombstones t
-        on c.record_type = 'contact' and t.side = 'merged' and t.record_type = 'lead' and t.dynamics_id = m.dynamics_lead_id
+        on c.record_type = 'contact' and t.side in ('merged', 'qualified') and t.record_type = 'lead'
+        and t.dynamics_id = m.dynamics_lead_id
     cross join lateral (
         select unnest([
             {

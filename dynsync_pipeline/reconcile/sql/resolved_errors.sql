@@ -7,7 +7,7 @@
 -- Somebody took the edit back. An error about a taken key names the person who bears it, and is none of that person's.
 update ledger.sync_errors e
 set state = 'resolved'
-where e.state <> 'resolved' and e.code not in ('key_taken', 'merged_in_marketo')
+where e.state <> 'resolved' and e.code not in ('key_taken', 'merged_in_marketo', 'qualified')
   and e.person_id in (select person_id from compared_links)
   and not exists (
       from state.unsettled u
@@ -29,7 +29,7 @@ where e.state <> 'resolved' and e.code = 'key_shared'
 -- The key is free, or the record was linked.
 update ledger.sync_errors e
 set state = 'resolved'
-where e.state <> 'resolved' and e.code in ('key_taken', 'merged_in_marketo')
+where e.state <> 'resolved' and e.code in ('key_taken', 'merged_in_marketo', 'qualified', 'lead_unread')
   and (e.record_type, e.dynamics_id) in (
       select (record_type, dynamics_id) from new_people
       union all

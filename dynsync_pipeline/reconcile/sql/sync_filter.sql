@@ -2,12 +2,10 @@
 -- state.filtered_out, which is what this file keeps. Who is kept out rests in both directions (R92): nothing of it waits, its
 -- person is stale (R90), and it is compared with the stored base as soon as it is let in again (R89).
 --
--- reads    this_cycle, inbox.touched, mirror.sync_filters, state.lost_filters, state.filtered_out, state.started,
---          state.links
+-- reads    this_cycle, inbox.touched, mirror.sync_filters, state.lost_filters, state.filtered_out, state.links
 -- makes    seen_filters: one row per touched record, with what its filter says; none where that is not to be trusted
 --          filter_turns: one row per record that is let in, or kept out, from now on; `is_emptied` where its filter was emptied
--- changes  state.filtered_out, state.started, state.unsettled, state.unpublished, inbox.touched, ledger.activities,
---          ledger.sync_errors
+-- changes  state.filtered_out, state.started, state.unsettled, state.unpublished, inbox.touched, ledger.sync_errors
 create temp table seen_filters as
 select record_type, dynamics_id, is_deleted, sync_filter
 from mirror.sync_filters
@@ -53,14 +51,6 @@ select record_type, dynamics_id, false from filter_turns where is_let_in;
 
 insert into state.unpublished (published_table, person_id)
 select 'people', l.person_id from filter_turns t join state.links l using (record_type, dynamics_id);
-
--- Who gets a person only now has the entry when it does (settled_ledger.sql).
-insert into ledger.activities (activity_id, cycle_id, activity_at, person_id, activity_type, reason_code, source)
-select nextval('ledger.entries'), cycle_id, planned_at, l.person_id, 'Create [StartSync]', 'let_in', 'Dynamics sync'
-from state.started s
-join state.links l using (record_type, dynamics_id), this_cycle;
-
-delete from state.started s using state.links l where l.record_type = s.record_type and l.dynamics_id = s.dynamics_id;
 
 delete from state.unsettled u using filter_turns t
 where t.record_type = u.record_type and t.dynamics_id = u.dynamics_id and not t.is_let_in;

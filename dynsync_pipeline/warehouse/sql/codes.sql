@@ -23,6 +23,7 @@ insert into codes (code, sentence) values
 ('company_of_record', 'R59 R131 company of the record'),
 ('deleted_in_dynamics', 'R79 deleted in Dynamics'),
 ('merged_in_marketo', 'R25 merged in Marketo: the person is its contact'),
+('qualified', 'R96 qualified: the person is its contact''s'),
 ('key_put_back', 'R18 key of a linked person put back'),
 ('own_field_put_back', 'R18 type or creation date of a linked person put back'),
 ('linked_by_key', 'R18 linked by key: type and creation date'),

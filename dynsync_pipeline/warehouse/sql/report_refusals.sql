@@ -1,6 +1,6 @@
 -- report_refusals: reports refusals, found by the rules or answered by a system, once per record, field, direction and code,
 -- in the list of errors and in the person's activity log (R115, R116). One that is open already is counted there, and learns
--- who the person is. A key that is shared or taken, a lead that was merged, a doubled link, a field that oscillates, or an own field
+-- who the person is. A key that is shared or taken, a lead that was merged or qualified, or cannot be read, a doubled link, a field that oscillates, or an own field
 -- that does not stay, is never quarantined: it is looked at again.
 --
 -- reads    refusals, ledger.sync_errors
@@ -24,7 +24,8 @@ set last_seen_at = r.seen_at,
     state = case
         when e.attempts + 1 >= most_attempts()
             and e.code not in (
-                'key_taken', 'key_shared', 'doubled_link', 'merged_in_marketo', 'oscillates', 'key_altered', 'own_field_altered'
+                'key_taken', 'key_shared', 'doubled_link', 'merged_in_marketo', 'qualified', 'lead_unread', 'oscillates',
+                'key_altered', 'own_field_altered'
             ) then 'quarantined'
         else e.state
     end

@@ -1,0 +1,56 @@
+-- conversions: finds which leads became which contacts, of all that this cycle looks at: Qualify makes a contact of a lead, or
+-- turns it into one that is there (R95, R97). Tables are read one by one, with no common moment: a contact whose lead could not
+-- be read is left alone until it was.
+--
+-- reads    this_cycle, inbox.touched, state.links, state.unsettled, state.suspects, state.unread, state.requested, state.adoption,
+--          state.filtered_out,
+--          mirror.conversions, mirror.person_records, mirror.dynamics_leads
+-- makes    near_records: one row per record that this cycle looks at
+--          conversions: one row per lead and living contact that it became, of which one is near
+--          awaiting_lead: one row per contact without a person whose lead is not known as it is now; `code` where that is an error
+-- changes  inbox.touched
+create temp table near_records as
+select record_type, dynamics_id from inbox.touched where dynamics_id is not null
+union
+select record_type, dynamics_id from state.links where person_id in (select person_id from inbox.touched)
+union
+select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at;
+
+create temp table conversions as
+with pairs as (
+    select * from mirror.conversions where contact_id in (select dynamics_id from near_records where record_type = 'contact')
+    union
+    select * from mirror.conversions where lead_id in (select dynamics_id from near_records where record_type = 'lead')
+)
+select p.lead_id, p.contact_id, r.createdon
+from pairs p
+join mirror.person_records r on r.record_type = 'contact' and r.dynamics_id = p.contact_id and not r.is_deleted
+-- Kept out, or left alone on purpose: then the lead stays what it is (R95).
+anti join state.filtered_out f on f.record_type = 'contact' and f.dynamics_id = p.contact_id
+anti join state.adoption a on a.record_type = 'contact' and a.dynamics_id = p.contact_id and a.decision = 'skip';
+
+create temp table awaiting_lead as
+select
+    c.contact_id, min(c.lead_id) as lead_id,
+    -- One whose person asked for it is linked with its request (R71).
+    case when bool_or(q.dynamics_id is null) then 'lead_unread' end as code
+from conversions c
+left join mirror.dynamics_leads l on l.leadid = c.lead_id
+-- One that is shown as qualified was read after its contact was made.
+left join state.suspects s
+    on s.record_type = 'lead' and s.suspect_id = c.lead_id and not l.is_deleted and l.statecode is distinct from '1'
+left join state.unread u on u.record_type = 'lead' and u.key = c.lead_id
+left join state.requested q
+    on q.dynamics_id = c.lead_id and ('lead', c.lead_id) not in (select (record_type, dynamics_id) from state.links)
+where ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.links)
+  and (l.leadid is null or s.suspect_id is not null or u.key is not null or q.dynamics_id is not null)
+group by c.contact_id;
+
+-- Whoever waited for a lead is looked at as soon as it is known.
+insert into inbox.touched (record_type, dynamics_id, is_receipt)
+select distinct 'contact', contact_id, false
+from conversions
+where contact_id not in (select contact_id from awaiting_lead)
+  and ('contact', contact_id) in (
+      select (record_type, dynamics_id) from state.unsettled where person_id is null and code = 'lead_unread'
+  );

@@ -1,0 +1,47 @@
+-- qualified_leads: finds the contacts that take over the person of the lead they were made of (R96): the person keeps its Marketo
+-- id and history, and is the contact's from now on. Of several contacts of one lead the oldest does. A contact that has a person
+-- already takes over nobody: that is a merge of two people (R97). Nor is the stale person of a lead taken over that the filter
+-- keeps out (R95).
+--
+-- reads    conversions, awaiting_lead, state.links, state.bearers, state.unread, state.unread_bearers, state.requested,
+--          state.adoption, state.filtered_out, mirror.marketo_people
+-- makes    people_of_leads: one row per lead that became a contact, and its living person, by link or by key (R16)
+--          qualified: one row per person taken over; `was_linked` to the lead
+-- changes  nothing
+create temp table people_of_leads as
+with people as (
+    select dynamics_id as lead_id, person_id, true as was_linked
+    from state.links
+    where record_type = 'lead' and dynamics_id in (select lead_id from conversions)
+    union all
+    select dynamics_id, person_id, false
+    from state.bearers
+    where record_type = 'lead' and dynamics_id in (select lead_id from conversions)
+      and person_id not in (select person_id from state.links)
+)
+select p.lead_id, p.person_id, p.was_linked
+from people p
+join mirror.marketo_people m on m.person_id = p.person_id and not m.is_deleted
+anti join state.filtered_out f on f.record_type = 'lead' and f.dynamics_id = p.lead_id
+where p.was_linked or m.dynamics_contact_id is null
+qualify row_number() over (partition by p.lead_id order by p.was_linked desc, p.person_id) = 1;
+
+create temp table qualified as
+with of_leads as (
+    select p.person_id, c.lead_id, c.contact_id, p.was_linked
+    from conversions c
+    join people_of_leads p using (lead_id)
+    where ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.links)
+      and c.contact_id not in (select contact_id from awaiting_lead)
+      -- Whose person is told otherwise.
+      and ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.bearers)
+      and ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.unread_bearers)
+      and ('contact', c.contact_id) not in (select (record_type, key) from state.unread)
+      and c.contact_id not in (select dynamics_id from state.requested)
+      and ('contact', c.contact_id) not in (
+          select (record_type, dynamics_id) from state.adoption where decision = 'link'
+      )
+    qualify row_number() over (partition by c.lead_id order by c.createdon, c.contact_id) = 1
+)
+from of_leads
+qualify row_number() over (partition by contact_id order by lead_id) = 1;

@@ -1,0 +1,282 @@
+"""Qualify turns a lead into a contact; its person stays the same one (R25, R95 to R97). Many people stand side by side."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+FIELDS = field_map(
+    "title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true",
+    "doNotCall,donotphone,boolean,both,true", "source,new_source,text,to_marketo,true",
+    "leadScore,mkt_leadscore,integer,to_dynamics,true",
+)  # fmt: skip
+VALUES = {"title": "Buyer", "phone": "1", "city": "Bern"}
+COLUMNS = {"title": "jobtitle", "phone": "telephone1", "city": "address1_city"}
+
+
+def met(*leads: str, **more: str) -> tuple[MemoryWorld, dict[str, int]]:
+    """A world with these leads, all alike and synced; their people."""
+    world = MemoryWorld(FIELDS)
+    people = {lead: world.link(LEAD, lead, **VALUES | more) for lead in leads}
+    world.settled()
+    return world, people
+
+
+def make_contact(world: MemoryWorld, lead: str, contact: str, **values: str | None) -> None:
+    """The contact that Qualify makes: of the lead's columns, with `values` in place of some."""
+    copied = {column: world.dynamics.rows[LEAD, lead].values.get(column) for column in COLUMNS.values()}
+    world.dynamics.put(CONTACT, contact, **copied | values, _originatingleadid_value=lead)
+
+
+def close_lead(world: MemoryWorld, lead: str, contact: str) -> None:
+    """What Qualify does to the lead."""
+    world.dynamics.put(LEAD, lead, statecode="1", _parentcontactid_value=contact)
+
+
+def qualify(world: MemoryWorld, lead: str, contact: str, **values: str | None) -> None:
+    make_contact(world, lead, contact, **values)
+    close_lead(world, lead, contact)
+
+
+def people_of(world: MemoryWorld, lead: str, contact: str) -> list[int]:
+    """Everybody in Marketo who bears one of the two ids."""
+    return sorted({*world.marketo.bearers(KEYS.lead_id, lead), *world.marketo.bearers(KEYS.contact_id, contact)})
+
+
+def assert_is_contact(world: MemoryWorld, person: int, lead: str, contact: str) -> None:
+    assert people_of(world, lead, contact) == [person]
+    assert world.rows("select record_type, dynamics_id from state.links where person_id = ?", person) == [
+        ("contact", contact)
+    ]
+    values = world.marketo.rows[person].values
+    assert (values[KEYS.contact_id], values.get(KEYS.lead_id), values[KEYS.person_type]) == (contact, None, "Contact")
+    assert values[KEYS.created_on] == world.dynamics.rows[CONTACT, contact].values["createdon"]
+    assert values.get(KEYS.is_deleted) != "true"
+
+
+def test_r96_the_leads_person_becomes_the_contacts_in_whatever_order_the_two_are_seen() -> None:
+    world, people = met("both", "contact", "lead")
+    world.marketo.put(people["both"], leadScore="40")
+    world.settled()
+    world.dynamics.put(CONTACT, "c-both", createdon="2024-01-01T00:00:00Z")
+    qualify(world, "both", "c-both")
+    make_contact(world, "contact", "c-contact")
+    close_lead(world, "lead", "c-lead")
+    world.settled()
+    make_contact(world, "lead", "c-lead")
+    close_lead(world, "contact", "c-contact")
+    # A contact of a lead that was made and qualified between two cycles.
+    world.dynamics.put(LEAD, "new", jobtitle="New")
+    qualify(world, "new", "c-new")
+    world.settled()
+    for name in ("both", "contact", "lead"):
+        assert_is_contact(world, people[name], name, f"c-{name}")
+        assert [world.both(people[name], field) for field in VALUES] == [(v, v) for v in VALUES.values()]
+    assert world.both(people["both"], "leadScore") == ("40", "40"), "the score goes on, and reaches the contact"
+    (new,) = people_of(world, "new", "c-new")
+    assert_is_contact(world, new, "new", "c-new")
+    assert world.errors() == []
+    assert world.ledger()["collisions"] == []
+    assert world.rows("select dynamics_id, side from state.tombstones order by all") == [
+        (name, "qualified") for name in ("both", "contact", "lead")
+    ]
+
+
+# What the contact holds, what Marketo holds by then, what stands afterwards; the lead and its person held A.
+EDITS = {
+    "nobody edits": ("A", "A", "A"),
+    "sales edits while qualifying": ("B", "A", "B"),
+    "edited in marketo, and the lead never got": ("A", "C", "C"),
+    "cleared in marketo, and the lead never got": ("A", None, None),
+    "both edit (r35)": ("B", "C", "B"),
+    "sales edits and marketo clears": ("B", None, "B"),
+    "a column that qualify does not copy": (None, "A", "A"),
+    "not copied, and edited in marketo": (None, "C", "C"),
+    "not copied, and cleared in marketo": (None, None, None),
+}
+
+
+def test_r96_edits_at_the_moment_of_qualifying_are_settled_as_the_contacts_and_none_is_lost_silently() -> None:
+    world, people = met(*EDITS, title="A", doNotCall="true", source="Web")
+    for name, (in_dynamics, in_marketo, _) in EDITS.items():
+        # Beside the title: consent that Qualify does not copy, and a field that goes to Marketo only.
+        qualify(world, name, f"c {name}", jobtitle=in_dynamics, donotphone=None, new_source="Fair")
+        if in_marketo != "A":
+            world.marketo.put(people[name], title=in_marketo)
+    world.settled()
+    for name, (_, _, result) in EDITS.items():
+        assert_is_contact(world, people[name], name, f"c {name}")
+        assert (name, world.both(people[name], "title")) == (name, (result, result))
+        assert (name, world.base(people[name], "title")) == (name, result), "the base is that of the contact"
+        assert world.both(people[name], "doNotCall") == ("true", "true")
+        assert world.both(people[name], "source") == ("Fair", "Fair")
+    assert [row[4:] for row in world.ledger()["collisions"]] == [
+        ("A", "B", "C", "dynamics", "dynamics_wins"), ("A", "B", None, "dynamics", "dynamics_wins"),
+    ], "the losers are kept"  # fmt: skip
+    assert world.errors() == []
+    assert world.dynamics.rows[LEAD, "nobody edits"].values["jobtitle"] == "A"
+
+
+# What the filters of lead and contact say, and whose person the contact has then.
+FILTERS = {
+    "a": ("false", "false", "nobody's"),
+    "b": ("true", "true", "its lead's"),
+    "c": (None, None, "its lead's"),
+    "d": ("false", "true", "a new one"),
+    "e": ("true", "false", "nobody's"),
+}
+
+
+@pytest.mark.parametrize("was_synced", [True, False])
+def test_r95_the_table_of_both_filters(was_synced: bool) -> None:
+    world = MemoryWorld(FIELDS)
+    for lead in FILTERS:
+        world.dynamics.put(LEAD, lead, jobtitle="Buyer", new_synctomkto="true" if was_synced else "false")
+    world.settled()
+    before = {lead: world.marketo.bearers(KEYS.lead_id, lead) for lead in FILTERS}
+    for lead, (of_lead, of_contact, _) in FILTERS.items():
+        world.dynamics.put(LEAD, lead, new_synctomkto=of_lead)
+        qualify(world, lead, f"c-{lead}", new_synctomkto=of_contact)
+        world.dynamics.put(LEAD, lead, jobtitle="Edited")
+    world.settled()
+    for lead, (of_lead, _, expected) in FILTERS.items():
+        found = world.marketo.bearers(KEYS.contact_id, f"c-{lead}")
+        of_the_lead = world.marketo.bearers(KEYS.lead_id, lead)
+        if expected == "its lead's":
+            assert_is_contact(world, found[0], lead, f"c-{lead}")
+            assert not was_synced or found == before[lead]
+        else:
+            assert len(found) == (expected == "a new one")
+            titles = [world.marketo.rows[person].values["title"] for person in of_the_lead]
+            # The lead's own edits reach its person, or it is stale.
+            assert titles == (["Edited"] if of_lead == "true" else ["Buyer"] if was_synced else [])
+    assert world.errors() == []
+    world.dynamics.put(CONTACT, "c-e", new_synctomkto="true")
+    (person,) = world.marketo.bearers(KEYS.lead_id, "e")
+    world.settled()
+    assert_is_contact(world, person, "e", "c-e")
+
+
+def test_r97_qualified_onto_a_contact_that_has_a_person_both_people_stay() -> None:
+    world, people = met("l")
+    contact = world.link(CONTACT, "c", title="Head")
+    world.settled()
+    close_lead(world, "l", "c")
+    world.dynamics.put(LEAD, "never synced", statecode="1", _parentcontactid_value="c", jobtitle="New")
+    world.settled()
+    world.marketo.put(people["l"], title="Edited")
+    world.settled()
+    assert people_of(world, "l", "c") == [people["l"], contact]
+    assert world.both(people["l"], "title") == ("Edited", "Edited"), "the lead goes on"
+    assert world.both(contact, "title") == ("Head", "Head")
+    assert world.marketo.bearers(KEYS.lead_id, "never synced") == [], "it has its contact's person"
+
+
+def test_r97_several_contacts_of_one_lead_and_leads_without_a_person() -> None:
+    world, people = met("l", "gone before", "gone at once", "deleted before", "deleted")
+    world.dynamics.put(CONTACT, "c2", createdon="2024-01-02T00:00:00Z")
+    world.dynamics.put(CONTACT, "c1", createdon="2024-01-01T00:00:00Z")
+    for contact in ("c1", "c2"):
+        make_contact(world, "l", contact)
+    close_lead(world, "l", "c1")
+    world.marketo.delete(people["gone before"])
+    world.dynamics.delete(LEAD, "deleted before")
+    world.cycle()
+    qualify(world, "gone before", "c-gone")
+    qualify(world, "gone at once", "c-at-once")
+    world.marketo.delete(people["gone at once"])
+    qualify(world, "deleted", "c-deleted")
+    world.dynamics.delete(LEAD, "deleted")
+    world.dynamics.put(CONTACT, "c-before", jobtitle="Buyer", _originatingleadid_value="deleted before")
+    world.dynamics.put(CONTACT, "c-stranger", jobtitle="Buyer", _originatingleadid_value="never there")
+    world.settled()
+    assert_is_contact(world, people["l"], "l", "c1")
+    others = {
+        name: world.marketo.bearers(KEYS.contact_id, name) for name in ("c2", "c-gone", "c-at-once", "c-stranger")
+    }
+    assert [len(found) for found in others.values()] == [1] * 4, "ordinary new people"
+    assert not {person for found in others.values() for person in found} & set(people.values())
+    assert_is_contact(world, people["deleted"], "deleted", "c-deleted")
+    assert [world.marketo.bearers(KEYS.lead_id, lead) for lead in ("gone before", "gone at once")] == [[], []]
+    assert_is_contact(world, people["deleted before"], "deleted before", "c-before")
+    assert world.errors() == []
+
+
+def test_a_contact_whose_lead_cannot_be_read_waits_is_told_and_makes_nobody() -> None:
+    world, people = met("hidden", "found")
+    world.dynamics.put(LEAD, "strange", jobtitle="Buyer")
+    world.dynamics.forbidden = {"hidden", "found", "strange"}
+    for lead in people:
+        make_contact(world, lead, f"c-{lead}")
+    world.settled()
+    waiting = [
+        ("c-found", None, "to_marketo", "lead_unread", 1, "waiting"),
+        ("c-hidden", None, "to_marketo", "lead_unread", 1, "waiting"),
+    ]
+    assert sorted(world.errors()) == waiting
+    assert [world.marketo.bearers(KEYS.contact_id, f"c-{lead}") for lead in people] == [[], []]
+    close_lead(world, "found", "c-found")  # which the feed tells
+    world.settled()
+    assert_is_contact(world, people["found"], "found", "c-found")
+    assert world.marketo.bearers(KEYS.contact_id, "c-hidden") == []
+    world.dynamics.forbidden = set()
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert_is_contact(world, people["hidden"], "hidden", "c-hidden")
+    assert {error[5] for error in world.errors()} == {"resolved"}
+
+
+def test_edits_of_a_qualified_lead_are_told_once_and_make_nobody_until_its_contact_is_gone() -> None:
+    world, people = met("l", "reopened")
+    for lead in people:
+        qualify(world, lead, f"c-{lead}")
+    world.settled()
+    world.dynamics.put(LEAD, "l", jobtitle="Edited")
+    world.dynamics.put(LEAD, "reopened", statecode="0")
+    world.settled()
+    world.dynamics.put(LEAD, "l", jobtitle="Edited again")
+    world.settled()
+    assert [(error[0], error[3], error[5]) for error in world.errors()] == [("l", "qualified", "waiting")]
+    for lead, person in people.items():
+        assert_is_contact(world, person, lead, f"c-{lead}")
+    world.dynamics.put(LEAD, "l", jobtitle="Buyer")
+    world.dynamics.delete(CONTACT, "c-reopened")
+    world.settled()
+    assert [error[5] for error in world.errors()] == ["resolved"]
+    assert world.marketo.rows[people["reopened"]].values[KEYS.is_deleted] == "true"
+    world.dynamics.put(LEAD, "reopened", jobtitle="Lead again")
+    world.settled()
+    (again,) = world.marketo.bearers(KEYS.lead_id, "reopened")
+    assert again not in people.values(), "an edit that no person got (R81)"
+
+
+def test_a_working_file_that_is_lost_before_or_after_the_keys_are_written_makes_no_second_person() -> None:
+    world, people = met("before", "after")
+    qualify(world, "after", "c-after")
+    world.settled()
+    qualify(world, "before", "c-before")
+    fresh = MemoryWorld(FIELDS)
+    fresh.dynamics.rows, fresh.dynamics.version = world.dynamics.rows, world.dynamics.version
+    fresh.marketo.rows, fresh.marketo.version = world.marketo.rows, world.marketo.version
+    fresh.settled()
+    for lead, person in people.items():
+        assert_is_contact(fresh, person, lead, f"c-{lead}")
+
+
+def test_a_cut_at_any_step_leaves_one_person() -> None:
+    for cut_after in range(4, 26, 1 if is_deep() else 12):
+        world, people = met("l")
+        qualify(world, "l", "c", jobtitle="Head")
+        world.marketo.put(people["l"], phone="2")
+        world.cycle(cut_after=cut_after)
+        assert len(people_of(world, "l", "c")) == 1
+        world.settled()
+        assert_is_contact(world, people["l"], "l", "c")
+        assert [world.both(people["l"], name) for name in ("title", "phone")] == [("Head", "Head"), ("2", "2")]
