@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynsync_pipeline.cli.errors import harmless
+from dynsync_pipeline.cli.csv_files import harmless
 from dynsync_pipeline.errors import AdoptionWrong, StorageFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.reconcile.adoption import Decision, Fault, Pair, Reviewed

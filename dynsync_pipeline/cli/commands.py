@@ -7,13 +7,27 @@ import sys
 
 from rich.logging import RichHandler
 
-from dynsync_pipeline.cli import adopt, check, demo, develop, emulate, errors, explain, listen, plan, push, status, sync
+from dynsync_pipeline.cli import (
+    adopt,
+    check,
+    demo,
+    develop,
+    emulate,
+    errors,
+    explain,
+    filter,
+    listen,
+    plan,
+    push,
+    status,
+    sync,
+)
 from dynsync_pipeline.cli.output import Exit, app, errors_to, exit_code_of
 from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
 
 __all__ = ["app", "run"]
 
-COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, listen, plan, push, status, sync)
+COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, filter, listen, plan, push, status, sync)
 
 
 def run() -> None:

@@ -5,20 +5,17 @@ All but the release only looks.
 
 from __future__ import annotations
 
-import csv
 import re
-import sys
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, rough, span
-from dynsync_pipeline.cli.output import app, errors_to, prints_to
+from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.sync_errors import ErrorFilter, read_errors
 from dynsync_pipeline.settings import Settings, load_settings
@@ -32,7 +29,6 @@ COLUMNS = (
     "operation", "direction", "code", "message", "attempts", "state",
 )  # fmt: skip
 _ERROR_ID = re.compile(r"[0-9]{1,18}")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
 
 class State(StrEnum):
@@ -112,7 +108,7 @@ def errors(
     with open_snapshot(settings) as connection:
         found = read_errors(connection, wanted)
     if csv_file is not None:
-        _export(found, csv_file)
+        export(found, COLUMNS, csv_file, "errors")
     elif as_json:
         print_json(found)
     else:
@@ -179,32 +175,3 @@ def _table(found: list[dict[str, Any]]) -> Table:
         said = f"{row['code']}" + (f", field {row['field']}" if row["field"] else "") + f"\n{row['message']}"
         table.add_row(cell(error), cell(record.strip()), cell(said))
     return table
-
-
-def _export(found: list[dict[str, Any]], target: str) -> None:
-    if target == "-":
-        write_csv(found, sys.stdout)
-        return
-    path = Path(target)
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(found, file)
-    except OSError as error:
-        raise StorageFailed(
-            f"{path} cannot be written: {error.strerror}.", next_step="Name another file, or - for the standard output."
-        ) from None
-    errors_to.print(f"{len(found):,} errors written to {path}.", highlight=False)
-
-
-def write_csv(found: Iterable[dict[str, Any]], file: TextIO) -> None:
-    """Write the errors with a header line; no cell can begin a formula, because an apostrophe stands before it."""
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    for row in found:
-        writer.writerow([harmless(row[name]) for name in COLUMNS])
-
-
-def harmless(value: object) -> str:
-    """A value as a cell that no spreadsheet takes for a formula."""
-    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text

@@ -18,6 +18,7 @@ from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.look.explain import Explanation, Subject, explain, find_subjects, is_account
 from dynsync_pipeline.look.reading import Row
+from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import load_settings
 
 MOST_SHOWN = 40
@@ -99,6 +100,13 @@ def _link_lines(found: Explanation) -> list[Text]:
     lines = [_link_line(subject, person)]
     if person["account_id_dynamics"]:
         lines.append(f"Account {person['account_id_dynamics']}.")
+    if person["stale_since"]:
+        lines.append(
+            f"Stale since {moment(person['stale_since'])} UTC: {FILTER_COLUMN} says no to its record, so neither side gets the "
+            "other's edits until it says yes (R90, R92)."
+        )
+    elif person["is_kept_out"] and not person["is_deleted_in_dynamics"]:
+        lines.append(f"{FILTER_COLUMN} says no to the record, so it gets no person (R87).")
     if person["is_deleted_in_dynamics"]:
         lines.append("The record was deleted in Dynamics; its values are those last seen (R79).")
     if subject.person_id_marketo is not None and not person["is_in_marketo"]:

@@ -21,6 +21,7 @@ from dynsync_pipeline.cli.looking import (
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.look.status import Status, read_status
+from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 
@@ -116,6 +117,9 @@ def _show(
     prints_to.print(_cursors_table(found, at))
     for line in _waiting_lines(found):
         prints_to.print(line, style="red", highlight=False)
+    if found.stale:
+        stale = " and ".join(f"{n:,} {record_type}{'' if n == 1 else 's'}" for record_type, n in found.stale.items())
+        prints_to.print(f"\nStale people, whose records {FILTER_COLUMN} keeps out: {stale} (R90).", highlight=False)
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
     listed = ", ".join(f"{row['n']:,} × {row['finding']}" for row in found.findings)

@@ -1,5 +1,5 @@
 """What the two systems offer: columns, lengths, option labels. Read at the first cycle and once a day, once an hour while a
-field is missing, and at once for another field map or on a schema error.
+field is missing, at once for another field map or on a schema error, and in every cycle while a filter is lost.
 
 A mapped field that a system does not offer is parked with its reason, and the others go on (R14, R26, R106, R107).
 """
@@ -88,6 +88,7 @@ def _asked_for(wanted: FieldMap, settings: Settings) -> str:
 _FRESH = """
 select count(*) from state.columns
 where read_at > ? and read_at <= ? and ? in (select asked_for from state.definitions_read)
+  and not exists (from state.lost_filters where not is_given_up)  -- every cycle stops until it is back
 """
 
 

@@ -24,20 +24,21 @@ def follow_filters(connection: duckdb.DuckDBPyConnection, fields: FieldMap, runn
     """Keep in `state.lost_filters` which tables lost theirs; `fields` says which have one that is read from now on.
 
     A filter that is gone is no loss where it keeps nobody out. One that cannot be read always is: nobody knows who is out.
-    `running`: the fields of a cycle that has begun to read, in which none comes back.
+    `running`: the fields of a cycle that has begun to read, in which no lost one comes back: records may have been read
+    without it.
     """
     unreadable = {row[0] for row in connection.execute(_UNREADABLE, [FILTER_COLUMN]).fetchall()}
     known = {row[0]: row[1:] for row in connection.execute("from state.lost_filters").fetchall()}
     keeping = {row[0] for row in connection.execute("select distinct record_type from state.filtered_out").fetchall()}
     for record_type in RecordType:
         column = (record_type, FILTER_COLUMN)
-        if running is not None and column not in running.offered:
+        before, is_given_up = known.get(record_type, (None, False))
+        if running is not None and before is not None:
             continue
         connection.execute("delete from state.lost_filters where record_type = ?", [record_type])
         if column in fields.offered or record_type not in unreadable | keeping:
             continue
         fault = UNREADABLE if record_type in unreadable else MISSING
-        before, is_given_up = known.get(record_type, (None, False))
         if fault != before:
             log.warning("The filter column %s of %ss is %s.", FILTER_COLUMN, record_type, fault)
         connection.execute(

@@ -9,7 +9,7 @@ import duckdb
 
 from dynsync_pipeline.look.reading import Row, select
 from dynsync_pipeline.model.field_map import OF_OPTIONS
-from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 
 GUID = re.compile(r"\{?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\}?")
@@ -32,13 +32,15 @@ class Subject:
 class Explanation:
     """Everything `dynsync explain` tells; values are text, options as labels, times UTC without zone.
 
-    person: `linked_at`, `account_id_dynamics`, `is_in_marketo`, `is_in_dynamics`, `is_deleted_in_dynamics`.
+    person: `linked_at`, `account_id_dynamics`, `is_in_marketo`, `is_in_dynamics`, `is_deleted_in_dynamics`, `stale_since`, and
+    `is_kept_out`, whether the filter says no to the record (R87).
     waiting: the unsettled row of a record that could not be created in Marketo yet, or None.
     ended_links: tombstones of the person and the record, oldest first.
     fields: one row per synced field with `field`, `dynamics_column`, `direction`, `base`, `dynamics`, `marketo`,
-    `state` (`agree`, `unsettled`, `standing difference`, `no base`, `not compared yet`, `not linked`), `reason`,
+    `state` (`agree`, `unsettled`, `standing difference`, `no base`, `stale`, `not compared yet`, `not linked`), `reason`,
     `next_look_at`, and `last_rule`, the rule of the last write.
-    account_fields: the same for the fields of the account, which have no base; `local edit` is a state of these alone.
+    account_fields: the same for the fields of the account, which have no base; `local edit` and, of an account that the filter
+    keeps out (R94), `kept out` are states of these alone.
     history: changes, collisions and errors of the person and the record, changes of its account, oldest first.
     """
 
@@ -124,7 +126,11 @@ def explain(connection: duckdb.DuckDBPyConnection, subject: Subject) -> Explanat
     if subject.record_type is not None:
         table = TABLES[RecordType(subject.record_type)]
         record = _values(connection, table.entity_set, table.id_column, record_id)
-    linked = select(connection, "select linked_at from links where person_id_marketo = ?", [person_id])
+    linked = select(
+        connection,
+        "select linked_at, stale_since from links left join people using (person_id_marketo) where person_id_marketo = ?",
+        [person_id],
+    )
     waiting = select(
         connection, "from unsettled where record_id_dynamics = ? and person_id_marketo is null", [record_id]
     )
@@ -136,6 +142,8 @@ def explain(connection: duckdb.DuckDBPyConnection, subject: Subject) -> Explanat
             "is_in_marketo": bool(person),
             "is_in_dynamics": bool(record) and record["is_deleted"] != "true",
             "is_deleted_in_dynamics": bool(record) and record["is_deleted"] == "true",
+            "stale_since": linked[0]["stale_since"] if linked else None,
+            "is_kept_out": record.get(FILTER_COLUMN) == "false",
         },
         waiting=waiting[0] if waiting else None,
         ended_links=select(
@@ -164,6 +172,7 @@ class _Told:
     standing: dict[str, Row]
     without_base: dict[str, Row]
     last_rules: dict[str, Row]
+    is_stale: bool
 
 
 def _told(connection: duckdb.DuckDBPyConnection, person_id: int | None) -> _Told:
@@ -176,6 +185,7 @@ def _told(connection: duckdb.DuckDBPyConnection, person_id: int | None) -> _Told
         standing=by_field("from standing_differences where person_id_marketo = ?"),
         without_base=by_field(_WITHOUT_BASE),
         last_rules=by_field(_LAST_RULES),
+        is_stale=bool(select(connection, "from people where is_stale and person_id_marketo = ?", [person_id])),
     )
 
 
@@ -210,8 +220,10 @@ def _state(row: Row, told: _Told, accepted: list[str | None]) -> Row:
         return {"state": "no base"}
     if name in told.standing and accepted == [row["dynamics"], row["marketo"]]:
         return {"state": "standing difference", "reason": told.standing[name]["reason"]}
+    if row["base"] == row["dynamics"] == row["marketo"]:
+        return {"state": "agree"}
     # Not compared: the snapshot is older than the comparison, after a cycle that failed.
-    return {"state": "agree" if row["base"] == row["dynamics"] == row["marketo"] else "not compared yet"}
+    return {"state": "stale" if told.is_stale else "not compared yet"}
 
 
 def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> list[Row]:
@@ -222,7 +234,8 @@ def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> li
         row = _named(field)
         row["dynamics"] = _value(account, field["dynamics_column"], field, labels)
         row["marketo"] = _value(person, field["field"], field, labels)
-        row["state"] = "agree" if row["dynamics"] == row["marketo"] else "local edit"
+        differs = "kept out" if account.get(FILTER_COLUMN) == "false" else "local edit"
+        row["state"] = "agree" if row["dynamics"] == row["marketo"] else differs
         rows.append(row)
     return rows
 

@@ -28,6 +28,7 @@ class Status:
     backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`,
     `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an
     update is a linked record or person with an edit on its own side that is not settled.
+    stale: how many people the filter keeps apart from their record, by its type (R90).
     findings: what census and audit found in the last seven days, `n` by `finding_code`, `finding` and `last_found_at`.
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
@@ -41,6 +42,7 @@ class Status:
     cursors: list[Row]
     open_errors: dict[str, int]
     parked_fields: list[Row]
+    stale: dict[str, int]
     findings: list[Row]
 
 
@@ -63,6 +65,12 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
             )
         },
         parked_fields=select(connection, "from parked_fields order by record_type, field"),
+        stale={
+            row["record_type"]: row["n"]
+            for row in select(
+                connection, "select record_type, count(*) as n from people where is_stale group by all order by all"
+            )
+        },
         findings=select(
             connection,
             "select finding_code, finding, count(*) as n, max(found_at) as last_found_at from audit_findings "

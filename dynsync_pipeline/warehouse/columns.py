@@ -60,11 +60,12 @@ _SYSTEM_TYPES = {
 def with_offered(connection: duckdb.DuckDBPyConnection, fields: FieldMap, running: FieldMap | None = None) -> FieldMap:
     """`fields` with what Dynamics offers of the columns that not every Dynamics has, as its definitions were last read.
 
-    `running`: the fields of a cycle that has begun to read, which only loses some.
+    `running`: the fields of a cycle that has begun to read, which only loses some, but for a filter: a table whose definition
+    changed is read anew, and what is new in it is not to go to Marketo first (R87).
     """
     wanted = {(record_type, name) for record_type, table in TABLES.items() for name in table.offered_columns}
     if running is not None:
-        wanted &= running.offered
+        wanted = {each for each in wanted if each in running.offered or each[1] == FILTER_COLUMN}
     names = {name: logical_name(name) for _, name in wanted}
     yes_or_no = [name for name in names if _SYSTEM_TYPES[name] is FieldType.BOOLEAN]
     rows = set(connection.execute(_OFFERED, [sorted(names.values()), yes_or_no]).fetchall())

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from dynsync_pipeline.cli.errors import COLUMNS, write_csv
+from dynsync_pipeline.cli.csv_files import write_csv
+from dynsync_pipeline.cli.errors import COLUMNS
 from dynsync_pipeline.cli.looking import now
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 
@@ -76,7 +77,7 @@ def test_no_error_is_a_sentence_that_says_how_far_it_looked(run: Run, three: Han
 def test_no_cell_of_an_export_can_begin_a_formula(begin: str) -> None:
     row = dict.fromkeys(COLUMNS) | {"error_id": 1, "message": f"{begin}HYPERLINK(1)", "field": "a=b", "code": begin}
     file = io.StringIO(newline="")
-    write_csv([row], file)
+    write_csv([row], COLUMNS, file)
     (read,) = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
     assert read["message"] == f"'{begin}HYPERLINK(1)"
     assert read["code"] == f"'{begin}"

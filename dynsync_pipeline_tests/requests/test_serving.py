@@ -574,3 +574,25 @@ def test_an_entry_just_before_the_first_look_at_a_list_asks_once(world: RequestW
         world.cycle()
         world.clock += timedelta(minutes=-4)
     assert world.log_of(person_id) == [("created", None)]
+
+
+def test_a_request_for_a_stale_person_does_nothing_and_a_new_record_may_be_kept_out_at_once(
+    world: RequestWorld,
+) -> None:
+    """Its record is there, only the filter rests it (R73, R92). A new record counts by its own filter, such as its default."""
+    ((stale,),) = world.rows("select person_id from state.links")
+    world.dynamics.put(LEAD, "l1", new_synctomkto="false", jobtitle="B")
+    request_id = world.ask(stale)
+    world.settled()
+    assert world.request(request_id).outcome == "already_in_sync"
+    assert (world.dynamics.writes, world.both(stale, "title")) == ([], ("B", "Boss"))
+    person_id = world.person(title="A")
+    request_id = world.ask(person_id)
+    world.cycle()
+    world.dynamics.put(LEAD, request_id, new_synctomkto="false", jobtitle="C")
+    world.settled()
+    assert world.both(person_id, "title") == ("C", "A")
+    assert len(world.marketo.bearers(KEYS.lead_id, request_id)) == 1
+    world.dynamics.put(LEAD, request_id, new_synctomkto="true")
+    world.settled()
+    assert world.both(person_id, "title") == ("C", "C")

@@ -34,11 +34,12 @@ def drop_filter(world: MemoryWorld, *, is_told: bool) -> None:
 
 
 def make_filter(world: MemoryWorld) -> None:
-    """The column is there, or back; the daily look at the definitions finds it."""
+    """The column is there, or back; while one is lost every cycle asks for the definitions, else a day has passed."""
     world.dynamics.hidden.clear()
     world.dynamics.refused.clear()
     world.dynamics.limits.clear()
-    world.clock += timedelta(days=1)
+    if not world.rows("from state.lost_filters where not is_given_up"):
+        world.clock += timedelta(days=1)
 
 
 def people_of(world: MemoryWorld, record_id: str) -> list[int]:

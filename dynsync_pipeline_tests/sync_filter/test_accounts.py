@@ -51,7 +51,6 @@ def test_r94_contacts_of_an_account_that_is_kept_out_sync_and_its_company_grows_
     assert world.marketo.rows[new].values[COMPANY_KEY] == "a"
     assert set(fan_outs(world)) == {(people["leaves"], "Old", "Other"), (people["comes"], "Other", "Old")}
     assert kept_out(world) == [("account", "a"), ("contact", "stale")]
-    rests(world)
     n_before = len(fan_outs(world))
     world.dynamics.put(ACCOUNT, "a", **YES)
     world.settled()
@@ -85,7 +84,6 @@ def test_r94_an_account_that_was_never_let_in_is_no_company_until_it_is() -> Non
     world.settled()
     assert names(world) == {"edited": "B", "never": "Never"}
     assert world.marketo.rows[person].values[COMPANY_KEY] == "never"
-    rests(world)
 
 
 def test_a_stale_contact_keeps_its_company_when_it_moves_and_takes_the_other_when_it_is_let_in() -> None:
@@ -105,4 +103,3 @@ def test_a_stale_contact_keeps_its_company_when_it_moves_and_takes_the_other_whe
     world.settled()
     assert world.marketo.rows[person].values[COMPANY_KEY] == "b"
     assert fan_outs(world) == [(person, "A2", "B")]
-    rests(world)

@@ -45,7 +45,6 @@ def test_a_person_who_is_deleted_in_marketo_comes_back_only_when_its_record_is_l
     assert not set(made) & set(people.values())
     assert [world.both(person, "title") for person in made] == [("B", "B"), ("A", "A"), ("B", "B"), ("B", "B")]
     assert sorted(starts(world)) == sorted(made)
-    rests(world)
 
 
 def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_starts_nobody() -> None:
@@ -65,7 +64,6 @@ def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_star
         values = world.marketo.rows[person].values
         assert (values[KEYS.is_deleted], values["title"]) == ("true", "A")
     assert kept_out(world) == []
-    rests(world)
     del world.dynamics.rows[CONTACT, "stale"]
     world.dynamics.put(CONTACT, "stale", **NO, jobtitle="C")
     world.settled()
@@ -76,7 +74,6 @@ def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_star
     values = world.marketo.rows[people["stale"]].values
     assert (values[KEYS.is_deleted], values["title"]) == ("false", "C")
     assert starts(world) == [people["stale"]]
-    rests(world)
 
 
 def test_a_deletion_on_either_side_meets_the_yes_that_came_with_it() -> None:
@@ -94,7 +91,6 @@ def test_a_deletion_on_either_side_meets_the_yes_that_came_with_it() -> None:
     (new,) = people_of(world, "person")
     assert world.both(new, "title") == ("B", "B")
     assert starts(world) == [new]
-    rests(world)
 
 
 def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_is_left() -> None:
@@ -116,7 +112,6 @@ def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_i
     written = {person for person, _ in world.marketo.writes[n_writes:]}
     assert written == {leads["stale lead"]}
     world.settled()
-    rests(world)
     world.dynamics.put(CONTACT, "c stale contact", **YES)
     world.settled()
     values = world.marketo.rows[leads["stale contact"]].values

@@ -37,7 +37,6 @@ def test_r87_yes_and_empty_make_a_person_and_no_makes_none() -> None:
     world.settled()
     assert people_of(world, "lead-no") == []
     assert starts(world) == []
-    rests(world)
 
 
 def test_r88_a_column_that_is_made_later_counts_as_soon_as_it_is_there() -> None:
@@ -54,7 +53,6 @@ def test_r88_a_column_that_is_made_later_counts_as_soon_as_it_is_there() -> None
     world.settled()
     assert [world.both(person, "title") for person in people] == [("B", "A"), ("B", "B"), ("A", "A")]
     assert kept_out(world) == [("lead", "r0")]
-    rests(world)
 
 
 def test_r90_r92_from_no_on_neither_side_gets_the_edits_of_the_other_and_nothing_is_deleted() -> None:
@@ -141,7 +139,6 @@ def test_r89_a_record_that_is_let_in_gets_its_person_at_once_with_an_entry() -> 
     ]
     assert sorted(starts(world)) == sorted([linked, *made])
     assert len(made) == 4
-    rests(world)
 
 
 def test_what_marketo_refuses_rests_with_its_record_and_is_told_of_no_more() -> None:
@@ -173,7 +170,6 @@ def test_what_marketo_refuses_rests_with_its_record_and_is_told_of_no_more() -> 
     world.settled()
     assert world.both(person, "title") == ("B", "B")
     assert sorted(starts(world)) == sorted([started, person, *people_of(world, "leaves")])
-    rests(world)
 
 
 def test_a_field_that_came_back_while_a_person_was_stale_clears_nothing_of_it() -> None:

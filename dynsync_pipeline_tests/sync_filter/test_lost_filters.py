@@ -16,7 +16,6 @@ from dynsync_pipeline_tests.sync_filter.filtered import (
     kept_out,
     make_filter,
     people_of,
-    rests,
     starts,
 )
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
@@ -36,42 +35,39 @@ def guarded_world() -> MemoryWorld:
 
 
 def stops(world: MemoryWorld, match: str) -> None:
-    """Two cycles are stopped, and nothing comes of them."""
+    """A cycle is stopped, and nothing comes of it."""
     before = (world.marketo.writes[:], starts(world), kept_out(world))
-    for _ in range(2):
-        with pytest.raises(GuardStopped, match=match):
-            world.cycle()
+    with pytest.raises(GuardStopped, match=match):
+        world.cycle()
     assert before == (world.marketo.writes, starts(world), kept_out(world))
 
 
 def allowed(world: MemoryWorld) -> None:
-    """An operator lets one cycle pass; the next ones are guarded again, and pass too."""
+    """An operator lets one cycle pass; the next is guarded again, and has nothing to do."""
     world.allow(largest_share=1.0)
     world.cycle()
     world.allow(largest_share=0.2)
-    world.settled()
+    assert world.settled() == 0
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-def test_a_filter_column_that_is_gone_stops_every_cycle_until_it_is_back_or_given_up(is_told: bool) -> None:
-    """Whether the daily look at the definitions finds it, or a read that is refused."""
+def test_a_filter_column_that_is_gone_stops_every_cycle_until_it_is_back_or_given_up() -> None:
+    """Whether a read that is refused finds it, or the daily look at the definitions."""
     world = guarded_world()
-    drop_filter(world, is_told=is_told)
+    drop_filter(world, is_told=False)
     world.dynamics.put(LEAD, "out0", jobtitle="B")
-    stops(world, r"new_synctomkto of leads.* is missing .*DYNSYNC_LARGEST_SHARE=1")
+    for _ in range(2):
+        stops(world, r"new_synctomkto of leads.* is missing .*DYNSYNC_LARGEST_SHARE=1")
     make_filter(world)
-    world.settled()
+    assert world.settled() == 0
     assert len(kept_out(world)) == N_OUT
-    rests(world)
-    drop_filter(world, is_told=is_told)
+    drop_filter(world, is_told=True)
     stops(world, "is missing")
     allowed(world)
     assert [len(people_of(world, f"out{n}")) for n in range(N_OUT)] == [1] * N_OUT
     assert len(starts(world)) == N_OUT
     assert kept_out(world) == []
-    rests(world)
     make_filter(world)
-    world.settled()
+    assert world.settled() == 0
     assert sorted(kept_out(world)) == [("lead", f"out{n}") for n in range(N_OUT)], "who comes back to a no is stale"
 
 
@@ -85,12 +81,11 @@ def test_a_filter_column_that_keeps_nobody_out_may_go() -> None:
     assert world.rows("from state.lost_filters") == []
 
 
-@pytest.mark.parametrize("limit", [{"is_readable": False}, {"is_secured": True}])
-def test_a_filter_column_that_may_not_be_read_stops_the_cycle_also_where_it_never_was(limit: dict[str, bool]) -> None:
+def test_a_filter_column_that_may_not_be_read_stops_the_cycle_also_where_it_never_was() -> None:
     """Nobody knows whom it keeps out. Once an operator gives it up, everybody is let in, also those to come."""
     world = filtered_world()
     world.allow(largest_share=0.2)
-    world.dynamics.limits["new_synctomkto"] = limit
+    world.dynamics.limits["new_synctomkto"] = {"is_readable": False}
     world.dynamics.put(LEAD, "l", **NO)
     stops(world, "may not read the column new_synctomkto of accounts and .* of leads")
     allowed(world)
@@ -121,10 +116,9 @@ def test_more_emptied_filters_than_the_largest_share_stop_the_cycle_and_one_pass
     assert starts(world) == people_of(world, "out0")
     world.dynamics.put(LEAD, "out1", **EMPTY)
     world.dynamics.put(LEAD, "out2", **EMPTY)
-    stops(world, "2 leads")
-    allowed(world)
+    world.allow(largest_share=1.0)
+    world.cycle()
     assert len(starts(world)) == N_OUT
-    rests(world)
 
 
 def test_many_people_who_would_go_stale_at_once_stop_the_cycle() -> None:
@@ -142,4 +136,3 @@ def test_many_people_who_would_go_stale_at_once_stop_the_cycle() -> None:
         world.dynamics.put(LEAD, f"r{n}", **YES)
     world.settled()
     assert len(kept_out(world)) == 50 + 60
-    rests(world)

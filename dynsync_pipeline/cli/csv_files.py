@@ -1,0 +1,48 @@
+"""Writing what a command found as CSV for spreadsheets. Not here: the file of an adoption (`adoption_file.py`)."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from dynsync_pipeline.cli.output import errors_to
+from dynsync_pipeline.errors import StorageFailed
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
+
+
+def export(found: Sequence[dict[str, Any]], columns: Sequence[str], target: str, noun: str) -> None:
+    """Write the rows to the file `target`, or to the standard output where it is -, and say how many there were.
+
+    Raises: StorageFailed.
+    """
+    if target == "-":
+        write_csv(found, columns, sys.stdout)
+        return
+    path = Path(target)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_csv(found, columns, file)
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be written: {error.strerror}.", next_step="Name another file, or - for the standard output."
+        ) from None
+    errors_to.print(f"{len(found):,} {noun} written to {path}.", highlight=False)
+
+
+def write_csv(found: Sequence[dict[str, Any]], columns: Sequence[str], file: TextIO) -> None:
+    """Write the rows with a header line; no cell can begin a formula, because an apostrophe stands before it."""
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in found:
+        writer.writerow([harmless(row.get(name)) for name in columns])
+
+
+def harmless(value: object) -> str:
+    """A value as a cell that no spreadsheet takes for a formula."""
+    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
