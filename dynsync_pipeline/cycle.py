@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
+from dynsync_pipeline.extract.back_fill import read_back_fills
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.conversions import read_conversions
@@ -187,6 +188,8 @@ class Cycle:
         Leads and contacts that are known by half, and empty cells of a bulk export, are read before.
         Raises: ApiError, StorageFailed.
         """
+        if "company" not in self._ran:  # not in a later round of this cycle
+            self._with_schema(self._back_fill)
         self._with_schema(lambda fields: read_conversions(self.warehouse, self.systems.dynamics, fields))
         self._with_schema(
             lambda fields: ask_for_bearers(
@@ -294,6 +297,13 @@ class Cycle:
         except ColumnUnknown as error:
             return self._learn(is_forced=True, met=error)
         return self._learn(is_forced=False)
+
+    def _back_fill(self, fields: FieldMap) -> int:
+        """Read a part of what somebody wants filled again (R100)."""
+        n_calls_left = min(self._calls_left(system) for system in SYSTEMS)
+        return read_back_fills(
+            self.warehouse, self.systems, PersonColumns(fields, self.settings.own_fields), n_calls_left
+        )
 
     def _census_pace(self, system: System, *, n_streams: int) -> Pace:
         """How fast the census of one of `n_streams` streams may go: the fewer calls are left, the slower."""

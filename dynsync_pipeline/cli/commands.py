@@ -9,6 +9,7 @@ from rich.logging import RichHandler
 
 from dynsync_pipeline.cli import (
     adopt,
+    backfill,
     check,
     demo,
     develop,
@@ -27,7 +28,7 @@ from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
 
 __all__ = ["app", "run"]
 
-COMMANDS = (adopt, check, demo, develop, emulate, errors, explain, filter, listen, plan, push, status, sync)
+COMMANDS = (adopt, backfill, check, demo, develop, emulate, errors, explain, filter, listen, plan, push, status, sync)
 
 
 def run() -> None:

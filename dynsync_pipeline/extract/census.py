@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 import duckdb
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 DAY = timedelta(days=1)
 PEOPLE_PER_CALL = 300
 CALLS_AT_ONCE = 20  # of people, landed together: as many as a window of records holds
+Done = Callable[[duckdb.DuckDBPyConnection], None]
 # Read of records and compared beside the mapped ones.
 SYSTEM_COLUMNS = ("statecode", "_parentcustomerid_value", FILTER_COLUMN)
 
@@ -115,11 +117,19 @@ def read_slices(warehouse: Warehouse, client: Marketo, columns: PersonColumns, d
         is_end = len(ids) < n_calls * PEOPLE_PER_CALL
         n_slices = 0 if is_end else n_slices - n_calls
         after = None if is_end else str(ids[-1])
-        n_differing += _read_people(warehouse, client, columns, ids, Due(n_slices, after, until))
+        n_differing += read_these_people(
+            warehouse, client, columns, ids, partial(_move, stream=PEOPLE, then=Due(n_slices, after, until))
+        )
     return n_differing
 
 
-def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], then: Due) -> int:
+def read_these_people(
+    warehouse: Warehouse, client: Marketo, columns: PersonColumns, ids: Sequence[int], done: Done
+) -> int:
+    """Read these people of the mirror again; `done` runs in the transaction that takes the last of it in.
+
+    Returns how many differed. Raises: ApiError; AnswerUnreadable where new fields are being read and somebody was not.
+    """
     people = client.people("id", [str(person_id) for person_id in ids], columns.names)
     found = [int(person_id) for person_id in people.column("id").to_pylist()]
     known = columns.fields.person_fields  # of a field that is new the mirror holds nothing that a feed should have told
@@ -137,7 +147,7 @@ def _read_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
         n_unknown = scalar(connection, _NEITHER_FOUND_NOR_GONE, [missing])
         n_differing += take_in_people(connection)
         if not (n_unknown and columns.fields.being_read):
-            _move(connection, PEOPLE, then)
+            done(connection)
             return n_differing
     raise AnswerUnreadable(
         f"Marketo shows none of {n_unknown:,} people, and nobody known to live either.",
@@ -167,10 +177,11 @@ def census_records(
     n_differing = 0
     while n_slices > 0:
         with warehouse.reading() as connection:
-            end = _end_of_window(connection, table, after)
+            end = end_of_window(connection, table, after)
         n_slices = 0 if end is None else n_slices - 1
+        move = partial(_move, stream=table.entity_set, then=Due(n_slices, end, until))
         try:
-            n_differing += _read_window(warehouse, client, fields, table, after, Due(n_slices, end, until))
+            n_differing += read_window(warehouse, client, fields, table, (after, end), move)
         except ApiError as error:
             log.warning("The census of %s is put off: %s", table.entity_set, error)
             break
@@ -178,7 +189,7 @@ def census_records(
     return n_differing
 
 
-def _end_of_window(connection: duckdb.DuckDBPyConnection, table: Table, start: str | None) -> str | None:
+def end_of_window(connection: duckdb.DuckDBPyConnection, table: Table, start: str | None) -> str | None:
     """When the 5,001st living record from `start` on was created; None if there are no more than that.
 
     Of many that were created in one second the window takes all.
@@ -192,10 +203,20 @@ def _end_of_window(connection: duckdb.DuckDBPyConnection, table: Table, start: s
     return str(later[0][0]) if later else None
 
 
-def _read_window(
-    warehouse: Warehouse, client: Dynamics, fields: FieldMap, table: Table, start: str | None, then: Due
+def read_window(
+    warehouse: Warehouse,
+    client: Dynamics,
+    fields: FieldMap,
+    table: Table,
+    window: tuple[str | None, str | None],
+    done: Done,
 ) -> int:
-    """Read what was created from `start` until before `then.after`, and ask for what the mirror holds beside it."""
+    """Read what was created from the first until before the second of `window`, and ask for what the mirror holds beside it.
+
+    None is no bound. `done` runs in the transaction that takes the last of it in. Returns how many records differed.
+    Raises: ApiError.
+    """
+    start, end = window
     kinds = dynamics_columns(fields, table.record_type)
     columns = [Column(name, kind) for name, kind in kinds.items()]
     mapped = {field.marketo_field: field.dynamics_column for field in fields.of(table.record_type)}
@@ -205,11 +226,11 @@ def _read_window(
         rows = connection.execute(
             f"select {table.id_column} from {table.mirror} where not is_deleted "
             "and ($start is null or createdon >= $start) and ($end is null or createdon < $end)",
-            {"start": start, "end": then.after},
+            {"start": start, "end": end},
         ).fetchall()
     missing = {row[0] for row in rows}
     n_differing = 0
-    for page in client.created_between(table, columns, start, then.after):
+    for page in client.created_between(table, columns, start, end):
         missing.difference_update(str(key).lower() for key in page.column("id").to_pylist())
         with warehouse.transaction() as connection:
             land_dynamics(connection, fields, table, page, [])
@@ -218,8 +239,9 @@ def _read_window(
             n_differing += take_in_dynamics(connection, table.record_type)
     confirm_records(warehouse, client, fields, table.record_type, missing, is_census=True)
     with warehouse.transaction() as connection:
-        _move(connection, table.entity_set, then)
-        return n_differing + take_in_dynamics(connection, table.record_type)
+        n_differing += take_in_dynamics(connection, table.record_type)
+        done(connection)
+    return n_differing
 
 
 def _judge(warehouse: Warehouse, kind: str, stream: str) -> None:

@@ -10,7 +10,6 @@ Not here: reading people (`census.py`), how a field that joins meets its links (
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -25,12 +24,11 @@ from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, read_cursor
+from dynsync_pipeline.warehouse.cycles import calls_due
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, take_in_people
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.5  # of the calls that a day has left
-MOST_CALLS = 200  # in one cycle, which is 60,000 people: the feed is read after them
 Parked = dict[Field, tuple[str, str]]
 
 
@@ -125,7 +123,7 @@ def read_new_fields(warehouse: Warehouse, client: Marketo, columns: PersonColumn
         round_ = read_round(connection, PEOPLE)
     if round_ is None:
         return
-    n_due = min(math.floor(SHARE * n_calls_left * (min(abs(at - round_.since), DAY) / DAY)), MOST_CALLS)
+    n_due = calls_due(n_calls_left, at - round_.since)
     try:
         read_slices(warehouse, client, columns, Due(n_due, round_.after, at))
     except ColumnUnknown:

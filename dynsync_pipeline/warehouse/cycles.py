@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ COUNTS = (
     "n_calls_marketo",
 )
 DAY = timedelta(hours=24)
+SHARE = 0.5  # of the calls that a day has left, for what is read beside the feeds
+MOST_CALLS = 200  # of these in one cycle, which is 60,000 people
 
 NOT_ALL_WRITTEN = "Everything was read, but not everything written; the next cycle goes on with what is left."
 
@@ -120,6 +123,20 @@ def calls_of_last_day(connection: duckdb.DuckDBPyConnection, system: str, at: da
         f"union all select n_calls from ledger.calls_between where system = $system and called_at between $start and $end)",
         {"start": at - DAY, "end": at + DAY, "system": system},
     )
+
+
+def calls_due(n_calls_left: int, elapsed: timedelta) -> int:
+    """How many calls may be made beside the feeds, of those that the day has left, so long after the last ones."""
+    return min(math.floor(SHARE * n_calls_left * (min(abs(elapsed), DAY) / DAY)), MOST_CALLS)
+
+
+def usual_duration(connection: duckdb.DuckDBPyConnection) -> timedelta:
+    """How long the last ten whole cycles took, in the middle; nothing where there was none."""
+    rows = connection.execute(
+        "select median(ended_at - started_at) from (select ended_at, started_at from ledger.cycles where is_whole "
+        "order by cycle_id desc limit 10)"
+    ).fetchall()
+    return rows[0][0] or timedelta()
 
 
 def count_between(connection: duckdb.DuckDBPyConnection, at: datetime, calls: Mapping[str, int]) -> None:

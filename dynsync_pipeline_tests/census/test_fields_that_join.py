@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.errors import LinkRefused
-from dynsync_pipeline.extract import census, new_fields
+from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse import cycles
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -29,7 +30,7 @@ DAY = timedelta(days=1)
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new field is read of one person a cycle."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 1)
-    monkeypatch.setattr(new_fields, "MOST_CALLS", 1)
+    monkeypatch.setattr(cycles, "MOST_CALLS", 1)
 
 
 @pytest.mark.usefixtures("slowly")

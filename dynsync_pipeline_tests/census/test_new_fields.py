@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.errors import ServerFailed
-from dynsync_pipeline.extract import census, new_fields
+from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse import cycles
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -36,7 +37,7 @@ PARKED = "select distinct marketo_field, reason_code from state.parked_fields or
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four people a cycle, as if they were many."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 4)
-    monkeypatch.setattr(new_fields, "MOST_CALLS", 1)
+    monkeypatch.setattr(cycles, "MOST_CALLS", 1)
 
 
 def six_contacts(*lines: str) -> tuple[MemoryWorld, dict[str, int]]:

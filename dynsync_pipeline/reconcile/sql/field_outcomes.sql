@@ -49,7 +49,7 @@ settled as (
         case when is_pending then w.attempts else 0 end as attempts,
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
-        coalesce(s.reason_code in ('kept_by_dynamics', 'kept_by_marketo'), false) as is_kept_differently,
+        case s.reason_code when 'kept_by_dynamics' then 'dynamics' when 'kept_by_marketo' then 'marketo' end as kept_by,
         x.ends_at as oscillates_until
     from differing_fields f
     cross join this_cycle
@@ -63,7 +63,8 @@ updates as (
     select
         *,
         has_base and dynamics_value is distinct from settled_dynamics_value as is_dynamics_update,
-        has_base and marketo_value is distinct from settled_marketo_value as is_marketo_update
+        has_base and marketo_value is distinct from settled_marketo_value as is_marketo_update,
+        kept_by is not null and not is_dynamics_update and not is_marketo_update as is_kept
     from settled
 ),
 records as (
@@ -80,11 +81,15 @@ decisions as (
             when dynamics_value is not distinct from marketo_value and not is_relabelled then 'agree'              -- R38
             when is_waiting then 'wait'                                                                            -- R116
             when dynamics_value is not distinct from marketo_value then 'take_dynamics'                            -- R33
-            when is_kept_differently and not is_dynamics_update and not is_marketo_update then 'stand'
-            when direction = 'to_marketo' and has_base and (is_pending or is_record_updated_in_dynamics) then 'take_dynamics'  -- R43
+            when is_kept and not is_pending then 'stand'                                                           -- R31
+            when is_kept and kept_by = 'marketo' then 'take_dynamics'                                              -- R104
+            when is_kept then 'take_marketo'                                                                       -- R104
+            when direction = 'to_marketo' and is_pending then 'take_dynamics'                                      -- R43, R100
+            when direction = 'to_marketo' and has_base and is_record_updated_in_dynamics then 'take_dynamics'      -- R43
             when direction = 'to_marketo' and not has_base and not is_dynamics_blank then 'take_dynamics'          -- R43
             when direction = 'to_marketo' then 'stand'
-            when direction = 'to_dynamics' and has_base and (is_pending or is_record_updated_in_marketo) then 'take_marketo'  -- R44
+            when direction = 'to_dynamics' and is_pending then 'take_marketo'                                      -- R44, R104
+            when direction = 'to_dynamics' and has_base and is_record_updated_in_marketo then 'take_marketo'       -- R44
             when direction = 'to_dynamics' and not has_base and not is_marketo_blank then 'take_marketo'           -- R44
             when direction = 'to_dynamics' then 'stand'
             when not has_base and is_dynamics_blank then 'take_marketo'                                            -- R42
@@ -140,6 +145,7 @@ select
         when decision = 'stand' and direction <> 'both' then 'one_way_edited'
         when direction = 'to_marketo' then 'dynamics_owns'
         when direction = 'to_dynamics' then 'marketo_owns'
+        when is_kept then 'sent_again'
         when not has_base and decision in ('take_marketo', 'take_dynamics') then 'blank_filled'
         when not has_base and record_type = 'lead' then 'first_meeting_marketo_wins'
         when not has_base then 'first_meeting_dynamics_wins'

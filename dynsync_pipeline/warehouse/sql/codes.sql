@@ -16,6 +16,7 @@ insert into codes (code, sentence) values
 ('first_meeting_marketo_wins', 'R42 no base, R35 lead: Marketo wins'),
 ('first_meeting_dynamics_wins', 'R42 no base, R35 contact: Dynamics wins'),
 ('dynamics_owns', 'R43 one-way field, Dynamics owns it'),
+('sent_again', 'R104 kept differently before, sent once more by a back-fill'),
 ('marketo_owns', 'R44 one-way field, Marketo owns it'),
 ('one_way_edited', 'R43 R44 one-way field edited on the other side'),
 ('new_in_dynamics', 'R15 new in Dynamics'),
@@ -35,6 +36,9 @@ insert into codes (code, sentence) values
 ('person_missing', 'Marketo shows no such person'),
 ('owner_unknown', 'R75 no user, or several, for the owner'),
 ('required', 'Dynamics requires a field that is empty'),
+-- How a back-fill ended.
+('done', 'everything was read'),
+('stopped', 'somebody stopped it'),
 -- Why two unequal values stand.
 ('kept_by_dynamics', 'kept differently by dynamics'),
 ('kept_by_marketo', 'kept differently by marketo'),
