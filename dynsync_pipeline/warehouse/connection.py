@@ -17,6 +17,7 @@ import duckdb
 
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.warehouse.parsing import parsing_once
 
 OWNER_ONLY = 0o600  # it holds everybody's data
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
@@ -156,7 +157,7 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
     run_steps(connection, ("warehouse/macros", "warehouse/codes"))
-    return connection
+    return parsing_once(connection)
 
 
 def scalar(

@@ -47,12 +47,13 @@ class Explaining:
         return getattr(self._connection, name)
 
     def execute(self, statement: Any, parameters: object = None) -> duckdb.DuckDBPyConnection:
-        self.explain(statement if isinstance(statement, str) else statement.query, parameters)
+        for part in self._connection.extract_statements(statement) if isinstance(statement, str) else [statement]:
+            self.explain(part.query, parameters)
         return self._connection.execute(statement, parameters)
 
     def explain(self, sql: str, parameters: object = None) -> None:
         """Keep how a statement would be run."""
-        bare = "\n".join(line for line in sql.splitlines() if not line.startswith("--")).strip()
+        bare = "\n".join(line for line in sql.splitlines() if not line.startswith("--")).strip(" \n;")
         if bare.lower().startswith(EXPLAINED) and bare not in self._plans:
             told = self._connection.execute(f"explain (format json) {bare}", parameters).fetchall()
             self._plans[bare] = json.loads(told[0][1])

@@ -1,0 +1,42 @@
+"""A connection that parses each text once. Of a statement over few rows parsing is a third, and a cycle runs hundreds of them.
+
+Not here: the statements of the rule files, which `sql_files.py` keeps parsed by file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import duckdb
+
+MOST_TEXTS = 4_000  # some texts name a path or a number, and a process may run cycles for months
+
+
+def parsing_once(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The connection, of which `execute` remembers what DuckDB parsed of a text; in all else it is the one given."""
+    return cast(duckdb.DuckDBPyConnection, _ParsingOnce(connection))
+
+
+class _ParsingOnce:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
+        """Run what `query` says, which may be several statements. Raises: duckdb.Error."""
+        found = self._parsed(query) if isinstance(query, str) else [query]
+        for statement in found[:-1]:
+            self._connection.execute(statement)
+        return self._connection.execute(found[-1], parameters)
+
+    def _parsed(self, text: str) -> list[duckdb.Statement]:
+        if text not in _PARSED:
+            if len(_PARSED) >= MOST_TEXTS:
+                _PARSED.clear()
+            _PARSED[text] = self._connection.extract_statements(text)
+        return _PARSED[text]
+
+
+_PARSED: dict[str, list[duckdb.Statement]] = {}
