@@ -28,6 +28,7 @@ from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.new_fields import read_new_fields
+from dynsync_pipeline.extract.owners import extract_owners
 from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.sync_filter import has_emptied_filters
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
@@ -129,7 +130,7 @@ class Cycle:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def prepare(self) -> FieldMap:
-        """Learn both schemas and settle what an earlier cycle left behind; done once, before the first step."""
+        """Learn both schemas and the owners, and settle what an earlier cycle left behind; once, before the first step."""
         with self._turn:
             if self._fields is None:
                 require_same_systems(self.warehouse, self.settings)
@@ -141,6 +142,7 @@ class Cycle:
                     fields = self._learn(is_forced=True, met=error)
                     self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
+                extract_owners(self.warehouse, self.systems.dynamics)
                 self._fields = self._read_new_fields(fields) if fields.being_read else fields
             return self._fields
 

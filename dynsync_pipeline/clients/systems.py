@@ -20,6 +20,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     ChangesPage,
     Column,
     LookedUp,
+    Owner,
     RecordWrite,
     TableMetadata,
     WriteResult,
@@ -72,6 +73,9 @@ class Dynamics(Protocol):
 
     def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, or the proof that they do not exist."""
+
+    def owners(self, since: str | None) -> list[Owner]:
+        """All users and teams, or those that changed since."""
 
     def users(self, name: str) -> list[str]:
         """The ids of the enabled users with this name or e-mail address."""

@@ -41,7 +41,7 @@ PEOPLE_PER_CALL = 300
 CALLS_AT_ONCE = 20  # of people, landed together: as many as a window of records holds
 Done = Callable[[duckdb.DuckDBPyConnection], None]
 # Read of records and compared beside the mapped ones.
-SYSTEM_COLUMNS = ("statecode", "_parentcustomerid_value", FILTER_COLUMN)
+SYSTEM_COLUMNS = ("statecode", "_ownerid_value", "_parentcustomerid_value", FILTER_COLUMN)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction
 _TAKEN_IN_MARKETO = frozenset(
     {"id", "person_id", "record_type", "dynamics_id", "account_id", "landing", "is_deleted", "is_deleted_in_dynamics"}
     | {"dynamics_lead_id", "dynamics_contact_id", "external_company_id", "externalcompanyid"}
-    | {"dynamics_type", "dynamics_created_on"}
+    | {"dynamics_type", "dynamics_created_on", "owner_name", "owner_email"}
 )
 _TAKEN_IN_DYNAMICS = frozenset(("landing", "etag", "is_deleted", "record_type", "dynamics_id"))
 _MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -55,20 +55,24 @@ class Table:
 
 TABLES = {
     RecordType.ACCOUNT: Table(
-        RecordType.ACCOUNT, "accounts", "accountid", ("createdon", "modifiedon", "statecode"), (FILTER_COLUMN,)
+        RecordType.ACCOUNT,
+        "accounts",
+        "accountid",
+        ("createdon", "modifiedon", "statecode", "_ownerid_value"),
+        (FILTER_COLUMN,),
     ),
     RecordType.CONTACT: Table(
         RecordType.CONTACT,
         "contacts",
         "contactid",
-        ("createdon", "modifiedon", "statecode", "_parentcustomerid_value"),
+        ("createdon", "modifiedon", "statecode", "_ownerid_value", "_parentcustomerid_value"),
         ("merged", "_masterid_value", "_originatingleadid_value", FILTER_COLUMN),
     ),
     RecordType.LEAD: Table(
         RecordType.LEAD,
         "leads",
         "leadid",
-        ("createdon", "modifiedon", "statecode"),
+        ("createdon", "modifiedon", "statecode", "_ownerid_value"),
         ("merged", "_masterid_value", "_parentcontactid_value", FILTER_COLUMN),
     ),
 }

@@ -23,12 +23,22 @@ _SQL_TYPES = {
 }
 _AS_LABELS = {FieldType.CHOICE: ", as its label", FieldType.CHOICES: ", as its labels"}
 
+_OWNER_OF_PERSON = (
+    "lower(case when coalesce(l.record_type, t.record_type) = 'lead' then d._ownerid_value else c._ownerid_value end)"
+)
+_OWNER_ID = "Id of the user or team that is the owner"
+_OWNER = plain(
+    ("owner_name", "varchar", "w.name", "Name of the owner."),
+    ("owner_email", "varchar", "w.email", "E-mail address of the owner."),
+)
+
 
 def published_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
     """Every table of the snapshot for this field map."""
     return (
         _people(fields),
         *(_records(fields, record_type) for record_type in RecordType),
+        _USERS,
         *_LEDGERS,
         *state_tables(fields),
     )
@@ -57,7 +67,8 @@ def _people(fields: FieldMap) -> PublishedTable:
             "left join mirror.dynamics_contacts c on c.contactid = "
             "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
             "left join mirror.dynamics_leads d on d.leadid = "
-            "case when l.record_type = 'lead' then l.dynamics_id else m.dynamics_lead_id end"
+            "case when l.record_type = 'lead' then l.dynamics_id else m.dynamics_lead_id end "
+            f"left join mirror.dynamics_owners w on w.id = {_OWNER_OF_PERSON}"
         ),
         key="m.person_id",
         columns=(
@@ -101,6 +112,10 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "The sync filter keeps the linked record out: neither side gets the other's edits (R90, R92).",
             ),
             PublishedColumn("stale_since", "timestamp", "f.since", "When that began, UTC."),
+            PublishedColumn(
+                "owner_id_dynamics", "varchar", _OWNER_OF_PERSON, f"{_OWNER_ID} of the linked record; see users (R24)."
+            ),
+            *_OWNER,
             *(
                 _typed(
                     name,
@@ -129,6 +144,7 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
     comments = {
         "createdon": "Created in Dynamics at, UTC.",
         "statecode": "State: 0 is active or open.",
+        "_ownerid_value": f"{_OWNER_ID} in Dynamics; see users (R24).",
         "_parentcustomerid_value": "Id of the account or contact that this contact belongs to.",
         "_originatingleadid_value": "Id of the lead that the contact was made of (R95).",
         "_parentcontactid_value": "Id of the contact that the lead belongs to, or became (R97).",
@@ -146,6 +162,8 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
             continue
         comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."
         columns.append(_typed(logical_name(name), kind, f"r.{quoted(name)}", comment))
+        if name == "_ownerid_value":
+            columns += _OWNER
     columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
     columns.append(
         PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen.")
@@ -153,12 +171,25 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
     return PublishedTable(
         name=table.entity_set,
         grain=f"One row per Dynamics {record_type}, as last seen in Dynamics.",
-        source=f"{table.mirror} r",
+        source=f"{table.mirror} r left join mirror.dynamics_owners w on w.id = lower(r._ownerid_value)",
         key=f"r.{table.id_column}",
         columns=tuple(columns),
     )
 
 
+_USERS = PublishedTable(
+    name="users",
+    grain="One row per user or team in Dynamics, either of which may own records.",
+    source="mirror.dynamics_owners w",
+    key="w.id",
+    columns=plain(
+        ("user_id", "varchar", "w.id", "Id of the user or team in Dynamics. Key."),
+        ("is_team", "boolean", "w.is_team", "A team."),
+        ("name", "varchar", "w.name", "Full name of the user, or name of the team."),
+        ("email", "varchar", "w.email", "Primary e-mail address."),
+        ("is_enabled", "boolean", "w.is_enabled", "The user may sign in; always true of a team."),
+    ),
+)
 _CYCLE = ("cycle_id", "bigint", "cycle_id", "The cycle whose plan decided it; see cycles.")
 _PERSON = ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo.")
 _RECORD = ("record_id_dynamics", "varchar", "dynamics_id", "Id of the contact or lead in Dynamics.")

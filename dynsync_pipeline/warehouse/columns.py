@@ -48,6 +48,7 @@ _SYSTEM_TYPES = {
     "createdon": FieldType.DATETIME,
     "modifiedon": FieldType.DATETIME,
     "statecode": FieldType.CHOICE,
+    "_ownerid_value": FieldType.TEXT,
     "_parentcustomerid_value": FieldType.TEXT,
     "merged": FieldType.BOOLEAN,
     "_masterid_value": FieldType.TEXT,

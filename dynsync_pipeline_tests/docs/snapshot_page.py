@@ -58,7 +58,7 @@ def snapshot_page() -> str:
     fields = load_field_map()
     state = state_tables(fields)
     others = [table for table in published_tables(fields) if table not in state]
-    of_records = [table for table in others if table.name in ("people", "accounts", "contacts", "leads")]
+    of_records = [table for table in others if table.name in ("people", "accounts", "contacts", "leads", "users")]
     ledgers = [table for table in others if table not in of_records]
     return "".join(
         (OPENING, PEOPLE_AND_RECORDS, *_shown(of_records), LEDGERS, *_shown(ledgers), STATE, *_shown(state), BESIDE)

@@ -16,6 +16,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     Column,
     ColumnMetadata,
     LookedUp,
+    Owner,
     RecordWrite,
     TableMetadata,
     WriteResult,
@@ -74,6 +75,9 @@ class MemoryDynamics:
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its metadata says more of a column
     user_names: dict[str, str] = field(default_factory=dict)
+    owner_rows: list[Owner] = field(default_factory=list)
+    n_owners_read: int = 0
+    owners_fail: ApiError | None = None
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -127,6 +131,14 @@ class MemoryDynamics:
     def users(self, name: str) -> list[str]:
         """As `DynamicsClient.users`; their e-mail addresses are their names."""
         return [user_id for user_id, found in self.user_names.items() if found == name]
+
+    def owners(self, since: str | None) -> list[Owner]:
+        """As `DynamicsClient.owners`."""
+        if self.owners_fail is not None:
+            raise self.owners_fail
+        found = [owner for owner in self.owner_rows if owner.modified_on >= (since or "")]
+        self.n_owners_read += len(found)
+        return found
 
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """As `DynamicsClient.changes`, in one page; the cursor is a version."""

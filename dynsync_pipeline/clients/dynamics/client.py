@@ -18,6 +18,7 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
 from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
+from dynsync_pipeline.clients.dynamics.owners import owners_queries, read_owners
 from dynsync_pipeline.clients.dynamics.privileges import Right, privilege_depths, privileges_query
 from dynsync_pipeline.clients.dynamics.protocol import (
     API_PATH,
@@ -27,6 +28,7 @@ from dynsync_pipeline.clients.dynamics.protocol import (
     ChangesPage,
     Column,
     LookedUp,
+    Owner,
     RecordWrite,
     RowReader,
     Rows,
@@ -153,6 +155,25 @@ class DynamicsClient:
             f"isdisabled%20eq%20false%20and%20(fullname%20eq%20{wanted}%20or%20internalemailaddress%20eq%20{wanted})"
         )
         return self._get(query, lambda body: [user.id.lower() for user in msgspec.json.decode(body, type=_Users).value])
+
+    def owners(self, since: str | None) -> list[Owner]:
+        """All users and teams, or those that changed at `since` (YYYY-MM-DDThh:mm:ssZ) or later, disabled ones too (R24).
+
+        Raises: AccessDenied where the sync's user may not read them.
+        """
+        found: list[Owner] = []
+        for query in owners_queries(since):
+            request, progress = self._request(query), Progress(SYSTEM)
+            owners, link = self._call(request, read_owners)
+            while link is not None:
+                if not self._transport.is_own(link):
+                    raise self._unreadable(request, "its link leads to another host")
+                progress.note(link, repr(owners).encode(), str(request))
+                found += owners
+                request = Request("GET", link, _HEADERS)
+                owners, link = self._call(request, read_owners)
+            found += owners
+        return found
 
     def changes(
         self, table: Table, columns: Sequence[Column], cursor: str | None, *, page_size: int = LARGEST_PAGE

@@ -25,6 +25,17 @@ from dynsync_pipeline.model.records import UNREAD, Table
 SYSTEM = "dynamics"
 
 
+class Owner(NamedTuple):
+    """A user or team, which may own records; `modified_on` is as Dynamics tells it, UTC."""
+
+    id: str
+    is_team: bool
+    name: str | None
+    email: str | None
+    is_enabled: bool
+    modified_on: str
+
+
 class Column(NamedTuple):
     """A column to read: its logical name, and the type the field map gives it."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import quoteattr
 
 from dynsync_pipeline.emulators.dataverse.call import Call
-from dynsync_pipeline.emulators.dataverse.schema import EDM_TYPES, Column, Schema, Table
+from dynsync_pipeline.emulators.dataverse.schema import EDM_TYPES, PRINCIPALS, Column, Schema, Table
 
 EDMX = "http://docs.oasis-open.org/odata/ns/edmx"
 EDM = "http://docs.oasis-open.org/odata/ns/edm"
@@ -44,7 +44,7 @@ def _lines(schema: Schema, annotated: bool) -> Iterator[str]:
 
 
 def _entity_type(schema: Schema, table: Table, annotated: bool) -> Iterator[str]:
-    is_principal = table.name == "systemuser"
+    is_principal = table.name in PRINCIPALS
     base = "principal" if is_principal else "crmbaseentity"
     yield f'<EntityType Name="{table.name}" BaseType="mscrm.{base}">'
     if not is_principal:

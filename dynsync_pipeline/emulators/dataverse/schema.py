@@ -33,6 +33,9 @@ MONEY_SCALE = 10_000
 """Money is stored as a whole number of ten-thousandths: exact up to the 922,337,203,685,477.5807 of the real thing."""
 
 
+PRINCIPALS = ("systemuser", "team")
+
+
 class Option(msgspec.Struct, frozen=True):
     """One value of a choice; `state` is the statecode a status reason belongs to."""
 
@@ -120,8 +123,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def key_property(self) -> str:
-        """The OData key: `ownerid` for users, who inherit from principal."""
-        return "ownerid" if self.name == "systemuser" else self.primary_id
+        """The OData key: `ownerid` for users and teams, which inherit from principal."""
+        return "ownerid" if self.name in PRINCIPALS else self.primary_id
 
     @cached_property
     def by_wire_name(self) -> dict[str, Column]:

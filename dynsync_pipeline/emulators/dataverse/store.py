@@ -375,6 +375,9 @@ class Store:
                 },
             )  # fmt: skip
             self._stand("usersettings", {"systemuserid": user_id, "timezonecode": UTC_CODE})
+        team_id = self.named_id("default team")
+        team: dict[str, object] = {"teamid": team_id, "ownerid": team_id, "name": "Emulator", "isdefault": 1}
+        self._stand("team", {**team, "businessunitid": self.business_unit_id})
         for code, name in TIME_ZONES.items():
             zone_id = self.named_id(f"time zone {code}")
             names = {"standardname": name, "userinterfacename": name}

@@ -236,6 +236,14 @@ def _systemuser() -> Iterator[Column]:
     yield _lookup("businessunitid", Target("businessunit", "businessunitid"))
 
 
+def _team() -> Iterator[Column]:
+    yield from _system("teamid")
+    yield Column("ownerid", "guid", valid_for_create=False, valid_for_update=False)
+    yield from _texts(name=160, emailaddress=100)
+    yield _boolean("isdefault", "No", "Yes")
+    yield _lookup("businessunitid", Target("businessunit", "businessunitid"))
+
+
 def _usersettings() -> Iterator[Column]:
     yield from _system("systemuserid")
     yield Column("timezonecode", "integer")
@@ -309,6 +317,7 @@ def default_schema() -> Schema:
         _table("contact", "contacts", 2, "fullname", _contact(), writable=True, keys=external),
         _table("lead", "leads", 4, "fullname", _lead(), writable=True, keys=external),
         _table("systemuser", "systemusers", 8, "fullname", _systemuser()),
+        _table("team", "teams", 9, "name", _team()),
         _table(
             "usersettings", "usersettingscollection", 150, "systemuserid", _usersettings(), primary_id="systemuserid"
         ),

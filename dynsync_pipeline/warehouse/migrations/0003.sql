@@ -232,3 +232,10 @@ create table state.back_fills (
     modified_since varchar, asked_at timestamp not null, read_until varchar, last_read_at timestamp,
     n_chosen bigint not null, n_read bigint not null, n_again bigint not null, ended_at timestamp, outcome_code varchar
 );
+-- One row per user or team in Dynamics, as last seen; records are owned by either (R24).
+create table mirror.dynamics_owners (
+    id varchar not null, is_team boolean not null, name varchar, email varchar, is_enabled boolean not null
+);
+-- One row: when users and teams were last read as a whole, and the newest change that was seen of them; no such where Dynamics
+-- refused to show them.
+create table state.owners_read (read_at timestamp not null, newest timestamp);

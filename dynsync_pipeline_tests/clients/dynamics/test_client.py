@@ -177,6 +177,27 @@ def test_a_user_who_may_not_read_its_settings_has_no_time_zone(make_settings: Ma
             assert client.time_zone() is None
 
 
+def test_users_and_teams_are_told_with_what_changed_since(client: DynamicsClient) -> None:
+    """R24."""
+    found = {owner.name: owner for owner in client.owners(None)}
+    assert found["Sally Sales"].email == "sally.sales@emulator.example"
+    assert [(owner.is_team, owner.is_enabled) for owner in found.values()] == [(False, True)] * 3 + [(True, True)]
+    assert client.owners(max(owner.modified_on for owner in found.values())) != []
+    assert client.owners("2999-01-01T00:00:00Z") == []
+
+
+def test_users_are_read_to_the_last_page(make_settings: MakeSettings) -> None:
+    def answer(request: Seen, n_before: int) -> Canned:
+        if "teams" in request.path:
+            return canned_json({"value": []})
+        user = {"systemuserid": f"{NOBODY[:-1]}{n_before}", "modifiedon": "2026-01-01T00:00:00Z", "fullname": None}
+        link = f"http://{request.headers['host']}{request.path}&more" if n_before < 2 else None
+        return canned_json({"value": [user], "@odata.nextLink": link})
+
+    with scripted(make_settings, answer) as (client, _):
+        assert [owner.id[-1] for owner in client.owners(None)] == ["0", "1", "2"]
+
+
 def in_turn(answers: Sequence[Canned], _: Seen, n_before: int) -> Canned:
     """One answer after the other, the last one again and again."""
     return answers[min(n_before, len(answers) - 1)]
