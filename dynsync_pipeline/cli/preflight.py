@@ -19,7 +19,7 @@ from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.settings import Settings
 
@@ -148,6 +148,22 @@ def _dynamics_table(
         return
     yield Finding(question, True, "readable for the whole organisation, change tracking on")
     yield _mapped_columns(table, fields.of(record_type), metadata)
+    yield from _sync_filter(table, metadata)
+
+
+def _sync_filter(table: DynamicsTable, metadata: TableMetadata) -> Iterator[Finding]:
+    """Whether the column that keeps records out can be read, where there is one (R88)."""
+    column = metadata.columns.get(FILTER_COLUMN)
+    if column is None:
+        return
+    question = f"Dynamics: filter of {table.entity_set}"
+    if column.attribute_type != "Boolean":
+        yield Finding(question, True, f"none: {FILTER_COLUMN} has not two options, so it keeps nobody out")
+    elif column.is_readable and not column.is_secured:
+        yield Finding(question, True, f"{FILTER_COLUMN} is read; no keeps a record out")
+    else:
+        step = "Lift column security for it; until then every cycle stops (docs/filter.md#what-stops-a-cycle)."
+        yield Finding(question, False, f"the user may not read {FILTER_COLUMN}.", step)
 
 
 def _writable(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:

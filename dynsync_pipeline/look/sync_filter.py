@@ -70,6 +70,8 @@ def filter_effect(
     try:
         connection.execute(f"create or replace temp table effect as {query}", {"record_type": record_type.value})
     except duckdb.BinderException as error:
+        if condition is None:
+            raise
         raise ValueError(str(error).partition("\n")[0].partition(": ")[2]) from None
     except duckdb.Error:  # which may quote a value
         raise ValueError(

@@ -45,6 +45,12 @@ def control(emulators: Emulators, path: str, **body: object) -> None:
     httpx.post(f"{emulators.marketo_url}{path}", json=body, verify=False).raise_for_status()
 
 
+def schema(emulators: Emulators, **change: str) -> None:
+    """Change a table of Dynamics."""
+    url = f"{emulators.dataverse_url}/emulator/dataverse/schema"
+    httpx.post(url, json=change, verify=False).raise_for_status()
+
+
 def privileges(emulators: Emulators, *denied: str) -> None:
     """Take these from the sync's user, and give all others back."""
     httpx.post(
@@ -81,6 +87,21 @@ def test_a_mapped_column_or_field_that_is_missing_is_named(emulators: Emulators,
     no = refused(list(findings(settings_of(emulators, tmp_path), fields)))
     assert "new_nothing" in no["Dynamics: 2 mapped columns of leads"].answer
     assert "nothingHere" in no["Marketo: 2 mapped fields"].answer
+
+
+def test_r88_a_filter_that_is_read_is_told_and_one_that_may_not_be_read_is_a_no(
+    emulators: Emulators, tmp_path: Path
+) -> None:
+    changes = ({"action": "secure", "table": "lead"}, {"action": "add", "table": "account", "kind": "text"})
+    for change in changes:
+        schema(emulators, column="new_synctomkto", **change)
+    found = {finding.question: finding for finding in findings(settings_of(emulators, tmp_path), load_field_map())}
+    told = [found[f"Dynamics: filter of {table}"] for table in ("accounts", "contacts", "leads")]
+    assert [each.is_ok for each in told] == [True, True, False]
+    assert ["keeps nobody out" in told[0].answer, "is read" in told[1].answer] == [True, True]
+    assert "every cycle stops" in told[2].next_step
+    schema(emulators, action="unsecure", table="lead", column="new_synctomkto")
+    schema(emulators, action="drop", table="account", column="new_synctomkto")
 
 
 def test_a_type_that_fits_neither_system_and_a_date_without_its_zone_are_told(

@@ -117,9 +117,13 @@ def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_i
     values = world.marketo.rows[leads["stale contact"]].values
     assert (values[KEYS.contact_id], values[KEYS.lead_id]) == ("c stale contact", None)
     assert world.both(leads["stale contact"], "phone") == ("1", "1")
+    world.dynamics.put(LEAD, "l stale lead", jobtitle="B")
+    world.settled()
+    assert world.errors() == []
     world.dynamics.put(LEAD, "l stale lead", **YES)
     world.settled()
-    assert people_of(world, "l stale lead") == [], "a merged lead creates nobody"
+    assert people_of(world, "l stale lead") == [], "a merged lead creates nobody, which is told when it is let in"
+    assert [error[3] for error in world.errors()] == ["merged_in_marketo"]
 
 
 def test_a_key_that_somebody_altered_is_put_back_when_the_person_is_stale_no_more() -> None:

@@ -50,7 +50,8 @@ from state.tombstones t
 where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from conversions)))
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
-  and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records);
+  and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)
+  and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from state.filtered_out);
 
 create temp table records_without_person as
 with candidates as (

@@ -29,6 +29,16 @@ def test_an_added_column_can_be_written_read_and_filtered(dataverse: Dataverse) 
     assert error(dataverse.http.post("contacts", json={"new_size": 3})) == (400, "0x8004431a")
 
 
+def test_a_yes_or_no_has_its_default_in_new_rows_and_nothing_in_those_that_were_there(dataverse: Dataverse) -> None:
+    before = dataverse.create("contacts", lastname="x")
+    change(dataverse, "add", "new_size", kind="boolean", default=1)
+    after = [dataverse.create("contacts", lastname="x", **sent) for sent in ({}, {"new_size": False})]
+    assert [dataverse.row(f"contacts({each})")["new_size"] for each in (before, *after)] == [None, True, False]
+    cast = f"{CONTACTS}/Microsoft.Dynamics.CRM.BooleanAttributeMetadata?$select=LogicalName,DefaultValue"
+    defaults = {row["LogicalName"]: row["DefaultValue"] for row in dataverse.rows(cast)}
+    assert (defaults["new_size"], defaults["new_synctomkto"], defaults["donotphone"]) == (True, True, False)
+
+
 def test_a_dropped_column_is_unknown_everywhere(dataverse: Dataverse) -> None:
     contact = dataverse.create("contacts", lastname="x", jobtitle="y", new_extid="z")
     for column in ("jobtitle", "new_extid"):
