@@ -6,12 +6,13 @@ Company fields are read on companies and never asked of the change feed, which t
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unread
@@ -65,8 +66,17 @@ order by 1
 _LEADS_COMPANIES = (
     "select external_company_id from mirror.marketo_companies where starts_with(external_company_id, 'lead:')"
 )
+# What a lookup points at is told by the table that has the id (R23).
+_UNDER_CONTACTS = """
+select count(distinct c.contactid)
+from inbox.touched t
+join mirror.dynamics_contacts c on t.record_type = 'contact' and t.dynamics_id = c.contactid
+join mirror.dynamics_contacts p on p.contactid = lower(c._parentcustomerid_value)
+"""
 STREAM = "marketo_companies"
 DAY = timedelta(hours=24)
+
+log = logging.getLogger(__name__)
 
 
 def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -> int:
@@ -75,6 +85,12 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
         return 0
     at = warehouse.now()
     with warehouse.reading() as connection:
+        if n_contacts := scalar(connection, _UNDER_CONTACTS):
+            log.warning(
+                "Contacts read just now whose parent is a contact and no account: %d. They get no company (R23). Give them an "
+                "account in Dynamics, or leave it so; parent_is_contact in the snapshot's contacts tells which.",
+                n_contacts,
+            )
         keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall() if row[0]}
         due = due_unread(connection, COMPANY, at)
         keys.update(due)

@@ -64,6 +64,7 @@ def _people(fields: FieldMap) -> PublishedTable:
             "where side = 'dynamics' group by person_id) t on t.person_id = m.person_id "
             "left join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id "
             "left join mirror.marketo_companies k on k.external_company_id = m.external_company_id "
+            "left join mirror.dynamics_accounts a on a.accountid = m.external_company_id "
             "left join mirror.dynamics_contacts c on c.contactid = "
             "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
             "left join mirror.dynamics_leads d on d.leadid = "
@@ -97,6 +98,14 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "(select a.accountid from mirror.dynamics_accounts a "
                 "where a.accountid = lower(c._parentcustomerid_value))",
                 "Id of the account that the contact belongs to in Dynamics; null when its parent is no account (R23).",
+            ),
+            PublishedColumn(
+                "account_state",
+                "varchar",
+                "case when a.is_deleted then 'deleted' when a.statecode <> '0' then 'inactive' "
+                "when a.accountid is not null then 'active' end",
+                "What the account of the person's company is in Dynamics: active, inactive or deleted. A company whose account "
+                "is not active keeps its last values (R61). Null: the company is no account's.",
             ),
             PublishedColumn(
                 "is_deleted_in_dynamics",
@@ -165,6 +174,15 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         if name == "_ownerid_value":
             columns += _OWNER
     columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
+    if record_type is RecordType.CONTACT:
+        columns.append(
+            PublishedColumn(
+                "parent_is_contact",
+                "boolean",
+                "lower(r._parentcustomerid_value) in (select contactid from mirror.dynamics_contacts)",
+                "It stands under a contact and no account, and so behind no company (R23).",
+            )
+        )
     columns.append(
         PublishedColumn("is_deleted", "boolean", "r.is_deleted", "Deleted in Dynamics; values as last seen.")
     )

@@ -242,6 +242,7 @@ def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordT
             f"select {names} from newest except "
             f"select {names} from {table.mirror} where {table.id_column} in (select id from newest_ids))"
         )
+        connection.execute(_OF_ENDED_ACCOUNTS)
     else:
         connection.execute(
             "insert into inbox.touched (record_type, dynamics_id, is_receipt) select ?, id, false from newest_ids",
@@ -251,6 +252,17 @@ def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordT
         "insert into state.unpublished (published_table, dynamics_id) select ?, id from newest_ids", [table.entity_set]
     )
     return _replace(connection, table.inbox, table.mirror, table.id_column)
+
+
+# Whoever stands behind the company of an account that was deleted, or whose state changed, is shown so (R61).
+_OF_ENDED_ACCOUNTS = """
+insert into state.unpublished (published_table, person_id)
+select 'people', person_id from mirror.marketo_people
+where external_company_id in (
+    select a.accountid from newest n join mirror.dynamics_accounts a using (accountid)
+    where n.is_deleted <> a.is_deleted or n.statecode is distinct from a.statecode
+)
+"""
 
 
 def take_in_people(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = False) -> int:
