@@ -8,6 +8,8 @@
 --          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
+--          unlike_companies: one row per linked person who stands behind another company than its own, or bears the flag
+--          unlike_links: one row per compared link whose person bears another key, type or creation date than its record has
 --          wanted_own_fields: one row per person and own field that is not what its record says, other than key, type and creation
 --            date; `is_again` where it was written so in the last week and nothing else since
 --          altered_own_fields: one row per person and own field that is not what its record says; `error_code` where somebody
@@ -24,13 +26,29 @@ where u.person_id is not null and u.field in (select field from own_field_names)
   -- Whether these still differ is found out anew, below.
   and coalesce(u.code, '') not in ('key_altered', 'own_field_altered');
 
+-- Nearly everybody bears what they should. Who does not is found first, so that all else has nothing to do.
+create temp table unlike_companies as
+select * from company_links
+where person_id is not null and (wanted_key is distinct from held_key or is_deleted_in_dynamics = 'true');
+
+create temp table unlike_links as
+select
+    c.record_type, c.dynamics_id, c.person_id, m.dynamics_lead_id, m.dynamics_type, m.dynamics_created_on, r.createdon,
+    case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end as held_key,
+    case when c.record_type = 'contact' then 'Contact' else 'Lead' end as wanted_type
+from compared_links c
+join mirror.marketo_people m using (person_id)
+join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
+where c.dynamics_id <> coalesce(held_key, '') or wanted_type <> coalesce(m.dynamics_type, '')
+   or r.createdon <> coalesce(m.dynamics_created_on, '');
+
 create temp table wanted_own_fields as
 with wanted as (
     select
         record_type, dynamics_id, person_id, own_fields.company as field, 'text' as type, 'company_of_record' as rule_code,
         held_key as old_value, wanted_key as new_value
-    from company_links, reconcile.own_fields
-    where person_id is not null and wanted_key is distinct from held_key
+    from unlike_companies, reconcile.own_fields
+    where wanted_key is distinct from held_key
       and (person_id, own_fields.company, wanted_key) not in (
           select (person_id, field, dynamics_value) from waiting_own_fields
       )
@@ -50,8 +68,8 @@ with wanted as (
     select
         record_type, dynamics_id, person_id, own_fields.is_deleted as field, 'boolean' as type,
         'back_in_dynamics' as rule_code, 'true' as old_value, 'false' as new_value
-    from company_links, reconcile.own_fields
-    where person_id is not null and is_deleted_in_dynamics = 'true'
+    from unlike_companies, reconcile.own_fields
+    where is_deleted_in_dynamics = 'true'
       and (person_id, own_fields.is_deleted) not in (select (person_id, field) from waiting_own_fields)
     union all by name
     select
@@ -100,26 +118,22 @@ with altered as (
             ) then 'linked_by_key'
             else 'own_field_put_back'
         end as rule_code
-    from compared_links c
-    join mirror.marketo_people m using (person_id)
-    join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
+    from unlike_links c
     cross join reconcile.own_fields
     left join state.tombstones t
         on c.record_type = 'contact' and t.side in ('merged', 'qualified') and t.record_type = 'lead'
-        and t.dynamics_id = m.dynamics_lead_id
+        and t.dynamics_id = c.dynamics_lead_id
     cross join lateral (
         select unnest([
             {
                 field: case when c.record_type = 'contact' then own_fields.contact_id else own_fields.lead_id end, type: 'text',
-                old_value: case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end,
-                new_value: c.dynamics_id, is_key: true
+                old_value: c.held_key, new_value: c.dynamics_id, is_key: true
             },
             {
-                field: own_fields.person_type, type: 'text', old_value: m.dynamics_type,
-                new_value: case when c.record_type = 'contact' then 'Contact' else 'Lead' end, is_key: false
+                field: own_fields.person_type, type: 'text', old_value: c.dynamics_type, new_value: c.wanted_type, is_key: false
             },
             {
-                field: own_fields.created_on, type: 'datetime', old_value: m.dynamics_created_on, new_value: r.createdon,
+                field: own_fields.created_on, type: 'datetime', old_value: c.dynamics_created_on, new_value: c.createdon,
                 is_key: false
             }
         ], recursive := true)

@@ -6,6 +6,7 @@
 --          state.columns, state.user_zone, reconcile.fields
 -- makes    new_values: one row per record to create in Marketo and field that it holds a value of; `misfit_code` where Marketo is
 --              known to refuse that
+--          taken_values: one row per differing field of which one side takes the other's value
 --          planned_writes: one row per record of the target system, action and field to write
 -- changes  nothing
 create temp table new_values as
@@ -22,20 +23,20 @@ left join state.option_maps o on o.record_type = n.record_type and o.dynamics_co
 where f.direction <> 'to_dynamics'
   and not (f.type = 'boolean' and n.value = 'false');  -- what Marketo reads anyway
 
+create temp table taken_values as
+select o.*, f.is_on_company, o.outcome in ('take_dynamics', 'collision_dynamics_wins') as is_for_marketo
+from field_outcomes o
+join reconcile.fields f using (record_type, field)
+where o.outcome in ('take_dynamics', 'take_marketo', 'collision_dynamics_wins', 'collision_marketo_wins');
+
 create temp table planned_writes as
-with settled as (
-    select o.*, f.is_on_company, o.outcome in ('take_dynamics', 'collision_dynamics_wins') as is_for_marketo
-    from field_outcomes o
-    join reconcile.fields f using (record_type, field)
-    where o.outcome in ('take_dynamics', 'take_marketo', 'collision_dynamics_wins', 'collision_marketo_wins')
-),
-writes as (
+with writes as (
     select
         case when is_for_marketo then 'marketo' else 'dynamics' end as system,
         case when is_for_marketo and is_on_company then 'company' else 'update' end as action,
         record_type, dynamics_id, person_id, field, dynamics_column, type, rule_code, outcome,
         base_value, dynamics_value, marketo_value
-    from settled
+    from taken_values
     union all by name
     select
         'marketo' as system,
