@@ -163,7 +163,7 @@ def _read_schema(warehouse: Warehouse, dynamics: Dynamics, marketo: Marketo, at:
         )
         follow_labels(connection)
         follow_places(connection)
-        follow_columns(connection)
+        follow_columns(connection, at)
         if before and connection.execute(_OFFERED).fetchall() != before:
             # The rule that refused a value may be another now (R116): everything refused is tried again.
             connection.execute(

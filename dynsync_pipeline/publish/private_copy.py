@@ -27,6 +27,7 @@ LEDGERS = (
     "requests",
     "account_changes",
     "audit_findings",
+    "schema_changes",
 )  # rows are only ever added
 SMALL = ("sync_errors", "cycles", *REWRITTEN)  # rows change; few enough to be written again
 

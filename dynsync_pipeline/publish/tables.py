@@ -367,6 +367,33 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="schema_changes",
+        grain="One row per change of a synced column in either system, or of one of its options, and what it meant.",
+        source=told("ledger.schema_changes", "code"),
+        key="entry_id",
+        columns=plain(
+            ("schema_change_id", "bigint", "entry_id", "Key; grows with time."),
+            ("seen_at", "timestamp", "seen_at", "When the definitions were read that showed it, UTC."),
+            ("system", "varchar", "system", "dynamics or marketo."),
+            (
+                "record_type",
+                "varchar",
+                "coalesce(record_type, 'person')",
+                "account, contact or lead; person in Marketo.",
+            ),
+            (
+                "column_name",
+                "varchar",
+                "name",
+                "Logical name of the column in Dynamics, REST name of the field in Marketo.",
+            ),
+            ("change_code", "varchar", "ledger.schema_changes.code", "What changed; to be asked for in queries."),
+            ("old_value", "varchar", "old_value", "Type, length, label and so on before."),
+            ("new_value", "varchar", "new_value", "The same now."),
+            ("meaning", "varchar", "sentence", "What it meant, in words, which may change."),
+        ),
+    ),
+    PublishedTable(
         name="sync_errors",
         grain="One row per failed record, field and direction.",
         source="ledger.sync_errors",

@@ -38,7 +38,7 @@ What each system held when it was last read.
 LEDGERS = """
 ## Ledgers
 
-What was ever done. Rows of `changes`, `collisions`, `activities` and `account_changes` are only ever added.
+What was ever done. Rows of `changes`, `collisions`, `activities`, `account_changes` and `schema_changes` are only ever added.
 Types of activities are Change Data Value, New Person, Sync Person to Microsoft, Create [StartSync] and Sync Error.
 """
 STATE = """

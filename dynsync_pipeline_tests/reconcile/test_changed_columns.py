@@ -135,3 +135,61 @@ def test_a_corrected_type_reads_both_systems_again_and_is_no_edit() -> None:
     world.settled()
     assert [world.both(person_id, "seen")[0] for person_id in people] == ["2030-06-01T12:00:00Z"] * 2
     assert world.ledger()["collisions"] == []
+
+
+def test_every_change_of_a_synced_column_is_listed_once_with_its_day_and_what_it_meant() -> None:
+    """R106 to R109. A column that nobody maps is nobody's business, and nothing is written by any of it."""
+    lines = (
+        "title,jobtitle,text,both,true",
+        "rating,new_rating,choice,both,true",
+        "revenue,new_revenue,decimal,both,true",
+    )
+    world = MemoryWorld(field_map(*lines, "phone,telephone1,text,both,true"))
+    world.dynamics.lengths = {"jobtitle": 100}
+    world.marketo.lengths = {"phone": 20}
+    world.link(CONTACT, "c", title="A", rating="1", revenue="1", phone="1")
+    world.settled()
+    assert world.rows("from ledger.schema_changes") == [], "at the first read nothing has changed"
+
+    def listed() -> list[tuple[object, ...]]:
+        found = world.rows(
+            "select c.system, c.record_type, c.name, c.code, c.old_value, c.new_value, seen_at = (select max(seen_at) from "
+            "ledger.schema_changes) as is_of_today from ledger.schema_changes c join codes using (code) order by entry_id"
+        )
+        return [row[:-1] for row in found if row[-1] and row[1] != "lead"]
+
+    world.dynamics.lengths = {"jobtitle": 50}
+    world.dynamics.places = {"new_revenue": 2}
+    world.dynamics.options |= {"2": "Tepid", "4": "Icy"}
+    del world.dynamics.options["3"]
+    world.marketo.lengths = {"phone": 30}
+    world.clock += timedelta(days=1)
+    assert world.settled() == 0
+    assert listed() == [
+        ("dynamics", "contact", "jobtitle", "column_shortened", "100", "50"),
+        ("dynamics", "contact", "new_rating", "option_added", None, "Icy"),
+        ("dynamics", "contact", "new_rating", "option_relabelled", "Warm", "Tepid"),
+        ("dynamics", "contact", "new_rating", "option_removed", "Cold", None),
+        ("dynamics", "contact", "new_revenue", "column_places", None, "2"),
+        ("marketo", None, "phone", "column_widened", "20", "30"),
+    ]
+    n_changes = len(world.rows("from ledger.schema_changes"))
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert len(world.rows("from ledger.schema_changes")) == n_changes, "once"
+
+    world.dynamics.hidden = {"jobtitle", "new_rating"}
+    world.dynamics.limits = {"telephone1": {"is_secured": True}}
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert [row[2:4] for row in listed()] == [
+        ("jobtitle", "column_gone"), ("new_rating", "column_gone"), ("telephone1", "column_hidden"),
+    ]  # fmt: skip
+    world.dynamics.hidden = set()
+    world.dynamics.limits = {"telephone1": {"is_updatable": False, "is_required": True}}
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert [row[2:4] for row in listed()] == [
+        ("jobtitle", "column_back"), ("new_rating", "column_back"), ("telephone1", "column_closed"),
+        ("telephone1", "column_required"), ("telephone1", "column_shown"),
+    ]  # fmt: skip

@@ -239,3 +239,10 @@ create table mirror.dynamics_owners (
 -- One row: when users and teams were last read as a whole, and the newest change that was seen of them; no such where Dynamics
 -- refused to show them.
 create table state.owners_read (read_at timestamp not null, newest timestamp);
+
+-- One row per change of a synced field's column, or of one of its options, that a read of the definitions showed (R106 to R109);
+-- `record_type` is null for people in Marketo.
+create table ledger.schema_changes (
+    entry_id bigint not null, seen_at timestamp not null, system varchar not null, record_type varchar, name varchar not null,
+    code varchar not null, old_value varchar, new_value varchar
+);
