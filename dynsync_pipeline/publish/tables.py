@@ -276,6 +276,13 @@ _LEDGERS = (
                 "activity_type",
                 "Change Data Value, New Person, Sync Person to Microsoft or Sync Error.",
             ),
+            (
+                "activity_type_id",
+                "integer",
+                "case activity_type when 'New Person' then 12 when 'Change Data Value' then 13 "
+                "when 'Sync Person to Microsoft' then 300 end",
+                "Marketo's own number of that type (R66); null for a Sync Error, of which Marketo has no type.",
+            ),
             ("activity_at", "timestamp", "activity_at", "UTC."),
             _FIELD,
             ("old_value", "varchar", "old_value", "What the person held before, as text; options as labels."),

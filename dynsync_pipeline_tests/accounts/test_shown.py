@@ -1,8 +1,9 @@
-"""What the snapshot shows of accounts that ended, and of contacts that stand under a contact (R23, R61)."""
+"""What the snapshot shows of accounts that ended, contacts that stand under a contact, types of activities (R23, R61, R66)."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import duckdb
@@ -49,3 +50,18 @@ def test_an_account_that_ended_and_a_parent_that_is_a_contact_are_told(caplog: p
     world.dynamics.put(ACCOUNT, "a2", statecode="0")
     world.settled()
     assert [row[1] for row in published(world, states)] == [None, "active", "active", "deleted"]
+
+
+def test_r66_entries_bear_the_numbers_that_marketo_gives_their_types() -> None:
+    world = MemoryWorld()
+    world.publishes = True
+    world.link(CONTACT, "linked", title="A", rating="1")
+    world.settled()
+    world.dynamics.put(CONTACT, "linked", jobtitle="B", new_rating="9")
+    world.dynamics.put(CONTACT, "new", jobtitle="B")
+    world.marketo.lengths["phone"] = 3
+    world.dynamics.put(CONTACT, "linked", telephone1="too long")
+    world.clock += timedelta(days=1)
+    world.settled()
+    types = "select distinct activity_type, activity_type_id from activities order by all"
+    assert published(world, types) == [("Change Data Value", 13), ("New Person", 12), ("Sync Error", None)]
