@@ -23,7 +23,7 @@ from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynS
 from dynsync_pipeline.extract.back_fill import read_back_fills
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
-from dynsync_pipeline.extract.conversions import read_conversions
+from dynsync_pipeline.extract.counterparts import read_counterparts
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.empty_cells import decide_empty_cells
 from dynsync_pipeline.extract.marketo import extract_people
@@ -192,7 +192,7 @@ class Cycle:
         """
         if "company" not in self._ran:  # not in a later round of this cycle
             self._with_schema(self._back_fill)
-        self._with_schema(lambda fields: read_conversions(self.warehouse, self.systems.dynamics, fields))
+        self._with_schema(lambda fields: read_counterparts(self.warehouse, self.systems.dynamics, fields))
         self._with_schema(
             lambda fields: ask_for_bearers(
                 self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)

@@ -18,6 +18,7 @@ from dynsync_pipeline.cli import (
     explain,
     filter,
     listen,
+    merge,
     plan,
     push,
     status,
@@ -28,7 +29,23 @@ from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
 
 __all__ = ["app", "run"]
 
-COMMANDS = (adopt, backfill, check, demo, develop, emulate, errors, explain, filter, listen, plan, push, status, sync)
+COMMANDS = (
+    adopt,
+    backfill,
+    check,
+    demo,
+    develop,
+    emulate,
+    errors,
+    explain,
+    filter,
+    listen,
+    merge,
+    plan,
+    push,
+    status,
+    sync,
+)
 
 
 def run() -> None:

@@ -105,6 +105,9 @@ class Marketo(Protocol):
     def sync_companies(self, records: Sequence[str]) -> list[CompanyResult]:
         """Write companies by key; one result each, in order."""
 
+    def merge_people(self, winner_id: int, loser_id: int) -> None:
+        """Merge a person into another."""
+
     def start_of_feed(self, since: datetime) -> FeedStart:
         """The token of what happened after `since`, and Marketo's clock."""
 

@@ -110,9 +110,9 @@ def _people(fields: FieldMap) -> PublishedTable:
             PublishedColumn(
                 "is_deleted_in_dynamics",
                 "boolean",
-                "coalesce(case when coalesce(l.record_type, t.record_type) = 'lead' then d.is_deleted "
-                "else c.is_deleted end, false)",
-                "The linked record was deleted in Dynamics (R79).",
+                "coalesce(case when coalesce(l.record_type, t.record_type) = 'lead' then d.is_deleted or d.merged = 'true' "
+                "else c.is_deleted or c.merged = 'true' end, false)",
+                "The linked record was deleted in Dynamics, or lost a merge there (R79, R99).",
             ),
             PublishedColumn(
                 "is_stale",
@@ -315,6 +315,38 @@ _LEDGERS = (
             ("outcome_code", "varchar", "outcome_code", "What became of it; to be asked for in queries."),
             ("outcome", "varchar", "coalesce(message, sentence)", "The same in words."),
             ("field", "varchar", "field", "The field or column that stood in the way."),
+        ),
+    ),
+    PublishedTable(
+        name="merge_proposals",
+        grain="One row per two people who are one by their records in Dynamics, and may be merged in Marketo.",
+        source=told("ledger.merge_proposals", "cause_code"),
+        key="proposal_id",
+        columns=plain(
+            ("proposal_id", "bigint", "proposal_id", "Key; grows with time. What `dynsync merge --apply` takes."),
+            _CYCLE,
+            ("seen_at", "timestamp", "seen_at", "Proposed at, UTC."),
+            (
+                "cause_code",
+                "varchar",
+                "cause_code",
+                "merged_in_dynamics: the loser's record lost a merge (R99); qualified: it is a lead that was qualified onto "
+                "the winner's contact (R97).",
+            ),
+            ("cause", "varchar", "sentence", "The same in words."),
+            ("winner_id_marketo", "bigint", "winner_person_id", "Id of the person who would stay."),
+            ("winner_record_type", "varchar", "winner_record_type", "lead or contact."),
+            ("winner_id_dynamics", "varchar", "winner_dynamics_id", "Id of that person's record."),
+            ("loser_id_marketo", "bigint", "loser_person_id", "Id of the person who would be merged into the other."),
+            ("loser_record_type", "varchar", "loser_record_type", "lead or contact."),
+            ("loser_id_dynamics", "varchar", "loser_dynamics_id", "Id of that person's record."),
+            (
+                "state",
+                "varchar",
+                "state",
+                "open; sent: nobody knows yet what became of the merge; merged; withdrawn: they are not one any more.",
+            ),
+            ("ended_at", "timestamp", "ended_at", "Merged or withdrawn at, UTC."),
         ),
     ),
     PublishedTable(

@@ -32,6 +32,7 @@ STEPS = (
     "reconcile/qualified_links",
     "reconcile/found_links",
     "reconcile/started_links",
+    "reconcile/merge_proposals",
     "reconcile/compared_links",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",

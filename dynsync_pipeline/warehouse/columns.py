@@ -150,15 +150,27 @@ def followed_fields(connection: duckdb.DuckDBPyConnection, wanted: FieldMap) -> 
     return with_offered(connection, kept)
 
 
-# Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact.
+# Contacts and leads as one, with what the rules ask of every record: `parent_id` is a contact's account or contact. One that lost
+# a merge is gone to every rule, like one that was deleted (R99).
 _PERSON_RECORDS = """
 select
-    'contact' as record_type, contactid as dynamics_id, etag, is_deleted, createdon, modifiedon,
-    lower(_parentcustomerid_value) as parent_id
+    'contact' as record_type, contactid as dynamics_id, etag, is_deleted or coalesce(merged = 'true', false) as is_deleted,
+    createdon, modifiedon, lower(_parentcustomerid_value) as parent_id
 from mirror.dynamics_contacts
 union all
-select 'lead', leadid, etag, is_deleted, createdon, modifiedon, null
+select 'lead', leadid, etag, is_deleted or coalesce(merged = 'true', false), createdon, modifiedon, null
 from mirror.dynamics_leads
+"""
+
+# Records that lost a merge, each with the one that it was merged into (R98), which may have lost one itself.
+_MERGED_RECORDS = """
+select 'contact' as record_type, contactid as dynamics_id, lower(_masterid_value) as master_id
+from mirror.dynamics_contacts
+where merged = 'true' and _masterid_value is not null
+union all
+select 'lead', leadid, lower(_masterid_value)
+from mirror.dynamics_leads
+where merged = 'true' and _masterid_value is not null
 """
 
 # Leads and the contacts that they became: the one that was made of the lead, or the one that it was qualified onto (R95, R97).
@@ -193,6 +205,7 @@ def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     views = {
         "mirror.person_records": _PERSON_RECORDS,
         "mirror.conversions": _CONVERSIONS,
+        "mirror.merged_records": _MERGED_RECORDS,
         "mirror.sync_filters": _filters(fields),
     }
     for name, select in (

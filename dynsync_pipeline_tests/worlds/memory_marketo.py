@@ -184,6 +184,16 @@ class MemoryMarketo:
         self.steps.step()
         return results
 
+    def merge_people(self, winner_id: int, loser_id: int) -> None:
+        """As `MarketoClient.merge_people`."""
+        self.steps.step()
+        if not (self.is_there(winner_id) and self.is_there(loser_id)):
+            raise RecordMissing("gone", system="marketo", request="POST", code="1004")
+        self.merge(winner_id, loser_id)
+        if self.fails is not None:  # once it was done
+            raise self.fails
+        self.steps.step()
+
     def start_of_feed(self, since: datetime) -> FeedStart:
         """As `MarketoClient.start_of_feed`; the token is a time."""
         return FeedStart(since.isoformat(), self.now())

@@ -121,6 +121,15 @@ class MarketoClient:
         body = f'{{"action":"createOrUpdate","dedupeBy":"dedupeFields","input":[{",".join(records)}]}}'
         return self._sync("/rest/v1/companies.json", body, len(records))
 
+    def merge_people(self, winner_id: int, loser_id: int) -> None:
+        """Merge a person into another, which cannot be undone. Raises: RecordMissing where one of the two is not there.
+
+        After TimedOut, ServerFailed or AnswerUnreadable it may have been done, so nothing is repeated.
+        Source: docs/protocols/marketo.md#deleting-and-merging.
+        """
+        path = f"/rest/v1/leads/{winner_id}/merge.json?leadId={loser_id}"
+        self._call(self._json_request(path, b"", is_repeatable=False), lambda *_: None)
+
     def are_companies_writable(self) -> bool:
         """Whether companies take writes, which they do not while a native CRM sync is on (R21, code 1018).
 

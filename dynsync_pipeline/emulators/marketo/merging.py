@@ -15,12 +15,13 @@ from dynsync_pipeline.emulators.marketo.protocol import Call, Refused
 from dynsync_pipeline.emulators.marketo.store import Store
 
 LOSERS_LIMIT = 25
+SCORE = "leadScore"  # the standard one, which is added up; other scores are fields like any
 # Never taken from a loser: what identifies the record, what a person only shows of its company, who may see it.
 _KEPT = ("id", "contactCompany", "leadPartitionId", "createdAt", "updatedAt")
 
 
 def merge_leads(call: Call) -> dict[str, Any]:
-    """Merge one or up to 25 people into the one in the path: its values stay, its gaps are filled. No `result`."""
+    """Merge one or up to 25 people into the one in the path: its values stay, its gaps are filled, scores add up. No `result`."""
     losers = list(dict.fromkeys(call.integers("leadIds") or call.integers("leadId")))
     winner = call.id()
     _require_mergeable(call, winner, losers)
@@ -33,6 +34,7 @@ def merge_leads(call: Call) -> dict[str, Any]:
             if writes.person(person_id) is None:
                 raise Refused("1004", f"Lead '{person_id}' not found")
         filled: dict[str, Any] = {}
+        score = sum((writes.person(person_id) or {}).get(SCORE) or 0 for person_id in losers)
         for person_id in losers:
             filled = _values(writes.person(person_id)) | filled  # the first loser's values count
             db.execute(
@@ -41,8 +43,9 @@ def merge_leads(call: Call) -> dict[str, Any]:
             )
             writes.delete(person_id, is_logged=store.behaviour.merge_trail)
         kept = writes.person(winner) or {}
+        gains = _gains(store, kept, filled) | ({SCORE: (kept[SCORE] or 0) + score} if score else {})
         attributes = {
-            "Master Updated": str(writes.update(winner, _gains(store, kept, filled))).lower(),
+            "Master Updated": str(writes.update(winner, gains)).lower(),
             "Merge IDs": ",".join(map(str, losers)),
             "Merge Source": source,
             "Merged in Sales": "false",

@@ -4,8 +4,9 @@
 --
 -- reads    this_cycle, inbox.touched, state.links, state.unsettled, state.suspects, state.unread, state.requested, state.adoption,
 --          state.filtered_out,
---          mirror.conversions, mirror.person_records, mirror.dynamics_leads
+--          mirror.conversions, mirror.merged_records, mirror.person_records, mirror.dynamics_leads
 -- makes    near_records: one row per record that this cycle looks at
+--          told_conversions: one row per lead and contact of which the mirror tells that, and of which one is near
 --          conversions: one row per lead and living contact that it became, of which one is near
 --          awaiting_lead: one row per contact without a person whose lead is not known as it is now; `code` where that is an error
 -- changes  inbox.touched
@@ -16,14 +17,23 @@ select record_type, dynamics_id from state.links where person_id in (select pers
 union
 select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at;
 
+create temp table told_conversions as
+select * from mirror.conversions where contact_id in (select dynamics_id from near_records where record_type = 'contact')
+union
+select * from mirror.conversions where lead_id in (select dynamics_id from near_records where record_type = 'lead');
+
 create temp table conversions as
-with pairs as (
-    select * from mirror.conversions where contact_id in (select dynamics_id from near_records where record_type = 'contact')
+-- A contact that lost a merge since is the one that it was merged into.
+with recursive heirs as (
+    select lead_id, contact_id from told_conversions
     union
-    select * from mirror.conversions where lead_id in (select dynamics_id from near_records where record_type = 'lead')
+    select h.lead_id, m.master_id
+    from heirs h
+    join mirror.merged_records m on m.record_type = 'contact' and m.dynamics_id = h.contact_id
 )
-select p.lead_id, p.contact_id, r.createdon
-from pairs p
+select distinct p.lead_id, p.contact_id, r.createdon
+from told_conversions t
+join heirs p using (lead_id)
 join mirror.person_records r on r.record_type = 'contact' and r.dynamics_id = p.contact_id and not r.is_deleted
 -- Kept out, or left alone on purpose: then the lead stays what it is (R95).
 anti join state.filtered_out f on f.record_type = 'contact' and f.dynamics_id = p.contact_id

@@ -246,3 +246,12 @@ create table ledger.schema_changes (
     entry_id bigint not null, seen_at timestamp not null, system varchar not null, record_type varchar, name varchar not null,
     code varchar not null, old_value varchar, new_value varchar
 );
+
+-- One row per two people who are one by their records, and whom somebody may merge in Marketo (R97, R99). `cause_code`:
+-- merged_in_dynamics or qualified; `state`: open, sent while nobody knows what became of the merge, merged, or withdrawn.
+create table ledger.merge_proposals (
+    proposal_id bigint not null, cycle_id bigint not null, seen_at timestamp not null, cause_code varchar not null,
+    winner_person_id bigint not null, winner_record_type varchar not null, winner_dynamics_id varchar not null,
+    loser_person_id bigint not null, loser_record_type varchar not null, loser_dynamics_id varchar not null,
+    state varchar not null, ended_at timestamp
+);

@@ -25,6 +25,7 @@ insert into codes (code, sentence) values
 ('deleted_in_dynamics', 'R79 deleted in Dynamics'),
 ('merged_in_marketo', 'R25 merged in Marketo: the person is its contact'),
 ('qualified', 'R96 qualified: the person is its contact''s'),
+('merged_in_dynamics', 'R99 the records were merged in Dynamics'),
 ('key_put_back', 'R18 key of a linked person put back'),
 ('own_field_put_back', 'R18 type or creation date of a linked person put back'),
 ('linked_by_key', 'R18 linked by key: type and creation date'),

@@ -25,12 +25,12 @@ def test_the_winner_keeps_its_values_and_fills_its_gaps_from_the_losers(marketo:
     assert marketo.get("leads.json", filterType="id", filterValues=losers)["result"] == []
 
 
-def test_false_and_zero_are_values_that_the_winner_keeps(marketo: Marketo) -> None:
-    winner = marketo.create(email="a@example.com", unsubscribed=False, leadScore=0)
-    loser = marketo.create(email="b@example.com", unsubscribed=True, leadScore=9)
+def test_false_and_zero_are_values_that_the_winner_keeps_and_the_standard_score_adds_up(marketo: Marketo) -> None:
+    winner = marketo.create(email="a@example.com", unsubscribed=False, priority=0, leadScore=0)
+    loser = marketo.create(email="b@example.com", unsubscribed=True, priority=1, leadScore=9)
     marketo.post(f"leads/{winner}/merge.json", leadId=loser)
-    kept = marketo.person(winner, "unsubscribed", "leadScore")
-    assert kept == {"id": winner, "unsubscribed": False, "leadScore": 0}
+    kept = marketo.person(winner, "unsubscribed", "priority", "leadScore")
+    assert kept == {"id": winner, "unsubscribed": False, "priority": 0, "leadScore": 9}
 
 
 def test_losers_leave_a_merge_entry_and_no_deletion_unless_the_switch_says_so(marketo: Marketo) -> None:

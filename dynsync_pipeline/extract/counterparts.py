@@ -1,8 +1,9 @@
-"""Qualified leads and their contacts, read by id where one was seen and the other was not yet (R95, R96). Next: `reconcile`.
+"""Records that another one tells of, read by id where one was seen and the other perhaps not yet (R95, R98). Next: `reconcile`.
 
-Tables are read one by one, with no common moment. A lead and its contact are changed in one transaction of Dynamics, so who
-reads the other half afterwards has both as they are. What cannot be read stays a suspect, and is asked for again a day later.
-Not here: what qualifying means (`reconcile/sql/qualified_leads.sql`), who waits for it (`reconcile/sql/conversions.sql`).
+Tables are read one by one, with no common moment. A lead and the contact that it became, or two records that are merged, are
+changed in one transaction of Dynamics, so who reads the other half afterwards has both as they are. What cannot be read stays a
+suspect, and is asked for again a day later. Not here: what qualifying and merging mean (`reconcile/sql/qualified_leads.sql`,
+`reconcile/sql/merge_proposals.sql`), who waits (`reconcile/sql/conversions.sql`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import take_in_dynamics
 
 
-def read_conversions(warehouse: Warehouse, client: Dynamics, fields: FieldMap) -> int:
-    """Read the leads of new contacts, and the contacts of leads just qualified, that are not known as they are now.
+def read_counterparts(warehouse: Warehouse, client: Dynamics, fields: FieldMap) -> int:
+    """Read what is not known as it is now: leads of new contacts, contacts of leads just qualified, masters of merged records.
 
     Call it when all streams are in. Returns how many records were read or found deleted. Raises: ApiError.
     """
     with warehouse.reading() as connection:
-        found = connection.execute(_OTHER_HALVES, {"now": warehouse.now()}).fetchall()
+        found = connection.execute(_COUNTERPARTS, {"now": warehouse.now()}).fetchall()
     if not found:
         return 0
     n_read = 0
@@ -36,7 +37,7 @@ def read_conversions(warehouse: Warehouse, client: Dynamics, fields: FieldMap) -
 
 
 # A lead that is qualified in the mirror was read after its contact was made.
-_OTHER_HALVES = f"""
+_COUNTERPARTS = f"""
 with near as (
     select record_type, dynamics_id from inbox.touched where dynamics_id is not null
     union
@@ -52,5 +53,10 @@ select '{RecordType.CONTACT}', v.contact_id
 from mirror.conversions v
 semi join near n on n.record_type = '{RecordType.LEAD}' and n.dynamics_id = v.lead_id
 anti join mirror.dynamics_contacts c on c.contactid = v.contact_id
+union
+select m.record_type, m.master_id
+from mirror.merged_records m
+semi join near n on n.record_type = m.record_type and n.dynamics_id = m.dynamics_id
+semi join state.links l on l.record_type = m.record_type and l.dynamics_id = m.dynamics_id
 order by all
 """

@@ -1,0 +1,148 @@
+"""Records merged in Dynamics, and the proposals to merge their people in Marketo (R97 to R99). Many stand side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.write_back.merging import Merged, merge_people, open_proposals
+from dynsync_pipeline_tests.qualifying.test_qualify import FIELDS, close_lead
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+
+
+def merge_records(world: MemoryWorld, record_type: RecordType, winner: str, loser: str) -> None:
+    """A salesperson merges a record into another: that one is saved, this one is deactivated (R98)."""
+    world.dynamics.put(record_type, winner)
+    world.dynamics.put(record_type, loser, merged="true", _masterid_value=winner, statecode="1")
+
+
+def proposals(world: MemoryWorld) -> list[tuple[object, ...]]:
+    return world.rows(
+        "select winner_person_id, loser_person_id, winner_dynamics_id, loser_dynamics_id, cause_code, state "
+        "from ledger.merge_proposals order by winner_person_id, loser_person_id"
+    )
+
+
+def apply_all(world: MemoryWorld) -> list[Merged]:
+    """Somebody carries out all that is proposed."""
+    ids = [row[0] for row in world.rows("select proposal_id from ledger.merge_proposals")]
+    chosen = open_proposals(world.warehouse, ids)
+    return [merge_people(world.warehouse, world.marketo, world.settings.own_fields, each) for each in chosen]
+
+
+def flag(world: MemoryWorld, person: int) -> bool:
+    return world.marketo.rows[person].values.get(KEYS.is_deleted) == "true"
+
+
+# What the filters of loser and winner say, and whether the winner syncs; the loser never does any more.
+FILTERS = {
+    "a": ("true", "true", True),
+    "b": ("false", "false", False),
+    "c": ("false", "true", True),
+    "d": ("true", "false", False),
+}
+
+
+@pytest.mark.parametrize("record_type", [CONTACT, LEAD])
+def test_r98_only_the_winners_filter_decides(record_type: RecordType) -> None:
+    world = MemoryWorld(FIELDS)
+    for name, (of_loser, of_winner, _) in FILTERS.items():
+        world.dynamics.put(record_type, f"w-{name}", jobtitle="A", new_synctomkto=of_winner)
+        world.dynamics.put(record_type, f"l-{name}", jobtitle="A", new_synctomkto=of_loser)
+    world.settled()
+    key = KEYS.contact_id if record_type is CONTACT else KEYS.lead_id
+    people = {i: world.marketo.bearers(key, i) for i in [f"{side}-{name}" for name in FILTERS for side in "wl"]}
+    for name in FILTERS:
+        merge_records(world, record_type, f"w-{name}", f"l-{name}")
+        world.dynamics.put(record_type, f"w-{name}", jobtitle="B")
+        world.dynamics.put(record_type, f"l-{name}", jobtitle="B")
+    world.settled()
+    for name, (_, _, syncs) in FILTERS.items():
+        assert world.marketo.bearers(key, f"w-{name}") == people[f"w-{name}"]
+        assert world.marketo.bearers(key, f"l-{name}") == people[f"l-{name}"]
+        assert [world.marketo.rows[person].values["title"] for person in people[f"w-{name}"]] == ["B"] * syncs
+        for loser in people[f"l-{name}"]:
+            assert flag(world, loser)
+            assert world.marketo.rows[loser].values["title"] == "A"
+    assert [row[2:4] for row in proposals(world)] == [("w-a", "l-a")], "where both are in Marketo and the winner syncs"
+    assert world.errors() == []
+
+
+def test_r99_the_losers_person_is_flagged_takes_no_edits_and_is_merged_on_somebodys_word_alone() -> None:
+    world = MemoryWorld(FIELDS)
+    winner = world.link(CONTACT, "w", title="Head", leadScore="10")
+    loser = world.link(CONTACT, "l", title="Buyer", phone="1", leadScore="5")
+    middle = world.link(CONTACT, "m", title="Clerk")
+    world.settled()
+    merge_records(world, CONTACT, "m", "l")
+    merge_records(world, CONTACT, "w", "m")
+    world.marketo.put(loser, title="Edited")  # which the loser's record never got
+    world.marketo.put(winner, city="Basel")
+    world.settled()
+    assert (flag(world, loser), flag(world, middle), flag(world, winner)) == (True, True, False)
+    assert world.dynamics.rows[CONTACT, "l"].values["jobtitle"] == "Buyer"
+    assert world.both(winner, "city") == ("Basel", "Basel")
+    assert proposals(world) == [
+        (winner, loser, "w", "l", "merged_in_dynamics", "open"), (winner, middle, "w", "m", "merged_in_dynamics", "open"),
+    ], "also over two merges"  # fmt: skip
+    world.marketo.put(loser, title="Edited again")
+    world.dynamics.put(CONTACT, "l", jobtitle="Changed")
+    world.settled()
+    assert world.dynamics.rows[CONTACT, "l"].values["jobtitle"] == "Changed"
+    assert len(proposals(world)) == 2
+    assert [each.reason for each in apply_all(world)] == [None, None]
+    world.settled()
+    assert [row[5] for row in proposals(world)] == ["merged", "merged"]
+    assert [i for i in world.marketo.rows if world.marketo.is_there(i)] == [winner]
+    assert world.both(winner, "title") == ("Head", "Head"), "the winner's values stay"
+    assert world.both(winner, "phone") == ("1", "1"), "what it lacked is filled, and reaches its contact"
+    assert world.errors() == []
+    assert apply_all(world) == []
+
+
+def test_r97_a_lead_qualified_onto_a_contact_is_proposed_and_merged() -> None:
+    world = MemoryWorld(FIELDS)
+    lead = world.link(LEAD, "l", title="Buyer", phone="1")
+    contact = world.link(CONTACT, "c", title="Head")
+    world.settled()
+    close_lead(world, "l", "c")
+    world.settled()
+    assert proposals(world) == [(contact, lead, "c", "l", "qualified", "open")]
+    (merged,) = apply_all(world)
+    assert merged.reason is None
+    world.settled()
+    assert world.both(contact, "phone") == ("1", "1")
+    assert world.marketo.bearers(KEYS.lead_id, "l") == []
+    world.dynamics.put(LEAD, "l", jobtitle="Edited")
+    world.settled()
+    assert [i for i in world.marketo.rows if world.marketo.is_there(i)] == [contact]
+
+
+def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_date_is_not_sent() -> None:
+    world = MemoryWorld(FIELDS)
+    people = {name: world.link(CONTACT, name, title=name) for name in ("w1", "l1", "w2", "l2", "w3", "l3")}
+    world.settled()
+    for n in "123":
+        merge_records(world, CONTACT, f"w{n}", f"l{n}")
+    world.settled()
+    world.marketo.put(people["w2"], **{KEYS.contact_id: "other"})
+    world.marketo.delete(people["l3"])
+    world.marketo.fails = ServerFailed("down", system="marketo", request="POST")
+    reasons = {each.proposal.winner.dynamics_id: each.reason or "" for each in apply_all(world)}
+    world.marketo.fails = None
+    told = {"w1": "Nobody knows", "w2": "does not bear", "w3": "no person"}
+    assert [winner for winner, words in told.items() if words not in reasons[winner]] == []
+    assert [row[5] for row in proposals(world)] == ["sent", "open", "open"]
+    n_merges = len(world.marketo.log)
+    (again,) = [each for each in apply_all(world) if each.proposal.winner.person_id == people["w1"]]
+    assert "no person" in (again.reason or "")
+    world.settled()
+    assert len(world.marketo.log) == n_merges == 1
+    assert [row[5] for row in proposals(world)] == ["merged", "open", "merged"], "the loser of the third is gone"
+    world.dynamics.delete(CONTACT, "w2")
+    world.settled()
+    assert [row[5] for row in proposals(world)] == ["merged", "withdrawn", "merged"]
