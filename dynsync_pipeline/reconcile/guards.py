@@ -221,7 +221,8 @@ where (record_type = 'person' and suspect_id in (
 _MASS_CHANGES = {
     "people or records deleted": "select count(*) from ended_links where side <> 'qualified'",
     "people whose record the filter keeps out from now on": """
-        select count(*) from filter_turns t join state.links l using (record_type, dynamics_id) where not t.is_let_in""",
+        select count(*) from filter_turns t join state.links l using (record_type, dynamics_id), this_cycle
+        where not t.is_let_in and l.linked_at <> planned_at""",  # else they are linked anew, and were stale before
     "people or records with a field emptied": """
         select count(distinct (record_type, dynamics_id)) from planned_writes
         where action = 'update' and value is null and dynamics_column is not null""",

@@ -63,10 +63,16 @@ def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_star
     for person in people.values():
         values = world.marketo.rows[person].values
         assert (values[KEYS.is_deleted], values["title"]) == ("true", "A")
+    world.rows("insert into inbox.touched (record_type, dynamics_id, is_receipt) values ('contact', 'stale', false)")
+    assert world.settled() == 0
     assert kept_out(world) == []
-    del world.dynamics.rows[CONTACT, "stale"]
+    for name in people:
+        del world.dynamics.rows[CONTACT, name]
     world.dynamics.put(CONTACT, "stale", **NO, jobtitle="C")
+    world.dynamics.put(CONTACT, "together", **YES, jobtitle="C")
     world.settled()
+    assert world.both(people["together"], "title") == ("C", "C")
+    assert starts(world) == [], "what was gone was kept out of nothing"
     assert kept_out(world) == [("contact", "stale")]
     assert world.marketo.rows[people["stale"]].values["title"] == "A"
     world.dynamics.put(CONTACT, "stale", **YES)
@@ -97,12 +103,13 @@ def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_i
     """R25: the person is its contact. Where that is kept out nothing is written; let in, the merge is Marketo's edit."""
     world = filtered_world()
     contacts, leads = {}, {}
-    for name in ("stale contact", "stale lead"):
+    for name in ("stale contact", "stale lead", "unedited"):
         contacts[name] = world.link(CONTACT, f"c {name}", title="A")
         leads[name] = world.link(LEAD, f"l {name}", title="A", phone="1")
     world.settled()
     world.dynamics.put(CONTACT, "c stale contact", **NO)
-    world.dynamics.put(LEAD, "l stale lead", **NO)
+    for name in ("stale lead", "unedited"):
+        world.dynamics.put(LEAD, f"l {name}", **NO)
     world.settled()
     n_writes = len(world.marketo.writes)
     for name, winner in leads.items():
@@ -110,7 +117,7 @@ def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_i
         world.marketo.merge(winner, contacts[name])
     world.cycle()
     written = {person for person, _ in world.marketo.writes[n_writes:]}
-    assert written == {leads["stale lead"]}
+    assert written == {leads["stale lead"], leads["unedited"]}
     world.settled()
     world.dynamics.put(CONTACT, "c stale contact", **YES)
     world.settled()
@@ -120,10 +127,13 @@ def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_i
     world.dynamics.put(LEAD, "l stale lead", jobtitle="B")
     world.settled()
     assert world.errors() == []
-    world.dynamics.put(LEAD, "l stale lead", **YES)
+    for name in ("stale lead", "unedited"):
+        world.dynamics.put(LEAD, f"l {name}", **YES)
     world.settled()
-    assert people_of(world, "l stale lead") == [], "a merged lead creates nobody, which is told when it is let in"
-    assert [error[3] for error in world.errors()] == ["merged_in_marketo"]
+    assert [people_of(world, f"l {name}") for name in ("stale lead", "unedited")] == [[], []], (
+        "a merged lead creates nobody, which is told when it is let in"
+    )
+    assert [(error[0], error[3]) for error in world.errors()] == [("l stale lead", "merged_in_marketo")]
 
 
 def test_a_key_that_somebody_altered_is_put_back_when_the_person_is_stale_no_more() -> None:

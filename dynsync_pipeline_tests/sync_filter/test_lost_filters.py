@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline_tests.sync_filter.filtered import (
     CONTACT,
     EMPTY,
@@ -18,7 +19,8 @@ from dynsync_pipeline_tests.sync_filter.filtered import (
     people_of,
     starts,
 )
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, read_all
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 N_OUT = 3
 
@@ -97,6 +99,22 @@ def test_a_filter_column_that_may_not_be_read_stops_the_cycle_also_where_it_neve
     assert kept_out(world) == [("lead", "l"), ("lead", "later")]
 
 
+def test_a_column_that_is_lost_between_two_rounds_of_writes_turns_nobody() -> None:
+    """The guards stand before the first round alone; what it let pass is written."""
+    world = guarded_world()
+    world.dynamics.put(LEAD, "out0", **EMPTY)
+    with world.opened() as cycle:
+        read_all(cycle)
+        with world.warehouse.transaction() as connection:
+            connection.execute(
+                "insert into state.lost_filters (record_type, fault_code, is_given_up) values ('lead', 'missing', false)"
+            )
+            at = world.now().replace(tzinfo=None)
+            plan = make_plan(connection, cycle_id=1, at=at, own_fields=KEYS, limits=None)
+    assert plan.n_operations == 0
+    assert len(kept_out(world)) == N_OUT
+
+
 def test_a_column_that_is_secured_between_two_looks_lets_nobody_in_by_its_emptiness() -> None:
     """It reads as empty, and the definitions are asked again before anybody acts on that."""
     world = guarded_world()
@@ -122,17 +140,21 @@ def test_more_emptied_filters_than_the_largest_share_stop_the_cycle_and_one_pass
 
 
 def test_many_people_who_would_go_stale_at_once_stop_the_cycle() -> None:
-    """As by a column that is made with the default no; a few may, and what is new may be out however many it is."""
+    """As by a column that is made with the default no; a few may, and what is new may be out however many it is. So may who is
+    linked by the key that it bears, as after the working file was lost.
+    """
     world = filtered_world()
+    world.allow(largest_share=0.2)
     for n in range(60):
         world.link(LEAD, f"r{n}")
+        world.link(CONTACT, f"was{n}")
+        world.dynamics.put(CONTACT, f"was{n}", **NO)
     world.settled()
-    world.allow(largest_share=0.2)
     for n in range(60):
         world.dynamics.put(LEAD, f"r{n}", **NO)
         world.dynamics.put(LEAD, f"new{n}", **NO)
-    stops(world, "60 people whose record the filter keeps out from now on, of 60 linked people")
+    stops(world, "60 people whose record the filter keeps out from now on, of 120 linked people")
     for n in range(50, 60):
         world.dynamics.put(LEAD, f"r{n}", **YES)
     world.settled()
-    assert len(kept_out(world)) == 50 + 60
+    assert len(kept_out(world)) == 50 + 60 + 60

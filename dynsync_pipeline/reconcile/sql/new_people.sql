@@ -23,8 +23,8 @@ ended as (
     select record_type, dynamics_id
     from state.tombstones
     where side <> 'dynamics' and (record_type, dynamics_id) in (select (record_type, dynamics_id) from candidates)
-      -- Letting a record in is an edit that its person never got (R89).
-      and (side = 'merged' or (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.started))
+      -- Letting a record in is an edit that its person never got (R89); one whose person is another record's now has none (R25).
+      and (side <> 'marketo' or (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.started))
 ),
 records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)

@@ -17,17 +17,11 @@ select record_type, dynamics_id, false as is_let_in, false as is_emptied
 from seen_filters
 where not is_deleted and sync_filter = 'false'
   and (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.filtered_out)
-union
+union all
 select f.record_type, f.dynamics_id, true, s.sync_filter is null
 from seen_filters s
 join state.filtered_out f using (record_type, dynamics_id)
-where not s.is_deleted and s.sync_filter is distinct from 'false'
-union
--- Whom an operator lets go on without the column.
-select f.record_type, f.dynamics_id, true, true
-from state.lost_filters g
-join state.filtered_out f using (record_type)
-where g.is_given_up;
+where not s.is_deleted and s.sync_filter is distinct from 'false';
 
 delete from state.filtered_out f using filter_turns t
 where t.record_type = f.record_type and t.dynamics_id = f.dynamics_id and t.is_let_in;
