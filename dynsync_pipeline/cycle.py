@@ -50,6 +50,7 @@ from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
 from dynsync_pipeline.write_back.marketo import write_people
 from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, settle_receipts
+from dynsync_pipeline.write_back.refusal_log import tell_refusals
 
 log = logging.getLogger(__name__)
 
@@ -246,9 +247,14 @@ class Cycle:
         return self._written("write_dynamics", written, n_records_updated=written.n_updated)
 
     def write_marketo(self) -> Written:
-        """Step 3, people and companies to Marketo, whose failure is returned. Raises: PlanStale, StorageFailed."""
+        """Step 3, people and companies to Marketo, whose failure is returned; then refusals to people's own log (R115).
+
+        Raises: PlanStale, StorageFailed.
+        """
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
         written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id)
+        type_id, n_calls_left = self.settings.marketo_activity_type, self._calls_left("marketo")
+        tell_refusals(self.warehouse, self.systems.marketo, type_id, self.cycle_id, n_calls_left)
         counts = {"n_companies_written": written.n_companies, "n_people_created": written.n_created}
         return self._written("write_marketo", written, n_people_updated=written.n_updated, **counts)
 

@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     listen_tokens: SecretStr | None = Field(
         None, description="Tokens that `dynsync listen` takes, with commas between; two while one is replaced."
     )
+    marketo_activity_type: int | None = Field(
+        None,
+        gt=0,
+        description="Id of the custom activity type that `dynsync setup` makes: refusals are told in people's own activity log.",
+    )
     lead_list: int | None = Field(
         None, gt=0, description="Id of a static list in Marketo: who is added to it becomes a lead in Dynamics."
     )

@@ -21,6 +21,7 @@ from dynsync_pipeline.cli import (
     merge,
     plan,
     push,
+    setup,
     status,
     sync,
 )
@@ -43,6 +44,7 @@ COMMANDS = (
     merge,
     plan,
     push,
+    setup,
     status,
     sync,
 )

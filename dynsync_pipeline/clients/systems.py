@@ -29,6 +29,7 @@ from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.clients.marketo.export_lines import BadLine
 from dynsync_pipeline.clients.marketo.protocol import (
     Activity,
+    ActivityType,
     CompanyResult,
     DeletedPerson,
     ExportStatus,
@@ -114,8 +115,16 @@ class Marketo(Protocol):
     def changes(self, token: str, fields: Sequence[str]) -> Iterator[FeedPage[FieldChange]]:
         """Changed fields and new people, page by page."""
 
-    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
+    def activities(
+        self, token: str, type_ids: Sequence[int], people: Sequence[int] = ()
+    ) -> Iterator[FeedPage[Activity]]:
         """Entries of the activity log of these types, page by page."""
+
+    def add_activities(self, records: Sequence[str]) -> list[PersonResult]:
+        """Log activities of custom types; one result each, in order."""
+
+    def custom_types(self) -> list[ActivityType]:
+        """The custom activity types."""
 
     def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
         """Deleted people, page by page."""

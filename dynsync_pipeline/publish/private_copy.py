@@ -24,6 +24,7 @@ LEDGERS = (
     "changes",
     "collisions",
     "activities",
+    "marketo_entries",
     "requests",
     "account_changes",
     "audit_findings",

@@ -298,6 +298,21 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="marketo_entries",
+        grain="One row per Sync Error of `activities` that was told in the person's own activity log in Marketo, or not.",
+        source=told("ledger.marketo_entries", "outcome_code"),
+        key="entry_id",
+        columns=plain(
+            ("entry_number", "bigint", "entry_id", "Key; grows with time."),
+            _CYCLE,
+            ("activity_id", "bigint", "activity_id", "The entry of `activities`; Marketo shows it as DynSync Entry."),
+            _PERSON,
+            ("ended_at", "timestamp", "ended_at", "UTC."),
+            ("outcome_code", "varchar", "outcome_code", "told, refused or given_up."),
+            ("outcome", "varchar", "coalesce(message, sentence)", "The same in words."),
+        ),
+    ),
+    PublishedTable(
         name="requests",
         grain="One row per answered request that a person of Marketo become a record in Dynamics.",
         source=told("ledger.requests", "outcome_code"),

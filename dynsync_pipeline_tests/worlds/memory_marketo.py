@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dynsync_pipeline.clients.marketo.export_lines import BadLine
 from dynsync_pipeline.clients.marketo.exports import Piece, save_export
 from dynsync_pipeline.clients.marketo.protocol import (
     Activity,
+    ActivityType,
     CompanyResult,
     DeletedPerson,
     ExportStatus,
@@ -30,6 +31,7 @@ from dynsync_pipeline.errors import ApiError, ColumnUnknown, RecordMissing
 from dynsync_pipeline.extract.marketo import MERGE_LEADS
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
+from dynsync_pipeline.model.refusal_entry import ENTRY, ENTRY_NAME, MESSAGE
 from dynsync_pipeline.requests.lists import ADD_TO_LIST
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
@@ -46,6 +48,9 @@ from dynsync_pipeline_tests.worlds.rows import (
 
 KEYS = OwnFields("dynamicsLeadId", "dynamicsContactId", "dynamicsType", "dynamicsIsDeleted", "dynamicsCreatedOn")
 OWN = (KEYS.lead_id, KEYS.contact_id, KEYS.person_type, KEYS.is_deleted, KEYS.created_on, COMPANY_KEY)
+
+
+FIRST_CUSTOM_TYPE = 100_000
 
 
 @dataclass
@@ -71,6 +76,9 @@ class MemoryMarketo:
     feed: list[FieldChange] = field(default_factory=list)
     deletions: list[DeletedPerson] = field(default_factory=list)
     log: list[Activity] = field(default_factory=list)  # merges, and entries into lists
+    activity_types: list[ActivityType] = field(default_factory=list)
+    log_fails: tuple[ApiError, bool] | None = None
+    log_delay: timedelta = timedelta()
     lists: dict[int, list[int]] = field(default_factory=dict)  # who is on a static list
     unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
     refused: dict[str, str] = field(default_factory=dict)  # fields that describe lists, and the road that refuses them
@@ -204,12 +212,49 @@ class MemoryMarketo:
         since, names = datetime.fromisoformat(token), {None, *fields}
         yield FeedPage([c for c in self.feed if c.at >= since and c.field in names], token, is_last=True)
 
-    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
-        """As `MarketoClient.activities`, in one page."""
+    def activities(
+        self, token: str, type_ids: Sequence[int], people: Sequence[int] = ()
+    ) -> Iterator[FeedPage[Activity]]:
+        """As `MarketoClient.activities`, in one page; custom ones are shown `log_delay` later."""
         since = datetime.fromisoformat(token)
-        yield FeedPage(
-            [entry for entry in self.log if entry.at >= since and entry.type_id in type_ids], token, is_last=True
+        found = [
+            entry
+            for entry in self.log
+            if entry.at >= since
+            and entry.type_id in type_ids
+            and (not people or entry.person_id in people)
+            and (entry.type_id < FIRST_CUSTOM_TYPE or entry.at <= self.now() - self.log_delay)
+        ]
+        yield FeedPage(found, token, is_last=True)
+
+    def custom_types(self) -> list[ActivityType]:
+        """As `MarketoClient.custom_types`."""
+        return list(self.activity_types)
+
+    def add_activities(self, records: Sequence[str]) -> list[PersonResult]:
+        """As `MarketoClient.add_activities`; `log_fails` says what goes wrong, and whether after all was written."""
+        self.steps.step()
+        error, is_written = self.log_fails or (None, True)
+        if is_written:
+            results = [self._log_custom(json.loads(record)) for record in records]
+        if error:
+            raise error
+        self.steps.step()
+        return results
+
+    def _log_custom(self, record: dict[str, Any]) -> PersonResult:
+        person_id = record["leadId"]
+        if not self.is_there(person_id):
+            return PersonResult(None, "skipped", RecordMissing("gone", system="marketo", request="POST", code="1004"))
+        named = {each["apiName"]: each["value"] for each in record["attributes"]}
+        shown = {ENTRY_NAME: named[ENTRY], "Message": named[MESSAGE]}
+        number = len(self.log)
+        self.log.append(
+            Activity(
+                f"x{number}", person_id, self.now(), record["activityTypeId"], record["primaryAttributeValue"], shown
+            )
         )
+        return PersonResult(number, "added", None)
 
     def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
         """As `MarketoClient.deleted_people`, in one page."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dynsync_pipeline.clients.marketo.protocol import (
     SYSTEM,
     Activity,
+    ActivityType,
     DeletedPerson,
     ExportStatus,
     FeedPage,
@@ -103,10 +104,22 @@ class Entry(msgspec.Struct, rename="camel"):
 
 
 class _RecordAnswer(msgspec.Struct):
-    status: Literal["created", "updated", "skipped"]
+    status: Literal["created", "updated", "added", "skipped"]
     seq: int | None = None  # of companies: the place of the record in the request
     id: int | None = None
     reasons: list[_Fault] = msgspec.field(default_factory=list)
+    errors: list[_Fault] = msgspec.field(default_factory=list)  # of custom activities
+
+
+class _TypeAttribute(msgspec.Struct, rename="camel"):
+    api_name: str
+
+
+class _ActivityType(msgspec.Struct, rename="camel"):
+    id: int
+    api_name: str
+    status: str
+    attributes: list[_TypeAttribute] = msgspec.field(default_factory=list)
 
 
 class _Job(msgspec.Struct, rename="camel"):
@@ -127,6 +140,7 @@ _fields_of_people = msgspec.json.Decoder(list[_PersonField])
 _fields_of_companies = msgspec.json.Decoder(list[_CompanyTable])
 _jobs = msgspec.json.Decoder(list[_Job])
 _records = msgspec.json.Decoder(list[_RecordAnswer])
+_activity_types = msgspec.json.Decoder(list[_ActivityType])
 _usage = msgspec.json.Decoder(list[_Usage])
 _entries = msgspec.json.Decoder(list[Entry])
 _entry = msgspec.json.Decoder(Entry)
@@ -388,8 +402,21 @@ def record_results(answer: Envelope, n_records: int, request: str) -> list[Perso
 def _record_result(record: _RecordAnswer, request: str) -> PersonResult:
     if record.status != "skipped":
         return PersonResult(record.id, record.status, None)
-    fault = record.reasons[0] if record.reasons else _Fault("", "no reason given")
+    fault = next(iter((*record.reasons, *record.errors)), _Fault("", "no reason given"))
     return PersonResult(record.id, "skipped", refusal(fault.code, fault.message, request))
+
+
+def activity_types(answer: Envelope, request: str) -> list[ActivityType]:
+    """Custom activity types, with the attributes in force; of a draft that was never approved, those it would have."""
+    return [
+        ActivityType(
+            each.id,
+            each.api_name,
+            each.status.lower().startswith("approved"),
+            frozenset(attribute.api_name for attribute in each.attributes),
+        )
+        for each in result(answer, _activity_types, request)
+    ]
 
 
 def export_jobs(answer: Envelope, request: str) -> dict[str, ExportStatus]:

@@ -22,6 +22,7 @@ from dynsync_pipeline.clients.marketo.exports import PIECE_BYTES, Piece, piece, 
 from dynsync_pipeline.clients.marketo.protocol import (
     SYSTEM,
     Activity,
+    ActivityType,
     CompanyResult,
     DeletedPerson,
     ExportStatus,
@@ -41,6 +42,7 @@ from dynsync_pipeline.settings import Settings
 VALUES_PER_READ = 300
 RECORDS_PER_WRITE = 300
 TYPES_PER_FEED = 10
+PEOPLE_PER_FEED = 30
 LONGEST_QUERY_BYTES = 6_000  # of the 8 KB that an address may have; longer ones travel in the body
 ENTRIES_PER_PAGE = 300
 Answer = TypeVar("Answer")
@@ -170,12 +172,27 @@ class MarketoClient:
         except RequestRefused as error:
             raise _told_of_field(error, fields, ask_for) from None
 
-    def activities(self, token: str, type_ids: Sequence[int]) -> Iterator[FeedPage[Activity]]:
-        """Entries of up to ten types after the token, oldest first. Raises: CursorExpired."""
-        if not 0 < len(type_ids) <= TYPES_PER_FEED:
-            raise ValueError(f"one to {TYPES_PER_FEED} activity types a call")
-        types = {"activityTypeIds": ",".join(map(str, type_ids))}
-        return self._feed("/rest/v1/activities.json", token, types, answers.activity)
+    def activities(
+        self, token: str, type_ids: Sequence[int], people: Sequence[int] = ()
+    ) -> Iterator[FeedPage[Activity]]:
+        """Entries of up to ten types after the token, oldest first, of all people or of up to 30. Raises: CursorExpired."""
+        if not 0 < len(type_ids) <= TYPES_PER_FEED or len(people) > PEOPLE_PER_FEED:
+            raise ValueError(f"one to {TYPES_PER_FEED} activity types and {PEOPLE_PER_FEED} people a call")
+        query = {"activityTypeIds": ",".join(map(str, type_ids))}
+        if people:
+            query["leadIds"] = ",".join(map(str, people))
+        return self._feed("/rest/v1/activities.json", token, query, answers.activity)
+
+    def add_activities(self, records: Sequence[str]) -> list[PersonResult]:
+        """Log up to 300 activities of custom types (each the text of a JSON object); answers as `sync_people` does.
+
+        Such an activity can neither be changed nor removed, so nothing is ever repeated here.
+        """
+        return self._sync("/rest/v1/activities/external.json", f'{{"input":[{",".join(records)}]}}', len(records))
+
+    def custom_types(self) -> list[ActivityType]:
+        """The custom activity types."""
+        return self._read("/rest/v1/activities/external/types.json", {}, answers.activity_types)
 
     def deleted_people(self, token: str) -> Iterator[FeedPage[DeletedPerson]]:
         """People deleted after the token; Marketo remembers 14 days. Raises: CursorExpired."""
@@ -188,6 +205,28 @@ class MarketoClient:
         pages = self._pages(f"/rest/v1/lists/{list_id}/leads.json", {"fields": "id"})
         rows = (answers.text_rows(answer, ["id"], request) for answer, request in pages)
         return [int(person_id) for page in rows for person_id in page.column("id").to_pylist() if person_id is not None]
+
+    # What an administrator sets up
+
+    def create_fields(self, fields: Sequence[Mapping[str, str]]) -> list[PersonResult]:
+        """Make custom fields of people, each with `name`, `displayName`, `dataType` and `description`; one result each."""
+        body = msgspec.json.encode({"input": list(fields)}).decode()
+        return self._sync("/rest/v1/leads/schema/fields.json", body, len(fields))
+
+    def create_activity_type(
+        self, definition: Mapping[str, object], attributes: Sequence[Mapping[str, str]]
+    ) -> ActivityType:
+        """Make a custom activity type with these attributes, and approve it. Raises: RequestRefused if there are ten."""
+        path = "/rest/v1/activities/external/type"
+        api_name = str(definition["apiName"])
+        if api_name not in {each.api_name for each in self.custom_types()}:
+            self._change(f"{path}.json", dict(definition))
+        (found,) = (each for each in self.custom_types() if each.api_name == api_name)
+        if missing := [each for each in attributes if each["apiName"] not in found.attributes]:
+            self._change(f"{path}/{api_name}/attributes/create.json", {"attributes": missing})
+        self._change(f"{path}/{api_name}/approve.json", {})
+        (found,) = (each for each in self.custom_types() if each.api_name == api_name)
+        return found
 
     # Bulk exports of people
 
@@ -361,6 +400,9 @@ class MarketoClient:
             return []
         request = self._json_request(path, body.encode(), is_repeatable=False)
         return self._call(request, lambda found, name: answers.record_results(found, n_records, name))
+
+    def _change(self, path: str, body: Mapping[str, object]) -> None:
+        self._call(self._json_request(path, msgspec.json.encode(body), is_repeatable=False), lambda *_: None)
 
     def _read(self, path: str, query: Mapping[str, str], read: Callable[[answers.Envelope, str], Answer]) -> Answer:
         return self._call(self._request(path, query), read)

@@ -73,6 +73,15 @@ class Activity(NamedTuple):
     primary_id: int | None = None
 
 
+class ActivityType(NamedTuple):
+    """A custom activity type; `attributes` are the API names of those that are in force, beside the primary one."""
+
+    type_id: int
+    api_name: str
+    is_approved: bool
+    attributes: frozenset[str]
+
+
 class DeletedPerson(NamedTuple):
     """A person that was deleted."""
 
@@ -92,10 +101,10 @@ class ExportStatus:
 
 
 class PersonResult(NamedTuple):
-    """What became of one record of a sync call; `id` is None where Marketo skipped it."""
+    """What became of one record of a call that writes; `id` is None where Marketo skipped it."""
 
     id: int | None
-    status: Literal["created", "updated", "skipped"]
+    status: Literal["created", "updated", "added", "skipped"]
     error: ApiError | None
 
 

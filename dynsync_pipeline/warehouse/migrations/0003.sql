@@ -247,6 +247,20 @@ create table ledger.schema_changes (
     code varchar not null, old_value varchar, new_value varchar
 );
 
+-- One row: up to which entry of the activity log refusals were handed over to be told in Marketo; none while that is off.
+create table state.told_until (activity_id bigint not null);
+-- One row per entry that is yet to be told in the person's own log in Marketo (R115). `sent_at`: it left at that time, by Marketo's
+-- clock, and has no answer.
+create table state.untold_entries (
+    activity_id bigint not null, person_id bigint not null, happened_at timestamp not null, field varchar, message varchar not null,
+    sent_at timestamp
+);
+-- One row per such entry that is done: told, refused by Marketo, or given_up.
+create table ledger.marketo_entries (
+    entry_id bigint not null, cycle_id bigint not null, activity_id bigint not null, person_id bigint not null,
+    ended_at timestamp not null, outcome_code varchar not null, message varchar
+);
+
 -- One row per two people who are one by their records, and whom somebody may merge in Marketo (R97, R99). `cause_code`:
 -- merged_in_dynamics or qualified; `state`: open, sent while nobody knows what became of the merge, merged, or withdrawn.
 create table ledger.merge_proposals (

@@ -37,6 +37,9 @@ insert into codes (code, sentence) values
 ('person_missing', 'Marketo shows no such person'),
 ('owner_unknown', 'R75 no user, or several, for the owner'),
 ('required', 'Dynamics requires a field that is empty'),
+-- What became of an entry for a person's own activity log in Marketo.
+('told', 'R115 stands in the log'),
+('given_up', 'no answer, and never seen in the log'),
 -- How a back-fill ended.
 ('done', 'everything was read'),
 ('stopped', 'somebody stopped it'),

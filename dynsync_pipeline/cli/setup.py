@@ -1,0 +1,150 @@
+"""`dynsync setup`: makes in Marketo what the sync needs of its own: five fields of people, and a custom activity type (R115)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from dynsync_pipeline.cli.output import app, prints_to
+from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.clients.marketo.protocol import ActivityType
+from dynsync_pipeline.errors import AccessDenied, ApiError
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
+from dynsync_pipeline.model.refusal_entry import (
+    API_NAME,
+    ATTRIBUTES,
+    DESCRIPTION,
+    ENTRY,
+    MESSAGE,
+    NAME,
+    PRIMARY_ATTRIBUTE,
+)
+from dynsync_pipeline.settings import Settings, load_settings
+
+FIELDS_RIGHT = "Read-Write Schema Custom Field"
+TYPES_RIGHT = "Read-Write Activity Metadata"
+TYPE = {
+    "apiName": API_NAME,
+    "name": NAME,
+    "description": DESCRIPTION,
+    "triggerName": f"Has {NAME}",
+    "filterName": f"Had {NAME}",
+    "primaryAttribute": PRIMARY_ATTRIBUTE,
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What Marketo lacks: own fields by name with their types; the activity type as it is, if it is there at all."""
+
+    fields: Mapping[str, str]
+    wrong: Mapping[str, str]
+    activity_type: ActivityType | None
+
+    @property
+    def is_type_ready(self) -> bool:
+        """Whether the type can be used."""
+        found = self.activity_type
+        return found is not None and found.is_approved and {MESSAGE, ENTRY} <= found.attributes
+
+
+@app.command(
+    help="Show what the sync needs of its own in Marketo and lacks: five fields of people, and a custom activity type by which "
+    "refusals are told in people's own activity log. With --apply it is made there.\n\n"
+    "Exit codes: 0 all there, or made, 1 something is missing or was refused, 2 settings wrong."
+)
+def setup(
+    is_applied: Annotated[bool, typer.Option("--apply", help="Make what is missing.")] = False,
+) -> None:
+    """Print, or make, what is missing. Raises: DynSyncError."""
+    settings = load_settings()
+    settings.require_systems()
+    with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
+        missing = _missing(marketo, settings)
+        if is_applied:
+            _make(marketo, missing)
+            missing = _missing(marketo, settings)
+    for line in _lines(missing, settings):
+        prints_to.print(line, markup=False, highlight=False)
+    if missing.fields or missing.wrong or not missing.is_type_ready:
+        if not is_applied:
+            prints_to.print("Nothing was made; `dynsync setup --apply` makes what is missing.", highlight=False)
+        raise typer.Exit(1)
+
+
+def _missing(marketo: MarketoClient, settings: Settings) -> Missing:
+    there = {name: field.data_type for name, field in marketo.person_fields().items()}
+    wanted = {name: kind for name, kind in settings.own_fields.types.items() if name != COMPANY_KEY}
+    try:
+        types = marketo.custom_types()
+    except AccessDenied as error:
+        raise _lacks_right(error, TYPES_RIGHT) from None
+    return Missing(
+        {name: kind for name, kind in wanted.items() if name not in there},
+        {name: there[name] for name, kind in wanted.items() if name in there and there[name] != kind},
+        next((each for each in types if each.api_name == API_NAME), None),
+    )
+
+
+def _make(marketo: MarketoClient, missing: Missing) -> None:
+    """Make what is missing, fields first. Raises: ApiError, with the right that the API user lacks."""
+    if missing.fields:
+        fields = [
+            {"name": name, "displayName": _label(name), "dataType": kind, "description": "Written by DynSync alone."}
+            for name, kind in missing.fields.items()
+        ]
+        try:
+            results = marketo.create_fields(fields)
+        except AccessDenied as error:
+            raise _lacks_right(error, FIELDS_RIGHT) from None
+        if refused := next((result.error for result in results if result.error), None):
+            raise refused
+    if not missing.is_type_ready:
+        try:
+            marketo.create_activity_type(TYPE, ATTRIBUTES)
+        except AccessDenied as error:
+            raise _lacks_right(error, TYPES_RIGHT) from None
+
+
+def _label(name: str) -> str:
+    """`dynamicsLeadId` as people read it: Dynamics Lead Id."""
+    spaced = "".join(f" {letter}" if letter.isupper() else letter for letter in name).strip()
+    return spaced[:1].upper() + spaced[1:]
+
+
+def _lacks_right(error: ApiError, right: str) -> ApiError:
+    return AccessDenied(
+        error.message,
+        system="marketo",
+        request=error.request,
+        code=error.code,
+        next_step=f"Give the role of the API user the permission {right} for this once, or make it by hand (docs/connect.md).",
+    )
+
+
+def _lines(missing: Missing, settings: Settings) -> list[str]:
+    lines = [
+        *(f"Field {name}: missing, wanted as {kind}." for name, kind in missing.fields.items()),
+        *(
+            f"Field {name}: of the type {kind}, which does not fit; name another one in the settings (docs/connect.md)."
+            for name, kind in missing.wrong.items()
+        ),
+    ]
+    if not lines:
+        lines.append("Fields of people: all there.")
+    found = missing.activity_type
+    if found is None or not missing.is_type_ready:
+        lines.append(
+            f"Activity type {NAME}: {'missing' if found is None else 'not approved, or without its attributes'}."
+        )
+    elif settings.marketo_activity_type == found.type_id:
+        lines.append(f"Activity type {NAME}: there, and refusals are told by it.")
+    else:
+        lines.append(
+            f"Activity type {NAME}: there. DYNSYNC_MARKETO_ACTIVITY_TYPE={found.type_id} tells refusals in people's own log."
+        )
+    return lines
