@@ -40,6 +40,7 @@ from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
@@ -219,6 +220,7 @@ class Cycle:
         settings = self.settings
         note_requests(self.warehouse, settings)
         plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load))
+        self._note_backlog()
         self._done("reconcile")
         return plan
 
@@ -262,6 +264,7 @@ class Cycle:
         """Step 4: end the cycle's row and swap the snapshot in. Raises: StorageFailed; the old snapshot stays."""
         fields = self.prepare()
         self._count({})
+        self._note_backlog()
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, ending=end)
         with self.warehouse.transaction() as connection:
@@ -363,6 +366,10 @@ class Cycle:
     def _ended(self) -> CycleEnd:
         is_whole = self._ran >= WHOLE
         return ended(self.cycle_id, self.warehouse.now(), is_whole=is_whole, failures=self._failures)
+
+    def _note_backlog(self) -> None:
+        with self.warehouse.transaction() as connection:
+            note_backlog(connection, self.warehouse.now())
 
     def _written(self, step: str, written: Written, **counts: int) -> Written:
         self._n_refused += written.n_refused

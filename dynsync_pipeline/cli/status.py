@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
+from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import (
     cell,
     moment,
@@ -20,6 +22,7 @@ from dynsync_pipeline.cli.looking import (
     span,
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import Settings, load_settings
@@ -47,21 +50,44 @@ def status(
             parser=span, metavar="SPAN", help="End with 1 if the last successful cycle ended longer ago: 90s, 30m, 1d."
         ),
     ] = None,
+    shows_hours: Annotated[
+        bool, typer.Option("--backlog", help="Show the backlog by hour of the last five days instead.")
+    ] = False,
+    csv_file: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="With --backlog: write its hours as CSV; - is the standard output."),
+    ] = None,
 ) -> None:
     """Print the status. Raises: DynSyncError."""
+    if csv_file is not None and (as_json or not shows_hours):
+        raise typer.BadParameter("it goes with --backlog, and not with --json.", param_hint="--csv")
     settings = load_settings()
     at = now()
     with open_snapshot(settings) as connection:
         found = read_status(connection, at)
+        backlog = read_backlog(connection)
+    if shows_hours:
+        _show_hours(backlog, csv_file, as_json=as_json)
+        return
     calls = _calls(found, settings)
     running = running_cycle(settings)
     if as_json:
         print_json(_as_json(found, calls, running, at))
     else:
         _show(found, calls, running, settings, at)
+        prints_to.print(backlog_sentence(backlog), highlight=False)
     if fail_if_older_than is not None and (sentence := _too_old(found, fail_if_older_than, at)):
         errors_to.print(sentence, highlight=False)
         raise typer.Exit(Exit.FAILED)
+
+
+def _show_hours(found: Backlog, csv_file: str | None, *, as_json: bool) -> None:
+    if csv_file is not None:
+        export(found.hours, HOURS, csv_file, "hours")
+    elif as_json:
+        print_json(asdict(found) | {"clear_in": found.clear_in and round(found.clear_in.total_seconds())})
+    else:
+        show_backlog(found)
 
 
 def _too_old(found: Status, limit: timedelta, at: datetime) -> str | None:

@@ -30,7 +30,13 @@ LEDGERS = (
     "audit_findings",
     "schema_changes",
 )  # rows are only ever added
-SMALL = ("sync_errors", "cycles", "merge_proposals", *REWRITTEN)  # rows change; few enough to be written again
+SMALL = (
+    "sync_errors",
+    "cycles",
+    "backlog_hours",
+    "merge_proposals",
+    *REWRITTEN,
+)  # rows change; few enough to be written again
 
 
 def begin_publication(warehouse: Warehouse) -> str:

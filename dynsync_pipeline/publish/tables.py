@@ -448,6 +448,25 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="backlog_hours",
+        grain="One row per clock hour and object of the last five days: its records that were not settled (R123).",
+        source="ledger.backlog_hours",
+        key="hour_at",
+        columns=plain(
+            ("hour_at", "timestamp", "hour_at", "Begin of the hour, UTC."),
+            ("object", "varchar", "object", "account, contact or lead; a person counts as its record."),
+            ("n_least", "bigint", "n_least", "The least of them at any look in that hour."),
+            (
+                "n_mean",
+                "double",
+                "n_sum / n_looks",
+                "Their mean over all looks: a cycle looks when it has planned and when it ends.",
+            ),
+            ("n_most", "bigint", "n_most", "The most of them at any look."),
+            ("n_last", "bigint", "n_last", "At the last look of that hour."),
+        ),
+    ),
+    PublishedTable(
         name="sync_errors",
         grain="One row per failed record, field and direction.",
         source="ledger.sync_errors",

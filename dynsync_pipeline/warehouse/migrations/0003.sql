@@ -269,3 +269,10 @@ create table ledger.merge_proposals (
     loser_person_id bigint not null, loser_record_type varchar not null, loser_dynamics_id varchar not null,
     state varchar not null, ended_at timestamp
 );
+
+-- One row per clock hour and object (account, contact, lead) of the last five days: how many of its records were not settled, as
+-- often as somebody looked (R123). `n_last` is the last number of that hour.
+create table ledger.backlog_hours (
+    hour_at timestamp not null, object varchar not null, n_looks bigint not null, n_sum bigint not null,
+    n_least bigint not null, n_most bigint not null, n_last bigint not null
+);
