@@ -23,7 +23,7 @@ from dynsync_pipeline.cli.push import pushed
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.requests.store import Request, Wish
+from dynsync_pipeline.requests.store import Wish
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
@@ -78,14 +78,15 @@ def _play(data: Path) -> bool:
             people.delete_contact(keys[len(SCENES)])
             born = people.create_person("Amélie", "D'Souza")
             prints_to.print(
-                "\n[bold]Somebody is born in Marketo, and made a lead on request, without waiting for a cycle[/]"
+                "\n[bold]Somebody is born in Marketo, made a lead on request at once, and qualified by sales[/]"
             )
             (request,), _ = pushed(settings, [Wish(born, RecordType.LEAD, "push")])
+            qualified = Key(born, people.qualify(request.request_id))
             second = _cycle(settings, "Second cycle: the edits meet")
             results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=False)]
         third = _cycle(settings, "Third cycle: nobody edited anything")
     is_right = _show_edits(settings, results, second)
-    is_right &= _show_outcomes(settings, keys[len(SCENES)], request, first, second, third)
+    is_right &= _show_outcomes(settings, keys[len(SCENES)], qualified, first, second, third)
     _show_where_to_look(settings)
     return is_right
 
@@ -229,7 +230,7 @@ def _edit_cells(
 
 
 def _show_outcomes(
-    settings: Settings, deleted: Key, request: Request, first: CycleReport, second: CycleReport, third: CycleReport
+    settings: Settings, deleted: Key, qualified: Key, first: CycleReport, second: CycleReport, third: CycleReport
 ) -> bool:
     """Sentences about what the snapshot and the reports tell, each with a mark; returns whether all are as they must be."""
     with duckdb.connect(settings.snapshot_file, read_only=True) as snapshot:
@@ -243,8 +244,8 @@ def _show_outcomes(
         flags = snapshot.execute(
             "select is_deleted_in_dynamics from people where person_id_marketo = ?", [deleted.person_id]
         ).fetchall()
-        asked_for = snapshot.execute(
-            "select person_id_marketo from people where lead_id_dynamics = ?", [request.request_id]
+        contacts = snapshot.execute(
+            "select person_id_marketo, record_type from people where contact_id_dynamics = ?", [qualified.record_id]
         ).fetchall()
     n_new, n_refused = second.to_marketo.n_created, first.to_marketo.n_refused
     sentences = [
@@ -254,8 +255,8 @@ def _show_outcomes(
         ("Two accounts changed their city: see account_changes", [row[0] for row in fan_outs] == list(SIZES)),
         *(_fan_out(*row) for row in fan_outs),
         (
-            "The person who was born in Marketo is a lead in Dynamics now (R71)",
-            asked_for == [(request.person_id,)],
+            "Who was born in Marketo became a lead in Dynamics (R71), then a contact, and is the same person still (R96)",
+            contacts == [(qualified.person_id, "contact")],
         ),
         (f"{n_refused} sample values were refused by Marketo, as they should be: see sync_errors", n_refused > 0),
         ("The third cycle wrote nothing (R12)", third.plan.n_operations == 0),
