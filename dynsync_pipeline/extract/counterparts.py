@@ -21,8 +21,11 @@ def read_counterparts(warehouse: Warehouse, client: Dynamics, fields: FieldMap) 
 
     Call it when all streams are in. Returns how many records were read or found deleted. Raises: ApiError.
     """
+    at = {"now": warehouse.now()}
     with warehouse.reading() as connection:
-        found = connection.execute(_COUNTERPARTS, {"now": warehouse.now()}).fetchall()
+        # With nobody to look at, joins of everybody are not even begun.
+        has_near = connection.execute(f"select 1 from ({_NEAR}) limit 1", at).fetchall()
+        found = connection.execute(_COUNTERPARTS, at).fetchall() if has_near else []
     if not found:
         return 0
     n_read = 0
@@ -36,13 +39,15 @@ def read_counterparts(warehouse: Warehouse, client: Dynamics, fields: FieldMap) 
     return n_read
 
 
+_NEAR = """
+select record_type, dynamics_id from inbox.touched where dynamics_id is not null
+union
+select record_type, dynamics_id from state.unsettled where person_id is null and next_look_at <= $now
+"""
+
 # A lead that is qualified in the mirror was read after its contact was made.
 _COUNTERPARTS = f"""
-with near as (
-    select record_type, dynamics_id from inbox.touched where dynamics_id is not null
-    union
-    select record_type, dynamics_id from state.unsettled where person_id is null and next_look_at <= $now
-)
+with near as ({_NEAR})
 select '{RecordType.LEAD}', v.lead_id
 from mirror.conversions v
 semi join near n on n.record_type = '{RecordType.CONTACT}' and n.dynamics_id = v.contact_id

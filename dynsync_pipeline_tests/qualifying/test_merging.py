@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.write_back.merging import Merged, merge_people, open_proposals
-from dynsync_pipeline_tests.qualifying.test_qualify import FIELDS, close_lead
+from dynsync_pipeline_tests.qualifying.qualified import CONTACT, FIELDS, LEAD, close_lead, qualify
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
-
-CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 
 
 def merge_records(world: MemoryWorld, record_type: RecordType, winner: str, loser: str) -> None:
@@ -47,28 +43,30 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("record_type", [CONTACT, LEAD])
-def test_r98_only_the_winners_filter_decides(record_type: RecordType) -> None:
+def test_r98_only_the_winners_filter_decides() -> None:
     world = MemoryWorld(FIELDS)
-    for name, (of_loser, of_winner, _) in FILTERS.items():
-        world.dynamics.put(record_type, f"w-{name}", jobtitle="A", new_synctomkto=of_winner)
-        world.dynamics.put(record_type, f"l-{name}", jobtitle="A", new_synctomkto=of_loser)
+    cases = [(kind, name, *filters) for kind in (CONTACT, LEAD) for name, filters in FILTERS.items()]
+    for kind, name, of_loser, of_winner, _ in cases:
+        world.dynamics.put(kind, f"{kind} w-{name}", jobtitle="A", new_synctomkto=of_winner)
+        world.dynamics.put(kind, f"{kind} l-{name}", jobtitle="A", new_synctomkto=of_loser)
     world.settled()
-    key = KEYS.contact_id if record_type is CONTACT else KEYS.lead_id
-    people = {i: world.marketo.bearers(key, i) for i in [f"{side}-{name}" for name in FILTERS for side in "wl"]}
-    for name in FILTERS:
-        merge_records(world, record_type, f"w-{name}", f"l-{name}")
-        world.dynamics.put(record_type, f"w-{name}", jobtitle="B")
-        world.dynamics.put(record_type, f"l-{name}", jobtitle="B")
+
+    def bearers(kind: RecordType, record_id: str) -> list[int]:
+        return world.marketo.bearers(KEYS.contact_id if kind is CONTACT else KEYS.lead_id, f"{kind} {record_id}")
+
+    people = {(kind, name): (bearers(kind, f"w-{name}"), bearers(kind, f"l-{name}")) for kind, name, *_ in cases}
+    for kind, name, *_ in cases:
+        merge_records(world, kind, f"{kind} w-{name}", f"{kind} l-{name}")
+        world.dynamics.put(kind, f"{kind} w-{name}", jobtitle="B")
+        world.dynamics.put(kind, f"{kind} l-{name}", jobtitle="B")
     world.settled()
-    for name, (_, _, syncs) in FILTERS.items():
-        assert world.marketo.bearers(key, f"w-{name}") == people[f"w-{name}"]
-        assert world.marketo.bearers(key, f"l-{name}") == people[f"l-{name}"]
-        assert [world.marketo.rows[person].values["title"] for person in people[f"w-{name}"]] == ["B"] * syncs
-        for loser in people[f"l-{name}"]:
-            assert flag(world, loser)
-            assert world.marketo.rows[loser].values["title"] == "A"
-    assert [row[2:4] for row in proposals(world)] == [("w-a", "l-a")], "where both are in Marketo and the winner syncs"
+    for kind, name, _, _, syncs in cases:
+        winners, losers = people[kind, name]
+        assert (bearers(kind, f"w-{name}"), bearers(kind, f"l-{name}")) == (winners, losers)
+        assert [world.marketo.rows[person].values["title"] for person in winners] == ["B"] * syncs
+        assert [world.marketo.rows[person].values["title"] for person in losers] == ["A"] * len(losers)
+        assert all(flag(world, loser) for loser in losers)
+    assert [row[2:4] for row in proposals(world)] == [(f"{kind} w-a", f"{kind} l-a") for kind in (CONTACT, LEAD)]
     assert world.errors() == []
 
 
@@ -110,7 +108,12 @@ def test_r97_a_lead_qualified_onto_a_contact_is_proposed_and_merged() -> None:
     contact = world.link(CONTACT, "c", title="Head")
     world.settled()
     close_lead(world, "l", "c")
+    world.dynamics.put(LEAD, "never synced", statecode="1", _parentcontactid_value="c", jobtitle="New")
     world.settled()
+    world.marketo.put(lead, title="Edited")
+    world.settled()
+    assert world.both(lead, "title") == ("Edited", "Edited"), "until then the lead's person goes on"
+    assert world.marketo.bearers(KEYS.lead_id, "never synced") == [], "it is its contact, who has a person"
     assert proposals(world) == [(contact, lead, "c", "l", "qualified", "open")]
     (merged,) = apply_all(world)
     assert merged.reason is None
@@ -146,3 +149,37 @@ def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_d
     world.dynamics.delete(CONTACT, "w2")
     world.settled()
     assert [row[5] for row in proposals(world)] == ["merged", "withdrawn", "merged"]
+
+
+def test_merges_and_qualifying_in_one_cycle_leave_one_person_a_human_or_a_proposal() -> None:
+    world = MemoryWorld(FIELDS)
+    leads = {name: world.link(LEAD, name, title="Buyer") for name in ("taken", "onto", "won", "lost")}
+    head = {name: world.link(CONTACT, name, title="Head") for name in ("w1", "w2")}
+    world.settled()
+    # The contact that was made is merged away before anybody saw it, or after it took over its lead's person.
+    qualify(world, "onto", "c-onto")
+    merge_records(world, CONTACT, "w1", "c-onto")
+    qualify(world, "taken", "c-taken")
+    # A lead that won a merge is qualified.
+    merge_records(world, LEAD, "won", "lost")
+    world.settled()
+    assert world.marketo.bearers(KEYS.contact_id, "c-onto") == []
+    merge_records(world, CONTACT, "w2", "c-taken")
+    qualify(world, "won", "c-won")
+    world.marketo.put(leads["won"], phone="2")
+    world.settled()
+    for lead in leads:
+        world.dynamics.put(LEAD, lead, address1_city="Basel")
+    world.settled()
+    assert world.marketo.bearers(KEYS.contact_id, "c-won") == [leads["won"]]
+    assert world.both(leads["won"], "phone") == ("2", "2")
+    assert sorted(i for i in world.marketo.rows if world.marketo.is_there(i)) == sorted(
+        [*leads.values(), *head.values()]
+    )
+    assert [flag(world, leads[name]) for name in ("taken", "onto", "lost")] == [True, False, True]
+    assert sorted(row[:5] for row in proposals(world) if row[5] == "open") == sorted([
+        (head["w1"], leads["onto"], "w1", "onto", "qualified"),
+        (head["w2"], leads["taken"], "w2", "c-taken", "merged_in_dynamics"),
+        (leads["won"], leads["lost"], "c-won", "lost", "merged_in_dynamics"),
+    ])  # fmt: skip
+    assert {row[5] for row in proposals(world)} == {"open", "withdrawn"}

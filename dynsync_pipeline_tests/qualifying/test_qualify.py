@@ -4,61 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
-from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import is_deep
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.qualifying.qualified import (
+    CONTACT,
+    FIELDS,
+    LEAD,
+    VALUES,
+    assert_is_contact,
+    close_lead,
+    make_contact,
+    met,
+    people_of,
+    qualify,
+)
+from dynsync_pipeline_tests.requests.test_serving import RequestWorld
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
-
-CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
-FIELDS = field_map(
-    "title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true",
-    "doNotCall,donotphone,boolean,both,true", "source,new_source,text,to_marketo,true",
-    "leadScore,mkt_leadscore,integer,to_dynamics,true",
-)  # fmt: skip
-VALUES = {"title": "Buyer", "phone": "1", "city": "Bern"}
-COLUMNS = {"title": "jobtitle", "phone": "telephone1", "city": "address1_city"}
-
-
-def met(*leads: str, **more: str) -> tuple[MemoryWorld, dict[str, int]]:
-    """A world with these leads, all alike and synced; their people."""
-    world = MemoryWorld(FIELDS)
-    people = {lead: world.link(LEAD, lead, **VALUES | more) for lead in leads}
-    world.settled()
-    return world, people
-
-
-def make_contact(world: MemoryWorld, lead: str, contact: str, **values: str | None) -> None:
-    """The contact that Qualify makes: of the lead's columns, with `values` in place of some."""
-    copied = {column: world.dynamics.rows[LEAD, lead].values.get(column) for column in COLUMNS.values()}
-    world.dynamics.put(CONTACT, contact, **copied | values, _originatingleadid_value=lead)
-
-
-def close_lead(world: MemoryWorld, lead: str, contact: str) -> None:
-    """What Qualify does to the lead."""
-    world.dynamics.put(LEAD, lead, statecode="1", _parentcontactid_value=contact)
-
-
-def qualify(world: MemoryWorld, lead: str, contact: str, **values: str | None) -> None:
-    make_contact(world, lead, contact, **values)
-    close_lead(world, lead, contact)
-
-
-def people_of(world: MemoryWorld, lead: str, contact: str) -> list[int]:
-    """Everybody in Marketo who bears one of the two ids."""
-    return sorted({*world.marketo.bearers(KEYS.lead_id, lead), *world.marketo.bearers(KEYS.contact_id, contact)})
-
-
-def assert_is_contact(world: MemoryWorld, person: int, lead: str, contact: str) -> None:
-    assert people_of(world, lead, contact) == [person]
-    assert world.rows("select record_type, dynamics_id from state.links where person_id = ?", person) == [
-        ("contact", contact)
-    ]
-    values = world.marketo.rows[person].values
-    assert (values[KEYS.contact_id], values.get(KEYS.lead_id), values[KEYS.person_type]) == (contact, None, "Contact")
-    assert values[KEYS.created_on] == world.dynamics.rows[CONTACT, contact].values["createdon"]
-    assert values.get(KEYS.is_deleted) != "true"
 
 
 def test_r96_the_leads_person_becomes_the_contacts_in_whatever_order_the_two_are_seen() -> None:
@@ -134,49 +95,35 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("was_synced", [True, False])
-def test_r95_the_table_of_both_filters(was_synced: bool) -> None:
+def test_r95_the_table_of_both_filters() -> None:
     world = MemoryWorld(FIELDS)
-    for lead in FILTERS:
-        world.dynamics.put(LEAD, lead, jobtitle="Buyer", new_synctomkto="true" if was_synced else "false")
+    leads = {f"{case} {before}": filters for case, filters in FILTERS.items() for before in ("synced", "out")}
+    for lead in leads:
+        at_first = "true" if lead.endswith("synced") else "false"
+        world.dynamics.put(LEAD, lead, jobtitle="Buyer", new_synctomkto=at_first)
     world.settled()
-    before = {lead: world.marketo.bearers(KEYS.lead_id, lead) for lead in FILTERS}
-    for lead, (of_lead, of_contact, _) in FILTERS.items():
+    before = {lead: world.marketo.bearers(KEYS.lead_id, lead) for lead in leads}
+    for lead, (of_lead, of_contact, _) in leads.items():
         world.dynamics.put(LEAD, lead, new_synctomkto=of_lead)
         qualify(world, lead, f"c-{lead}", new_synctomkto=of_contact)
         world.dynamics.put(LEAD, lead, jobtitle="Edited")
     world.settled()
-    for lead, (of_lead, _, expected) in FILTERS.items():
+    for lead, (of_lead, _, expected) in leads.items():
         found = world.marketo.bearers(KEYS.contact_id, f"c-{lead}")
         of_the_lead = world.marketo.bearers(KEYS.lead_id, lead)
         if expected == "its lead's":
             assert_is_contact(world, found[0], lead, f"c-{lead}")
-            assert not was_synced or found == before[lead]
+            assert before[lead] in ([], found)
         else:
             assert len(found) == (expected == "a new one")
             titles = [world.marketo.rows[person].values["title"] for person in of_the_lead]
             # The lead's own edits reach its person, or it is stale.
-            assert titles == (["Edited"] if of_lead == "true" else ["Buyer"] if was_synced else [])
+            assert titles == (["Edited"] if of_lead == "true" else ["Buyer"] * len(before[lead]))
     assert world.errors() == []
-    world.dynamics.put(CONTACT, "c-e", new_synctomkto="true")
-    (person,) = world.marketo.bearers(KEYS.lead_id, "e")
+    world.dynamics.put(CONTACT, "c-e synced", new_synctomkto="true")
+    (person,) = world.marketo.bearers(KEYS.lead_id, "e synced")
     world.settled()
-    assert_is_contact(world, person, "e", "c-e")
-
-
-def test_r97_qualified_onto_a_contact_that_has_a_person_both_people_stay() -> None:
-    world, people = met("l")
-    contact = world.link(CONTACT, "c", title="Head")
-    world.settled()
-    close_lead(world, "l", "c")
-    world.dynamics.put(LEAD, "never synced", statecode="1", _parentcontactid_value="c", jobtitle="New")
-    world.settled()
-    world.marketo.put(people["l"], title="Edited")
-    world.settled()
-    assert people_of(world, "l", "c") == [people["l"], contact]
-    assert world.both(people["l"], "title") == ("Edited", "Edited"), "the lead goes on"
-    assert world.both(contact, "title") == ("Head", "Head")
-    assert world.marketo.bearers(KEYS.lead_id, "never synced") == [], "it has its contact's person"
+    assert_is_contact(world, person, "e synced", "c-e synced")
 
 
 def test_r97_several_contacts_of_one_lead_and_leads_without_a_person() -> None:
@@ -271,12 +218,32 @@ def test_a_working_file_that_is_lost_before_or_after_the_keys_are_written_makes_
 
 
 def test_a_cut_at_any_step_leaves_one_person() -> None:
-    for cut_after in range(4, 26, 1 if is_deep() else 12):
-        world, people = met("l")
-        qualify(world, "l", "c", jobtitle="Head")
-        world.marketo.put(people["l"], phone="2")
-        world.cycle(cut_after=cut_after)
-        assert len(people_of(world, "l", "c")) == 1
+    cuts = {f"l{cut_after}": cut_after for cut_after in range(4, 26, 1 if is_deep() else 12)}
+    world, people = met(*cuts)
+    for lead, cut_after in cuts.items():
+        qualify(world, lead, f"c-{lead}", jobtitle="Head")
+        world.marketo.put(people[lead], phone="2")
+        assert world.cycle(cut_after=cut_after) is None or is_deep()
+        assert len(people_of(world, lead, f"c-{lead}")) == 1
         world.settled()
-        assert_is_contact(world, people["l"], "l", "c")
-        assert [world.both(people["l"], name) for name in ("title", "phone")] == [("Head", "Head"), ("2", "2")]
+        assert_is_contact(world, people[lead], lead, f"c-{lead}")
+        assert [world.both(people[lead], name) for name in ("title", "phone")] == [("Head", "Head"), ("2", "2")]
+
+
+def test_a_contact_waits_for_the_lead_that_its_person_asked_for() -> None:
+    """The record was made, and the answer to it was lost, when sales qualified it: nobody knew its person."""
+    world = RequestWorld(FIELDS)
+    boss = world.link(LEAD, "l", title="Boss")
+    world.settled()
+    person = world.person(title="Buyer")
+    lead = world.ask(person, LEAD)
+    cut_after = next(
+        n for n in range(26, 60) if world.cycle(cut_after=n) is None and world.dynamics.is_there(LEAD, lead)
+    )
+    assert world.rows("select person_id from state.links") == [(boss,)], f"cut after step {cut_after}, before the link"
+    qualify(world, lead, "c")
+    world.cycle()  # which serves the request, and plans nothing
+    world.settled()
+    assert_is_contact(world, person, lead, "c")
+    assert world.errors() == []
+    assert sorted(i for i in world.marketo.rows if world.marketo.is_there(i)) == [boss, person]

@@ -7,6 +7,8 @@
 -- makes    near_merges: one row per merged record that this cycle looks at, or whose heir it does
 --          lost_records: one row per such record and record that it was merged into, over however many merges
 --          same_people: one row per two living people who are one by their records
+--          concerned_proposals: one row per open proposal of a person or record that this cycle looks at
+--          ended_proposals: one row per such proposal that is done or has no reason any more, with its `state`
 -- changes  ledger.merge_proposals
 create temp table near_merges as
 select * from mirror.merged_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from near_records)
@@ -36,6 +38,15 @@ with pairs as (
     join state.tombstones t on t.side = 'dynamics' and t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
     where t.person_id not in (select person_id from state.links)
     union all
+    -- Merged into a lead that was qualified since.
+    select
+        'merged_in_dynamics', w.person_id, w.record_type, w.dynamics_id, t.person_id, t.record_type, t.dynamics_id
+    from lost_records r
+    join conversions v on r.record_type = 'lead' and v.lead_id = r.master_id
+    join state.links w on w.record_type = 'contact' and w.dynamics_id = v.contact_id
+    join state.tombstones t on t.side = 'dynamics' and t.record_type = r.record_type and t.dynamics_id = r.dynamics_id
+    where t.person_id not in (select person_id from state.links)
+    union all
     select
         'qualified', c.person_id, c.record_type, c.dynamics_id, l.person_id, l.record_type, l.dynamics_id
     from conversions v
@@ -50,35 +61,41 @@ anti join state.filtered_out f on f.record_type = p.winner_record_type and f.dyn
 where p.winner_person_id <> p.loser_person_id
 qualify row_number() over (partition by p.loser_person_id order by p.winner_person_id) = 1;
 
--- Whose people were merged, by whomever.
-update ledger.merge_proposals p
-set state = 'merged', ended_at = planned_at
-from this_cycle, mirror.marketo_people m
-where p.state in ('open', 'sent') and m.person_id = p.loser_person_id and m.is_deleted;
+create temp table concerned_proposals as
+select *
+from ledger.merge_proposals
+where state in ('open', 'sent')
+  and (winner_person_id in (select person_id from inbox.touched) or loser_person_id in (select person_id from inbox.touched)
+       or (winner_record_type, winner_dynamics_id) in (select (record_type, dynamics_id) from near_records)
+       or (loser_record_type, loser_dynamics_id) in (select (record_type, dynamics_id) from near_records));
+
+-- Whose people were merged, by whomever, and who are not one any more.
+create temp table ended_proposals as
+select
+    c.proposal_id,
+    case when m.is_deleted then 'merged' else 'withdrawn' end as state
+from concerned_proposals c
+left join mirror.marketo_people m on m.person_id = c.loser_person_id
+where m.is_deleted
+   or (c.winner_person_id, c.winner_record_type, c.winner_dynamics_id) not in (
+       select (person_id, record_type, dynamics_id) from state.links
+   )
+   or case c.cause_code
+       when 'qualified' then
+           (c.loser_person_id, 'lead', c.loser_dynamics_id) not in (select (person_id, record_type, dynamics_id) from state.links)
+           or (('lead', c.loser_dynamics_id) in (select (record_type, dynamics_id) from near_records)
+               and (c.loser_dynamics_id, c.winner_dynamics_id) not in (select (lead_id, contact_id) from conversions))
+       else
+           (c.loser_person_id, c.loser_record_type, c.loser_dynamics_id) not in (
+               select (person_id, record_type, dynamics_id) from state.tombstones
+           )
+           or c.loser_person_id in (select person_id from state.links)
+   end;
 
 update ledger.merge_proposals p
-set state = 'withdrawn', ended_at = planned_at
-from this_cycle
-where p.state in ('open', 'sent')
-  and (p.winner_person_id in (select person_id from inbox.touched) or p.loser_person_id in (select person_id from inbox.touched)
-       or (p.winner_record_type, p.winner_dynamics_id) in (select (record_type, dynamics_id) from near_records)
-       or (p.loser_record_type, p.loser_dynamics_id) in (select (record_type, dynamics_id) from near_records))
-  and not (
-      (p.winner_person_id, p.winner_record_type, p.winner_dynamics_id) in (
-          select (person_id, record_type, dynamics_id) from state.links
-      )
-      and case p.cause_code
-          when 'qualified' then
-              (p.loser_person_id, 'lead', p.loser_dynamics_id) in (select (person_id, record_type, dynamics_id) from state.links)
-              and (('lead', p.loser_dynamics_id) not in (select (record_type, dynamics_id) from near_records)
-                   or (p.loser_dynamics_id, p.winner_dynamics_id) in (select (lead_id, contact_id) from conversions))
-          else
-              (p.loser_person_id, p.loser_record_type, p.loser_dynamics_id) in (
-                  select (person_id, record_type, dynamics_id) from state.tombstones
-              )
-              and p.loser_person_id not in (select person_id from state.links)
-      end
-  );
+set state = e.state, ended_at = planned_at
+from ended_proposals e, this_cycle
+where e.proposal_id = p.proposal_id;
 
 insert into ledger.merge_proposals
     (proposal_id, cycle_id, seen_at, cause_code, winner_person_id, winner_record_type, winner_dynamics_id, loser_person_id,
