@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -21,6 +22,14 @@ settings.register_profile(
 # For `make mutants`, which asks whether a test fails and not at which smallest example.
 settings.register_profile("mutants", settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("quick")
+
+
+# Their files take a second or two. Begun last, they let all processes of a run end at about the same time.
+QUICK = ("clients", "emulators", "model")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] in QUICK)
 
 
 def pytest_collection_finish() -> None:
