@@ -103,27 +103,29 @@ decisions as (
     from records
 ),
 -- What the column that it would be written to is known to refuse waits alone, and is not sent (R116).
-decided as (
+targeted as (
     select
-        d.*, c as held,
-        misfit(
-            case when is_for_dynamics then d.marketo_value else shown_options(d.dynamics_value, d.type, o) end, d.type, c, z.zone
-        ) as misfit_code
+        d.*, c.held, z.zone,
+        case when d.is_for_dynamics then d.marketo_value else shown_options(d.dynamics_value, d.type, o) end as written_value
     from (
         select *, decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
             decision in ('take_marketo', 'collision_marketo_wins', 'take_dynamics', 'collision_dynamics_wins') as is_written
         from decisions
     ) d
-    left join state.columns c on d.is_written
+    left join (select k.system, k.record_type, k.name, k as held from state.columns k) c on d.is_written
         and c.system = case when d.is_for_dynamics then 'dynamics' else 'marketo' end
         and c.record_type is not distinct from case when d.is_for_dynamics then d.record_type end
         and c.name = case when d.is_for_dynamics then d.dynamics_column else d.field end
     left join state.user_zone z on true
     left join state.option_maps o
         on d.is_written and o.record_type = d.record_type and o.dynamics_column = d.dynamics_column
+),
+-- A macro repeats what it is given as often as it names it, so value and column have names by now.
+decided as (
+    select *, misfit(written_value, type, held, zone) as misfit_code from targeted
 )
 select
-    * exclude (decision, is_for_dynamics, is_written, misfit_code, held),
+    * exclude (decision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
     held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).

@@ -12,16 +12,22 @@
 create temp table new_values as
 with new_records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from new_people)
+),
+-- A macro repeats what it is given as often as it names it, so that value and column get names first.
+held_values as (
+    select
+        n.record_type, n.dynamics_id, n.field, n.value, f.dynamics_column, f.type, f.is_on_company,
+        shown_options(n.value, f.type, o) as shown, c.held
+    from long_of('new_records') n
+    join reconcile.fields f on f.record_type = n.record_type and f.field = n.field
+    left join (select k.system, k.name, k as held from state.columns k) c on c.system = 'marketo' and c.name = n.field
+    left join state.option_maps o on o.record_type = n.record_type and o.dynamics_column = f.dynamics_column
+    where f.direction <> 'to_dynamics'
+      and not (f.type = 'boolean' and n.value = 'false')  -- what Marketo reads anyway
 )
 select
-    n.record_type, n.dynamics_id, n.field, n.value, f.dynamics_column, f.type, f.is_on_company,
-    misfit(shown_options(n.value, f.type, o), f.type, c, null) as misfit_code, c.max_length as most_characters
-from long_of('new_records') n
-join reconcile.fields f on f.record_type = n.record_type and f.field = n.field
-left join state.columns c on c.system = 'marketo' and c.name = n.field
-left join state.option_maps o on o.record_type = n.record_type and o.dynamics_column = f.dynamics_column
-where f.direction <> 'to_dynamics'
-  and not (f.type = 'boolean' and n.value = 'false');  -- what Marketo reads anyway
+    * exclude (shown, held), misfit(shown, type, held, null) as misfit_code, held.max_length as most_characters
+from held_values;
 
 create temp table taken_values as
 select o.*, f.is_on_company, o.outcome in ('take_dynamics', 'collision_dynamics_wins') as is_for_marketo
@@ -60,7 +66,7 @@ labelled as (
         shown_options(w.dynamics_value, w.type, o) as dynamics_shown,
         coalesce(x.label, shown_options(w.marketo_value, w.type, o)) as marketo_shown,
         case when w.system = 'marketo' then w.dynamics_value else w.marketo_value end as value,
-        c.time_behavior, z.zone
+        kept_time(w.marketo_value, w.type, c.time_behavior, z.zone) as kept_value
     from writes w
     left join state.columns c on w.system = 'dynamics' and c.system = 'dynamics' and c.record_type = w.record_type
         and c.name = w.dynamics_column
@@ -70,11 +76,11 @@ labelled as (
         and x.field = w.field and x.option_value = w.marketo_value
 )
 select
-    * exclude (time_behavior, zone),
+    * exclude (kept_value),
     case when system = 'marketo' then field else dynamics_column end as json_name,
     case
         when system = 'marketo' then json_text(dynamics_shown, type)
         when type = 'choice' then json_text(value, 'integer')
-        else json_text(kept_time(value, type, time_behavior, zone), type)
+        else json_text(kept_value, type)
     end as json_value
 from labelled;
