@@ -19,6 +19,7 @@ from dynsync_pipeline_tests.sync_filter.filtered import (
     rests,
     starts,
 )
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 
 def test_r87_yes_and_empty_make_a_person_and_no_makes_none() -> None:
@@ -56,19 +57,21 @@ def test_r88_a_column_that_is_made_later_counts_as_soon_as_it_is_there() -> None
 
 
 def test_r90_r92_from_no_on_neither_side_gets_the_edits_of_the_other_and_nothing_is_deleted() -> None:
-    """Also the edits that come together with the no, on either side, and those of fields that go one way. Who is turned to and
-    fro between two cycles is not stale.
+    """Also the edits that come together with the no, on either side, those of fields that go one way, and an altered key. Who is
+    turned to and fro between two cycles is not stale.
     """
     world = filtered_world()
     people = {
         kind: world.link(kind, kind, title="A", phone="1", source="web", leadScore="1") for kind in (LEAD, CONTACT)
     }
-    other = world.link(LEAD, "other", title="A")
+    other, keyless = world.link(LEAD, "other", title="A"), world.link(LEAD, "keyless")
     world.settled()
     before = {person: dict(world.marketo.rows[person].values) for person in people.values()}
     for kind, person in people.items():
         world.dynamics.put(kind, kind, **NO, jobtitle="B", new_source="fair")
         world.marketo.put(person, phone="2", leadScore="9")
+    world.dynamics.put(LEAD, "keyless", **NO)
+    world.marketo.put(keyless, **{KEYS.lead_id: None})
     for each in (NO, YES, NO, YES):
         world.dynamics.put(LEAD, "other", **each)
     world.settled()
@@ -83,9 +86,11 @@ def test_r90_r92_from_no_on_neither_side_gets_the_edits_of_the_other_and_nothing
     assert world.rows("from state.unsettled") == []
     rests(world)
     world.dynamics.put(LEAD, "other", jobtitle="B")
+    world.dynamics.put(LEAD, "keyless", **EMPTY)
     world.settled()
     assert world.both(other, "title") == ("B", "B")
-    assert starts(world) == []
+    assert people_of(world, "keyless") == [keyless]
+    assert starts(world) == [keyless]
 
 
 def test_r89_r92_from_yes_on_everything_is_compared_once_with_the_stored_base() -> None:

@@ -5,7 +5,7 @@
 -- reads    this_cycle, inbox.touched, mirror.sync_filters, state.lost_filters, state.filtered_out, state.links
 -- makes    seen_filters: one row per touched record, with what its filter says; none where that is not to be trusted
 --          filter_turns: one row per record that is let in, or kept out, from now on; `is_emptied` where its filter was emptied
--- changes  state.filtered_out, state.started, state.unsettled, state.unpublished, inbox.touched, ledger.sync_errors
+-- changes  state.filtered_out, state.started, state.unsettled, state.unpublished, ledger.sync_errors
 create temp table seen_filters as
 select record_type, dynamics_id, is_deleted, sync_filter
 from mirror.sync_filters
@@ -39,9 +39,6 @@ where f.record_type = s.record_type and f.dynamics_id = s.dynamics_id and f.is_d
 
 insert into state.started (record_type, dynamics_id)
 select record_type, dynamics_id from filter_turns where is_let_in and record_type <> 'account';
-
-insert into inbox.touched (record_type, dynamics_id, is_receipt)
-select record_type, dynamics_id, false from filter_turns where is_let_in;
 
 insert into state.unpublished (published_table, person_id)
 select 'people', l.person_id from filter_turns t join state.links l using (record_type, dynamics_id);
