@@ -26,6 +26,7 @@ from dynsync_pipeline.extract.companies import extract_companies
 from dynsync_pipeline.extract.counterparts import read_counterparts
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.extract.empty_cells import decide_empty_cells
+from dynsync_pipeline.extract.first_load import tell_first_load
 from dynsync_pipeline.extract.marketo import extract_people
 from dynsync_pipeline.extract.new_fields import read_new_fields
 from dynsync_pipeline.extract.owners import extract_owners
@@ -45,6 +46,7 @@ from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import CycleEnd, begin_cycle, calls_of_last_day, count, end_cycle, ended, failed
+from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.systems import require_same_systems
@@ -145,6 +147,7 @@ class Cycle:
                     self._reread_uncertain(fields)
                 recognise_own_writes(self.warehouse)
                 extract_owners(self.warehouse, self.systems.dynamics)
+                tell_first_load(self.warehouse, self.systems.dynamics, self.settings)
                 self._fields = self._read_new_fields(fields) if fields.being_read else fields
             return self._fields
 
@@ -268,7 +271,10 @@ class Cycle:
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, ending=end)
         with self.warehouse.transaction() as connection:
+            is_first = end.is_whole and is_first_load(connection)
             end_cycle(connection, end)
+            if is_first:
+                end_first_load(connection)
         self._has_published = True
         try:
             self.warehouse.tidy()

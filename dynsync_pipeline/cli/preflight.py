@@ -16,6 +16,7 @@ from dynsync_pipeline.clients.marketo.protocol import MarketoField
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.extract.field_types import type_misfit
+from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
@@ -60,10 +61,22 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
             yield from _writable(dynamics, fields)
             yield from _creatable(dynamics, settings)
             yield from _days(dynamics, fields, columns)
+            if status is None or status.last_success is None:
+                yield _first_load(dynamics, settings)
     yield _budget(status, "dynamics", settings.dynamics_calls_per_day)
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         yield from _marketo(marketo, settings, fields, columns)
     yield _budget(status, "marketo", settings.marketo_calls_per_day)
+
+
+def _first_load(dynamics: DynamicsClient, settings: Settings) -> Finding:
+    """What lies before the first load (R4); nobody's fault where Dynamics does not tell."""
+    question = "First load: what it costs"
+    try:
+        n_rows = dynamics.record_counts(list(TABLES.values()))
+    except DynSyncError as error:
+        return Finding(question, True, f"not known: {error.message}")
+    return Finding(question, True, str(estimate(n_rows, settings, datetime.now(UTC).replace(tzinfo=None))))
 
 
 def _status(settings: Settings) -> Status | None:

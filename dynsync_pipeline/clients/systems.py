@@ -39,7 +39,7 @@ from dynsync_pipeline.clients.marketo.protocol import (
     MarketoField,
     PersonResult,
 )
-from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.settings import Settings
 
 System = Literal["dynamics", "marketo"]
@@ -74,6 +74,9 @@ class Dynamics(Protocol):
 
     def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, or the proof that they do not exist."""
+
+    def record_counts(self, tables: Sequence[Table]) -> dict[RecordType, int]:
+        """About how many rows these tables have."""
 
     def owners(self, since: str | None) -> list[Owner]:
         """All users and teams, or those that changed since."""

@@ -188,4 +188,9 @@ def _land_file(
             )
             connection.execute("update state.export_windows set is_landed = true where starts_at = ?", [starts_at])
             n_landed = scalar(connection, "select count(*) from inbox.marketo_people")
-    log.info("Landed the people created from %s on; %s so far.", starts_at.date(), f"{n_landed:,}")
+            n_done = scalar(connection, "select count(*) from state.export_windows where is_landed")
+            n_windows = scalar(connection, "select count(*) from state.export_windows")
+    log.info(
+        "Landed the people created from %s on, export %d of %d; %s so far.",
+        starts_at.date(), n_done, n_windows, f"{n_landed:,}",
+    )  # fmt: skip

@@ -23,6 +23,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns, zones_of_days
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
+from dynsync_pipeline.warehouse.first_load import Progress, expected_rows
 from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ class _TableRead:
         """Page by page into the inbox, each with its cursor; from the beginning where `start` is None. Raises: ApiError."""
         is_anew = start is None
         columns = [Column(name, kind) for name, kind in self._kinds.items()]
+        with self._warehouse.reading() as connection:
+            progress = Progress(f"{self._table.entity_set} read", expected_rows(connection, self._record_type))
         for page in self._client.changes(self._table, columns, start):
             with self._warehouse.transaction() as connection:
                 if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell
@@ -107,6 +110,7 @@ class _TableRead:
                     is_anew = False
                 land_dynamics(connection, self._fields, self._table, page.rows, page.deleted_ids)
                 move_cursor(connection, self.stream, page.cursor, self.names, is_loaded=is_loaded)
+            progress.add(page.rows.num_rows)
 
     def note_expired(self) -> None:
         """Tell, and remember as a finding, that the feed forgot where this read was to begin."""

@@ -16,6 +16,7 @@ from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
 from dynsync_pipeline.write_back.batches import batches
 from dynsync_pipeline.write_back.receipts import (
@@ -49,9 +50,12 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
         return [write for write in writes if not missing or _company_of(write, columns) not in missing]
 
     creates = people("create")
+    with warehouse.reading() as connection:
+        progress = Progress("people created in Marketo", len(creates) if is_first_load(connection) else None)
     for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         for batch in _batches([write for write in creates if write.record_type == record_type]):
             turn.send(_People(client, columns, "createOrUpdate", key, (key,)), batch)
+            progress.add(len(batch))
     keys = ("id", columns.own.contact_id, columns.own.lead_id)
     for batch in _batches(people("update")):
         turn.send(_People(client, columns, "updateOnly", "id", keys), batch)

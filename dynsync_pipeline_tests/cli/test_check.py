@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,10 @@ def test_everything_is_yes_against_systems_that_are_set_up(emulators: Emulators,
     found = list(findings(settings_of(emulators, tmp_path), load_field_map()))
     assert refused(found) == {}
     assert len(found) >= 12
+    (cost,) = [finding.answer for finding in found if finding.question == "First load: what it costs"]
+    assert re.fullmatch(
+        r"about [\d,]+ accounts, [\d,]+ contacts, [\d,]+ leads: [\d,]+ calls of Dynamics and [\d,]+ .*", cost
+    )
 
 
 def test_a_wrong_marketo_secret_is_a_no_with_the_setting_to_correct(emulators: Emulators, tmp_path: Path) -> None:

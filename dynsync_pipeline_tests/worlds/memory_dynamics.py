@@ -78,6 +78,7 @@ class MemoryDynamics:
     owner_rows: list[Owner] = field(default_factory=list)
     n_owners_read: int = 0
     owners_fail: ApiError | None = None
+    counts_fail: ApiError | None = None
     keeps: Keeps = as_is
     refuses: Refuses = refuse_nothing
     fails: ApiError | None = None
@@ -131,6 +132,13 @@ class MemoryDynamics:
     def users(self, name: str) -> list[str]:
         """As `DynamicsClient.users`; their e-mail addresses are their names."""
         return [user_id for user_id, found in self.user_names.items() if found == name]
+
+    def record_counts(self, tables: Sequence[Table]) -> dict[RecordType, int]:
+        """As `DynamicsClient.record_counts`."""
+        if self.counts_fail is not None:
+            raise self.counts_fail
+        there = [kind for (kind, _), row in self.rows.items() if not row.is_deleted]
+        return {table.record_type: there.count(table.record_type) for table in tables}
 
     def owners(self, since: str | None) -> list[Owner]:
         """As `DynamicsClient.owners`."""

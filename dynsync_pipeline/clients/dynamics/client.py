@@ -17,7 +17,13 @@ from dynsync_pipeline.clients.blame import told_of_field
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
 from dynsync_pipeline.clients.dynamics.batch import batch_body, batch_results, read_results, reads_body
-from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata, table_query
+from dynsync_pipeline.clients.dynamics.metadata import (
+    column_queries,
+    counts_query,
+    record_counts,
+    table_metadata,
+    table_query,
+)
 from dynsync_pipeline.clients.dynamics.owners import owners_queries, read_owners
 from dynsync_pipeline.clients.dynamics.privileges import Right, privilege_depths, privileges_query
 from dynsync_pipeline.clients.dynamics.protocol import (
@@ -155,6 +161,11 @@ class DynamicsClient:
             f"isdisabled%20eq%20false%20and%20(fullname%20eq%20{wanted}%20or%20internalemailaddress%20eq%20{wanted})"
         )
         return self._get(query, lambda body: [user.id.lower() for user in msgspec.json.decode(body, type=_Users).value])
+
+    def record_counts(self, tables: Sequence[Table]) -> dict[RecordType, int]:
+        """About how many rows these tables have: what Dynamics counted within the last day (R4)."""
+        counts = self._get(counts_query([table.record_type.value for table in tables]), record_counts)
+        return {RecordType(name): n for name, n in counts.items()}
 
     def owners(self, since: str | None) -> list[Owner]:
         """All users and teams, or those that changed at `since` (YYYY-MM-DDThh:mm:ssZ) or later, disabled ones too (R24).

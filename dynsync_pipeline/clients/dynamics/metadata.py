@@ -5,7 +5,8 @@ Source: docs/protocols/dataverse.md#metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -81,6 +82,16 @@ class _Table(msgspec.Struct):
     is_change_tracked: bool = msgspec.field(name="ChangeTrackingEnabled")
 
 
+class _Counts(msgspec.Struct):
+    keys: list[str] = msgspec.field(name="Keys")
+    values: list[int] = msgspec.field(name="Values")
+
+
+class _CountsAnswer(msgspec.Struct):
+    collection: _Counts = msgspec.field(name="EntityRecordCountCollection")
+
+
+_counts = msgspec.json.Decoder(_CountsAnswer)
 _table = msgspec.json.Decoder(_Table)
 _attributes = msgspec.json.Decoder(_Attributes)
 
@@ -106,6 +117,18 @@ def column_queries(logical_name: str) -> tuple[str, ...]:
             for kind in _WITH_OPTIONS
         ),
     )  # fmt: skip
+
+
+def counts_query(logical_names: Sequence[str]) -> str:
+    """Path and query that ask for the number of rows of these tables, which may be a day old."""
+    names = quote("[" + ",".join(f'"{name}"' for name in logical_names) + "]")
+    return f"RetrieveTotalRecordCount(EntityNames=@p)?@p={names}"
+
+
+def record_counts(body: bytes) -> dict[str, int]:
+    """The answer to `counts_query`, by logical name. Raises: msgspec.DecodeError."""
+    counts = _counts.decode(body).collection
+    return dict(zip(counts.keys, counts.values, strict=True))
 
 
 def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:

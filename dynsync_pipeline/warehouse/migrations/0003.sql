@@ -276,3 +276,6 @@ create table ledger.backlog_hours (
     hour_at timestamp not null, object varchar not null, n_looks bigint not null, n_sum bigint not null,
     n_least bigint not null, n_most bigint not null, n_last bigint not null
 );
+
+-- One row per table of Dynamics during the first load: how many rows it is said to have (R4).
+create table state.expected_rows (record_type varchar not null, n_rows bigint not null);
