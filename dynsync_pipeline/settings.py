@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     default_owner: str = Field(
         "", description="Name or e-mail address of the user who owns new records; empty: the sync's user (R75)."
     )
+    report_doubles: bool = Field(
+        False, description="Tell with the answer to a request which records have the same e-mail address (R76)."
+    )
     listen_tokens: SecretStr | None = Field(
         None, description="Tokens that `dynsync listen` takes, with commas between; two while one is replaced."
     )

@@ -238,7 +238,11 @@ async def _answered(server: Server, request_id: str) -> Answer:
         found = await run_in_threadpool(server.request, request_id)
         if found.outcome is not None:
             is_there = found.outcome == "created"
-            return Answer(200, found.outcome, request_id if is_there else "", "" if is_there else found.message or "")
+            is_put_off = (
+                found.state == "linked" and found.attempts > 0
+            )  # the keys follow later, which is no word for Marketo
+            message = "" if is_put_off else found.message or ""
+            return Answer(200, found.outcome, request_id if is_there else "", message)
         if time.monotonic() >= ends_s:
             return Answer(200, "queued", message=found.message or "It is kept, and served as soon as possible.")
         await asyncio.sleep(LOOK_S)

@@ -21,6 +21,7 @@ from dynsync_pipeline.errors import AccessDenied, ApiError, RecordMissing, Reque
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, UNREAD, RecordType
 from dynsync_pipeline.requests.creates import Creates, NewRecord, Row
+from dynsync_pipeline.requests.doubles import possible_doubles
 from dynsync_pipeline.requests.store import Request, RequestStore
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
@@ -75,12 +76,14 @@ class Serving:
         self._warehouse = warehouse
         self._systems = systems
         self._default_owner = settings.default_owner
+        self._reports_doubles = settings.report_doubles
         self._fields = fields
         self._columns = PersonColumns(fields, settings.own_fields)
         self._store = store
         self._is_in_cycle = is_in_cycle
         self._requests: dict[str, Request] = {}
         self._linked: set[str] = set()
+        self._doubles: dict[str, str] = {}
 
     def serve(self, most: int | None = None) -> str | None:
         """Serve the requests that are due, `most` at most; returns why some of them wait, as a sentence, or None."""
@@ -169,6 +172,9 @@ class Serving:
             rows = connection.execute(
                 "select request_id, verdict, field, body from judged_requests order by request_id"
             ).fetchall()
+            if self._reports_doubles:
+                about_to_be_made = [row[0] for row in rows if row[1] == "ready"]
+                self._doubles |= possible_doubles(connection, self._fields, about_to_be_made)
         ready: dict[RecordType, list[NewRecord]] = {record_type: [] for record_type in PERSON_TYPES}
         for request_id, verdict, field, body in rows:
             request = self._requests[request_id]
@@ -231,7 +237,7 @@ class Serving:
             take_in_people(connection, is_receipt=True)
         for request_id, result in zip(linked, results, strict=True):
             if result.error is None or isinstance(result.error, RecordMissing):
-                self._store.ended([(request_id, "created", None, None)])
+                self._store.ended([(request_id, "created", self._doubles.get(request_id), None)])
             else:
                 self.put_off([request_id], str(result.error))
 
@@ -266,9 +272,10 @@ class Serving:
             move_base(connection)
             linked = [row[0] for row in connection.execute("select request_id from requested_links").fetchall()]
             alone = [_End(self._requests[each], "created", _ALONE) for each in rows if each not in linked]
-            self._tell(connection, [*(_End(self._requests[each], "created") for each in linked), *alone])
+            told = [_End(self._requests[each], "created", self._doubles.get(each)) for each in linked]
+            self._tell(connection, [*told, *alone])
         self._linked.update(linked)
-        self._store.linked(linked)
+        self._store.linked([(each, self._doubles.get(each)) for each in linked])
         self._store.ended([(end.request.request_id, end.outcome, end.message, end.field) for end in alone])
 
     def refuse(self, request_id: str, error: ApiError) -> None:

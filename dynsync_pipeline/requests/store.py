@@ -189,9 +189,13 @@ class RequestStore:
         """Requests that ended and that the ledger does not have yet."""
         return self._select("state = 'ended' and is_told = 0 order by asked_at, request_id")
 
-    def linked(self, request_ids: Sequence[str]) -> None:
-        """Note that these have a record and a link; what is left is to write the keys of their people."""
-        self._update("state = 'linked', outcome = 'created', attempts = 0", request_ids)
+    def linked(self, linked: Sequence[tuple[str, str | None]]) -> None:
+        """Note that these have a record and a link, each with what is told of it; what is left is to write the keys."""
+        with self._writing() as db:
+            db.executemany(
+                "update requests set state = 'linked', outcome = 'created', attempts = 0, message = ?2 where request_id = ?1",
+                linked,
+            )
 
     def ended(self, ends: Sequence[tuple[str, str, str | None, str | None]]) -> None:
         """Note how requests ended, once the ledger has it: id, outcome, message, field."""
@@ -215,10 +219,6 @@ class RequestStore:
         with self._reading() as db:
             rows = db.execute(f"select {_COLUMNS} from requests where {condition}", values).fetchall()
         return [_request(row) for row in rows]
-
-    def _update(self, changes: str, request_ids: Sequence[str]) -> None:
-        with self._writing() as db:
-            db.executemany(f"update requests set {changes} where request_id = ?", [[each] for each in request_ids])
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
