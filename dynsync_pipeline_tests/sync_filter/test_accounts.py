@@ -60,6 +60,7 @@ def test_r94_contacts_of_an_account_that_is_kept_out_sync_and_its_company_grows_
     ]
     assert world.rows("select n_contacts from ledger.account_changes") == [(3,)]
     assert starts(world) == []
+    assert world.rows("from state.started") == []
     rests(world)
 
 

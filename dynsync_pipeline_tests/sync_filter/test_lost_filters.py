@@ -7,6 +7,7 @@ import pytest
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline_tests.sync_filter.filtered import (
+    ACCOUNT,
     CONTACT,
     EMPTY,
     LEAD,
@@ -97,6 +98,26 @@ def test_a_filter_column_that_may_not_be_read_stops_the_cycle_also_where_it_neve
     make_filter(world)
     world.settled()
     assert kept_out(world) == [("lead", "l"), ("lead", "later")]
+
+
+def test_a_column_that_comes_back_while_a_cycle_reads_counts_from_the_next_one_on() -> None:
+    """Of what was read before nobody knows what it says."""
+    world = guarded_world()
+    drop_filter(world, is_told=True)
+    with world.opened() as cycle:
+        cycle.extract_records(ACCOUNT)
+        make_filter(world)
+        world.dynamics.put(LEAD, "new", **NO)
+        cycle.extract_records(LEAD)
+        world.dynamics.refused.add("jobtitle")  # for which the definitions are asked again
+        cycle.extract_records(CONTACT)
+        cycle.extract_people()
+        with pytest.raises(GuardStopped, match="is missing"):
+            cycle.reconcile()
+    world.dynamics.refused.clear()
+    world.settled()
+    assert people_of(world, "new") == []
+    assert len(kept_out(world)) == N_OUT + 1
 
 
 def test_a_column_that_is_lost_between_two_rounds_of_writes_turns_nobody() -> None:
