@@ -77,6 +77,14 @@ def test_a_value_edited_behind_change_tracking_reaches_marketo_and_is_a_finding(
     ]
 
 
+def test_a_no_of_the_filter_that_change_tracking_never_told_is_followed_and_is_a_finding(world: Agreed) -> None:
+    """R90: the census reads the filter too, and what came with the no goes nowhere."""
+    world.dynamics.rows[LEAD, "l1"].values |= {"new_synctomkto": "false", "jobtitle": "Chief"}
+    later(world)
+    assert world.both(world.lead, "title") == ("Chief", "Buyer")
+    assert findings(world) == [("edit_untold", "lead", "l1", "new_synctomkto"), ("edit_untold", "lead", "l1", "title")]
+
+
 def test_a_record_that_change_tracking_never_told_becomes_a_person(world: Agreed) -> None:
     world.dynamics.rows[LEAD, "l2"] = Row({"createdon": "2019-01-01T00:00:00Z", "jobtitle": "New"}, version=0)
     later(world)
