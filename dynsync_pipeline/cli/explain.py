@@ -131,8 +131,16 @@ def _link_line(subject: Subject, person: Row) -> str:
 def _ended_line(row: Row) -> str:
     return (
         f"A link of person {row['person_id_marketo']} and {row['record_type']} {row['record_id_dynamics']} ended "
-        f"{moment(row['ended_at'])} UTC: deleted in {row['side'].capitalize()} (R79, R81)."
+        f"{moment(row['ended_at'])} UTC: {_ENDS[row['side']]}."
     )
+
+
+_ENDS = {
+    "dynamics": "deleted in Dynamics, or merged into another record there (R79, R99)",
+    "marketo": "deleted in Marketo (R81)",
+    "merged": "its person was merged into that of a contact (R25)",
+    "qualified": "the lead was qualified, and its person is its contact's (R96)",
+}
 
 
 def _waiting_line(row: Row) -> str:
