@@ -18,7 +18,7 @@ from dynsync_pipeline_tests.qualifying.qualified import (
     qualify,
 )
 from dynsync_pipeline_tests.requests.test_serving import RequestWorld
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 
@@ -83,6 +83,29 @@ def test_r96_edits_at_the_moment_of_qualifying_are_settled_as_the_contacts_and_n
     ], "the losers are kept"  # fmt: skip
     assert world.errors() == []
     assert world.dynamics.rows[LEAD, "nobody edits"].values["jobtitle"] == "A"
+
+
+def test_r96_numbers_of_options_that_mean_something_else_on_contacts_are_no_base() -> None:
+    """What was agreed on of the lead's options says nothing of the contact's; of one option as of several (R29)."""
+    lines = (
+        "rating,new_rating,choice,both,true",
+        "topics,new_topics,choices,both,true",
+        "title,jobtitle,text,both,true",
+    )
+    world = MemoryWorld(field_map(*lines))
+    world.dynamics.contact_options = {"1": "Cold", "2": "Warm", "3": "Hot"}
+    person_id = world.link(LEAD, "l", title="A", rating="1", topics="1,2")
+    world.settled()
+    assert world.both(person_id, "topics") == ("1,2", "Hot; Warm")
+    world.dynamics.put(CONTACT, "c", jobtitle="A", new_rating="1", new_topics="2,1", _originatingleadid_value="l")
+    close_lead(world, "l", "c")
+    world.settled()
+    assert_is_contact(world, person_id, "l", "c")
+    assert world.both(person_id, "rating") == ("1", "Cold")
+    assert world.both(person_id, "topics") == ("2,1", "Cold; Warm")
+    assert sorted(row[4:8] for row in world.ledger()["collisions"]) == [
+        (None, "Cold", "Hot", "dynamics"), (None, "Cold; Warm", "Warm; Hot", "dynamics"),
+    ], "as at a first meeting, and the losers are kept"  # fmt: skip
 
 
 # What the filters of lead and contact say, and whose person the contact has then.

@@ -71,6 +71,7 @@ class MemoryDynamics:
     behaviors: dict[str, str] = field(default_factory=dict)
     zone: str | None = "Etc/UTC"  # of the sync's user
     options: dict[str, str] = field(default_factory=lambda: dict(LABELS))  # of every choice column
+    contact_options: dict[str, str] | None = None  # of those of contacts, where they are others
     unreadable: dict[str, str] = field(default_factory=dict)  # ids of records, and the column that cannot be read
     forbidden: set[str] = field(default_factory=set)  # ids of records that one may not read
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)  # what its metadata says more of a column
@@ -118,12 +119,16 @@ class MemoryDynamics:
                 **{"is_readable": True, "is_secured": False, "is_updatable": True} | self.limits.get(name, {}),
                 metadata_id=self.ids.get(name, name), max_length=self.lengths.get(name),
                 precision=self.places.get(name), time_behavior=self.behaviors.get(name),
-                options={int(number): label for number, label in self.options.items()} if kind in OF_OPTIONS else {},
+                options=self._options_of(table) if kind in OF_OPTIONS else {},
             )
             for name, kind in mirrored_columns(self.fields, table.record_type).items()
             if name not in self.hidden
         }  # fmt: skip
         return TableMetadata(table.entity_set, is_change_tracked=True, columns=columns)
+
+    def _options_of(self, table: Table) -> dict[int, str]:
+        options = self.contact_options if table.record_type is RecordType.CONTACT else None
+        return {int(number): label for number, label in (options or self.options).items()}
 
     def time_zone(self) -> str | None:
         """As `DynamicsClient.time_zone`."""

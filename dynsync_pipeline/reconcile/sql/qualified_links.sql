@@ -3,7 +3,7 @@
 -- not copy every column: one that is blank on the contact was never agreed on, and is filled from the person (R42); so is one
 -- that the lead did not have, or whose option has another meaning there.
 --
--- reads    this_cycle, qualified, reconcile.fields, state.options, state.base_values, state.base_missing, state.dynamics_records
+-- reads    this_cycle, qualified, reconcile.fields, state.option_maps, state.base_values, state.base_missing, state.dynamics_records
 -- makes    first_met: one row per person taken over and field of contacts that has no base
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.tombstones, state.tombstone_values,
 --          state.unpublished, inbox.touched
@@ -26,15 +26,13 @@ join reconcile.fields f on f.record_type = 'contact'
 left join reconcile.fields l on l.record_type = 'lead' and l.field = f.field
 left join long_of('records') r on r.dynamics_id = q.contact_id and r.field = f.field
 left join long_of('bases') b on b.person_id = q.person_id and b.field = f.field
-left join state.options o
-    on o.record_type = 'lead' and o.dynamics_column = l.dynamics_column and o.option_value = b.value
-left join state.options n
-    on n.record_type = 'contact' and n.dynamics_column = f.dynamics_column and n.option_value = b.value
+left join state.option_maps o on o.record_type = 'lead' and o.dynamics_column = l.dynamics_column
+left join state.option_maps n on n.record_type = 'contact' and n.dynamics_column = f.dynamics_column
 where not q.was_linked
    or l.field is null
    or f.direction = 'to_dynamics'
    or (f.direction = 'both' and (r.value is null or (f.type = 'boolean' and r.value = 'false')))
-   or (f.type = 'choice' and o.label is distinct from n.label);
+   or shown_options(b.value, f.type, o) is distinct from shown_options(b.value, f.type, n);
 
 delete from state.base_missing m
 using qualified q

@@ -52,10 +52,15 @@ create or replace temp macro canonical_datetime(value) as
 create or replace temp macro canonical_choice(value) as nullif(value, '');
 
 -- R29: several options are their numbers in ascending order, however Dynamics sends them. In Marketo they are one text, their
--- labels behind each other; a semicolon of a label's own is a comma there.
+-- labels behind each other; a semicolon of a label's own is a comma there. (What a macro is given must not bear the name of a
+-- lambda's parameter, which is why these are long.)
 create or replace temp macro in_order(numbers) as
     array_to_string(
-        list_transform(list_sort(list_distinct(list_transform(numbers, lambda n: try_cast(n as hugeint)))), lambda n: n::varchar), ','
+        list_transform(
+            list_sort(list_distinct(list_transform(numbers, lambda each_number: try_cast(each_number as hugeint)))),
+            lambda each_number: each_number::varchar
+        ),
+        ','
     );
 
 create or replace temp macro canonical_choices(value) as
@@ -65,7 +70,10 @@ create or replace temp macro canonical_choices(value) as
 create or replace temp macro listed_label(label) as trim(replace(label, ';', ','), e' \t\n');
 
 create or replace temp macro labels_in(text) as
-    list_filter(list_transform(string_split(text, ';'), lambda label: trim(label, e' \t\n')), lambda label: label <> '');
+    list_filter(
+        list_transform(string_split(text, ';'), lambda each_label: trim(each_label, e' \t\n')),
+        lambda each_label: each_label <> ''
+    );
 
 -- R29, R33: what a text in Marketo means, `known` being the row of state.option_maps of its column; null where it names an option
 -- that there is not. Of any other type it means itself.
@@ -74,7 +82,7 @@ create or replace temp macro meant_options(text, type, known) as
         when 'choice' then known.numbers[text]
         when 'choices' then
             case when len(labels_in(text)) > 0 and list_has_all(map_keys(known.listed_numbers), labels_in(text))
-                then in_order(list_transform(labels_in(text), lambda label: known.listed_numbers[label])) end
+                then in_order(list_transform(labels_in(text), lambda each_label: known.listed_numbers[each_label])) end
         else text
     end;
 
@@ -89,7 +97,11 @@ create or replace temp macro shown_options(value, type, known) as
         when starts_with(value, '?') then value[2:]
         when type = 'choice' then coalesce(known.labels[value], value)
         else array_to_string(
-            list_transform(string_split(value, ','), lambda n: coalesce(listed_label(known.labels[n]), n)), '; '
+            list_transform(
+                string_split(value, ','),
+                lambda each_number: coalesce(listed_label(known.labels[each_number]), each_number)
+            ),
+            '; '
         )
     end;
 
@@ -101,11 +113,11 @@ create or replace temp macro labels_in_order(text, known) as
                 list_sort(
                     list_distinct(
                         list_transform(
-                            labels_in(text), lambda label: {n: known.listed_numbers[label]::hugeint, label: label}
+                            labels_in(text), lambda each_label: {n: known.listed_numbers[each_label]::hugeint, label: each_label}
                         )
                     )
                 ),
-                lambda each: each.label
+                lambda each_pair: each_pair.label
             ),
             '; '
          ) end;
