@@ -23,7 +23,7 @@ from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.cursors import PEOPLE, change_columns, read_cursor
+from dynsync_pipeline.warehouse.cursors import PEOPLE, Cursor, change_columns, read_cursor
 from dynsync_pipeline.warehouse.cycles import calls_due
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, take_in_people
 
@@ -45,35 +45,58 @@ def set_new_fields_apart(
     if cursor.value is None:  # a first load reads everybody with all of them
         return fields, {}
     read_as = {name: f"{name} {kind}" for name, kind in fields.person_fields.items()}
+    new = _not_read_yet(connection, offered, cursor, read_as)
+    being_read = _still_being_read(connection, read_as, new)
+    if running is not None:
+        being_read = {field.marketo_field for field in running.being_read} & set(read_as)
+    elif new and not being_read and cursor.is_loaded:
+        being_read = new
+        begin_round(connection, PEOPLE, at - DAY, [read_as[name] for name in new])
+    parked = _parked(connection, fields, new | being_read, being_read)
+    synced = fields.without(parked)
+    return replace(synced, being_read=tuple(field for field in parked if field.marketo_field in being_read)), parked
+
+
+def _not_read_yet(
+    connection: duckdb.DuckDBPyConnection, offered: PersonColumns, cursor: Cursor, read_as: Mapping[str, str]
+) -> set[str]:
+    """The fields that not everybody was read with; whatever else people were read with is forgotten.
+
+    `read_as`: how the cursor keeps each field, with its type.
+    """
     # An older version kept the name alone.
     known = {name for name in read_as if cursor.names & {name, read_as[name]}}
     new = set(read_as) - known
     still = {read_as[name] for name in known} | cursor.names.intersection(offered.mirror_of_own)
     if still != cursor.names:
-        _respell(connection, {name: fields.person_fields[name] for name in new}, cursor.names - still)
+        kinds = offered.fields.person_fields
+        _respell(connection, {name: kinds[name] for name in new}, cursor.names - still)
         change_columns(connection, PEOPLE, still)
         connection.execute("update state.export_windows set export_id = null where not is_landed")  # of another header
+    return new
+
+
+def _still_being_read(connection: duckdb.DuckDBPyConnection, read_as: Mapping[str, str], new: set[str]) -> set[str]:
+    """Those of the new fields that the round under way reads, which forgets the others."""
     round_ = read_round(connection, PEOPLE)
-    being_read = {name for name in new if round_ and read_as[name] in round_.new}
-    if round_ and len(round_.new) > len(being_read):
+    if round_ is None:
+        return set()
+    being_read = {name for name in new if read_as[name] in round_.new}
+    if len(round_.new) > len(being_read):
         change_columns(connection, f"census_{PEOPLE}", [read_as[name] for name in being_read])
-    if running is not None:
-        being_read = {field.marketo_field for field in running.being_read} & set(read_as)
-        new |= being_read
-    elif new and not being_read and cursor.is_loaded:
-        being_read = new
-        begin_round(connection, PEOPLE, at - DAY, [read_as[name] for name in new])
-        round_ = read_round(connection, PEOPLE)
-    told = _progress(connection, round_) if being_read else ""
-    parked: Parked = {
+    return being_read
+
+
+def _parked(connection: duckdb.DuckDBPyConnection, fields: FieldMap, new: set[str], being_read: set[str]) -> Parked:
+    """The new fields of people, each with its code and sentence."""
+    told = _progress(connection, read_round(connection, PEOPLE)) if being_read else ""
+    return {
         field: ("being_read", told)
         if field.marketo_field in being_read
         else ("to_be_read", "It is new. It is read of everybody in Marketo after what is being read now.")
         for field in fields.of(*PERSON_TYPES)
         if field.marketo_field in new
     }
-    synced = fields.without(parked)
-    return replace(synced, being_read=tuple(field for field in parked if field.marketo_field in being_read)), parked
 
 
 def _respell(

@@ -7,6 +7,7 @@ A mapped field that a system does not offer is parked with its reason, and the o
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import astuple
 from datetime import datetime, timedelta
 
@@ -299,6 +300,7 @@ or concat_ws(' ', system, record_type, name) not in (select unnest(?::varchar[])
 
 
 def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
+    """The fields of `wanted` that cannot be synced just now, each with the sentence that says why and what to do."""
     with warehouse.reading() as connection:
         offered = {
             (row[0], row[1]): (row[2], row[3])
@@ -318,27 +320,36 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
         for field in wanted.of(RecordType(record_type))
         if name == (field.marketo_field if system == "marketo" else field.dynamics_column)
     }
-    reasons: dict[Field, str] = {}
-    for field in wanted.fields:
-        column = offered.get((field.record_type, field.dynamics_column))
-        if column is None:
-            reasons[field] = (
-                f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
-            )
-        elif not column[0]:
-            reasons[field] = (
-                f"The sync user may not read {field.dynamics_column}: it is secured or write-only. Lift column security "
-                "for it, or disable the line in the field map (R26)."
-            )
-        elif ("person", field.marketo_field) not in offered:
-            reasons[field] = f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
-        elif said := refused.get(field):
-            reasons[field] = said
-        elif misfit := type_misfit(field, column[1], offered["person", field.marketo_field][1]):
-            reasons[field] = misfit
-        elif field.type is FieldType.DATE and (field.record_type, field.dynamics_column) in days_without_zone:
-            reasons[field] = (
-                f"{field.dynamics_column} keeps a time, whose date depends on a time zone, and Dynamics does not tell that "
-                "of the sync's user: let it read its own settings and time zones, or make the column one of dates alone."
-            )
-    return reasons
+    days = {
+        field: f"{field.dynamics_column} keeps a time, whose date depends on a time zone, and Dynamics does not tell that "
+        "of the sync's user: let it read its own settings and time zones, or make the column one of dates alone."
+        for field in wanted.fields
+        if field.type is FieldType.DATE and (field.record_type, field.dynamics_column) in days_without_zone
+    }
+    reasons = {
+        field: _not_offered(field, offered) or refused.get(field) or _misfit(field, offered) or days.get(field)
+        for field in wanted.fields
+    }
+    return {field: said for field, said in reasons.items() if said}
+
+
+def _not_offered(field: Field, offered: Mapping[tuple[str, str], tuple[bool, str]]) -> str | None:
+    column = offered.get((field.record_type, field.dynamics_column))
+    if column is None:
+        return f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
+    if not column[0]:
+        return (
+            f"The sync user may not read {field.dynamics_column}: it is secured or write-only. Lift column security "
+            "for it, or disable the line in the field map (R26)."
+        )
+    if ("person", field.marketo_field) not in offered:
+        return f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
+    return None
+
+
+def _misfit(field: Field, offered: Mapping[tuple[str, str], tuple[bool, str]]) -> str | None:
+    (_, in_dynamics), (_, in_marketo) = (
+        offered[field.record_type, field.dynamics_column],
+        offered["person", field.marketo_field],
+    )
+    return type_misfit(field, in_dynamics, in_marketo)

@@ -331,25 +331,25 @@ class DynamicsClient:
                 size.shrink()
                 continue
             except RequestRefused as error:
-                if not is_link or isinstance(error, ColumnUnknown) or error.status not in _LINK_AT_FAULT:
-                    raise
-                raise LinkRefused(
-                    error.message, system=SYSTEM, request=str(request), code=error.code, status=error.status
-                ) from None
+                raise _refused_link(error, request) if is_link else error from None
             is_link = True
-            link = rows.next_link or rows.delta_link
-            if link is not None and not self._transport.is_own(link):
-                raise self._unreadable(request, "its link leads to another host")
-            try:
-                if rows.next_link == url:
-                    raise self._unreadable(request, "its link does not move on")
-                progress.note(rows.next_link, rows.content, str(request))
-            except AnswerUnreadable as error:
-                raise _of_link(error) if is_tracked else error from None
+            self._require_progress(request, rows, progress, is_tracked=is_tracked)
             yield request, rows
             if rows.next_link is None:
                 return
             url = rows.next_link
+
+    def _require_progress(self, request: Request, rows: Rows, progress: Progress, *, is_tracked: bool) -> None:
+        """That a page leads on. Raises: AnswerUnreadable, or LinkRefused where pages of changes lead nowhere."""
+        link = rows.next_link or rows.delta_link
+        if link is not None and not self._transport.is_own(link):
+            raise self._unreadable(request, "its link leads to another host")
+        try:
+            if rows.next_link == request.url:
+                raise self._unreadable(request, "its link does not move on")
+            progress.note(rows.next_link, rows.content, str(request))
+        except AnswerUnreadable as error:
+            raise _of_link(error) if is_tracked else error from None
 
     def _blaming(
         self, pages: Iterator[tuple[Request, Rows]], table: Table, columns: Sequence[Column]
@@ -412,6 +412,13 @@ class DynamicsClient:
         return AnswerUnreadable(
             f"Dynamics' answer cannot be used: {why}.", system=SYSTEM, request=str(request), next_step=_WHO_ANSWERS
         )
+
+
+def _refused_link(error: RequestRefused, request: Request) -> RequestRefused | LinkRefused:
+    """What a refusal of a link that Dynamics gave means: the link is at fault, unless what it says is of columns or rights."""
+    if isinstance(error, ColumnUnknown) or error.status not in _LINK_AT_FAULT:
+        return error
+    return LinkRefused(error.message, system=SYSTEM, request=str(request), code=error.code, status=error.status)
 
 
 def _of_link(error: AnswerUnreadable) -> LinkRefused:
