@@ -17,9 +17,9 @@ from dynsync_pipeline_tests.qualifying.qualified import (
     people_of,
     qualify,
 )
-from dynsync_pipeline_tests.requests.test_serving import RequestWorld
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.requests import RequestWorld
 
 
 def test_r96_the_leads_person_becomes_the_contacts_in_whatever_order_the_two_are_seen() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.requests.test_serving import RequestWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
+from dynsync_pipeline_tests.worlds.requests import RequestWorld
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("email,emailaddress1,text,both,true", "title,jobtitle,text,both,true")
