@@ -18,7 +18,12 @@ FOLDER = Path(__file__).parent
 # Tests of kills and cuts, which `make test` samples.
 SAMPLED = [
     FOLDER.parent / name
-    for name in ("faults/test_kills.py", "accounts/test_fan_out.py", "reconcile/test_changed_map.py")
+    for name in (
+        "faults/test_kills.py",
+        "accounts/test_fan_out.py",
+        "reconcile/test_changed_map.py",
+        "requests/test_cut_serving.py",
+    )
 ]
 TOLD = re.compile(r"Collisions in (\d+) of (\d+) examples\.")
 

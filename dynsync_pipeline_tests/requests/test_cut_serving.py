@@ -14,6 +14,7 @@ from dynsync_pipeline.errors import RequestRefused, TimedOut
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.serving import Serving
 from dynsync_pipeline.requests.store import RequestStore
+from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemorySystems, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -41,7 +42,7 @@ def n_steps_before() -> int:
     return int(sent[0])
 
 
-@pytest.mark.parametrize("n_later", range(-2, 10))
+@pytest.mark.parametrize("n_later", range(-2, 10, 1 if is_deep() else 3))
 def test_a_cut_anywhere_leaves_one_record_and_one_person_each(
     n_steps_before: int, n_later: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
