@@ -6,8 +6,10 @@
 --          state.filtered_out,
 --          mirror.conversions, mirror.merged_records, mirror.person_records, mirror.dynamics_leads
 -- makes    near_records: one row per record that this cycle looks at
---          told_conversions: one row per lead and contact of which the mirror tells that, and of which one is near
---          conversions: one row per lead and living contact that it became, of which one is near
+--          near_ancestors: one row per near record, and per record that became one by merging or qualifying, over however many steps
+--          told_conversions: one row per lead and contact of which the mirror tells that, and of which one is a near ancestor
+--          living_conversions: one row per such lead and living contact that it became, or that this one was merged into
+--          conversions: the same, but for contacts that are kept out or left alone on purpose
 --          awaiting_lead: one row per contact without a person whose lead is not known as it is now; `code` where that is an error
 -- changes  inbox.touched
 create temp table near_records as
@@ -17,12 +19,27 @@ select record_type, dynamics_id from state.links where person_id in (select pers
 union
 select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at;
 
-create temp table told_conversions as
-select * from mirror.conversions where contact_id in (select dynamics_id from near_records where record_type = 'contact')
-union
-select * from mirror.conversions where lead_id in (select dynamics_id from near_records where record_type = 'lead');
+create temp table near_ancestors as
+with recursive became as (
+    select record_type, dynamics_id, record_type as later_type, master_id as later_id from mirror.merged_records
+    union all
+    select 'lead', lead_id, 'contact', contact_id from mirror.conversions
+),
+ancestors as (
+    from near_records
+    union
+    select b.record_type, b.dynamics_id
+    from ancestors a
+    join became b on b.later_type = a.record_type and b.later_id = a.dynamics_id
+)
+from ancestors;
 
-create temp table conversions as
+create temp table told_conversions as
+select * from mirror.conversions where contact_id in (select dynamics_id from near_ancestors where record_type = 'contact')
+union
+select * from mirror.conversions where lead_id in (select dynamics_id from near_ancestors where record_type = 'lead');
+
+create temp table living_conversions as
 -- A contact that lost a merge since is the one that it was merged into.
 with recursive heirs as (
     select lead_id, contact_id from told_conversions
@@ -34,10 +51,14 @@ with recursive heirs as (
 select distinct p.lead_id, p.contact_id, r.createdon
 from told_conversions t
 join heirs p using (lead_id)
-join mirror.person_records r on r.record_type = 'contact' and r.dynamics_id = p.contact_id and not r.is_deleted
--- Kept out, or left alone on purpose: then the lead stays what it is (R95).
-anti join state.filtered_out f on f.record_type = 'contact' and f.dynamics_id = p.contact_id
-anti join state.adoption a on a.record_type = 'contact' and a.dynamics_id = p.contact_id and a.decision = 'skip';
+join mirror.person_records r on r.record_type = 'contact' and r.dynamics_id = p.contact_id and not r.is_deleted;
+
+-- Of a contact that is kept out, or left alone on purpose, the lead stays what it is (R95).
+create temp table conversions as
+select c.*
+from living_conversions c
+anti join state.filtered_out f on f.record_type = 'contact' and f.dynamics_id = c.contact_id
+anti join state.adoption a on a.record_type = 'contact' and a.dynamics_id = c.contact_id and a.decision = 'skip';
 
 create temp table awaiting_lead as
 select

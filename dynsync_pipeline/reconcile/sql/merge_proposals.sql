@@ -2,18 +2,16 @@
 -- lead that was qualified onto the contact of the other (R97). Merging people in Marketo cannot be undone, so it happens on
 -- somebody's word alone (write_back/merging.py). A proposal whose reason went away is withdrawn.
 --
--- reads    this_cycle, near_records, conversions, inbox.touched, state.links, state.tombstones, state.filtered_out,
+-- reads    this_cycle, near_records, near_ancestors, conversions, inbox.touched, state.links, state.tombstones, state.filtered_out,
 --          mirror.merged_records, mirror.marketo_people, ledger.merge_proposals
--- makes    near_merges: one row per merged record that this cycle looks at, or whose heir it does
+-- makes    near_merges: one row per merged record that this cycle looks at, or whose heir it does, over however many steps
 --          lost_records: one row per such record and record that it was merged into, over however many merges
 --          same_people: one row per two living people who are one by their records
 --          concerned_proposals: one row per open proposal of a person or record that this cycle looks at
 --          ended_proposals: one row per such proposal that is done or has no reason any more, with its `state`
 -- changes  ledger.merge_proposals
 create temp table near_merges as
-select * from mirror.merged_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from near_records)
-union
-select * from mirror.merged_records where (record_type, master_id) in (select (record_type, dynamics_id) from near_records);
+select * from mirror.merged_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from near_ancestors);
 
 create temp table lost_records as
 with recursive lost as (
@@ -69,7 +67,7 @@ where state in ('open', 'sent')
        or (winner_record_type, winner_dynamics_id) in (select (record_type, dynamics_id) from near_records)
        or (loser_record_type, loser_dynamics_id) in (select (record_type, dynamics_id) from near_records));
 
--- Whose people were merged, by whomever, and who are not one any more.
+-- Whose people were merged, by whomever, and who are not one any more, or are kept out by now (R98).
 create temp table ended_proposals as
 select
     c.proposal_id,
@@ -80,6 +78,7 @@ where m.is_deleted
    or (c.winner_person_id, c.winner_record_type, c.winner_dynamics_id) not in (
        select (person_id, record_type, dynamics_id) from state.links
    )
+   or (c.winner_record_type, c.winner_dynamics_id) in (select (record_type, dynamics_id) from state.filtered_out)
    or case c.cause_code
        when 'qualified' then
            (c.loser_person_id, 'lead', c.loser_dynamics_id) not in (select (person_id, record_type, dynamics_id) from state.links)

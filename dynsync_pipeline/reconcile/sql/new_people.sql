@@ -4,7 +4,7 @@
 --
 -- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
 --          state.unread_bearers, state.bearers, state.requested, state.filtered_out, state.started, state.dynamics_records,
---          mirror.person_records, reconcile.fields, conversions, awaiting_lead
+--          mirror.person_records, reconcile.fields, conversions, living_conversions, awaiting_lead
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
 --          edited_after_merge: one row per lead whose person is a contact's since a merge, or since it was qualified, and that was
 --              edited since
@@ -47,7 +47,7 @@ where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from 
 create temp table edited_after_merge as
 select t.record_type, t.dynamics_id, t.person_id, t.side
 from state.tombstones t
-where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from conversions)))
+where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from living_conversions)))
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
   and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)
@@ -69,6 +69,12 @@ where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) f
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25
   and (r.record_type, r.dynamics_id) not in (select ('lead', lead_id) from conversions)  -- its contact has the person (R96)
+  and (r.record_type, r.dynamics_id) not in (
+      -- also while that contact is kept out
+      select ('lead', t.dynamics_id)
+      from state.tombstones t
+      where t.side = 'qualified' and t.dynamics_id in (select lead_id from living_conversions)
+  )
   -- Kept back by an adoption: to be linked with somebody, or left alone on purpose.
   and (r.record_type, r.dynamics_id) not in (
       select (record_type, dynamics_id) from state.adoption where decision in ('link', 'skip')

@@ -3,7 +3,7 @@
 -- already takes over nobody: that is a merge of two people (R97). Nor is the stale person of a lead taken over that the filter
 -- keeps out (R95).
 --
--- reads    conversions, awaiting_lead, state.links, state.bearers, state.unread, state.unread_bearers, state.requested,
+-- reads    conversions, awaiting_lead, taken_over, state.links, state.bearers, state.unread, state.unread_bearers, state.requested,
 --          state.adoption, state.filtered_out, mirror.marketo_people
 -- makes    people_of_leads: one row per lead that became a contact, and its living person, by link or by key (R16)
 --          qualified: one row per person taken over; `was_linked` to the lead
@@ -23,6 +23,7 @@ select p.lead_id, p.person_id, p.was_linked
 from people p
 join mirror.marketo_people m on m.person_id = p.person_id and not m.is_deleted
 anti join state.filtered_out f on f.record_type = 'lead' and f.dynamics_id = p.lead_id
+anti join taken_over t on t.person_id = p.person_id  -- who is the contact's that was merged into it in Marketo (R25)
 where p.was_linked or m.dynamics_contact_id is null
 qualify row_number() over (partition by p.lead_id order by p.was_linked desc, p.person_id) = 1;
 
