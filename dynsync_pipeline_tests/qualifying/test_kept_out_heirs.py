@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dynsync_pipeline_tests.qualifying.qualified import CONTACT, FIELDS, LEAD, assert_is_contact, met, qualify
+from collections.abc import Sequence
+
+import pytest
+
+from dynsync_pipeline.clients.marketo.protocol import PersonResult
+from dynsync_pipeline_tests.qualifying.qualified import (
+    CONTACT,
+    FIELDS,
+    LEAD,
+    assert_is_contact,
+    close_lead,
+    met,
+    qualify,
+)
 from dynsync_pipeline_tests.qualifying.test_merging import merge_records, proposals
 from dynsync_pipeline_tests.reconcile.test_merged_people import merge
 from dynsync_pipeline_tests.sync_filter.filtered import NO, YES
@@ -101,3 +114,65 @@ def test_r98_a_proposal_is_withdrawn_while_its_winner_is_kept_out_and_made_anew(
     world.dynamics.put(CONTACT, "w", **YES)
     world.settled()
     assert still_open(world) == [(winner, loser, "w", "l")]
+
+
+def test_r42_what_marketing_edited_before_the_contact_was_let_in_collides_and_is_kept() -> None:
+    world, people = met("l", "onto")
+    world.dynamics.put(CONTACT, "old", jobtitle="Head", **NO)
+    qualify(world, "l", "c", **NO)
+    world.settled()
+    for person in people.values():
+        world.marketo.put(person, title="Chief")  # which goes to the lead
+    world.settled()
+    close_lead(world, "onto", "old")
+    for contact in ("c", "old"):
+        world.dynamics.put(CONTACT, contact, **YES)
+    world.settled()
+    assert [(row[6], row[7]) for row in world.ledger()["collisions"]] == [("Chief", "dynamics")] * 2
+
+
+def overwritten_unseen(world: MemoryWorld, person: int) -> None:
+    """Sales and marketing edit the title of lead l at once, marketing in the very moment of our write."""
+    world.dynamics.put(LEAD, "l", jobtitle="B")
+    send = world.marketo.sync_people
+
+    def edited_first(action: str, lookup_field: str, records: Sequence[str]) -> list[PersonResult]:
+        if any("title" in record for record in records):
+            world.marketo.sync_people = send  # type: ignore[method-assign]
+            world.marketo.put(person, title="C")
+        return send(action, lookup_field, records)
+
+    world.marketo.sync_people = edited_first  # type: ignore[method-assign]
+    world.cycle()
+
+
+@pytest.mark.parametrize("is_merged", [True, False])
+def test_r40_an_edit_overwritten_unseen_is_kept_as_the_loser_where_the_record_is_gone_since(is_merged: bool) -> None:
+    world, people = met("l", "k")
+    overwritten_unseen(world, people["l"])
+    if is_merged:
+        merge_records(world, LEAD, "k", "l")
+    else:
+        world.dynamics.delete(LEAD, "l")
+    world.settled()
+    assert [(row[6], row[8]) for row in world.ledger()["collisions"]] == [("C", "deleted_in_dynamics")]
+
+
+def test_r92_an_edit_overwritten_unseen_rests_while_the_person_is_stale_and_is_put_back_after() -> None:
+    world, people = met("l")
+    overwritten_unseen(world, people["l"])
+    world.dynamics.put(LEAD, "l", **NO)
+    world.settled()
+    assert world.both(people["l"], "title") == ("B", "B")
+    world.dynamics.put(LEAD, "l", **YES)
+    world.settled()
+    assert world.both(people["l"], "title") == ("C", "C")
+
+
+def test_r96_a_working_file_from_before_the_qualifying_takes_the_person_who_bears_the_contacts_key() -> None:
+    world, people = met("l")
+    qualify(world, "l", "c")
+    # What a later cycle had written already, before the older working file was put back.
+    world.marketo.put(people["l"], **{KEYS.contact_id: "c", KEYS.lead_id: None, KEYS.person_type: "Contact"})
+    world.settled()
+    assert_is_contact(world, people["l"], "l", "c")

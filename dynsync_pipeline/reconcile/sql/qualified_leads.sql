@@ -32,10 +32,11 @@ with of_leads as (
     select p.person_id, c.lead_id, c.contact_id, p.was_linked
     from conversions c
     join people_of_leads p using (lead_id)
+    anti join state.bearers b
+        on b.record_type = 'contact' and b.dynamics_id = c.contact_id and b.person_id <> p.person_id
     where ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.links)
       and c.contact_id not in (select contact_id from awaiting_lead)
       -- Whose person is told otherwise.
-      and ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.bearers)
       and ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.unread_bearers)
       and ('contact', c.contact_id) not in (select (record_type, key) from state.unread)
       and c.contact_id not in (select dynamics_id from state.requested)

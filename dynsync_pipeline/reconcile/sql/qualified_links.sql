@@ -1,9 +1,11 @@
 -- qualified_links: makes the person of a qualified lead its contact's (R96). The base is that of the contact: what it holds as the
 -- lead did moves no field, and what either side edited since is an edit, which collides as a contact's (R25, R35). Qualify need
 -- not copy every column: one that is blank on the contact was never agreed on, and is filled from the person (R42); so is one
--- that the lead did not have, or whose option has another meaning there.
+-- that the lead did not have, or whose option has another meaning there; and what differs on a contact that is let in only now: the
+-- base went on with the lead.
 --
--- reads    this_cycle, qualified, reconcile.fields, state.option_maps, state.base_values, state.base_missing, state.dynamics_records
+-- reads    this_cycle, qualified, reconcile.fields, state.option_maps, state.base_values, state.base_missing, state.dynamics_records,
+--          state.started
 -- makes    first_met: one row per person taken over and field of contacts that has no base
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.tombstones, state.tombstone_values,
 --          state.unpublished, inbox.touched
@@ -28,9 +30,11 @@ left join long_of('records') r on r.dynamics_id = q.contact_id and r.field = f.f
 left join long_of('bases') b on b.person_id = q.person_id and b.field = f.field
 left join state.option_maps o on o.record_type = 'lead' and o.dynamics_column = l.dynamics_column
 left join state.option_maps n on n.record_type = 'contact' and n.dynamics_column = f.dynamics_column
+left join state.started s on s.record_type = 'contact' and s.dynamics_id = q.contact_id
 where not q.was_linked
    or l.field is null
    or f.direction = 'to_dynamics'
+   or (s.dynamics_id is not null and r.value is distinct from b.value)
    or (f.direction = 'both' and (r.value is null or (f.type = 'boolean' and r.value = 'false')))
    or shown_options(b.value, f.type, o) is distinct from shown_options(b.value, f.type, n);
 

@@ -1,23 +1,31 @@
 -- unseen_edits: settles edits in Marketo that fell between our read and our write, and that our write overwrote. The feed is
--- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was (R35).
+-- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was (R35); that of a stale
+-- person rests (R92), and where the record is gone since, the edit is kept as the loser.
 --
--- reads    this_cycle, field_outcomes, state.unseen_edits, state.links, state.base_values, state.option_maps,
---          ledger.changes, reconcile.fields, reconcile.operations
--- makes    unseen_edits: one row per such edit that nobody has overtaken since
+-- reads    this_cycle, field_outcomes, ended_links, state.unseen_edits, state.links, state.filtered_out, state.base_values,
+--          state.option_maps, ledger.changes, reconcile.fields, reconcile.operations
+-- makes    unseen_edits: one row per such edit that nobody has overtaken since; `is_gone` where its record is
 --          put_back: one row per such edit of a lead, which is written again
 -- changes  ledger.collisions, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          state.unseen_edits
 create temp table unseen_edits as
 with bases as (
     from state.base_values where person_id in (select person_id from state.unseen_edits)
+),
+bearers as (
+    select l.person_id, l.record_type, l.dynamics_id, false as is_gone
+    from state.links l
+    anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id
+    union all
+    select person_id, record_type, dynamics_id, true from ended_links where side = 'dynamics'
 )
 select
-    l.person_id, l.record_type, l.dynamics_id, u.field, f.type, u.value as marketo_shown,
+    l.is_gone, l.person_id, l.record_type, l.dynamics_id, u.field, f.type, u.value as marketo_shown,
     c.old_value as base_shown, c.new_value as dynamics_shown,
     compared_options(u.value, f.type, o) as marketo_value,
     b.value as base_value
 from state.unseen_edits u
-join state.links l using (person_id)
+join bearers l using (person_id)
 join ledger.changes c on c.entry_id = u.change_id
 join reconcile.fields f on f.record_type = l.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
 left join state.option_maps o on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column
@@ -25,15 +33,15 @@ left join long_of('bases') b on b.person_id = l.person_id and b.field = u.field
 -- Where a side has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit.
 where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');
 
--- Contact: Dynamics wins, which is what stands; nothing is written, and only the loser is kept (R40).
+-- Contact, or nobody to carry it to: Dynamics wins, which is what stands; nothing is written, and only the loser is kept (R40).
 insert into ledger.collisions
     (entry_id, cycle_id, settled_at, record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value,
      winner, rule_code)
 select
     nextval('ledger.entries'), cycle_id, planned_at, record_type, person_id, dynamics_id, field, base_shown, dynamics_shown,
-    marketo_shown, 'dynamics', 'dynamics_wins'
+    marketo_shown, 'dynamics', case when is_gone then 'deleted_in_dynamics' else 'dynamics_wins' end
 from unseen_edits, this_cycle
-where record_type = 'contact';
+where record_type = 'contact' or is_gone;
 
 -- Lead: Marketo wins. The edit is put back, the base stays, and so the next cycle carries it to Dynamics.
 create temp table put_back as
@@ -41,7 +49,7 @@ select
     (select coalesce(max(operation_id), 0) from reconcile.operations) + row_number() over (order by person_id, field) as operation_id,
     *
 from unseen_edits
-where record_type = 'lead';
+where record_type = 'lead' and not is_gone;
 
 insert into reconcile.operations (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, body)
 select
@@ -60,4 +68,7 @@ from put_back;
 
 -- What is settled here, or overtaken by a later edit, is done; what is put back is done with its receipt.
 delete from state.unseen_edits
-where (person_id, field) not in (select (person_id, field) from put_back);
+where (person_id, field) not in (select (person_id, field) from put_back)
+  and person_id not in (
+      select l.person_id from state.links l join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id
+  );
