@@ -176,3 +176,39 @@ def test_r96_a_working_file_from_before_the_qualifying_takes_the_person_who_bear
     world.marketo.put(people["l"], **{KEYS.contact_id: "c", KEYS.lead_id: None, KEYS.person_type: "Contact"})
     world.settled()
     assert_is_contact(world, people["l"], "l", "c")
+
+
+def test_r96_what_sales_edited_on_the_lead_and_the_contact_does_not_hold_is_told() -> None:
+    world, people = met("not copied", "edited after", "copied")
+    world.dynamics.put(LEAD, "not copied", telephone1="2")  # no cycle has seen it
+    qualify(world, "not copied", "c-not copied", telephone1=None)  # a column that Qualify does not copy
+    qualify(world, "edited after", "c-edited after")
+    world.dynamics.put(LEAD, "edited after", telephone1="3")
+    world.dynamics.put(LEAD, "copied", telephone1="4")
+    qualify(world, "copied", "c-copied")
+    world.settled()
+    assert world.both(people["copied"], "phone") == ("4", "4")
+    assert sorted((error[0], error[3]) for error in world.errors()) == [
+        ("edited after", "qualified"), ("not copied", "qualified"),
+    ]  # fmt: skip
+
+
+def test_r96_a_column_to_marketo_only_that_qualify_does_not_copy_leaves_the_person_as_it_is() -> None:
+    world, people = met("l", source="Web")
+    qualify(world, "l", "c")
+    world.settled()
+    assert world.both(people["l"], "source") == (None, "Web")
+
+
+def test_r99_a_loser_is_proposed_when_a_later_winner_gets_its_person() -> None:
+    world = MemoryWorld(FIELDS)
+    loser = world.link(CONTACT, "l", title="A")
+    world.dynamics.put(CONTACT, "m", jobtitle="M", **NO)
+    world.settled()
+    merge_records(world, CONTACT, "m", "l")
+    world.settled()
+    world.dynamics.put(CONTACT, "w", jobtitle="W")
+    merge_records(world, CONTACT, "w", "m")
+    world.settled()
+    world.cycle()
+    assert [row[1] for row in proposals(world)] == [loser]

@@ -6,7 +6,7 @@
 --
 -- reads    this_cycle, merged_leads, taken_over, qualified, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
---          state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled
+--          state.option_maps, state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled
 -- makes    ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
@@ -44,7 +44,8 @@ insert into state.tombstones (person_id, record_type, dynamics_id, side, ended_a
 select person_id, record_type, dynamics_id, side, planned_at from ended_links, this_cycle;
 
 -- Dynamics' half of a standing difference where one stands, else the base, and where the two never agreed what Dynamics holds.
--- Fields that never go to Marketo revive nobody.
+-- Fields that never go to Marketo revive nobody. What a qualified lead holds is no edit where its contact holds
+-- it too, or cannot.
 insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
 with ended as (
     select person_id, record_type, dynamics_id, side from ended_links where side <> 'dynamics'
@@ -54,11 +55,22 @@ bases as (
 ),
 records as (
     from state.dynamics_records where (record_type, dynamics_id) in (select (record_type, dynamics_id) from ended)
+),
+contacts as (
+    from state.dynamics_records where record_type = 'contact' and dynamics_id in (select contact_id from qualified)
+),
+contact_values as (
+    select q.lead_id, c.field, shown_options(c.value, n.type, o) as shown
+    from qualified q
+    join long_of('contacts') c on c.dynamics_id = q.contact_id
+    join reconcile.fields n on n.record_type = 'contact' and n.field = c.field
+    left join state.option_maps o on o.record_type = 'contact' and o.dynamics_column = n.dynamics_column
 )
 select
     e.record_type, e.dynamics_id, f.field, f.dynamics_column,
     case
-        when e.side = 'qualified' then r.value
+        when e.side = 'qualified'
+            and (n.field is null or f.direction <> 'both' or c.shown is not distinct from shown_options(r.value, f.type, o)) then r.value
         when s.person_id is not null then s.dynamics_value
         when m.person_id is not null then r.value
         else b.value
@@ -68,7 +80,10 @@ join reconcile.fields f on f.record_type = e.record_type and f.direction <> 'to_
 left join state.standing_differences s on s.person_id = e.person_id and s.field = f.field
 left join state.base_missing m on m.person_id = e.person_id and m.field = f.field
 left join long_of('bases') b on b.person_id = e.person_id and b.field = f.field
-left join long_of('records') r on r.record_type = e.record_type and r.dynamics_id = e.dynamics_id and r.field = f.field;
+left join long_of('records') r on r.record_type = e.record_type and r.dynamics_id = e.dynamics_id and r.field = f.field
+left join state.option_maps o on o.record_type = f.record_type and o.dynamics_column = f.dynamics_column
+left join reconcile.fields n on n.record_type = 'contact' and n.field = f.field
+left join contact_values c on e.side = 'qualified' and c.lead_id = e.dynamics_id and c.field = f.field;
 
 -- Of a field that joined after the end, what Dynamics holds as it joins is what later edits differ from.
 insert into state.tombstone_values (record_type, dynamics_id, field, dynamics_column, value)
