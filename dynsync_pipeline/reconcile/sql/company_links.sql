@@ -8,21 +8,28 @@
 -- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
 -- changes  nothing
 create temp table company_links as
-with people as (
-    select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
+with looked_at as (
+    select person_id from inbox.touched where person_id is not null
+    union
+    select l.person_id
     from state.links l
+    semi join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+    union
+    select person_id from state.unsettled, this_cycle where person_id is not null and next_look_at <= planned_at
+    union
+    -- An account that Marketo gets only now, because it was inactive until now, has contacts already.
+    select l.person_id
+    from updated_accounts u
+    join mirror.person_records r on u.is_new and r.parent_id = u.account_id
+    join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
+),
+people as (
+    select l.person_id, l.record_type, l.dynamics_id, m.external_company_id as held_key, m.is_deleted_in_dynamics
+    from looked_at
+    join state.links l using (person_id)
     join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
     anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id  -- R92
     where l.person_id not in (select person_id from doubled) and l.person_id not in (select person_id from state.unread_links)
-      and (l.person_id in (select person_id from inbox.touched)
-       or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
-       or l.person_id in (select person_id from state.unsettled, this_cycle where next_look_at <= planned_at)
-       -- An account that Marketo gets only now, because it was inactive until now, has contacts already.
-       or (l.record_type, l.dynamics_id) in (
-           select (r.record_type, r.dynamics_id)
-           from mirror.person_records r
-           join updated_accounts u on u.is_new and u.account_id = r.parent_id
-       ))
     union all
     select null, record_type, dynamics_id, null, null from new_people
 ),

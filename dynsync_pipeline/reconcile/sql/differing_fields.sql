@@ -2,7 +2,7 @@
 -- A null has no row there, so a value that is null on every side has none, and a null on one side comes back through the
 -- outer group. What was changed and changed back differs no more (R39).
 --
--- reads    compared_links, state.base_values, state.dynamics_values, state.marketo_values, state.base_missing,
+-- reads    compared_links, state.base_values, state.dynamics_records, state.marketo_values, state.base_missing,
 --          state.returned_fields, state.old_labels, state.option_maps, reconcile.fields
 -- makes    base_side: one row per compared link, its base
 --          dynamics_side: one row per compared link, its record in the words of Marketo
@@ -15,7 +15,7 @@ create temp table base_side as
 select * from state.base_values where person_id in (select person_id from compared_links);
 
 create temp table dynamics_side as
-select * from state.dynamics_values where person_id in (select person_id from compared_links);
+select c.person_id, r.* from compared_links c join state.dynamics_records r using (record_type, dynamics_id);
 
 create temp table marketo_side as
 select * from state.marketo_values where person_id in (select person_id from compared_links);

@@ -12,7 +12,18 @@
 -- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
 --          state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
 create temp table ended_links as
-with gone as (
+with looked_at as (
+    select person_id from inbox.touched where person_id is not null
+    union
+    select l.person_id
+    from state.links l
+    semi join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+    union
+    select l.person_id from state.links l semi join merged_leads m on l.record_type = 'lead' and m.lead_id = l.dynamics_id
+    union
+    select person_id from qualified
+),
+gone as (
     select record_type, dynamics_id from mirror.person_records where is_deleted
 )
 select
@@ -23,16 +34,14 @@ select
         when gone.dynamics_id is not null then 'dynamics'
         else 'marketo'
     end as side
-from state.links l
+from looked_at
+join state.links l using (person_id)
 left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
 left join qualified q on l.record_type = 'lead' and q.lead_id = l.dynamics_id and q.person_id = l.person_id
 left join gone using (record_type, dynamics_id)
 left join mirror.marketo_people m on m.person_id = l.person_id
-where merged.lead_id is not null or q.lead_id is not null or (
-    l.person_id in (select person_id from inbox.touched)
-    or (l.record_type, l.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
-)
-and (gone.dynamics_id is not null or m.is_deleted)
+where merged.lead_id is not null or q.lead_id is not null
+or (gone.dynamics_id is not null or m.is_deleted)
 and l.person_id not in (select loser_id from taken_over where loser_id is not null)
 union all
 select person_id, 'lead', lead_id, 'qualified' from qualified where not was_linked;  -- whose link was lost with a working file

@@ -3,13 +3,14 @@
 -- people with one key the oldest is taken, so that the answer never depends on the order of rows.
 --
 -- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, reconcile.fields
--- makes    key_bearers: one row per touched person without a link who bears the key of a living record
+-- makes    touched_bearers: one row per person who bears a key, where the record was touched, or the person who has no link
+--          key_bearers: one row per touched person without a link who bears the key of a living record
 --          found_links: one row per new link
 --          shared_keys: one row per person who bears the key of a record that is linked to somebody else
 -- changes  state.links, state.base, state.base_missing, state.adoption, state.tombstones, state.tombstone_values,
 --          state.unpublished, inbox.touched
-create temp table key_bearers as
-with bearers as (
+create temp table touched_bearers as
+with bearers as not materialized (
     select person_id, 'contact' as record_type, dynamics_contact_id as dynamics_id
     from mirror.marketo_people
     where dynamics_contact_id is not null and not is_deleted
@@ -17,20 +18,28 @@ with bearers as (
     select person_id, 'lead', dynamics_lead_id
     from mirror.marketo_people
     where dynamics_lead_id is not null and dynamics_contact_id is null and not is_deleted
+),
+unlinked as (
+    select t.person_id from inbox.touched t anti join state.links l on l.person_id = t.person_id where t.person_id is not null
+),
+records as (
+    select record_type, dynamics_id from inbox.touched where dynamics_id is not null
 )
-select bearers.person_id, bearers.record_type, bearers.dynamics_id
-from bearers
-join mirror.person_records r on r.record_type = bearers.record_type and r.dynamics_id = bearers.dynamics_id and not r.is_deleted
-where (
-    bearers.person_id in (select person_id from inbox.touched)
-    or (bearers.record_type, bearers.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
-)
-and bearers.person_id not in (select person_id from state.links);
+select b.* from bearers b semi join unlinked u on u.person_id = b.person_id
+union
+select b.* from bearers b semi join records r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id;
+
+create temp table key_bearers as
+select b.person_id, b.record_type, b.dynamics_id
+from touched_bearers b
+join mirror.person_records r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id and not r.is_deleted
+anti join state.links l on l.person_id = b.person_id;
 
 create temp table found_links as
-select person_id, record_type, dynamics_id from key_bearers
-where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from state.links)
-qualify row_number() over (partition by record_type, dynamics_id order by person_id) = 1;
+select b.person_id, b.record_type, b.dynamics_id
+from key_bearers b
+anti join state.links l on l.record_type = b.record_type and l.dynamics_id = b.dynamics_id
+qualify row_number() over (partition by b.record_type, b.dynamics_id order by b.person_id) = 1;
 
 create temp table shared_keys as
 select person_id, record_type, dynamics_id from key_bearers where person_id not in (select person_id from found_links);

@@ -64,9 +64,9 @@ from candidates
 join mirror.person_records r
     on r.record_type = candidates.record_type and r.dynamics_id = candidates.dynamics_id and not r.is_deleted
 left join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.person_id is null
+anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
 anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id  -- R87
-where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.links)
-  and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
+where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25
   and (r.record_type, r.dynamics_id) not in (select ('lead', lead_id) from conversions)  -- its contact has the person (R96)
   and (r.record_type, r.dynamics_id) not in (
