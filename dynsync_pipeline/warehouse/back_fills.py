@@ -141,6 +141,9 @@ def choose_records(connection: duckdb.DuckDBPyConnection, asked: BackFill, end: 
         left join state.links l on l.record_type = '{asked.record_type}' and l.dynamics_id = r.{table.id_column}
         anti join state.filtered_out f on f.record_type = '{asked.record_type}' and f.dynamics_id = r.{table.id_column}
         where not r.is_deleted
+          and r.{table.id_column} not in (
+              select dynamics_id from mirror.merged_records where record_type = '{asked.record_type}'
+          )
           and ($start is null or r.createdon >= $start) and ($end is null or r.createdon < $end)
           and ($modified is null or r.modifiedon >= $modified)
         """,

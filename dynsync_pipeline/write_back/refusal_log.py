@@ -91,11 +91,21 @@ where a.activity_id > t.activity_id and a.activity_type = 'Sync Error' and a.per
 
 
 def _waiting(connection: duckdb.DuckDBPyConnection) -> list[Entry]:
-    rows = connection.execute(
-        "select activity_id, person_id, happened_at, field, message, sent_at from state.untold_entries "
-        "order by activity_id"
-    ).fetchall()
+    rows = connection.execute(_WAITING).fetchall()
     return [Entry(*row) for row in rows]
+
+
+# Nothing is sent to a stale person (R92).
+_WAITING = """
+select activity_id, person_id, happened_at, field, message, sent_at
+from state.untold_entries
+where sent_at is not null or person_id not in (
+    select l.person_id
+    from state.links l
+    join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id
+)
+order by activity_id
+"""
 
 
 def _is_ready(client: Marketo, type_id: int) -> bool:

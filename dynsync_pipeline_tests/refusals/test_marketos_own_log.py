@@ -10,6 +10,7 @@ from dynsync_pipeline.clients.marketo.protocol import ActivityType
 from dynsync_pipeline.errors import AccessDenied, ApiError, RequestRefused, TimedOut
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.model.refusal_entry import ENTRY, ENTRY_NAME, MESSAGE
+from dynsync_pipeline_tests.sync_filter.filtered import NO
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 TYPE_ID = 100_001
@@ -122,6 +123,18 @@ def test_a_type_that_is_missing_or_not_as_it_must_be_keeps_entries_waiting_and_i
     world.marketo.activity_types = [READY]
     world.cycle()
     assert logged(world) == [(person, "title")]
+
+
+def test_r92_nothing_is_told_in_the_log_of_a_stale_person() -> None:
+    world, (person,) = refusing_world()
+    world.marketo.activity_types = []
+    world.marketo.put(person, title="too long")
+    world.cycle()
+    world.dynamics.put(RecordType.CONTACT, "c0", **NO)
+    world.cycle()
+    world.marketo.activity_types = [READY]
+    world.cycle()
+    assert logged(world) == []
 
 
 def test_a_person_who_is_gone_meanwhile_is_one_outcome_of_its_own_and_the_others_are_told() -> None:
