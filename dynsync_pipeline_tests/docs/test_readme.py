@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dynsync_pipeline.cli.commands import app
+from dynsync_pipeline.cli.commands import app, load
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
@@ -26,6 +26,7 @@ CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT = (
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 GUIDE = "\n".join([README, CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT, CONTRIBUTING])
 EXAMPLES = list(dict.fromkeys(re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)))
+load()
 GROUP = typer.main.get_group(app)
 COMMANDS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
 
