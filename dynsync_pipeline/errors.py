@@ -216,3 +216,7 @@ class AnswerUnreadable(ApiError):
     """The body is not what the protocol promises: half a page, or a proxy's own page."""
 
     retry_helps = True
+
+
+# A write whose request ends so may have been applied, or not; after any other error of a system nothing was.
+OUTCOME_UNKNOWN = (TimedOut, ServerFailed, AnswerUnreadable)

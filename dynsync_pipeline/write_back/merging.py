@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RecordMissing, RequestRefused, ServerFailed, TimedOut
+from dynsync_pipeline.errors import OUTCOME_UNKNOWN, ApiError, RecordMissing, RequestRefused
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -83,7 +83,7 @@ def merge_people(warehouse: Warehouse, client: Marketo, own: OwnFields, proposal
     _note(warehouse, proposal, "sent")
     try:
         client.merge_people(winner.person_id, loser.person_id)
-    except (TimedOut, ServerFailed, AnswerUnreadable) as error:
+    except OUTCOME_UNKNOWN as error:
         return Merged(proposal, f"Nobody knows whether it was done, and the next cycle finds out: {error}")
     except (RequestRefused, RecordMissing) as error:
         _note(warehouse, proposal, "open")

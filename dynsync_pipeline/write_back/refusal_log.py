@@ -17,7 +17,7 @@ import duckdb
 
 from dynsync_pipeline.clients.marketo.protocol import PersonResult
 from dynsync_pipeline.clients.systems import Marketo
-from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RecordMissing, ServerFailed, TimedOut
+from dynsync_pipeline.errors import OUTCOME_UNKNOWN, ApiError, RecordMissing
 from dynsync_pipeline.model.refusal_entry import ENTRY, ENTRY_NAME, LONGEST_MESSAGE, MESSAGE
 from dynsync_pipeline.warehouse.connection import Warehouse
 
@@ -29,7 +29,6 @@ PER_CALL = 100  # of the 300 that Marketo takes, so that a request stays under i
 PEOPLE_PER_READ = 30
 MOST_CALLS = 20  # of a cycle, a tenth of what the day has left at most
 SHARE = 0.1
-UNKNOWN = (TimedOut, ServerFailed, AnswerUnreadable)  # after which nobody knows whether anything was written
 
 
 class Entry(NamedTuple):
@@ -166,7 +165,7 @@ def _send(warehouse: Warehouse, client: Marketo, type_id: int, cycle_id: int, en
     try:
         results = client.add_activities([_body(entry, type_id) for entry in entries])
     except ApiError as error:
-        if not isinstance(error, UNKNOWN):
+        if not isinstance(error, OUTCOME_UNKNOWN):
             with warehouse.transaction() as connection:
                 connection.execute(
                     "update state.untold_entries set sent_at = null where list_contains(?::bigint[], activity_id)",

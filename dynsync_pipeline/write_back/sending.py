@@ -14,13 +14,13 @@ from datetime import datetime
 import duckdb
 
 from dynsync_pipeline.errors import (
+    OUTCOME_UNKNOWN,
     AccessDenied,
     AnswerUnreadable,
     ApiError,
     BudgetSpent,
     RateLimited,
     RequestRefused,
-    ServerFailed,
     SignInRefused,
     TimedOut,
     Unreachable,
@@ -221,16 +221,14 @@ class Turn:
             self._store(connection, [(write, answer)], land)
 
 
-# Nobody knows whether a request that ends so was applied; what raises neither this nor an error of the system was not.
-_UNKNOWN = (TimedOut, ServerFailed, AnswerUnreadable)
-# The same of one record inside an answer: there a failure is told by the system itself, and nothing was applied.
+# Of one record inside an answer: there a failure is told by the system itself, and nothing was applied.
 _UNKNOWN_OF_RECORD = (TimedOut, AnswerUnreadable)
 # What every other request would meet as well.
 _OF_THE_SYSTEM = (Unreachable, RateLimited, BudgetSpent, SignInRefused, AccessDenied)
 
 
 def _proves_nothing_applied(error: ApiError) -> bool:
-    return not isinstance(error, _UNKNOWN)
+    return not isinstance(error, OUTCOME_UNKNOWN)
 
 
 def _is_of_the_kind(error: ApiError) -> bool:
