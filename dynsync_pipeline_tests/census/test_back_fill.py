@@ -99,6 +99,7 @@ def test_an_edit_that_nobody_has_carried_over_yet_is_decided_by_its_rule_and_not
     assert world.both(cleared, "title") == (None, None)
     assert world.both(both, "title") == ("D", "D")
     assert [row[-1] for row in world.ledger()["collisions"]] == ["dynamics_wins"]
+    assert [row[3] for row in back_fills(world)] == [0, 0], "an edit is not sent again"
 
 
 def test_what_no_feed_told_on_either_side_is_found_in_the_records_that_were_chosen() -> None:
@@ -150,6 +151,20 @@ def test_r92_nobody_is_filled_again_whom_the_sync_filter_keeps_out() -> None:
         world.marketo.put(person, source="M")
     world.settled()
     world.dynamics.put(CONTACT, "out", **NO)
+    world.settled()
+    ask(world, "source", types=(CONTACT,))
+    world.settled()
+    assert [world.both(person, "source")[1] for person in people] == ["D", "M"]
+    assert [row[1:] for row in back_fills(world)] == [(1, 1, 1, "done")]
+
+
+def test_r98_a_record_that_lost_a_merge_is_none_of_those_that_are_filled_again() -> None:
+    world = MemoryWorld(field_map(*FIELDS))
+    people = [world.link(CONTACT, name, source="D") for name in ("winner", "loser")]
+    world.settled()
+    for person in people:
+        world.marketo.put(person, source="M")
+    world.dynamics.put(CONTACT, "loser", merged="true", _masterid_value="winner", statecode="1")
     world.settled()
     ask(world, "source", types=(CONTACT,))
     world.settled()
