@@ -84,7 +84,20 @@ def test_r104_what_marketo_or_dynamics_kept_differently_is_sent_once_more_the_wa
     assert {world.both(people[name], "title") for name in ("c", "l")} == {("from there", "from there")}
     assert world.both(people["d"], "title") == ("from here", "from here")
     assert world.ledger()["collisions"] == []
+    assert [row[-1] for row in world.ledger()["changes"][-3:]] == ["sent_again"] * 3
     assert world.standing() == []
+
+
+def test_r104_the_value_of_marketo_comes_back_to_dynamics_where_marketo_owns_the_field() -> None:
+    world = MemoryWorld(field_map(*FIELDS))
+    person = world.link(LEAD, "a", leadScore="7")
+    world.settled()
+    world.dynamics.put(LEAD, "a", mkt_leadscore="1")
+    world.settled()
+    assert world.both(person, "leadScore") == ("1", "7")
+    ask(world, "leadScore", types=(LEAD,))
+    assert world.settled() == 1
+    assert world.both(person, "leadScore") == ("7", "7")
 
 
 def test_an_edit_that_nobody_has_carried_over_yet_is_decided_by_its_rule_and_not_by_the_back_fill() -> None:
@@ -268,8 +281,8 @@ def test_a_refused_value_is_tried_again_at_once() -> None:
     refused = RequestRefused("Too long.", system="marketo", request="POST", code="1003", field="title")
     world.marketo.refuses = lambda key, values: refused
     world.dynamics.put(CONTACT, "a", jobtitle="D")
-    world.cycle()
-    world.cycle()  # it waits ten minutes
+    for _ in range(8):  # until it waits for twenty minutes
+        world.cycle()
     world.marketo.refuses = lambda key, values: None
     assert world.settled() == 0
     ask(world, "title", types=(CONTACT,))
