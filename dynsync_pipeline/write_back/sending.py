@@ -96,7 +96,7 @@ class Turn:
             answers = way.send(writes)
         except ApiError as error:
             if not _proves_nothing_applied(error):
-                self._note_unknown(writes, error, is_part=is_part)
+                self._note_unknown(writes, error)
                 return None
             if not is_part:
                 mark_unsent(self._warehouse, writes)
@@ -111,12 +111,11 @@ class Turn:
         self._n_failures = 0
         return answers
 
-    def _note_unknown(self, writes: Sequence[PlannedWrite], error: ApiError, *, is_part: bool) -> None:
+    def _note_unknown(self, writes: Sequence[PlannedWrite], error: ApiError) -> None:
         """A request failed that may have been applied. Where its one record is known to be at fault, the system is not."""
         if len(writes) == 1:
             error = error.told_of(record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request")
-        if not is_part:
-            note_failure(self._warehouse, writes, error)
+        note_failure(self._warehouse, writes, error)
         if len(writes) > 1 or not writes[0].is_at_fault:
             self._note_failure(error)
 

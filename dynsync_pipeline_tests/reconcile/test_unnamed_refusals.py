@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
 import pytest
 
-from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RequestRefused
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RequestRefused, TimedOut
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT = RecordType.CONTACT
 NAMES = [f"f{n}" for n in range(16)]
@@ -41,15 +48,21 @@ def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arr
     assert len(world.ledger()["changes"]) == 14
 
 
-def test_a_refusal_without_a_code_is_told_once_alone_and_beside_others() -> None:
-    """Old versions of Dynamics send none."""
-    world, _ = world_of("dynamics")
-    no = RequestRefused("no", system="dynamics", request="PATCH", code="")
-    world.dynamics.refuses = lambda key, values: no if "bad" in values.values() else None
-    for _ in range(2):  # beside others, then alone
-        world.cycle()
-        world.marketo.put(1001, f12="B")
-    assert [(row[1], row[3], row[4]) for row in world.errors() if row[1] == "f3"] == [("f3", "RequestRefused", 2)]
+@pytest.mark.parametrize("side", ["dynamics", "marketo"])
+def test_a_refusal_without_field_and_code_is_told_once_beside_others_and_alone(side: str) -> None:
+    """Old versions of Dynamics send neither."""
+    world, person = world_of(side)
+    no = RequestRefused("no", system=side, request="PATCH", code="")
+    getattr(world, side).refuses = lambda key, values: no if "bad" in values.values() else None
+    world.cycle()
+    world.marketo.put(person, f12="A")
+    world.dynamics.put(CONTACT, "r", new_f12="A")
+    world.clock += timedelta(days=1)
+    world.cycle()
+    assert sorted((row[1], row[3], row[4], row[5]) for row in world.errors()) == [
+        ("f12", "RequestRefused", 1, "resolved"),
+        ("f3", "RequestRefused", 2, "waiting"),
+    ]
 
 
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
@@ -83,3 +96,66 @@ def test_a_write_that_was_taken_and_not_shown_is_looked_up_and_counts_once() -> 
     assert world.both(person, "f3") == ("bad", "bad")
     assert len(world.ledger()["changes"]) == 16
     assert world.errors() == []
+
+
+def test_of_a_new_person_whose_search_is_cut_off_whatever_never_left_arrives_in_the_next_cycle() -> None:
+    """Of `near` one part left, of `far` two; then a marketer edits what had left, and enters what had not."""
+    world = MemoryWorld(FIELDS)
+    for name in ("near", "far"):
+        columns: dict[str, str | None] = dict.fromkeys((f"new_{each}" for each in NAMES), "B")
+        world.dynamics.put(CONTACT, name, **columns | {"new_f15": "bad"})
+    world.marketo.refuses = lambda key, values: NO if "bad" in values.values() else None
+    sync, n_taken = world.marketo.sync_people, Counter[str]()
+
+    def cut_off(action: str, lookup_field: str, records: Sequence[str]) -> Any:
+        name = msgspec.json.decode(records[0])[KEYS.contact_id]
+        if len(records) == 1 and n_taken[name] == {"near": 1, "far": 2}[name]:
+            raise TimedOut("no answer", system="marketo", request="POST")
+        results = sync(action, lookup_field, records)
+        n_taken[name] += results[0].error is None
+        return results
+
+    world.marketo.sync_people = cut_off  # type: ignore[method-assign]
+    world.cycle()
+    world.marketo.sync_people = sync  # type: ignore[method-assign]
+    (near,), (far,) = (world.marketo.bearers(KEYS.contact_id, name) for name in ("near", "far"))
+    held = {name: world.marketo.rows[far].values.get(name) for name in NAMES}
+    assert (held["f0"], held["f9"], world.marketo.rows[near].values.get("f0")) == ("B", None, "B")
+    world.marketo.put(far, f0="Later", f9="Met")
+    world.cycle()
+    expected = dict.fromkeys(NAMES[:-1], ("B", "B"))
+    assert {name: world.both(near, name) for name in NAMES[:-1]} == expected
+    assert {name: world.both(far, name) for name in NAMES[:-1]} == expected | {"f0": ("Later", "Later")}
+    assert [row[3:8] for row in world.ledger()["collisions"]] == [("f9", None, "B", "Met", "dynamics")]
+    assert world.standing() == []
+    changes = Counter((row[2], row[4], row[6]) for row in world.ledger()["changes"])
+    assert changes == Counter(
+        {(who, name, "B"): 1 for who in (near, far) for name in NAMES[:-1]} | {(far, "f0", "Later"): 1}
+    )
+    assert sorted((row[0], row[1], row[5]) for row in world.errors()) == [
+        ("far", "f15", "waiting"),
+        ("near", "f15", "waiting"),
+    ]
+
+
+def test_a_record_whose_search_fails_each_time_is_told_and_ends_no_other_s_turn() -> None:
+    world, person = world_of("dynamics")
+    other = world.link(CONTACT, "other", f0="A")
+    world.settled()
+    write = world.dynamics.write
+
+    def failing(table: Any, columns: Any, writes: Sequence[Any]) -> Any:
+        if len(writes) == 1 and writes[0].id == "r" and len(msgspec.json.decode(writes[0].body)) < len(NAMES):
+            raise TimedOut("no answer", system="dynamics", request="PATCH")
+        return write(table, columns, writes)
+
+    world.dynamics.write = failing  # type: ignore[method-assign]
+    world.dynamics.refuses = lambda key, values: NO if key == "r" else None
+    for title in "BCD":
+        world.marketo.put(person, **dict.fromkeys(NAMES, title))
+        world.marketo.put(other, f0=title)
+        world.cycle()
+        assert world.both(other, "f0") == (title, title)
+    world.marketo.put(other, f0="E")
+    world.cycle()
+    assert [(row[0], row[3]) for row in world.errors()] == [("r", "TimedOut")]

@@ -279,3 +279,6 @@ create table ledger.backlog_hours (
 
 -- One row per table of Dynamics during the first load: how many rows it is said to have (R4).
 create table state.expected_rows (record_type varchar not null, n_rows bigint not null);
+
+-- One row per value of a new person who was made in parts that never left, because the rest was cut off; it has no base.
+create table reconcile.unsent_fields (operation_id bigint not null, field varchar not null);

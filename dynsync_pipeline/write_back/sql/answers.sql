@@ -1,10 +1,10 @@
 -- answers: lays the receipts that are not settled yet beside the plan: what was applied, value by value, and what was not.
 --
--- reads    reconcile.receipts, reconcile.operations, reconcile.planned_changes, reconcile.refused_fields, reconcile.fields,
---          state.links, state.dynamics_values, state.marketo_values
+-- reads    reconcile.receipts, reconcile.operations, reconcile.planned_changes, reconcile.refused_fields, reconcile.unsent_fields,
+--          reconcile.fields, state.links, state.dynamics_values, state.marketo_values
 -- makes    fresh_receipts: one row per operation with a receipt that is not settled, `person_id` also of a new person
 --          applied_changes: one row per value that was applied: the plan less the fields that were refused
---          refused_on_create: one row per new person and field that was refused while the rest was taken
+--          left_out_on_create: one row per new person and field that was refused, or never left, while the rest was taken
 --          dynamics_long: one row per person of an applied operation and field that is not null in Dynamics
 --          marketo_long: one row per person of an applied operation and field that is not null in Marketo
 -- changes  nothing
@@ -28,10 +28,12 @@ left join reconcile.fields f on f.record_type = r.record_type and f.field = c.fi
 where r.outcome = 'applied'
   and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
 
-create temp table refused_on_create as
+create temp table left_out_on_create as
 select r.person_id, x.field
 from fresh_receipts r
-join reconcile.refused_fields x using (operation_id)
+join (
+    select operation_id, field from reconcile.refused_fields union select operation_id, field from reconcile.unsent_fields
+) x using (operation_id)
 where r.is_new_person and r.person_id is not null;
 
 create temp table dynamics_long as

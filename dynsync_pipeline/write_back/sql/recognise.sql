@@ -5,7 +5,7 @@
 -- (docs/design.md#after-a-cut).
 --
 -- reads    this_moment, reconcile.operations, reconcile.receipts, reconcile.planned_changes, reconcile.planned_account_changes,
---          reconcile.refused_fields, reconcile.own_fields, reconcile.fields, inbox.feed_after_cut, inbox.last_changed_by_us,
+--          reconcile.refused_fields, reconcile.unsent_fields, reconcile.own_fields, reconcile.fields, inbox.feed_after_cut, inbox.last_changed_by_us,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
 --          state.marketo_values, state.company_values, state.bearers, state.links, state.old_labels, state.unsettled
 -- makes    uncertain: one row per operation that was sent and has no receipt
@@ -15,10 +15,11 @@
 --          held_values: one row per person of an uncertain operation, system and field that is not null there
 --          written_values: one row per value of an uncertain update, `is_ours` where it was applied, `is_edited` where somebody
 --              came after us
+--          made_people: one row per uncertain operation that made a person, and that person
 --          recognised: one row per uncertain operation of which something is ours
 --          never_done: one row per value of these that is not
--- changes  reconcile.receipts, reconcile.edited_meanwhile, reconcile.planned_changes, reconcile.planned_collisions,
---          reconcile.planned_activities, inbox.feed_after_cut, inbox.last_changed_by_us
+-- changes  reconcile.receipts, reconcile.edited_meanwhile, reconcile.unsent_fields, reconcile.planned_changes,
+--          reconcile.planned_collisions, reconcile.planned_activities, inbox.feed_after_cut, inbox.last_changed_by_us
 create temp table uncertain as
 select * from reconcile.operations
 where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts);
@@ -112,17 +113,20 @@ select
 from held h
 left join mirror.person_records r on h.system = 'dynamics' and r.record_type = h.record_type and r.dynamics_id = h.dynamics_id;
 
+create temp table made_people as
+select u.operation_id, coalesce(u.is_in_parts, false) as is_in_parts, min(b.person_id) as person_id
+from uncertain u
+join state.bearers b using (record_type, dynamics_id)
+where u.action = 'create' and b.person_id not in (select person_id from state.links)
+group by all;
+
 create temp table recognised as
 with companies_held as (
     from state.company_values where external_company_id in (select company_key from uncertain)
 )
 select distinct operation_id, person_id from written_values where is_ours
 union all
-select u.operation_id, min(b.person_id)
-from uncertain u
-join state.bearers b using (record_type, dynamics_id)
-where u.action = 'create' and b.person_id not in (select person_id from state.links)
-group by u.operation_id
+select operation_id, person_id from made_people
 union all
 -- A company write repeats without harm, so one whose values all stand is taken as ours, and else it is planned anew.
 select u.operation_id, u.person_id
@@ -140,9 +144,38 @@ having bool_and(a.field is null or v.value is not distinct from a.new_value)
 insert into reconcile.receipts (operation_id, outcome, person_id, received_at, is_settled)
 select operation_id, 'applied', person_id, noted_at, false from recognised, this_moment;
 
+-- A person who was made in parts lacks what never left: Marketo held nothing there before the first edit that the feed tells.
+insert into reconcile.unsent_fields (operation_id, field)
+with people as (
+    select * exclude (is_deleted) from mirror.marketo_people
+    where person_id in (select person_id from made_people where is_in_parts)
+),
+held as (
+    from long_of('people')
+),
+told as (
+    select
+        m.operation_id, f.field, min_by({was: f.old_value}, f.place).was as first_value,
+        bool_or(f.value is not distinct from c.new_value) as is_ours_told
+    from made_people m
+    join reconcile.planned_changes c using (operation_id)
+    join inbox.feed_after_cut f on f.person_id = m.person_id and f.field = c.field
+    where m.is_in_parts
+    group by m.operation_id, f.field
+)
+select c.operation_id, c.field
+from made_people m
+join reconcile.planned_changes c using (operation_id)
+left join held h on h.person_id = m.person_id and h.field = c.field
+left join told t on t.operation_id = c.operation_id and t.field = c.field
+where m.is_in_parts and not coalesce(t.is_ours_told, false)
+  and coalesce(case when t.field is null then h.value else t.first_value end, 'false') = 'false';
+
 -- What is not ours of an operation that is was not done by it.
 create temp table never_done as
-select operation_id, field from written_values where not is_ours and operation_id in (select operation_id from recognised);
+select operation_id, field from written_values where not is_ours and operation_id in (select operation_id from recognised)
+union all
+select operation_id, field from reconcile.unsent_fields;
 
 delete from reconcile.planned_activities
 where operation_id in (select operation_id from never_done, reconcile.own_fields where field = own_fields.company);

@@ -1,7 +1,7 @@
 -- settled_backlog: what is done is settled; what was refused is looked at again later, at last only when somebody edits it or
 -- releases it (R116).
 --
--- reads    fresh_receipts, applied_changes, refused_on_create, unsuccessful, dynamics_long, marketo_long,
+-- reads    fresh_receipts, applied_changes, left_out_on_create, unsuccessful, dynamics_long, marketo_long,
 --          reconcile.planned_changes, reconcile.fields, state.links, state.unsettled, ledger.sync_errors
 -- makes    unsuccessful_keys: one row per record, field, outcome and code that was not applied, accounts' fields left out
 -- changes  state.unsettled
@@ -17,7 +17,7 @@ where r.outcome = 'applied' and u.person_id is null and u.record_type = r.record
 insert into state.unsettled
     (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, attempts, since, next_look_at)
 select l.record_type, l.dynamics_id, l.person_id, x.field, d.value, m.value, 'planned', 0, l.linked_at, l.linked_at
-from refused_on_create x
+from left_out_on_create x
 join state.links l using (person_id)
 join reconcile.fields f on f.record_type = l.record_type and f.field = x.field
 left join dynamics_long d on d.person_id = x.person_id and d.field = x.field

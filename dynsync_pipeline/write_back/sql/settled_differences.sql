@@ -2,7 +2,7 @@
 -- difference (R31), and no edit by a person; it holds up nothing else of its record (R32). What cannot be read back says nothing of
 -- that: the mirror holds what stood there before, and our own value, once it is read, must not look like somebody's edit.
 --
--- reads    new_links, fresh_receipts, applied_changes, refused_on_create, dynamics_long, marketo_long,
+-- reads    new_links, fresh_receipts, applied_changes, left_out_on_create, dynamics_long, marketo_long,
 --          reconcile.edited_meanwhile, reconcile.fields, state.links, state.unread_links
 -- makes    written_fields: one row per person and field that was written and that nobody has edited since
 -- changes  state.standing_differences, state.unseen_edits
@@ -15,7 +15,7 @@ union all
 select n.person_id, 'marketo', f.field, null, false
 from new_links n
 join reconcile.fields f using (record_type)
-where (n.person_id, f.field) not in (select (person_id, field) from refused_on_create)
+where (n.person_id, f.field) not in (select (person_id, field) from left_out_on_create)
   and (n.person_id, f.field) not in (
       select (r.person_id, e.field) from reconcile.edited_meanwhile e join fresh_receipts r using (operation_id)
   );
