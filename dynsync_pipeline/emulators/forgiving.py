@@ -1,7 +1,7 @@
-"""What web servers understand before an application sees a request, the same for both emulators: dots in the path, and
-compressed bodies. Not here: what a path or a body means.
+"""What web servers understand before an application sees a request, the same for both emulators: dots in the path, an
+address in another case, and compressed bodies. Not here: what a path or a body means.
 
-Source: RFC 3986 5.2.4 for dots; docs/protocols/dataverse.md#open-points for compressed bodies.
+Source: RFC 3986 5.2.4 for dots; RFC 9110 8.4 for compressed bodies, docs/protocols/dataverse.md#open-points.
 """
 
 from __future__ import annotations
@@ -15,24 +15,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY_BYTES = 128 * 1024 * 1024  # unpacked; more than any request may have
 _DOTS = re.compile(rb"(?:^|/)(?:\.|%2[eE]){1,2}(?:/|$)")
-_GZIP = 16 + zlib.MAX_WBITS
+_UNPACKERS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""What zlib needs to know for each coding."""
 
 
 class Forgiving:
-    """An ASGI application around another one."""
+    """An ASGI application around another one; `root` is the path in front of all its addresses, as `/api/data/`, which
+    clients may write in any case and behind several slashes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root: str = "/") -> None:
         self._app = app
+        self._root = root.encode()
+        self._any_root = re.compile(b"/+" + re.escape(self._root[1:]), re.IGNORECASE) if root != "/" else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on in its plain form."""
         if scope["type"] == "http":
-            raw_path, mark, query = scope.get("raw_path", scope["path"].encode()).partition(b"?")
-            if _DOTS.search(raw_path):
-                raw_path = resolved(raw_path)
+            sent_path, mark, query = scope.get("raw_path", scope["path"].encode()).partition(b"?")
+            raw_path = resolved(sent_path) if _DOTS.search(sent_path) else sent_path
+            if self._any_root:
+                raw_path = (
+                    self._any_root.sub(self._root, raw_path, count=1) if self._any_root.match(raw_path) else raw_path
+                )
+            if raw_path != sent_path:
                 scope = {**scope, "path": unquote(raw_path.decode("latin-1")), "raw_path": raw_path + mark + query}
-            if Headers(scope=scope).get("content-encoding", "").strip().lower() == "gzip":
-                receive = _unpacking(receive)
+            told = ",".join(Headers(scope=scope).getlist("content-encoding"))
+            codings = [coding.strip().lower() for coding in told.split(",")]
+            if any(coding in _UNPACKERS for coding in codings):
+                receive = _unpacking(receive, codings[::-1])
         await self._app(scope, receive, send)
 
 
@@ -50,8 +60,8 @@ def resolved(path: bytes) -> bytes:
     return b"/" + b"/".join(kept) + (b"/" if ends_in_dots and kept else b"")
 
 
-def _unpacking(receive: Receive) -> Receive:
-    """The same messages with the body unpacked; what is no gzip stays as it is, and too much is cut short."""
+def _unpacking(receive: Receive, codings: list[str]) -> Receive:
+    """The same messages with the body unpacked, the last coding first; what is not so packed stays as it is."""
     is_read = False
 
     async def unpacked() -> Message:
@@ -67,15 +77,25 @@ def _unpacking(receive: Receive) -> Receive:
             if not message.get("more_body") or len(body) > LARGEST_BODY_BYTES:
                 break
         is_read = True
-        return {"type": "http.request", "body": _plain(bytes(body)), "more_body": False}
+        plain = bytes(body)
+        for coding in codings:
+            plain = _plain(plain, _UNPACKERS[coding]) if coding in _UNPACKERS else plain
+        return {"type": "http.request", "body": plain, "more_body": False}
 
     return unpacked
 
 
-def _plain(body: bytes) -> bytes:
-    unpacker = zlib.decompressobj(_GZIP)
-    try:
-        plain = unpacker.decompress(body, LARGEST_BODY_BYTES + 1)
-    except zlib.error:
-        return body
-    return plain if unpacker.eof or len(plain) > LARGEST_BODY_BYTES else body  # else its end is missing
+def _plain(body: bytes, window_bits: int) -> bytes:
+    """A body unpacked, all members of it; as it is where that fails or its end is missing; too much is cut short."""
+    plain = bytearray()
+    rest = body
+    while rest and len(plain) <= LARGEST_BODY_BYTES:
+        unpacker = zlib.decompressobj(window_bits)
+        try:
+            plain += unpacker.decompress(rest, LARGEST_BODY_BYTES + 1 - len(plain))
+        except zlib.error:
+            return body
+        if not unpacker.eof and len(plain) <= LARGEST_BODY_BYTES:
+            return body
+        rest = unpacker.unused_data
+    return bytes(plain)

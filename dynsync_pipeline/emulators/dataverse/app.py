@@ -55,7 +55,7 @@ def build_app(store: Store) -> Starlette:
             *sign_in.routes(store),
             Route("/{path:path}", nothing, methods=METHODS),
         ],
-        middleware=[Middleware(Forgiving)],
+        middleware=[Middleware(Forgiving, root="/api/data/")],
     )
 
 
@@ -85,7 +85,7 @@ async def _answer(store: Store, limits: Limits, request: Request) -> Answer:
 
 def _serve(store: Store, user: User, request: Request, body: bytes) -> Answer:
     raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
-    version = request.path_params["version"]
+    version = request.path_params["version"].lower()
     if version not in ("v9.0", "v9.1", "v9.2"):
         raise no_such_segment(version[:100])
     segments = split_path(

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from dynsync_pipeline.emulators.dataverse.call import Answer, Call, split_path
 from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_request
+from dynsync_pipeline.emulators.forgiving import resolved
 
 MAX_REQUESTS = 1_000
 _BOUNDARY = re.compile(r'boundary=(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
@@ -162,8 +163,8 @@ def _resolve_references(call: Call, part: Part, made: dict[str, str]) -> tuple[s
 def _segments(call: Call, url: str) -> list[str]:
     """The path parts after `/api/data/v9.2/` of an absolute, rooted or relative URL."""
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url
-    path = path.lstrip("/")
-    if path.startswith("api/data/"):
+    path = resolved(b"/" + path.lstrip("/").encode()).decode().lstrip("/")
+    if path.lower().startswith("api/data/"):
         path = path.split("/", 3)[3] if path.count("/") >= 3 else ""
     return split_path(path)
 

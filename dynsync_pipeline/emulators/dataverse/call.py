@@ -22,6 +22,7 @@ MAX_URL_BYTES = 32_768
 MAX_BATCH_URL_BYTES = 65_536
 QUERY_OPTIONS = {
     "$select", "$filter", "$orderby", "$top", "$count", "$expand", "$skiptoken", "$deltatoken", "$id",
+    "$apply",
 }  # fmt: skip
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)

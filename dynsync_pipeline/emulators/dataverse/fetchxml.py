@@ -12,15 +12,24 @@ from xml.etree import ElementTree
 import msgspec
 from odata_query import ast
 
-from dynsync_pipeline.emulators.dataverse import filter_functions
+from dynsync_pipeline.emulators.dataverse import fetch_paging, filter_functions
 from dynsync_pipeline.emulators.dataverse.call import Answer, Call
 from dynsync_pipeline.emulators.dataverse.errors import DataverseError
 from dynsync_pipeline.emulators.dataverse.filters import Condition, known_column
-from dynsync_pipeline.emulators.dataverse.reads import MAX_PAGE, applied, page_body, where_sql
-from dynsync_pipeline.emulators.dataverse.rows import row_sql, selected_columns
+from dynsync_pipeline.emulators.dataverse.reads import (
+    MAX_PAGE,
+    Order,
+    after,
+    applied,
+    ordering,
+    page_body,
+    where_sql,
+)
+from dynsync_pipeline.emulators.dataverse.rows import row_sql, selected_columns, wanted
 from dynsync_pipeline.emulators.dataverse.schema import Column, Table
 
 MAX_LEVELS = 30
+ANNOTATION = "Microsoft.Dynamics.CRM"
 PATTERNS: dict[str, tuple[bool, Callable[[str], str]]] = {
     "like": (False, lambda text: text),
     "not-like": (True, lambda text: text),
@@ -49,33 +58,42 @@ def read(call: Call, table: Table, text: str) -> Answer:
     columns = selected_columns(call, table, _selection(call, table, entity))
     conditions = [_filter(call, table, element, 0) for element in entity.findall("filter")]
     orders = [_order(call, table, element) for element in entity.findall("order")]
-    orders.append(f't."{table.primary_id}"')
+    orders.append(Order(table.columns[table.primary_id]))
     top = _number(root, "top", 0)
     size = min(top or _number(root, "count", MAX_PAGE), MAX_PAGE)
     page = _number(root, "page", 1)
-    where, values = where_sql(conditions)
-    rows = call.connection.execute(
-        f'select {row_sql(call, table, columns)} from "{table.name}" t {where} order by {", ".join(orders)} '
-        "limit ? offset ?",
-        (*values, size + 1, (page - 1) * size),
-    ).fetchall()
-    links = {}
-    if len(rows) > size and not top:
-        cookie = f'<cookie pagenumber="{page + 1}" pagingcookie="{page}" istracking="False" />'
-        links["@Microsoft.Dynamics.CRM.fetchxmlpagingcookie"] = cookie.replace('"', '\\"')
     n_all = None
     if root.get("returntotalrecordcount") == "true":
+        where, values = where_sql(conditions)
         n_all = call.connection.execute(f'select count(*) from "{table.name}" t {where}', values).fetchone()[0]
-    body = page_body(call, table, [row[0] for row in rows[:size]], links, n_all, "")
-    if links:
-        body = body[:-1] + b',"@Microsoft.Dynamics.CRM.morerecords":true}'
+    cookie = root.get("paging-cookie")
+    if cookie:
+        conditions.append(after(orders, fetch_paging.decoded(cookie, orders)))
+    where, values = where_sql(conditions)
+    keys = ", ".join(f"t.{order.column.sql}" for order in orders)
+    rows = call.connection.execute(
+        f'select {row_sql(call, table, columns)}, {keys} from "{table.name}" t {where} order by {ordering(orders)} '
+        "limit ? offset ?",
+        (*values, size + 1, 0 if cookie else (page - 1) * size),
+    ).fetchall()
+    body = page_body(call, table, [row[0] for row in rows[:size]], {}, n_all, "")
+    if len(rows) > size and not top:
+        body = body[:-1] + _more(call, fetch_paging.encoded(page, orders, rows[0][1:], rows[size - 1][1:])) + b"}"
     return Answer.json(body, headers=applied(call, "odata.include-annotations"))
 
 
-def _order(call: Call, table: Table, element: ElementTree.Element) -> str:
-    column = _column(call, table, element.get("attribute"))
-    collation = " collate nocase" if column.kind in ("text", "memo") else ""
-    return f"t.{column.sql}{collation}{' desc' if element.get('descending') == 'true' else ''}"
+def _more(call: Call, cookie: str | None) -> bytes:
+    """The annotations of a page that is not the last, as far as they are asked for."""
+    told = {"fetchxmlpagingcookie": cookie, "morerecords": True}
+    return b"".join(
+        f',"@{ANNOTATION}.{name}":'.encode() + msgspec.json.encode(value)
+        for name, value in told.items()
+        if value is not None and wanted(f"{ANNOTATION}.{name}", call.annotations)
+    )
+
+
+def _order(call: Call, table: Table, element: ElementTree.Element) -> Order:
+    return Order(_column(call, table, element.get("attribute")), element.get("descending") == "true")
 
 
 def _parse(text: str, table: Table) -> tuple[ElementTree.Element, ElementTree.Element]:

@@ -97,6 +97,22 @@ def known_column(call: Call, table: Table, name: str) -> Column:
     return column
 
 
+def path_sql(call: Call, table: Table, path: str) -> tuple[Column, Table, str]:
+    """The column that `statecode` or `primarycontactid/fullname` leads to, its table, and SQL of its value.
+
+    Raises DataverseError 400 or 403.
+    """
+    first, *further = path.split("/")
+    node: Any = ast.Identifier(first)
+    for name in further:
+        node = ast.Attribute(node, name)
+    column, sql = _Builder(call).path(node, {"": (table, "t")})
+    far = table
+    for name in (first, *further)[:-1]:
+        far = call.schema.tables[far.navigations[name][1].table]
+    return column, far, sql
+
+
 Scope = dict[str, tuple[Table, str]]
 
 
@@ -136,10 +152,10 @@ class _Builder:
             comparator = MIRRORED.get(comparator, comparator)
         if not _is_path(left):
             raise bad_request("A comparison needs a property on one side.")
-        column, sql = self._path(left, scope)
+        column, sql = self.path(left, scope)
         operator = COMPARISONS[comparator]
         if _is_path(right):
-            other, other_sql = self._path(right, scope)
+            other, other_sql = self.path(right, scope)
             if EDM_TYPES[other.kind] != EDM_TYPES[column.kind]:
                 raise _incompatible(column, EDM_TYPES[other.kind], OPERATOR_NAMES[comparator])
             return f"({sql} {operator} {other_sql})"
@@ -160,7 +176,7 @@ class _Builder:
             return f"{sql} {operator} ? collate nocase"
         return f"fold({sql}) {operator} fold(?)"
 
-    def _path(self, node: Any, scope: Scope) -> tuple[Column, str]:
+    def path(self, node: Any, scope: Scope) -> tuple[Column, str]:
         """The column a path leads to, and SQL of its value."""
         names = _names(node)
         if names[0] in scope and len(names) > 1:
@@ -186,7 +202,7 @@ class _Builder:
         node: Any = ast.Identifier(names[0])
         for name in names[1:]:
             node = ast.Attribute(node, name)
-        return self._path(node, {"": (table, alias)})
+        return self.path(node, {"": (table, alias)})
 
     def _function(self, node: Any, scope: Scope) -> str:
         name = full_name(node.func)
@@ -200,7 +216,7 @@ class _Builder:
         path, text = args
         if not _is_path(path) or not isinstance(text, ast.String):
             raise bad_request(f"The function '{name}' needs a property and a text.")
-        column, sql = self._path(path, scope)
+        column, sql = self.path(path, scope)
         if column.kind not in ("text", "memo"):
             raise _incompatible(column, "Edm.String", name)
         self.values.append(TEXT_PATTERNS[name].format(text.val))

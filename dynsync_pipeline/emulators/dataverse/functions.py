@@ -1,4 +1,4 @@
-"""Functions (GET): who am I, record counts, languages, access rights, privileges.
+"""Functions (GET): who am I, record counts, languages, access rights, privileges. Not here: those of definitions.
 
 Source: docs/protocols/dataverse.md#query-options, #metadata, #privileges.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dynsync_pipeline.emulators.dataverse.call import Answer, Call
 from dynsync_pipeline.emulators.dataverse.errors import DataverseError, bad_request
 from dynsync_pipeline.emulators.dataverse.keys import resolve_reference
+from dynsync_pipeline.emulators.dataverse.metadata_changes import retrieve_metadata_changes
 
 DOP_HINT = "4"
 VERSION = "9.2.25104.00185"
@@ -129,6 +130,7 @@ UNBOUND: dict[str, Callable[[Call, str], Answer]] = {
     "RetrieveAvailableLanguages": retrieve_available_languages,
     "RetrieveProvisionedLanguages": retrieve_provisioned_languages,
     "RetrieveTotalRecordCount": retrieve_total_record_count,
+    "RetrieveMetadataChanges": retrieve_metadata_changes,
 }
 ON_ROW: dict[tuple[str, str], Callable[[Call, str, str], Answer]] = {
     ("systemuser", "RetrievePrincipalAccess"): retrieve_principal_access,

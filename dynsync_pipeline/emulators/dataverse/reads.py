@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import msgspec
+
 from dynsync_pipeline.emulators.dataverse import expand
 from dynsync_pipeline.emulators.dataverse.call import Answer, Call
 from dynsync_pipeline.emulators.dataverse.cookies import Cookie
@@ -55,11 +57,11 @@ def read_collection(call: Call, table: Table, within: Condition | None = None) -
 
     cookie = Cookie.decode(options["$skiptoken"]) if "$skiptoken" in options else None
     if cookie:
-        conditions.append(_after(orders, cookie.state))
+        conditions.append(after(orders, cookie.state))
     select = [row_sql(call, table, columns, extra=expanded), *(f"t.{order.column.sql}" for order in orders)]
     where, values = where_sql(conditions)
     rows = call.connection.execute(
-        f'select {", ".join(select)} from "{table.name}" t {where} order by {_ordering(orders)} limit ?',
+        f'select {", ".join(select)} from "{table.name}" t {where} order by {ordering(orders)} limit ?',
         (*values, n_wanted + 1 if top is None else n_wanted),
     ).fetchall()
     page = rows[:n_wanted]
@@ -76,7 +78,8 @@ def _orders(call: Call, table: Table) -> list[Order]:
     return [*asked, Order(table.columns[table.primary_id])]
 
 
-def _ordering(orders: Sequence[Order]) -> str:
+def ordering(orders: Sequence[Order]) -> str:
+    """SQL behind `order by`."""
     return ", ".join(f"{order.sql}{' desc' if order.descends else ''}" for order in orders)
 
 
@@ -135,8 +138,11 @@ def read_single(call: Call, table: Table, row_id: str) -> Answer:
     return Answer.json(body, headers={"ETag": etag, **applied(call, "odata.include-annotations")})
 
 
-def read_property(call: Call, table: Table, row_id: str, name: str) -> Answer:
-    """Answer `GET contacts(<guid>)/firstname`: 204 for a null. Raises DataverseError 400 or 404."""
+def read_property(call: Call, table: Table, row_id: str, name: str, *, is_bare: bool = False) -> Answer:
+    """Answer `GET contacts(<guid>)/firstname`: 204 for a null; `is_bare` as text and no JSON.
+
+    Raises DataverseError 400 or 404.
+    """
     call.require("Read", table)
     column = table.by_wire_name.get(name)
     if column is None or not call.visible(column):
@@ -149,6 +155,9 @@ def read_property(call: Call, table: Table, row_id: str, name: str) -> Answer:
     value = row[0].partition(f'"{name}":')[2][:-1]
     if value == "null":
         return Answer(204)
+    if is_bare:
+        text = str(msgspec.json.decode(value)) if value.startswith('"') else value
+        return Answer(200, text.encode(), {"Content-Type": "text/plain"})
     context = f"{call.root}$metadata#{table.entity_set}({row_id})/{name}"
     return Answer.json(f'{{"@odata.context":"{context}","value":{value}}}'.encode())
 
@@ -180,7 +189,7 @@ def applied(call: Call, *names: str) -> dict[str, str]:
     return {"Preference-Applied": ",".join(parts)} if parts else {}
 
 
-def _after(orders: Sequence[Order], last: Sequence[object]) -> Condition:
+def after(orders: Sequence[Order], last: Sequence[object]) -> Condition:
     """Rows that come after the row with these sort values."""
     _require_fit(orders, last)
     ways: list[str] = []

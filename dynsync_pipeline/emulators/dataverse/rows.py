@@ -99,16 +99,16 @@ def _annotations_sql(schema: Schema, column: Column, alias: str, patterns: list[
     """SQL of the annotation members that follow a column's value; empty text for a null."""
     value = f"{alias}.{column.sql}"
     parts = []
-    formatted = _formatted_sql(schema, column, alias)
-    if formatted and _wanted(FORMATTED, patterns):
+    formatted = formatted_sql(schema, column, alias)
+    if formatted and wanted(FORMATTED, patterns):
         parts.append(_member(column, FORMATTED, f"json_quote({formatted})"))
     if column.kind == "lookup":
         target = f"{alias}.{column.type_sql}" if column.polymorphic else column.type_sql
         # The real service leaves this one out for lookups that nobody can write.
-        if column.valid_for_update and _wanted(LOOKUP_NAVIGATION, patterns):
+        if column.valid_for_update and wanted(LOOKUP_NAVIGATION, patterns):
             cases = " ".join(f"when '{to.table}' then '{to.navigation}'" for to in column.targets)
             parts.append(_member(column, LOOKUP_NAVIGATION, f"json_quote(case {target} {cases} end)"))
-        if _wanted(LOOKUP_TABLE, patterns):
+        if wanted(LOOKUP_TABLE, patterns):
             parts.append(_member(column, LOOKUP_TABLE, f"json_quote({target})"))
     return f"iif({value} is null, '', {' || '.join(parts)})" if parts else ""
 
@@ -117,11 +117,12 @@ def _member(column: Column, annotation: str, sql: str) -> str:
     return f"""',"{column.wire_name}@{annotation}":' || {sql}"""
 
 
-def _wanted(annotation: str, patterns: list[str]) -> bool:
+def wanted(annotation: str, patterns: list[str]) -> bool:
+    """Whether one of the patterns that a request named covers an annotation."""
     return any(fnmatchcase(annotation, pattern) for pattern in patterns)
 
 
-def _formatted_sql(schema: Schema, column: Column, alias: str) -> str:
+def formatted_sql(schema: Schema, column: Column, alias: str) -> str:
     """SQL of the text people see for a value; empty where there is none."""
     value = f"{alias}.{column.sql}"
     if column.kind == "choices":
@@ -133,7 +134,7 @@ def _formatted_sql(schema: Schema, column: Column, alias: str) -> str:
         return _target_name_sql(schema, column, alias)
     if column.kind == "decimal":
         return f"printf('%.{min(column.precision, 10)}f', {value})"
-    return _FORMATS[column.kind](value) if column.kind in _FORMATS else ""
+    return FORMATS[column.kind](value) if column.kind in FORMATS else ""
 
 
 def _doubled(text: str) -> str:
@@ -172,9 +173,10 @@ def _us_date(value: str) -> str:
     )
 
 
-_FORMATS = {
+FORMATS = {
     "integer": _us_number, "bigint": _us_number, "money": _us_money, "date": _us_date, "datetime": _us_time,
 }  # fmt: skip
+"""By kind: SQL of the text people see for a value, given as SQL."""
 
 
 def _target_name_sql(schema: Schema, column: Column, alias: str) -> str:

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from dynsync_pipeline.emulators.dataverse import actions, csdl, fetchxml, functions, metadata, sql_query, tracking
+from dynsync_pipeline.emulators.dataverse import (
+    actions,
+    aggregation,
+    csdl,
+    fetchxml,
+    functions,
+    metadata,
+    sql_query,
+    tracking,
+)
 from dynsync_pipeline.emulators.dataverse.call import MAX_BATCH_URL_BYTES, Answer, Call
+from dynsync_pipeline.emulators.dataverse.deep_insert import create_with_related, refuse_related
 from dynsync_pipeline.emulators.dataverse.errors import (
     DataverseError,
     bad_payload,
@@ -19,12 +29,12 @@ from dynsync_pipeline.emulators.dataverse.errors import (
     wrong_verb,
 )
 from dynsync_pipeline.emulators.dataverse.filters import Condition
+from dynsync_pipeline.emulators.dataverse.formats import shaped
 from dynsync_pipeline.emulators.dataverse.keys import Address, resolve, resolve_reference, split_segment
 from dynsync_pipeline.emulators.dataverse.reads import count_rows, read_collection, read_property, read_single
 from dynsync_pipeline.emulators.dataverse.schema import Table
 from dynsync_pipeline.emulators.dataverse.writes import (
     BIND,
-    create,
     delete,
     payload_values,
     stored_row,
@@ -34,12 +44,16 @@ from dynsync_pipeline.emulators.dataverse.writes import (
     written,
 )
 
-ON_COLLECTIONS = {"$filter", "$orderby", "$count", "$top", "$skiptoken", "$deltatoken"}
+ON_COLLECTIONS = {"$filter", "$orderby", "$count", "$top", "$skiptoken", "$deltatoken", "$apply"}
 PREFIX = "Microsoft.Dynamics.CRM."
 
 
 def answer(call: Call) -> Answer:
-    """The answer to one request. Raises DataverseError for every refusal."""
+    """The answer to one request, as its header Accept wants it. Raises DataverseError for every refusal."""
+    return shaped(call, _answer(call))
+
+
+def _answer(call: Call) -> Answer:
     if len(call.query) > MAX_BATCH_URL_BYTES:
         raise DataverseError(414, "0x80060888", "The request URI is too long.")
     if not call.segments:
@@ -69,7 +83,7 @@ def _collection(call: Call, table: Table) -> Answer:
     if len(call.segments) == 1:
         if call.method == "POST":
             _writable(call, table)
-            return written(call, table, create(call, table, call.json_object()), created=True)
+            return written(call, table, create_with_related(call, table, call.json_object()), created=True)
         return _read(call, table)
     if len(call.segments) > 2:
         raise no_such_segment(call.segments[2][:100])
@@ -91,7 +105,9 @@ def _read(call: Call, table: Table) -> Answer:
         return fetchxml.read(call, table, call.custom["fetchXml"])
     if "sql" in call.custom:
         return sql_query.read(call, call.custom["sql"])
-    return tracking.read_tracked(call, table) if tracking.is_tracked(call) else read_collection(call, table)
+    if tracking.is_tracked(call):
+        return tracking.read_tracked(call, table)
+    return aggregation.read(call, table) if "$apply" in call.options else read_collection(call, table)
 
 
 def _row(call: Call, table: Table, address: Address) -> Answer:
@@ -118,7 +134,9 @@ def _whole_row(call: Call, table: Table, address: Address) -> Answer:
         return read_single(call, table, address.existing())
     _writable(call, table)
     if call.method == "PATCH":
-        row_id, created = upsert(call, table, address, call.json_object())
+        body = call.json_object()
+        refuse_related(call, table, body)
+        row_id, created = upsert(call, table, address, body)
         # An upsert by key answers with the key's URL, not with the id (9.4).
         path = quote(call.segments[0], safe="()'=,-") if address.by_key else None
         return written(call, table, row_id, created=created, path=path)
@@ -140,13 +158,16 @@ def _bound(call: Call, table: Table, row_id: str, segment: str, inner_key: str |
 
 
 def _property(call: Call, table: Table, row_id: str, name: str) -> Answer:
-    """`contacts(id)/jobtitle`: read, set with PUT, clear with DELETE."""
-    if len(call.segments) > 2:
+    """`contacts(id)/jobtitle`: read, also bare as `…/jobtitle/$value`, set with PUT, clear with DELETE."""
+    is_bare = call.segments[2:] == ["$value"]
+    if len(call.segments) > 2 and not is_bare:
         raise no_such_segment(call.segments[2][:100])
     if name not in table.by_wire_name:
         raise no_such_property(name[:100], table.name)
+    if is_bare:
+        _only(call, "GET")
     if call.method == "GET":
-        return read_property(call, table, row_id, name)
+        return read_property(call, table, row_id, name, is_bare=is_bare)
     _writable(call, table)
     if call.method == "DELETE":
         value = None
@@ -195,7 +216,9 @@ def _collection_navigation(call: Call, table: Table, row_id: str, name: str, key
         _only(call, "GET")
         sql = f"t.{lookup.sql} = ?" + (f" and t.{lookup.type_sql} = '{table.name}'" if lookup.polymorphic else "")
         within = Condition(f"({sql})", [row_id])
-        return count_rows(call, far, within) if call.segments[2:] else read_collection(call, far, within)
+        if call.segments[2:]:
+            return count_rows(call, far, within)
+        return (aggregation.read if "$apply" in call.options else read_collection)(call, far, within)
     _ref(call)
     _writable(call, far)
     if call.method == "DELETE":

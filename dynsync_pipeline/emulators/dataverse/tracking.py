@@ -16,7 +16,7 @@ from dynsync_pipeline.emulators.dataverse.reads import BOM, MAX_PAGE, applied, c
 from dynsync_pipeline.emulators.dataverse.rows import page_size, row_sql, selected_columns
 from dynsync_pipeline.emulators.dataverse.schema import Table
 
-FORBIDDEN = ("$filter", "$orderby", "$expand", "$top", "$count")
+FORBIDDEN = ("$filter", "$orderby", "$expand", "$top", "$count", "$apply")
 
 
 def is_tracked(call: Call) -> bool:

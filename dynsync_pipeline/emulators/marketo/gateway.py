@@ -69,13 +69,16 @@ class Gateway:
         path = unquote(request.url.path)
         if not self._store.behaviour.refuse_double_slash:
             path = re.sub("/+", "/", path)  # refusing them is announced, without a date
+        path = path.rstrip("/") or "/"
+        # What a GET would answer; the server leaves the body out.
+        method = "GET" if request.method == "HEAD" else request.method
         if len(request.scope.get("raw_path", b"")) + len(request.scope["query_string"]) > URI_LIMIT_BYTES:
             return PlainTextResponse("Request-URI Too Long", 414)
         body = await _body(request, IMPORT_LIMIT_BYTES if path == IMPORT else BODY_LIMIT_BYTES)
         if body is None:
             return PlainTextResponse("Request Entity Too Large", 413)
         if path.startswith(control.PREFIX):
-            return await run_in_threadpool(control.answer, self._store, request.method, path, body)
+            return await run_in_threadpool(control.answer, self._store, method, path, body)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         params = form_params(request.scope["query_string"])
         form: Params = form_params(body) if content_type == FORM else {}
@@ -85,10 +88,10 @@ class Gateway:
         for name, values in form.items():
             params.setdefault(name, []).extend(values)
         if path == IDENTITY:
-            return await run_in_threadpool(self._identity, request.method, params)
+            return await run_in_threadpool(self._identity, method, params)
         call = Call(
             store=self._store,
-            method=params.get("_method", ["POST"])[0].upper() if request.method == "POST" else request.method,
+            method=params.get("_method", ["POST"])[0].upper() if method == "POST" else method,
             path=path,
             request_id=f"{next(self._numbers):x}#{int(self._store.now().timestamp() * 1000):x}",
             api_user="",

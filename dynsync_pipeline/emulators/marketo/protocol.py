@@ -20,6 +20,7 @@ from dynsync_pipeline.emulators.marketo.store import Store
 BATCH_LIMIT = 300
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 Params = dict[str, list[str]]
 _TOKEN_PART = re.compile("-?[0-9]{1,17}")
 _DIGITS = re.compile(r"[0-9]{1,17}")
@@ -83,7 +84,7 @@ class Call:
         if self.content_type not in ("application/json", ""):
             raise Refused("612", "Invalid Content Type")
         try:
-            decoded = msgspec.json.decode(self.body)
+            decoded = msgspec.json.decode(self.body.removeprefix(BYTE_ORDER_MARK))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused("609", "Invalid JSON") from None
         if not isinstance(decoded, dict):

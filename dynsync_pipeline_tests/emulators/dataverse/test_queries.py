@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
 import pytest
 
 from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse, error
@@ -144,9 +150,64 @@ def test_fetchxml_nests_filters_limits_and_orders(people: Dataverse) -> None:
     assert fetch(people, inside, count="2", page="2") == ["Ann"]
 
 
+def fetched(dataverse: Dataverse, attributes: str, order: str, annotations: str) -> dict[str, Any]:
+    """The answer to a FetchXML read of first names."""
+    xml = f'<fetch {attributes}><entity name="contact"><attribute name="firstname"/>{order}</entity></fetch>'
+    headers = {"Prefer": f'odata.include-annotations="{annotations}"'} if annotations else {}
+    answer = dataverse.http.get("contacts", params={"fetchXml": xml}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("order", ["", '<order attribute="address1_city"/><order attribute="birthdate"/>',
+    '<order attribute="numberofchildren" descending="true"/>'])  # fmt: skip
+def test_fetchxml_goes_on_after_the_last_row_of_a_page_by_its_cookie(people: Dataverse, order: str) -> None:
+    whole = [row["firstname"] for row in fetched(people, "", order, "")["value"]]
+    paged: list[str] = []
+    cookie, page = "", 1
+    while True:
+        answer = fetched(people, f'count="1" page="{page}"{cookie}', order, "Microsoft.Dynamics.CRM.*")
+        paged += [row["firstname"] for row in answer["value"]]
+        if "@Microsoft.Dynamics.CRM.morerecords" not in answer:
+            break
+        told = ElementTree.fromstring(answer["@Microsoft.Dynamics.CRM.fetchxmlpagingcookie"])
+        page += 1
+        assert (told.get("pagenumber"), told.get("istracking")) == (str(page), "False")
+        cookie = f" paging-cookie={quoteattr(unquote(unquote(told.get('pagingcookie', ''))))}"
+        if page == 2:
+            people.create(
+                "contacts", firstname="New", lastname="X", contactid=str(uuid.UUID(int=1)), birthdate="1950-01-01"
+            )
+    assert [name for name in paged if name != "New"] == whole
+    assert "@Microsoft.Dynamics.CRM.fetchxmlpagingcookie" not in answer
+
+
+def test_fetchxml_tells_of_further_pages_only_who_asks(people: Dataverse) -> None:
+    assert not [name for name in fetched(people, 'count="1"', "", "") if "CRM" in name]
+    assert not [name for name in fetched(people, 'count="1"', "", "OData.Community.Display.V1.*") if "paging" in name]
+    one = fetched(people, 'count="1"', "", "Microsoft.Dynamics.CRM.morerecords")
+    assert one["@Microsoft.Dynamics.CRM.morerecords"] is True
+    assert "@Microsoft.Dynamics.CRM.fetchxmlpagingcookie" not in one
+    people.create("contacts", firstname="\x01", lastname="no XML", contactid=str(uuid.UUID(int=1)))
+    simple = fetched(people, 'count="1"', '<order attribute="firstname"/>', "*")
+    assert "@Microsoft.Dynamics.CRM.fetchxmlpagingcookie" not in simple
+    assert simple["@Microsoft.Dynamics.CRM.morerecords"] is True
+
+
 @pytest.mark.parametrize(
     "xml",
     [
+        *(
+            f"<fetch page='2' paging-cookie={quoteattr(cookie)}><entity name='contact'><order attribute='numberofchildren'/>"
+            "</entity></fetch>"
+            for cookie in (
+                "x",
+                "<cookie/>",
+                "<!DOCTYPE a><cookie/>",
+                "<cookie><numberofchildren last='x'/><contactid last='y'/></cookie>",
+                f"<cookie><numberofchildren last='{10**30}'/><contactid last='{uuid.UUID(int=1)}'/></cookie>",
+            )
+        ),
         "<fetch>",
         "<fetch/>",
         '<!DOCTYPE x [<!ENTITY a "b">]><fetch><entity name="contact"/></fetch>',
