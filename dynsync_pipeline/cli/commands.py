@@ -18,8 +18,8 @@ __all__ = ["app", "run"]
 _COMPLETES = "_DYNSYNC_COMPLETE"  # set while a shell asks which commands there are
 
 COMMANDS = (
-    "adopt", "backfill", "check", "demo", "dev", "emulate", "errors", "explain", "filter", "listen", "merge", "plan", "push",
-    "setup", "status", "sync",
+    "adopt", "assign", "backfill", "check", "demo", "dev", "emulate", "errors", "explain", "filter", "listen", "merge", "plan",
+    "push", "setup", "status", "sync", "task",
 )  # fmt: skip
 _MODULES = {"dev": "develop"}  # of another name than the command
 

@@ -19,10 +19,10 @@ from rich.table import Table
 from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
-from dynsync_pipeline.cli.push import pushed
 from dynsync_pipeline.cli.sync import report_table
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.requests.desk import carry_out
 from dynsync_pipeline.requests.store import Wish
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import storage_errors
@@ -80,7 +80,7 @@ def _play(data: Path) -> bool:
             prints_to.print(
                 "\n[bold]Somebody is born in Marketo, made a lead on request at once, and qualified by sales[/]"
             )
-            (request,), _ = pushed(settings, [Wish(born, RecordType.LEAD, "push")])
+            (request,), _ = carry_out(settings, [Wish(born, RecordType.LEAD, "push")])
             qualified = Key(born, people.qualify(request.request_id))
             second = _cycle(settings, "Second cycle: the edits meet")
             results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=False)]

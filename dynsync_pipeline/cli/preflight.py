@@ -20,8 +20,9 @@ from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, TASKS, EntitySet, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
+from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.settings import Settings
 
 CLOCKS_APART_S = 60.0
@@ -189,23 +190,42 @@ def _writable(dynamics: DynamicsClient, fields: FieldMap) -> Iterator[Finding]:
 
 
 def _creatable(dynamics: DynamicsClient, settings: Settings) -> Iterator[Finding]:
-    """Whether the user may create what people of Marketo ask for, where a door to ask by is open (R71)."""
-    if settings.lists or settings.tokens or settings.requests_file.exists():
-        yield from _rights(dynamics, "Create", [TABLES[record_type] for record_type in PERSON_TYPES])
+    """Whether the user may do what is asked for people of Marketo, where a door to ask by is open (R71).
+
+    Changing owners and making tasks (R78) are needed once somebody has asked for them.
+    """
+    is_there = settings.requests_file.exists()
+    if not (settings.lists or settings.tokens or is_there):
+        return
+    asked: set[str] = set()
+    if is_there:
+        with RequestStore(settings.requests_file) as store:
+            asked = store.kinds()
+    people = [TABLES[record_type] for record_type in PERSON_TYPES]
+    yield from _rights(dynamics, "Create", people)
+    yield from _rights(dynamics, "Assign", people, is_needed="owner" in asked)
+    yield from _rights(dynamics, "Create", [TASKS], is_needed="task" in asked)
 
 
-def _rights(dynamics: DynamicsClient, right: Right, tables: Sequence[DynamicsTable]) -> Iterator[Finding]:
-    verb, adjective = {"Write": ("write", "writable"), "Create": ("create", "creatable")}[right]
+def _rights(
+    dynamics: DynamicsClient, right: Right, tables: Sequence[EntitySet], *, is_needed: bool = True
+) -> Iterator[Finding]:
+    verb, adjective = {
+        "Write": ("write", "writable"), "Create": ("create", "creatable"), "Assign": ("assign", "assignable"),
+    }[right]  # fmt: skip
     try:
         depths = dynamics.depths(right, tables)
     except DynSyncError as error:
         yield Finding(f"Dynamics: rights to {verb}", False, error.message, error.next_step)
         return
     for table in tables:
-        depth = depths[table.record_type]
-        is_ok = depth == "Global"
-        answer = "every record" if is_ok else "only some of them." if depth else f"the user may not {verb} them."
-        name = privilege(right, table.record_type)
+        depth = depths[table.name]
+        is_held = depth == "Global"
+        is_ok = is_held or not is_needed
+        answer = "every record" if is_held else "only some of them." if depth else f"the user may not {verb} them."
+        if is_ok and not is_held:
+            answer = f"{answer} Nobody has asked for it yet (R78)."
+        name = privilege(right, table)
         step = f"Give its role {verb} on them for the whole organisation ({name}; docs/connect.md#microsoft-side)."
         yield Finding(f"Dynamics: {table.entity_set} {adjective}", is_ok, answer, "" if is_ok else step)
 

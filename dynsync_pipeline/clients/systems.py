@@ -39,7 +39,7 @@ from dynsync_pipeline.clients.marketo.protocol import (
     MarketoField,
     PersonResult,
 )
-from dynsync_pipeline.model.records import RecordType, Table
+from dynsync_pipeline.model.records import EntitySet, RecordType, Table
 from dynsync_pipeline.settings import Settings
 
 System = Literal["dynamics", "marketo"]
@@ -64,7 +64,7 @@ class Dynamics(Protocol):
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """All rows, or what changed since the cursor."""
 
-    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+    def records(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """These records as they are now."""
 
     def created_between(
@@ -72,7 +72,7 @@ class Dynamics(Protocol):
     ) -> Iterator[pa.Table]:
         """The records created from `start` until before `end`, page by page; None: no bound."""
 
-    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+    def look_up(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, or the proof that they do not exist."""
 
     def record_counts(self, tables: Sequence[Table]) -> dict[RecordType, int]:
@@ -84,7 +84,7 @@ class Dynamics(Protocol):
     def users(self, name: str) -> list[str]:
         """The ids of the enabled users with this name or e-mail address."""
 
-    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+    def write(self, table: EntitySet, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send updates; one result each, in order."""
 
 

@@ -1,4 +1,4 @@
-"""The three record types of Dynamics (R15) and where each lives on the wire. Not here: which of their columns are synced."""
+"""The three record types of Dynamics (R15), its tasks, and where each lives on the wire. Not here: which columns are synced."""
 
 from __future__ import annotations
 
@@ -30,17 +30,28 @@ PERSON_TYPES = (RecordType.CONTACT, RecordType.LEAD)
 
 
 @dataclass(frozen=True)
-class Table:
-    """One Dynamics table: logical name, entity set, primary key, and the columns read beside the mapped ones.
+class EntitySet:
+    """A Dynamics table as it is addressed: logical name, entity set, primary key."""
+
+    name: str
+    entity_set: str
+    id_column: str
+
+
+@dataclass(frozen=True)
+class Table(EntitySet):
+    """A Dynamics table that is synced, with the columns read beside the mapped ones.
 
     `offered_columns` are read where Dynamics offers them; what they tell of is unknown elsewhere.
     """
 
-    record_type: RecordType
-    entity_set: str
-    id_column: str
     system_columns: tuple[str, ...]
     offered_columns: tuple[str, ...] = ()
+
+    @property
+    def record_type(self) -> RecordType:
+        """What its rows are."""
+        return RecordType(self.name)
 
     @property
     def mirror(self) -> str:
@@ -76,3 +87,6 @@ TABLES = {
         ("merged", "_masterid_value", "_parentcontactid_value", FILTER_COLUMN),
     ),
 }
+
+# Tasks are made on request (R78), and never read or followed.
+TASKS = EntitySet("task", "tasks", "activityid")

@@ -6,16 +6,17 @@ Neither makes a cycle of it: the pause until the next one goes on as before. Not
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, Systems
-from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.errors import CycleRunning, StorageFailed
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.requests.lists import look_at_lists
 from dynsync_pipeline.requests.serving import MOST_REQUESTS, Serving
-from dynsync_pipeline.requests.store import RequestStore
+from dynsync_pipeline.requests.store import Request, RequestStore, Wish, make_data_dir
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
@@ -29,14 +30,14 @@ NOT_YET = "No cycle has gone through yet; requests are served once the first one
 
 
 def note_requests(warehouse: Warehouse, settings: Settings) -> None:
-    """Tell the next plan of every unfinished request, also where the working file is older than the store (R71).
+    """Tell the next plan of every unfinished request for a record, also where the working file is older than the store (R71).
 
     A store that cannot be read stops no plan: what was sent is noted in the working file besides.
     """
     if not settings.requests_file.exists():
         return
     with suppress(StorageFailed), RequestStore(settings.requests_file) as store:
-        unfinished = store.unfinished()
+        unfinished = [each for each in store.unfinished() if each.kind == "record"]
         with warehouse.transaction() as connection:
             connection.execute(
                 "insert into state.requested (person_id, record_type, dynamics_id) "
@@ -134,3 +135,19 @@ class Desk:
             self._systems = self._open.enter_context(RemoteSystems(self._settings, used))
             self._opened_at_s = time.monotonic()
         return self._systems
+
+
+def carry_out(settings: Settings, wishes: Sequence[Wish]) -> tuple[list[Request], str | None]:
+    """Keep these wishes and serve them, if no cycle runs; how they stand then, in order, and why some wait.
+
+    Raises: SettingsWrong, StorageFailed.
+    """
+    settings.require_systems()
+    make_data_dir(settings)
+    with RequestStore(settings.requests_file) as store, Desk(settings, store) as desk:
+        taken = store.ask(wishes, utc_now().replace(tzinfo=None))
+        try:
+            waiting = desk.serve()
+        except CycleRunning as error:
+            waiting = f"{error.message} What is queued is kept, and served when that has ended."
+        return [store.request(each) for each in taken], waiting

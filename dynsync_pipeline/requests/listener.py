@@ -1,4 +1,4 @@
-"""The webhook as a door: what Marketo's flow step *Call Webhook* posts is kept, and answered once it was served (R71, R72).
+"""The webhook as a door: what Marketo's flow step *Call Webhook* posts is kept, and answered once it was served (R71, R72, R78).
 
 Marketo waits 30 seconds for an answer. Whatever takes longer, because a cycle is running say, is answered `queued` and served
 as soon as that is possible. Not here: the server that runs this (`cli/listen.py`), carrying out (`desk.py`).
@@ -11,8 +11,8 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,8 +25,16 @@ from starlette.routing import Route
 from dynsync_pipeline.errors import ApiError, CycleRunning, DynSyncError
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.desk import Desk
-from dynsync_pipeline.requests.serving import LONGEST_GAP
-from dynsync_pipeline.requests.store import Request, RequestStore, Wish
+from dynsync_pipeline.requests.store import (
+    LONGEST_DESCRIPTION,
+    LONGEST_SUBJECT,
+    LONGEST_TIME_DAYS,
+    Request,
+    RequestStore,
+    Task,
+    Wish,
+)
+from dynsync_pipeline.requests.telling import LONGEST_GAP
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import utc_now
 
@@ -44,9 +52,46 @@ LONGEST_OWNER = 200
 
 
 class _Call(msgspec.Struct):
-    person_id: int
-    record_type: RecordType = msgspec.field(name="as")
-    owner: str | None = None
+    """What every call holds; each kind of it has a path of its own."""
+
+    person_id: Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
+
+    def wish(self) -> Wish:
+        """What it asks for. Raises: ValueError."""
+        raise NotImplementedError
+
+
+_Owner = Annotated[str, msgspec.Meta(max_length=LONGEST_OWNER)]
+_PersonType = Literal["lead", "contact"]
+
+
+class _RecordCall(_Call):
+    record_type: _PersonType = msgspec.field(name="as")
+    owner: _Owner | None = None
+
+    def wish(self) -> Wish:
+        return Wish(self.person_id, RecordType(self.record_type), "webhook", self.owner)
+
+
+class _OwnerCall(_Call):
+    owner: Annotated[_Owner, msgspec.Meta(min_length=1)]
+    record_type: _PersonType = msgspec.field(default="lead", name="as")
+
+    def wish(self) -> Wish:
+        return Wish(self.person_id, RecordType(self.record_type), "webhook", self.owner, kind="owner")
+
+
+class _TaskCall(_Call):
+    subject: str
+    description: str | None = None
+    due_in_days: int = 5
+    priority: Literal["low", "normal", "high"] = "normal"
+    owner: _Owner | None = None
+    record_type: _PersonType = msgspec.field(default="lead", name="as")
+
+    def wish(self) -> Wish:
+        task = Task(self.subject, self.description, self.due_in_days, self.priority)
+        return Wish(self.person_id, RecordType(self.record_type), "webhook", self.owner, kind="task", task=task)
 
 
 class Answer(NamedTuple):
@@ -144,12 +189,15 @@ class Server:
 
 
 def listener(settings: Settings, server: Server, tokens: Sequence[str]) -> Starlette:
-    """The application: `POST /requests` and `GET /health`."""
+    """The application: `POST /requests`, `/owners`, `/tasks`, and `GET /health`."""
     calls = _Calls(MOST_PER_MINUTE)
 
-    async def ask(request: HttpRequest) -> JSONResponse:
-        answer = _refused(request.headers, tokens, calls) or await _asked(request, server)
-        return answer.response
+    def door(kind: type[_Call]) -> Callable[[HttpRequest], Awaitable[JSONResponse]]:
+        async def ask(request: HttpRequest) -> JSONResponse:
+            answer = _refused(request.headers, tokens, calls) or await _asked(request, server, kind)
+            return answer.response
+
+        return ask
 
     async def health(request: HttpRequest) -> JSONResponse:
         try:
@@ -157,7 +205,8 @@ def listener(settings: Settings, server: Server, tokens: Sequence[str]) -> Starl
         except DynSyncError as error:
             return JSONResponse({"status": "failing", "message": error.message}, 503)
 
-    return Starlette(routes=[Route("/requests", ask, methods=["POST"]), Route("/health", health)])
+    doors = [Route(path, door(kind), methods=["POST"]) for path, (kind, _) in _DOORS.items()]
+    return Starlette(routes=[*doors, Route("/health", health)])
 
 
 def _refused(headers: Mapping[str, str], tokens: Sequence[str], calls: _Calls) -> Answer | None:
@@ -191,18 +240,17 @@ class _Calls:
         return self._n <= self._most
 
 
-async def _asked(request: HttpRequest, server: Server) -> Answer:
+async def _asked(request: HttpRequest, server: Server, kind: type[_Call]) -> Answer:
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BYTES:
             return Answer(413, "refused", message=f"The body has more than {MOST_BYTES:,} bytes. Nothing was kept.")
     try:
-        call = _read(body, request.headers.get("content-type", ""))
+        wish = _read(body, request.headers.get("content-type", ""), kind).wish()
     except (msgspec.MsgspecError, RecursionError, ValueError):
-        return Answer(400, "refused", message=_FORM)
+        return Answer(400, "refused", message=f"{_FORM}{_DOORS[request.url.path][1]} Nothing was kept.")
     try:
-        wish = Wish(call.person_id, call.record_type, "webhook", call.owner or None)
         request_id = await run_in_threadpool(server.ask, wish)
         return await _answered(server, request_id)
     except DynSyncError as error:
@@ -210,25 +258,27 @@ async def _asked(request: HttpRequest, server: Server) -> Answer:
         return Answer(503, "refused", message=f"{error} Call again.")
 
 
-_FORM = (
-    "The body must be JSON or a form with person_id (the person's id in Marketo) and as (lead or contact), "
-    f"and may have owner (a user's name or e-mail address of up to {LONGEST_OWNER} characters). Nothing was kept."
-)
+_FORM = "The body must be JSON or a form with person_id (the person's id in Marketo)"
+_NAMED = f"owner (a user's name or e-mail address of up to {LONGEST_OWNER} characters)"
+_DOORS: dict[str, tuple[type[_Call], str]] = {
+    "/requests": (_RecordCall, f" and as (lead or contact), and may have {_NAMED}."),
+    "/owners": (_OwnerCall, f" and {_NAMED}, and may have as (lead or contact)."),
+    "/tasks": (
+        _TaskCall,
+        f" and subject (of up to {LONGEST_SUBJECT} characters), and may have description (of up to {LONGEST_DESCRIPTION}), "
+        f"due_in_days (0 to {LONGEST_TIME_DAYS}), priority (low, normal or high), as (lead or contact) and {_NAMED}.",
+    ),
+}
 
 
-def _read(body: bytes, content_type: str) -> _Call:
+def _read(body: bytes, content_type: str, kind: type[_Call]) -> _Call:
     """What a call asks for. Raises: msgspec.MsgspecError, RecursionError, ValueError."""
     # curl calls whatever it sends a form.
     is_form = "form" in content_type and not body.lstrip().startswith(b"{")
     told: Any = dict(parse_qsl(body.decode())) if is_form else msgspec.json.decode(body)
-    call = msgspec.convert(told, _Call, strict=False)  # a token of Marketo may stand between quotes
-    if (
-        not 0 < call.person_id < 2**31
-        or call.record_type is RecordType.ACCOUNT
-        or len(call.owner or "") > LONGEST_OWNER
-    ):
-        raise ValueError
-    return call
+    if isinstance(told, dict):  # a token of Marketo that is empty stands for what was left out
+        told = {name: value for name, value in told.items() if value != ""}
+    return msgspec.convert(told, kind, strict=False)  # a token of Marketo may stand between quotes
 
 
 async def _answered(server: Server, request_id: str) -> Answer:
@@ -237,12 +287,11 @@ async def _answered(server: Server, request_id: str) -> Answer:
     while True:
         found = await run_in_threadpool(server.request, request_id)
         if found.outcome is not None:
-            is_there = found.outcome == "created"
             is_put_off = (
                 found.state == "linked" and found.attempts > 0
             )  # the keys follow later, which is no word for Marketo
             message = "" if is_put_off else found.message or ""
-            return Answer(200, found.outcome, request_id if is_there else "", message)
+            return Answer(200, found.outcome, found.made_id or "", message)
         if time.monotonic() >= ends_s:
             return Answer(200, "queued", message=found.message or "It is kept, and served as soon as possible.")
         await asyncio.sleep(LOOK_S)

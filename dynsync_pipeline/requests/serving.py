@@ -2,14 +2,13 @@
 
 A request's record bears the request's own id, so that a create whose answer was lost is looked for by it, before anything
 else is asked. Whoever is linked is not read here: what a write of unknown outcome did to a person is for a cycle to find out.
-Not here: the store (`store.py`), sending (`creates.py`), who holds the lock (`desk.py`), what a request is judged by (`sql/`).
+Not here: the store (`store.py`), sending (`sending.py`), what is asked for a record that is there (`on_records.py`), who holds
+the lock (`desk.py`), what a request is judged by (`sql/`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 
 import duckdb
 import pyarrow as pa
@@ -17,12 +16,15 @@ import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Systems
-from dynsync_pipeline.errors import AccessDenied, ApiError, RecordMissing, RequestRefused
+from dynsync_pipeline.errors import ApiError, RecordMissing
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, UNREAD, RecordType
-from dynsync_pipeline.requests.creates import Creates, NewRecord, Row
 from dynsync_pipeline.requests.doubles import possible_doubles
+from dynsync_pipeline.requests.on_records import OnRecords
+from dynsync_pipeline.requests.owners import find_owners
+from dynsync_pipeline.requests.sending import Row, Sending, Wanted
 from dynsync_pipeline.requests.store import Request, RequestStore
+from dynsync_pipeline.requests.telling import LONGEST_GAP, End, Telling
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import dynamics_columns, move_base, quoted
@@ -41,20 +43,8 @@ JUDGING = ("requests/judged_requests",)
 SENDING = ("requests/sent_requests",)
 LINKING = ("requests/requested_links",)
 KEYING = ("requests/requested_keys",)
-TELLING = ("requests/told_requests",)
 
 MOST_REQUESTS = 300  # what Marketo shows, and takes, in one call
-FIRST_GAP, LONGEST_GAP = timedelta(seconds=30), timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class _End:
-    """How a request ends; `message` says why, where it was not created."""
-
-    request: Request
-    outcome: str
-    message: str | None = None
-    field: str | None = None
 
 
 class Serving:
@@ -80,37 +70,46 @@ class Serving:
         self._fields = fields
         self._columns = PersonColumns(fields, settings.own_fields)
         self._store = store
-        self._is_in_cycle = is_in_cycle
+        self._telling = Telling(warehouse, store, is_in_cycle=is_in_cycle)
         self._requests: dict[str, Request] = {}
         self._linked: set[str] = set()
         self._doubles: dict[str, str] = {}
 
     def serve(self, most: int | None = None) -> str | None:
         """Serve the requests that are due, `most` at most; returns why some of them wait, as a sentence, or None."""
-        self._end([_End(each, each.outcome or "", each.message, each.field) for each in self._store.untold()])
+        self._end([End(each, each.outcome or "", each.message, each.field) for each in self._store.untold()])
+        on_records = OnRecords(self._warehouse, self._systems.dynamics, self._store, self._telling)
         failure: str | None = None
         try:
-            due = self._store.due(self._warehouse.now(), LONGEST_GAP)[:most]
-            for start in range(0, len(due), MOST_REQUESTS):
-                failure = self._serve(due[start : start + MOST_REQUESTS]) or failure
+            on_records.ask_for_records(self._due(most))
+            due = self._due(most)
+            of_people = [each for each in due if each.kind == "record"]
+            for start in range(0, len(of_people), MOST_REQUESTS):
+                failure = self._serve(of_people[start : start + MOST_REQUESTS]) or failure
+            failure = on_records.serve([each for each in due if each.kind != "record"]) or failure
         except ApiError as error:  # nobody could be read; every request stays as it is
             failure = str(error)
         self._forget_ended()
         return failure
 
+    def _due(self, most: int | None) -> list[Request]:
+        return self._store.due(self._warehouse.now(), LONGEST_GAP)[:most]
+
     def _serve(self, due: Sequence[Request]) -> str | None:
         self._requests = {each.request_id: each for each in due}
         known = self._known(due)
         self._linked = {request_id for request_id, (kind, _) in known.items() if kind == "linked"}
-        self._end([_End(self._requests[each], "created") for each, (kind, _) in known.items() if kind == "ended"])
+        self._end([End(self._requests[each], "created") for each, (kind, _) in known.items() if kind == "ended"])
         creates = {record_type: self._creates(record_type) for record_type in PERSON_TYPES}
         fresh = [each for each, (kind, _) in known.items() if kind == "new"]
         for record_type, of_type in creates.items():
             sent = [each for each, (kind, _) in known.items() if kind == "sent" and self._type_of(each) is record_type]
             fresh += of_type.find(sent)
         in_sync = [self._requests[each] for each in fresh if known[each][1]]
-        self._end([_End(each, "already_in_sync", _SENTENCES["already_in_sync"]) for each in in_sync])
-        owners = self._owners([self._requests[each] for each in sorted(fresh) if not known[each][1]])
+        self._end([End(each, "already_in_sync", _SENTENCES["already_in_sync"]) for each in in_sync])
+        unlinked = [self._requests[each] for each in sorted(fresh) if not known[each][1]]
+        named = [(each, each.owner or self._default_owner) for each in unlinked]
+        owners = find_owners(self._systems.dynamics, named, self._telling)
         for record_type, records in self._judge(owners).items():
             creates[record_type].send(records)
         self._write_keys()
@@ -119,7 +118,7 @@ class Serving:
     def _known(self, due: Sequence[Request]) -> dict[str, tuple[str, bool]]:
         """What is known of each request, and whether its person is linked; `pending_requests` holds them from now on."""
         with self._warehouse.transaction() as connection:
-            self._begin(connection)
+            self._telling.begin(connection)
             connection.execute(_PENDING)
             connection.executemany(
                 "insert into pending_requests (request_id, person_id, record_type, is_fresh) values (?, ?, ?, false)",
@@ -129,32 +128,7 @@ class Serving:
             rows = connection.execute("select request_id, kind, is_linked from known_requests order by 1").fetchall()
         return {request_id: (kind, is_linked) for request_id, kind, is_linked in rows}
 
-    def _owners(self, fresh: Sequence[Request]) -> dict[str, str | None]:
-        """Of the requests that can be judged, the user who is to own the record, None for the sync's own (R75).
-
-        Whose owner is nobody, or several, is told so; whom Dynamics cannot be asked about waits.
-        """
-        found: dict[str, list[str]] = {}
-        owners: dict[str, str | None] = {}
-        for each in fresh:
-            owner = each.owner or self._default_owner
-            if not owner:
-                owners[each.request_id] = None
-                continue
-            try:
-                found[owner] = found[owner] if owner in found else self._systems.dynamics.users(owner)
-            except AccessDenied as error:
-                self.put_off([each.request_id], str(error))
-            except (RequestRefused, RecordMissing) as error:
-                self.refuse(each.request_id, error)
-            else:
-                if len(found[owner]) == 1:
-                    owners[each.request_id] = found[owner][0]
-                else:
-                    self._end([_End(each, "owner_unknown", _WHO[bool(found[owner])], "ownerid")])
-        return owners
-
-    def _judge(self, owners: Mapping[str, str | None]) -> dict[RecordType, list[NewRecord]]:
+    def _judge(self, owners: Mapping[str, str | None]) -> dict[RecordType, list[Wanted]]:
         """Read the people of these requests, and tell or put off those that get no record; the records of the others."""
         if not owners:
             return {}
@@ -175,17 +149,17 @@ class Serving:
             if self._reports_doubles:
                 about_to_be_made = [row[0] for row in rows if row[1] == "ready"]
                 self._doubles |= possible_doubles(connection, self._fields, about_to_be_made)
-        ready: dict[RecordType, list[NewRecord]] = {record_type: [] for record_type in PERSON_TYPES}
+        ready: dict[RecordType, list[Wanted]] = {record_type: [] for record_type in PERSON_TYPES}
         for request_id, verdict, field, body in rows:
             request = self._requests[request_id]
             if verdict == "ready":
-                ready[request.record_type].append(NewRecord(request_id, body, request.attempts))
+                ready[request.record_type].append(Wanted(request_id, body, request.attempts))
             elif verdict in _WAITING:
                 self.put_off([request_id], _WAITING[verdict])
             elif verdict == "person_missing" and not has_witness:
                 self.put_off([request_id], _NOBODY)
             else:
-                self._end([_End(request, verdict, _SENTENCES[verdict].format(field=field), field)])
+                self._end([End(request, verdict, _SENTENCES[verdict].format(field=field), field)])
         return ready
 
     def _read(self, person_ids: Iterable[int]) -> tuple[pa.Table, bool]:
@@ -241,21 +215,20 @@ class Serving:
             else:
                 self.put_off([request_id], str(result.error))
 
-    # -- what became of them, as `creates.Results` -------------------------------------------------------------------
+    # -- what became of them, as `sending.Results` -------------------------------------------------------------------
 
-    def note_sent(self, request_ids: Sequence[str]) -> None:
+    def note_sent(self, record_ids: Sequence[str]) -> None:
         """Note, before they leave, which records are about to be made and of what."""
         with self._warehouse.transaction() as connection:
             connection.execute(
                 "create or replace temp table sent_requests as select unnest(?::varchar[]) as request_id",
-                [list(request_ids)],
+                [list(record_ids)],
             )
             run_steps(connection, SENDING)
 
-    def link(self, record_type: RecordType, rows: Mapping[str, Row], *, is_new: bool) -> None:
+    def written(self, rows: Mapping[str, Row], *, is_new: bool) -> None:
         """Store links to the records in `rows`, by request, as Dynamics shows them."""
-        if not rows:
-            return
+        record_type = self._type_of(next(iter(rows)))
         names = ["id", "etag", *(column.name for column in self._columns_of(record_type))]
         table = pa.table({name: pa.array([row[name] for row in rows.values()], pa.string()) for name in names})
         with self._warehouse.transaction() as connection:
@@ -267,70 +240,38 @@ class Serving:
                 "where request_id in (select unnest(?::varchar[]))",
                 [is_new, list(rows)],
             )
-            self._begin(connection)
+            self._telling.begin(connection)
             run_steps(connection, LINKING)
             move_base(connection)
             linked = [row[0] for row in connection.execute("select request_id from requested_links").fetchall()]
-            alone = [_End(self._requests[each], "created", _ALONE) for each in rows if each not in linked]
-            told = [_End(self._requests[each], "created", self._doubles.get(each)) for each in linked]
-            self._tell(connection, [*told, *alone])
+            alone = [End(self._requests[each], "created", _ALONE) for each in rows if each not in linked]
+            told = [End(self._requests[each], "created", self._doubles.get(each)) for each in linked]
+            self._telling.tell(connection, [*told, *alone])
         self._linked.update(linked)
         self._store.linked([(each, self._doubles.get(each)) for each in linked])
-        self._store.ended([(end.request.request_id, end.outcome, end.message, end.field) for end in alone])
+        self._telling.note(alone)
 
-    def refuse(self, request_id: str, error: ApiError) -> None:
+    def refuse(self, record_id: str, error: ApiError) -> None:
         """End a request that Dynamics refused."""
-        self._end([_End(self._requests[request_id], "refused", str(error), error.field)])
+        self._end([End(self._requests[record_id], "refused", str(error), error.field)])
 
-    def put_off(self, request_ids: Sequence[str], message: str) -> None:
-        """Try these again later, with growing gaps; `message` says why."""
-        for request_id in request_ids:
-            gap = min(FIRST_GAP * 2 ** min(self._requests[request_id].attempts, 10), LONGEST_GAP)
-            self._store.put_off(request_id, self._warehouse.now() + gap, message)
+    def put_off(self, record_ids: Sequence[str], message: str) -> None:
+        """Try these again later; `message` says why."""
+        self._telling.put_off([self._requests[each] for each in record_ids], message)
 
     # -- help ----------------------------------------------------------------------------------------------------------
 
     def _type_of(self, request_id: str) -> RecordType:
         return self._requests[request_id].record_type
 
-    def _creates(self, record_type: RecordType) -> Creates:
-        return Creates(self._systems.dynamics, record_type, self._columns_of(record_type), self)
+    def _creates(self, record_type: RecordType) -> Sending:
+        return Sending(self._systems.dynamics, TABLES[record_type], self._columns_of(record_type), self, makes=True)
 
     def _columns_of(self, record_type: RecordType) -> list[Column]:
         return [Column(name, kind) for name, kind in dynamics_columns(self._fields, record_type).items()]
 
-    def _end(self, ends: Sequence[_End]) -> None:
-        """Tell how requests ended: first the ledger, then the store, so that a cut between tells nothing twice."""
-        if not ends:
-            return
-        with self._warehouse.transaction() as connection:
-            self._begin(connection)
-            self._tell(connection, ends)
-        self._store.ended([(end.request.request_id, end.outcome, end.message, end.field) for end in ends])
-
-    def _begin(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """The moment of what is told, and the cycle that it belongs to: the one that runs, or ran last."""
-        connection.execute(
-            "create or replace temp table this_serving as "
-            "select max(cycle_id) as cycle_id, ?::timestamp as served_at, ? as is_in_cycle from ledger.cycles",
-            [self._warehouse.now(), self._is_in_cycle],
-        )
-
-    @staticmethod
-    def _tell(connection: duckdb.DuckDBPyConnection, ends: Sequence[_End]) -> None:
-        connection.execute(_ENDED)
-        for end in ends:
-            request = end.request
-            connection.execute(
-                "insert into ended_requests "
-                "(request_id, person_id, record_type, asked_at, door, outcome_code, field, message) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    *(request.request_id, request.person_id, request.record_type.value, request.asked_at, request.door),
-                    *(end.outcome, end.field, end.message),
-                ],
-            )
-        run_steps(connection, TELLING)
+    def _end(self, ends: Sequence[End]) -> None:
+        self._telling.end(ends)
 
     def _forget_ended(self) -> None:
         """Let the next plan look at records whose request ended, or is gone with the store, as at any other."""
@@ -347,10 +288,6 @@ class Serving:
                 )
 
 
-_WHO = {
-    False: "No enabled user in Dynamics has the name or e-mail address given for the owner. Correct it, and ask again.",
-    True: "Several users in Dynamics have the name given for the owner. Give the e-mail address, and ask again.",
-}
 _LATER = "The person's keys are written once the next cycle knows what became of an earlier write."
 _ALONE = "The record was made, but its person is gone meanwhile, or linked to another record."
 _NOBODY = "Marketo shows nobody, not even somebody who is known to live."
@@ -369,11 +306,5 @@ _PENDING = """
 create or replace temp table pending_requests (
     request_id varchar not null, person_id bigint not null, record_type varchar not null, owner_id varchar,
     is_fresh boolean not null
-)
-"""
-_ENDED = """
-create or replace temp table ended_requests (
-    request_id varchar not null, person_id bigint not null, record_type varchar not null, asked_at timestamp not null,
-    door varchar not null, outcome_code varchar not null, field varchar, message varchar
 )
 """

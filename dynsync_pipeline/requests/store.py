@@ -16,38 +16,74 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import msgspec
+
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import Settings
 
 Door = Literal["webhook", "list", "push"]
+Kind = Literal["record", "owner", "task"]
 OWNER_ONLY = 0o600
 VERSION = 1
 BUSY_S = 10.0
-ALREADY_IN_SYNC = "already_in_sync"
+LONGEST_SUBJECT, LONGEST_DESCRIPTION = 200, 2_000  # UTF-16 units
+LONGEST_TIME_DAYS = 3_650
+ALREADY_IN_SYNC, SUPERSEDED = "already_in_sync", "superseded"
 
 _SCHEMA = """
--- One row per request. `request_id` is also the id of the record that it makes, so that sending it twice makes one record.
--- `state`: open, its record is to be made; linked, it was made, and the person's keys are to be written; ended.
--- `list_entry`: the entry into a list that asked. `is_told`: the ledger of the working file has what became of it.
+-- One row per request. `kind`: record, the person is to become one; owner, its record is to get another; task, one is to be made
+-- for its record. `request_id` is also the id of the record or task that it makes, so that sending it twice makes one.
+-- `state`: open, it is to be carried out; linked, its record was made, and the person's keys are to be written; ended.
+-- `task`: what that says, as JSON. `list_entry`: the entry into a list that asked. `needs`: the request for a record that comes
+-- first. `is_told`: the ledger of the working file has what became of it.
 create table requests (
-    request_id text primary key, person_id integer not null, record_type text not null, owner text, door text not null,
-    list_entry text unique, asked_at text not null, state text not null, attempts integer not null default 0,
-    next_try_at text not null, outcome text, field text, message text, is_told integer not null default 0,
-    check (record_type in ('contact', 'lead')), check (state in ('open', 'linked', 'ended')),
-    check (state <> 'ended' or outcome is not null)
+    request_id text primary key, kind text not null, person_id integer not null, record_type text not null, owner text,
+    task text, door text not null, list_entry text unique, asked_at text not null, state text not null,
+    attempts integer not null default 0, next_try_at text not null, outcome text, field text, message text, needs text,
+    is_told integer not null default 0,
+    check (kind in ('record', 'owner', 'task')), check (kind <> 'owner' or owner is not null),
+    check ((kind = 'task') = (task is not null)), check (record_type in ('contact', 'lead')),
+    check (state in ('open', 'linked', 'ended')), check (state <> 'ended' or outcome is not null)
 ) strict;
-create unique index one_open_request_per_person on requests (person_id) where state <> 'ended';
+create unique index one_open_request_per_person on requests (person_id, kind) where state <> 'ended' and kind <> 'task';
 create index untold_requests on requests (is_told) where is_told = 0;
+create index needed_requests on requests (needs) where needs is not null;
 -- One row per static list that was looked at, first and last, by Marketo's clock.
 create table lists (list_id integer primary key, first_looked_at text not null, looked_at text not null) strict;
 """
 
 
+class Task(msgspec.Struct, frozen=True):
+    """A task for whoever works on a record (R78): due so many days after it was asked for.
+
+    Raises: ValueError for what Dynamics would not take (docs/protocols/dataverse.md#tasks).
+    """
+
+    subject: str
+    description: str | None = None
+    due_in_days: int = 5
+    priority: Literal["low", "normal", "high"] = "normal"
+
+    def __post_init__(self) -> None:
+        if not self.subject.strip() or _length(self.subject) > LONGEST_SUBJECT:
+            raise ValueError(f"the subject of a task has up to {LONGEST_SUBJECT} characters, and one at least")
+        if _length(self.description or "") > LONGEST_DESCRIPTION:
+            raise ValueError(f"the description of a task has up to {LONGEST_DESCRIPTION} characters")
+        if not 0 <= self.due_in_days <= LONGEST_TIME_DAYS:
+            raise ValueError(f"a task is due in 0 to {LONGEST_TIME_DAYS} days")
+
+
+def _length(text: str) -> int:
+    """How long Dynamics calls it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 @dataclass(frozen=True)
 class Wish:
-    """What a door asks for: a person's id in Marketo, what it is to become, and who is to own it (None: the default owner).
+    """What a door asks for a person, by its id in Marketo; `record_type` is what it becomes if it is no record yet.
 
+    `owner` is who is to own the record, or the task; None: the default owner, or the record's.
     `list_entry` names the entry into a static list that asked; each counts once.
     """
 
@@ -56,16 +92,23 @@ class Wish:
     door: Door
     owner: str | None = None
     list_entry: str | None = None
+    kind: Kind = "record"
+    task: Task | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """A wish that was taken. `outcome` is None until it ended: created, already_in_sync, or why it was refused."""
+    """A wish that was taken. `outcome` is None until it ended: created, assigned, already_in_sync, or why it was refused.
+
+    `needs`: the request for a record that comes before this one (R78).
+    """
 
     request_id: str
+    kind: Kind
     person_id: int
     record_type: RecordType
     owner: str | None
+    task: Task | None
     door: Door
     asked_at: datetime
     state: Literal["open", "linked", "ended"]
@@ -73,6 +116,12 @@ class Request:
     outcome: str | None
     field: str | None
     message: str | None
+    needs: str | None
+
+    @property
+    def made_id(self) -> str | None:
+        """The id of the record or task in Dynamics that it made."""
+        return self.request_id if self.outcome == "created" else None
 
 
 def make_data_dir(settings: Settings) -> None:
@@ -136,7 +185,8 @@ class RequestStore:
     def ask(self, wishes: Sequence[Wish], at: datetime) -> list[str]:
         """Keep these wishes, all or none; returns each one's request id, in order.
 
-        Of a person with an open request nothing more is made: the second one has ended already, as in the sync (R73).
+        Of a person with an open request for a record nothing more is made: the second one has ended already, as in the sync
+        (R73). Of several owners the last one counts. Every task is one.
         """
         with self._writing() as db:
             return [_take(db, wish, at) for wish in wishes]
@@ -171,6 +221,20 @@ class RequestStore:
         first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in row)
         return first, last
 
+    def ask_for_record(self, request: Request, at: datetime) -> None:
+        """See that the person of this request becomes a record first (R78), by a request of its own."""
+        owner = request.owner if request.kind == "owner" else None
+        with self._writing() as db:
+            needed = _open_request(db, request.person_id, "record") or _take(
+                db, Wish(request.person_id, request.record_type, request.door, owner), at
+            )
+            db.execute("update requests set needs = ? where request_id = ?", [needed, request.request_id])
+
+    def kinds(self) -> set[str]:
+        """The kinds of requests that were ever kept."""
+        with self._reading() as db:
+            return {str(row[0]) for row in db.execute("select distinct kind from requests")}
+
     # -- whoever serves --------------------------------------------------------------------------------------------
 
     def due(self, at: datetime, longest_gap: timedelta) -> list[Request]:
@@ -196,6 +260,7 @@ class RequestStore:
                 "update requests set state = 'linked', outcome = 'created', attempts = 0, message = ?2 where request_id = ?1",
                 linked,
             )
+            _wake(db, [request_id for request_id, _ in linked])
 
     def ended(self, ends: Sequence[tuple[str, str, str | None, str | None]]) -> None:
         """Note how requests ended, once the ledger has it: id, outcome, message, field."""
@@ -204,12 +269,14 @@ class RequestStore:
                 "update requests set state = 'ended', is_told = 1, outcome = ?2, message = ?3, field = ?4 where request_id = ?1",
                 ends,
             )
+            _wake(db, [end[0] for end in ends])
 
     def put_off(self, request_id: str, next_try_at: datetime, message: str) -> None:
         """Note that a request could not be served, why, and when it is tried again."""
         with self._writing() as db:
             db.execute(
-                "update requests set attempts = attempts + 1, next_try_at = ?, message = ? where request_id = ?",
+                "update requests set attempts = attempts + 1, next_try_at = ?, message = ? "
+                "where request_id = ? and state <> 'ended'",
                 [next_try_at.isoformat(), message, request_id],
             )
 
@@ -248,27 +315,55 @@ class RequestStore:
             ) from None
 
 
+def _open_request(db: sqlite3.Connection, person_id: int, kind: Kind) -> str | None:
+    row = db.execute(
+        "select request_id from requests where person_id = ? and kind = ? and state <> 'ended'", [person_id, kind]
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def _take(db: sqlite3.Connection, wish: Wish, at: datetime) -> str:
     request_id = str(uuid.uuid4())
-    open_one = db.execute(
-        "select 1 from requests where person_id = ? and state <> 'ended'", [wish.person_id]
-    ).fetchone()
-    state, outcome, message = ("open", None, None) if open_one is None else ("ended", ALREADY_IN_SYNC, _STILL_SERVED)
+    open_one = _open_request(db, wish.person_id, wish.kind)
+    state, outcome, message = "open", None, None
+    if wish.kind == "record" and open_one is not None:
+        state, outcome, message = "ended", ALREADY_IN_SYNC, _STILL_SERVED
+    elif wish.kind == "owner" and open_one is not None:
+        db.execute(
+            "update requests set state = 'ended', outcome = ?, message = ? where request_id = ?",
+            [SUPERSEDED, _SUPERSEDED, open_one],
+        )
     db.execute(
-        "insert into requests (request_id, person_id, record_type, owner, door, list_entry, asked_at, state, next_try_at, "
-        "outcome, message) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into requests (request_id, kind, person_id, record_type, owner, task, door, list_entry, asked_at, state, "
+        "next_try_at, outcome, message) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(request_id, wish.person_id, wish.record_type.value, wish.owner, wish.door, wish.list_entry),
+            *(request_id, wish.kind, wish.person_id, wish.record_type.value, wish.owner),
+            *(None if wish.task is None else msgspec.json.encode(wish.task).decode(), wish.door, wish.list_entry),
             *(at.isoformat(), state, at.isoformat(), outcome, message),
         ],
     )
     return request_id
 
 
+def _wake(db: sqlite3.Connection, request_ids: Sequence[str]) -> None:
+    """Whoever waits for one of these need not wait any longer."""
+    db.executemany(
+        "update requests set next_try_at = asked_at where needs = ? and state <> 'ended'", [[i] for i in request_ids]
+    )
+
+
 _STILL_SERVED = "An earlier request for this person is still being served."
-_COLUMNS = "request_id, person_id, record_type, owner, door, asked_at, state, attempts, outcome, field, message"
+_SUPERSEDED = "A later request gives this person's record another owner."
+_COLUMNS = (
+    "request_id, kind, person_id, record_type, owner, task, door, asked_at, "
+    "state, attempts, outcome, field, message, needs"
+)
 
 
 def _request(row: tuple[Any, ...]) -> Request:
-    request_id, person_id, record_type, owner, door, asked_at, *rest = row
-    return Request(request_id, person_id, RecordType(record_type), owner, door, datetime.fromisoformat(asked_at), *rest)
+    request_id, kind, person_id, record_type, owner, task, door, asked_at, *rest = row
+    return Request(
+        *(request_id, kind, person_id, RecordType(record_type), owner),
+        *(None if task is None else msgspec.json.decode(task, type=Task), door, datetime.fromisoformat(asked_at)),
+        *rest,
+    )

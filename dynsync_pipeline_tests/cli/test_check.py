@@ -16,6 +16,7 @@ from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.errors import ColumnUnknown
 from dynsync_pipeline.model.field_map import load_field_map, parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.requests.store import RequestStore, Task, Wish
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
@@ -170,6 +171,24 @@ def test_a_table_that_nothing_goes_to_need_not_be_writable(emulators: Emulators,
         privileges(emulators)
     assert refused(found) == {}
     assert "Dynamics: leads writable" in {finding.question for finding in found}
+
+
+def test_r78_what_nobody_has_asked_for_need_not_be_allowed(emulators: Emulators, tmp_path: Path) -> None:
+    settings = settings_of(emulators, tmp_path, listen_tokens="t" * 24)
+    privileges(emulators, "prvAssignLead", "prvCreateActivity")
+    try:
+        assert refused(list(findings(settings, load_field_map()))) == {}
+        with RequestStore(settings.requests_file) as store:
+            wishes = [
+                Wish(1, RecordType.LEAD, "push", "Ann", kind="owner"),
+                Wish(1, RecordType.LEAD, "push", kind="task", task=Task("Call")),
+            ]
+            store.ask(wishes, datetime.now(UTC).replace(tzinfo=None))
+        no = refused(list(findings(settings, load_field_map())))
+    finally:
+        privileges(emulators)
+    assert list(no) == ["Dynamics: leads assignable", "Dynamics: tasks creatable"]
+    assert "prvCreateActivity" in no["Dynamics: tasks creatable"].next_step
 
 
 def test_r125_calls_that_the_day_has_left_are_shown_of_both_systems(emulators: Emulators, hand_made: HandMade) -> None:

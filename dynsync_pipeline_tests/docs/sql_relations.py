@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
-from dynsync_pipeline.requests.serving import JUDGING, KEYING, KNOWING, LINKING, SENDING, TELLING
+from dynsync_pipeline.requests.on_records import WISHING
+from dynsync_pipeline.requests.serving import JUDGING, KEYING, KNOWING, LINKING, SENDING
+from dynsync_pipeline.requests.telling import TELLING
 from dynsync_pipeline.sql_files import SqlFile
 from dynsync_pipeline.write_back.receipts import RECOGNISING, SETTLING
 
@@ -64,6 +66,12 @@ CHAINS = (
         "telling are a transaction each.",
         (*KNOWING, *JUDGING, *SENDING, *LINKING, *KEYING, *TELLING),
         ("pending_requests", "asked_people", "sent_requests", "made_records", "this_serving", "ended_requests"),
+    ),
+    Chain(
+        "What is asked for a record",
+        "Which records are to get another owner, or a task.",
+        WISHING,
+        ("wished_requests",),
     ),
     Chain(
         "Proposing an adoption",

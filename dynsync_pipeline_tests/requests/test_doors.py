@@ -137,6 +137,59 @@ def test_a_call_that_cannot_be_kept_is_told_why(
     assert {*answer.json()} == {"result", "dynamicsId", "message"}
 
 
+def test_a_record_gets_another_owner_and_a_task_in_real_time(world: CoreWorld, webhook: httpx.Client) -> None:
+    """Whoever is no record yet becomes one first; the same by command, for whom an unknown owner is a refusal (R78)."""
+    users = world.sales.get("/api/data/v9.2/systemusers", params={"$select": "fullname,systemuserid"}).json()["value"]
+    user = next(each for each in users if " " in each["fullname"])
+    person_id = world.create_person(lastName="Handed over")
+    body = {"person_id": f"{person_id}", "owner": user["fullname"], "as": "contact"}
+    told = webhook.post("/owners", data=body).json()
+    assert (told["result"], told["dynamicsId"]) == ("assigned", "")
+    contact_id = str(world.values(person_id, "dynamicsContactId")[0])
+    assert world.record("contact", contact_id)["_ownerid_value"] == user["systemuserid"]
+    body = {"person_id": f"{person_id}", "subject": "Call Zoë", "due_in_days": "2", "priority": "", "owner": ""}
+    told = webhook.post("/tasks", json=body).json()
+    assert told["result"] == "created", told
+    ran = world.dynsync("task", "--person", str(person_id), "--subject", "Write", "--description", "soon", "--json")
+    (by_command,) = json.loads(ran.stdout)
+    tasks = world.sales.get("/api/data/v9.2/tasks").json()["value"]
+    assert {each["activityid"]: each["subject"] for each in tasks} == {
+        told["dynamicsId"]: "Call Zoë", by_command["dynamics_id"]: "Write",
+    }  # fmt: skip
+    assert {each["_regardingobjectid_value"] for each in tasks} == {contact_id}
+    assert {each["_ownerid_value"] for each in tasks} == {user["systemuserid"]}
+    refused = world.dynsync("assign", "--person", str(person_id), "--owner", "O'Nobody")
+    assert (refused.returncode, "owner_unknown" in refused.stdout) == (1, True)
+    world.settle()
+    kinds = "select kind, outcome_code from requests where person_id_marketo = ? order by all"
+    assert world.query(kinds, person_id) == [
+        ("owner", "assigned"), ("owner", "owner_unknown"), ("record", "created"), ("task", "created"), ("task", "created"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/owners", {"person_id": 1}),
+        ("/owners", {"person_id": 1, "owner": ""}),
+        ("/owners", {"person_id": 1, "owner": "Ann", "as": "account"}),
+        ("/tasks", {"person_id": 1}),
+        ("/tasks", {"person_id": 1, "subject": " "}),
+        ("/tasks", {"person_id": 1, "subject": "😀" * 101}),
+        ("/tasks", {"person_id": 1, "subject": "Call", "description": "x" * 2001}),
+        ("/tasks", {"person_id": 1, "subject": "Call", "due_in_days": -1}),
+        ("/tasks", {"person_id": 1, "subject": "Call", "due_in_days": "soon"}),
+        ("/tasks", {"person_id": 1, "subject": "Call", "priority": "urgent"}),
+    ],
+)
+def test_an_owner_or_a_task_that_cannot_be_kept_is_told_why(
+    webhook: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    answer = webhook.post(path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert "Nothing was kept" in answer.json()["message"]
+
+
 def test_whoever_asks_while_a_cycle_runs_is_served_when_it_ends(world: CoreWorld, webhook: httpx.Client) -> None:
     person_id = world.create_person(lastName="Patient")
     with ThreadPoolExecutor(1) as caller:

@@ -31,7 +31,7 @@ from dynsync_pipeline.errors import (
     RecordMissing,
 )
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap
-from dynsync_pipeline.model.records import UNREAD, RecordType, Table, logical_name
+from dynsync_pipeline.model.records import UNREAD, EntitySet, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.columns import mirrored_columns
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.worlds.cuts import Steps
@@ -85,6 +85,7 @@ class MemoryDynamics:
     fails: ApiError | None = None
     is_backwards: bool = False  # rows of an answer in the other order
     writes: list[tuple[str, Values]] = field(default_factory=list)
+    tasks: dict[str, Values] = field(default_factory=dict)
 
     # -- what people do --------------------------------------------------------------------------------------------
 
@@ -162,8 +163,9 @@ class MemoryDynamics:
         rows = self._read(table, columns, [i for i, row in new if not row.is_deleted])
         yield ChangesPage(rows, () if cursor is None else gone, str(self.version), is_last=True)
 
-    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+    def records(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """As `DynamicsClient.records`."""
+        assert isinstance(table, Table)
         return self._read(table, columns, [i for i in ids if self.is_there(table.record_type, i)])
 
     def created_between(
@@ -179,24 +181,38 @@ class MemoryDynamics:
         ]
         yield self._read(table, columns, found)
 
-    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+    def look_up(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """As `DynamicsClient.look_up`; what is in `forbidden` answers that one may not read it."""
+        if not isinstance(table, Table):
+            found: list[Values] = [{"id": i, "etag": "W/1", "createdon": None} for i in ids if i in self.tasks]
+            missing = tuple(i for i in ids if i not in self.tasks)
+            return LookedUp(table_of(["id", "etag", "createdon"], found), missing, {})
         shown = [i for i in ids if i not in self.forbidden]
         missing = tuple(i for i in shown if not self.is_there(table.record_type, i))
         denied = AccessDenied("No right.", system="dynamics", request="GET", code="0x80040220", status=403)
         return LookedUp(self.records(table, columns, shown), missing, {i: denied for i in ids if i in self.forbidden})
 
-    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+    def write(self, table: EntitySet, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """As `DynamicsClient.write`."""
         if self.fails is not None:
             raise self.fails
         results = []
         for write in writes:
             self.steps.step()
-            results.append(self._write(table, columns, write))
+            results.append(self._write(table, columns, write) if isinstance(table, Table) else self._write_task(write))
         if writes:
             self.steps.step()
         return results
+
+    def _write_task(self, write: RecordWrite) -> WriteResult:
+        values = sent_values(json.loads(write.body, parse_int=str, parse_float=str))
+        if write.id in self.tasks:
+            exists = RecordExists("exists", system="dynamics", request="PATCH", code="0x80060892")
+            return WriteResult(write.id, None, exists)
+        if refusal := self.refuses(write.id, values):
+            return WriteResult(write.id, None, refusal)
+        self.tasks[write.id] = values
+        return WriteResult(write.id, {"id": write.id, "etag": "W/1", "createdon": None}, None)
 
     def _write(self, table: Table, columns: Sequence[Column], write: RecordWrite) -> WriteResult:
         values = sent_values(json.loads(write.body, parse_int=str, parse_float=str))
@@ -206,13 +222,15 @@ class MemoryDynamics:
             return WriteResult(write.id, None, exists)
         if write.etag is not None and not is_there:
             return WriteResult(write.id, None, RecordMissing("gone", system="dynamics", request="PATCH", code="404"))
-        if is_there and write.etag != f"W/{self.rows[table.record_type, write.id].version}":
+        if is_there and write.etag not in ("*", f"W/{self.rows[table.record_type, write.id].version}"):
             error: ApiError = ChangedMeanwhile("412", system="dynamics", request="PATCH", code="0x80060882")
             return WriteResult(write.id, None, error)
         if refusal := self.refuses(write.id, values):
             return WriteResult(write.id, None, refusal)
         self.writes.append((write.id, values))
         kept = {name: self.keeps(name, self._rounded(name, value)) for name, value in values.items()}
+        if owner := values.get("ownerid@odata.bind"):
+            kept["_ownerid_value"] = owner.partition("(")[2].rstrip(")")
         self.put(table.record_type, write.id, **{CHANGED_BY: "sync"}, **kept)
         row = self._row(table, columns, write.id)
         if UNREAD in row:

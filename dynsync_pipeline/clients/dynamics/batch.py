@@ -24,7 +24,7 @@ from dynsync_pipeline.clients.pieces import FAULTS, what_is_wrong
 from dynsync_pipeline.clients.rows import Unreadable
 from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.errors import AnswerUnreadable, ApiError, TimedOut
-from dynsync_pipeline.model.records import UNREAD, Table
+from dynsync_pipeline.model.records import UNREAD, EntitySet
 
 LARGEST_BATCH = 1000  # operations
 _CREATE = "If-None-Match: *\r\nMSCRM.SuppressDuplicateDetection: false"
@@ -35,7 +35,7 @@ class Cut(ValueError):
     """The answer ends before its closing boundary."""
 
 
-def batch_body(table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite], boundary: str) -> bytes:
+def batch_body(table: EntitySet, columns: Sequence[Column], writes: Sequence[RecordWrite], boundary: str) -> bytes:
     """The body that updates (`If-Match`) or creates (`If-None-Match: *`) these records and asks for them back.
 
     Raises: ValueError for an id that is no GUID, an etag with a line break, or more writes than a batch may hold.
@@ -65,7 +65,7 @@ def batch_body(table: Table, columns: Sequence[Column], writes: Sequence[RecordW
 
 
 def batch_results(
-    reply: Reply, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]
+    reply: Reply, table: EntitySet, columns: Sequence[Column], writes: Sequence[RecordWrite]
 ) -> list[WriteResult]:
     """One result per write, in order. Raises: TimedOut if the answer was cut, because then the outcome is unknown, and
     AnswerUnreadable where it stands in another order.
@@ -108,7 +108,7 @@ def _result(part: Reply, write: RecordWrite, reader: RowReader, request: str) ->
         return WriteResult(write.id, None, unreadable)
 
 
-def reads_body(table: Table, columns: Sequence[Column], ids: Sequence[str], boundary: str) -> bytes:
+def reads_body(table: EntitySet, columns: Sequence[Column], ids: Sequence[str], boundary: str) -> bytes:
     """The body that asks for each of these records by its own address. Raises: ValueError for an id that is no GUID."""
     lines = []
     for record_id in ids:
@@ -125,7 +125,7 @@ def reads_body(table: Table, columns: Sequence[Column], ids: Sequence[str], boun
     return "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
 
 
-def read_results(reply: Reply, table: Table, ids: Sequence[str], reader: RowReader) -> LookedUp:
+def read_results(reply: Reply, table: EntitySet, ids: Sequence[str], reader: RowReader) -> LookedUp:
     """What was said of each of `ids`, in order; a record that is there and cannot be read has `UNREAD`.
 
     Raises: AnswerUnreadable if the answer was cut.

@@ -61,7 +61,7 @@ from dynsync_pipeline.errors import (
     RecordMissing,
     RequestRefused,
 )
-from dynsync_pipeline.model.records import UNREAD, RecordType, Table
+from dynsync_pipeline.model.records import UNREAD, EntitySet, RecordType, Table
 from dynsync_pipeline.settings import Settings
 
 _WHO_ANSWERS = (
@@ -141,7 +141,7 @@ class DynamicsClient:
         except (AccessDenied, RequestRefused, RecordMissing, AnswerUnreadable):
             return None
 
-    def depths(self, right: Right, tables: Sequence[Table]) -> dict[RecordType, str | None]:
+    def depths(self, right: Right, tables: Sequence[EntitySet]) -> dict[str, str | None]:
         """How far the sync's user has a right to each table: Global is every record, None none; two calls (R125).
 
         Raises: AccessDenied where the user may not ask for its own privileges.
@@ -216,7 +216,7 @@ class DynamicsClient:
                 )
             yield ChangesPage(rows.rows, rows.deleted_ids, cursor, is_last=rows.next_link is None)
 
-    def records(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
+    def records(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """These records as they are now, any number, in no order; those that do not exist are absent.
 
         Raises: ColumnUnknown.
@@ -251,7 +251,7 @@ class DynamicsClient:
         for _, rows in self._pages(url, RowReader(table, columns), PageSize(SYSTEM, LARGEST_PAGE)):
             yield rows.rows
 
-    def look_up(self, table: Table, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
+    def look_up(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, each that a query does not show asked for by its own address (R86).
 
         Only the answer "does not exist" that names this table and this id makes a record missing. Raises: ColumnUnknown.
@@ -278,7 +278,7 @@ class DynamicsClient:
             unproven |= looked.unproven
         return LookedUp(all_rows(found), tuple(missing), unproven)
 
-    def write(self, table: Table, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
+    def write(self, table: EntitySet, columns: Sequence[Column], writes: Sequence[RecordWrite]) -> list[WriteResult]:
         """Send up to 1,000 updates and creates in one `$batch`; one result each, in order, with the record afterwards.
 
         Each result has its own `error`: ChangedMeanwhile, RecordExists, RecordMissing, RequestRefused (with `field`

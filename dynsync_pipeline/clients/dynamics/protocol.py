@@ -20,7 +20,7 @@ from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once,
 from dynsync_pipeline.clients.rows import Unreadable, rows_table, text_of, text_table
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldType
-from dynsync_pipeline.model.records import UNREAD, Table
+from dynsync_pipeline.model.records import UNREAD, EntitySet
 
 SYSTEM = "dynamics"
 
@@ -94,7 +94,9 @@ class ChangesPage:
 
 
 class RecordWrite(NamedTuple):
-    """One PATCH: `body` is the text of a JSON object; `etag` None means create only, else only over that version."""
+    """One PATCH: `body` is the text of a JSON object; `etag` None means create only, `*` only what is there, else only over
+    that version.
+    """
 
     id: str
     body: str
@@ -149,7 +151,7 @@ def select_of(columns: Sequence[Column]) -> str:
     return "$select=" + ",".join(quote(column.name) for column in columns)
 
 
-def records_query(table: Table, columns: Sequence[Column], ids: Sequence[str]) -> str:
+def records_query(table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> str:
     """The query that reads just these records, `IDS_PER_READ` at most. Raises: ValueError for an id that is no GUID."""
     listed = ",".join(f'"{guid(each)}"' for each in ids)
     wanted = f"Microsoft.Dynamics.CRM.In(PropertyName='{table.id_column}',PropertyValues=[{listed}])"
@@ -186,7 +188,7 @@ class RowReader:
     was selected and is absent from a row is an error, never a null (R49), which would clear the other side.
     """
 
-    def __init__(self, table: Table, columns: Sequence[Column]) -> None:
+    def __init__(self, table: EntitySet, columns: Sequence[Column]) -> None:
         self._id_column = table.id_column
         self._columns = tuple(columns)
         unset = msgspec.UNSET

@@ -28,7 +28,7 @@ from dynsync_pipeline.errors import (
     ServerFailed,
     SignInRefused,
 )
-from dynsync_pipeline.model.records import Table
+from dynsync_pipeline.model.records import EntitySet
 
 _KINDS: Mapping[str, type[ApiError]] = {
     "0x80044352": CursorExpired,
@@ -124,7 +124,7 @@ def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_crea
     )
 
 
-def proves_absence(reply: Reply, table: Table, record_id: str) -> bool:
+def proves_absence(reply: Reply, table: EntitySet, record_id: str) -> bool:
     """Whether an answer to `GET table(id)` says that just this record does not exist (R86).
 
     A right that was lost, another table's or another record's 404, and a gateway's page prove nothing.
@@ -138,7 +138,7 @@ def proves_absence(reply: Reply, table: Table, record_id: str) -> bool:
         reply.status == 404
         and fault.code.lower() == OBJECT_DOES_NOT_EXIST
         and named is not None
-        and named[1].lower() == table.record_type
+        and named[1].lower() == table.name
         and named[2].lower() == record_id.lower()
     )
 

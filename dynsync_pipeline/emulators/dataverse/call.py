@@ -125,7 +125,7 @@ class Call:
 
     def require(self, verb: str, table: Table, *, everywhere: bool = False) -> None:
         """Raise 403 if the user lacks `prv<Verb><Table>`, or (`everywhere`) has it for own rows only."""
-        privilege = f"prv{verb}{table.name.capitalize()}"
+        privilege = f"prv{verb}{table.privilege_name}"
         denied = self.store.is_denied(self.connection, self.user.user_id, privilege) or (
             everywhere and self.store.is_denied(self.connection, self.user.user_id, f"{privilege}:global")
         )

@@ -88,7 +88,7 @@ def retrieve_principal_access(call: Call, row_id: str, arguments: str) -> Answer
     rights = [
         f"{right}Access"
         for right in RIGHTS
-        if not call.store.is_denied(call.connection, row_id, f"prv{right}{table.name.capitalize()}")
+        if not call.store.is_denied(call.connection, row_id, f"prv{right}{table.privilege_name}")
     ]
     return Answer.json(
         {
@@ -107,7 +107,7 @@ def retrieve_user_set_of_privileges(call: Call, row_id: str, arguments: str) -> 
     names = re.findall(r"['\"](\w+)['\"]", call.aliases.get(match[1], match[1])) if match else []
     if not names:
         raise bad_request("RetrieveUserSetOfPrivilegesByNames needs the parameter PrivilegeNames.")
-    known = {f"prv{right}{table.capitalize()}" for right in RIGHTS for table in call.schema.tables}
+    known = {f"prv{right}{table.privilege_name}" for right in RIGHTS for table in call.schema.tables.values()}
     held = [
         {
             "Depth": "Basic" if call.store.is_denied(call.connection, row_id, f"{name}:global") else "Global",

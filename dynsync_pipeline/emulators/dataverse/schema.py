@@ -45,11 +45,14 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One table a lookup may point at, and the names of the relationship from either end."""
+    """One table a lookup may point at, and the names of the relationship from either end; `is_parental`: a row goes with the
+    one it points at.
+    """
 
     table: str
     navigation: str
     collection: str = ""
+    is_parental: bool = False
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -120,6 +123,11 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     def metadata_id(self) -> str:
         """A stable GUID of the table's definition."""
         return f"70816501-edb9-4740-a16c-{self.type_code:012x}"
+
+    @property
+    def privilege_name(self) -> str:
+        """What privileges call its rows: activities of every kind share theirs."""
+        return "Activity" if self.primary_id == "activityid" else self.name.capitalize()
 
     @property
     def key_property(self) -> str:

@@ -224,6 +224,34 @@ def _lead() -> Iterator[Column]:
     yield from _states(LEAD_STATES)
 
 
+TASK_STATES = {
+    0: ("Open", {2: "Not Started", 3: "In Progress", 4: "Waiting on someone else", 7: "Deferred"}),
+    1: ("Completed", {5: "Completed"}),
+    2: ("Canceled", {6: "Canceled"}),
+}
+
+
+def _task() -> Iterator[Column]:
+    yield from _system("activityid")
+    yield Column("subject", "text", max_length=200, required="ApplicationRequired")
+    yield Column("description", "memo", max_length=2000)
+    yield from _texts(category=250, subcategory=250)
+    for name in ("scheduledstart", "scheduledend", "actualend"):
+        yield Column(name, "datetime")
+    yield Column("percentcomplete", "integer", minimum=0, maximum=100)
+    yield Column("actualdurationminutes", "integer", minimum=0)
+    yield _choice("prioritycode", {0: "Low", 1: "Normal", 2: "High"})
+    yield _lookup(
+        "regardingobjectid",
+        *(
+            Target(name, f"regardingobjectid_{name}_task", f"{name.capitalize()}_Tasks", is_parental=True)
+            for name in ("account", "contact", "lead")
+        ),
+    )
+    yield from _owned()
+    yield from _states(TASK_STATES)
+
+
 def _systemuser() -> Iterator[Column]:
     yield from _system("systemuserid")
     yield Column("ownerid", "guid", valid_for_create=False, valid_for_update=False)
@@ -316,6 +344,7 @@ def default_schema() -> Schema:
         ),
         _table("contact", "contacts", 2, "fullname", _contact(), writable=True, keys=external),
         _table("lead", "leads", 4, "fullname", _lead(), writable=True, keys=external),
+        _table("task", "tasks", 4212, "subject", _task(), writable=True, primary_id="activityid"),
         _table("systemuser", "systemusers", 8, "fullname", _systemuser()),
         _table("team", "teams", 9, "name", _team()),
         _table(

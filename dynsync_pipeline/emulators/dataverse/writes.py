@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from dynsync_pipeline.emulators.dataverse import duplicates
@@ -110,7 +111,7 @@ def write_values(call: Call, table: Table, row_id: str, values: Values) -> None:
 
 
 def delete(call: Call, table: Table, row_id: str) -> None:
-    """Delete a row; lookups that pointed at it become empty, as parental "remove link" does.
+    """Delete a row; lookups that pointed at it become empty, and its tasks go with it.
 
     Raises DataverseError: 403, 404, 412.
     """
@@ -121,8 +122,9 @@ def delete(call: Call, table: Table, row_id: str) -> None:
     _check_version(call, row)
     for other in call.schema.tables.values():
         for column in other.columns.values():
-            if other.writable and any(target.table == table.name for target in column.targets):
-                _unlink(call, other, column, table, row_id)
+            for target in column.targets if other.writable else ():
+                if target.table == table.name:
+                    _unlink(call, other, column, table, row_id, with_rows=target.is_parental)
     call.connection.execute(f'delete from "{table.name}" where "{table.primary_id}" = ?', (row_id,))
     call.connection.execute(
         "insert or replace into deleted values (?, ?, ?)", (table.name, row_id, call.store.next_version())
@@ -195,6 +197,8 @@ def _bound(call: Call, table: Table, name: str, value: Any, bound: dict[str, str
     if value is not None and bound.setdefault(column.name, navigation) != navigation:
         raise bad_payload(table.entity_set, f"Only one of the targets of '{column.name}' can be set.")
     linked = _linked(call, table, column, target.table, name, value)
+    if column.name == "ownerid" and linked[column.name] != call.user.user_id:
+        call.require("Assign", table)
     if not _may_write(call, table, column, creating=creating):
         return {}
     _refuse_empty(table, column, linked[column.name])
@@ -330,12 +334,15 @@ def _amounts(table: Table, values: Values) -> Values:
     return {f"{name}_base": values[name] for name in list(values) if f"{name}_base" in table.columns}
 
 
-def _unlink(call: Call, other: Table, column: Column, table: Table, row_id: str) -> None:
+def _unlink(call: Call, other: Table, column: Column, table: Table, row_id: str, *, with_rows: bool) -> None:
     where = f"{column.sql} = ?" + (f" and {column.type_sql} = '{table.name}'" if column.polymorphic else "")
     ids = call.connection.execute(
         f'select "{other.primary_id}" from "{other.name}" where {where}', (row_id,)
     ).fetchall()
     for (other_id,) in ids:
+        if with_rows:
+            delete(replace(call, headers={}), other, other_id)
+            continue
         cleared: Values = {column.name: None}
         if column.polymorphic:
             cleared[f"{column.name}@type"] = None

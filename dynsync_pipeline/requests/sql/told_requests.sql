@@ -7,17 +7,24 @@ create temp table told_requests as
 from ended_requests where request_id not in (select request_id from ledger.requests);
 
 insert into ledger.requests
-    (entry_id, request_id, cycle_id, asked_at, answered_at, door, person_id, record_type, dynamics_id, outcome_code, field,
-     message)
+    (entry_id, request_id, kind, cycle_id, asked_at, answered_at, door, person_id, record_type, dynamics_id, outcome_code,
+     field, message)
 select
-    nextval('ledger.entries'), request_id, cycle_id, asked_at, served_at, door, person_id, record_type,
+    nextval('ledger.entries'), request_id, kind, cycle_id, asked_at, served_at, door, person_id, record_type,
     case when outcome_code = 'created' then request_id end, outcome_code, field, message
 from told_requests, this_serving;
 
 insert into ledger.activities
     (activity_id, cycle_id, activity_at, person_id, activity_type, field, reason_code, message, source)
 select
-    nextval('ledger.entries'), cycle_id, served_at, person_id, 'Sync Person to Microsoft', field,
-    case when outcome_code in ('created', 'already_in_sync') then outcome_code else 'refused' end, message, 'Dynamics sync'
+    nextval('ledger.entries'), cycle_id, served_at, person_id,
+    case kind
+        when 'owner' then 'Change Owner in Microsoft'
+        when 'task' then 'Create Task in Microsoft'
+        else 'Sync Person to Microsoft'
+    end,
+    field,
+    case when outcome_code in ('created', 'assigned', 'already_in_sync', 'superseded') then outcome_code else 'refused' end,
+    message, 'Dynamics sync'
 from told_requests, this_serving
 where outcome_code <> 'person_missing';

@@ -206,10 +206,11 @@ create table state.requested (person_id bigint not null, record_type varchar not
 create table state.requested_values (
     dynamics_id varchar not null, field varchar not null, dynamics_column varchar not null, value varchar, shown varchar
 );
--- One row per request that was answered: a person of Marketo who was to become a record in Dynamics (R71). `door` is webhook, list
--- or push; `dynamics_id` is there where a record was made.
+-- One row per request that was answered. `kind`: record, a person of Marketo was to become one in Dynamics (R71); owner, its record
+-- was to get another; task, one was to be made for it (R78). `door` is webhook, list or push; `dynamics_id` is there where a record
+-- or a task was made.
 create table ledger.requests (
-    entry_id bigint not null, request_id varchar not null, cycle_id bigint not null, asked_at timestamp not null,
+    entry_id bigint not null, request_id varchar not null, kind varchar not null, cycle_id bigint not null, asked_at timestamp not null,
     answered_at timestamp not null, door varchar not null, person_id bigint not null, record_type varchar not null,
     dynamics_id varchar, outcome_code varchar not null, field varchar, message varchar
 );

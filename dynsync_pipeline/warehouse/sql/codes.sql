@@ -31,8 +31,12 @@ insert into codes (code, sentence) values
 ('linked_by_key', 'R18 linked by key: type and creation date'),
 ('back_in_dynamics', 'R83 in Dynamics again'),
 ('new_in_marketo', 'R71 synced to Microsoft from Marketo'),
--- What became of a request that a person become a record.
-('created', 'R71 created in Dynamics'),
+-- What became of a request.
+('created', 'R71 R78 created in Dynamics'),
+('assigned', 'R78 the record has that owner'),
+('superseded', 'R78 a later request gave the record another owner'),
+('kept_out', 'R90 the record is kept out by its filter'),
+('not_linked', 'R18 the person bears the id of a record that it is not linked to'),
 ('already_in_sync', 'R73 already in the sync process'),
 ('person_missing', 'Marketo shows no such person'),
 ('owner_unknown', 'R75 no user, or several, for the owner'),

@@ -1,6 +1,7 @@
-"""New records on their way to Dynamics: sent in batches, looked for where nobody knows whether they were made.
+"""What requests write to Dynamics: sent in batches, looked for where nobody knows whether it was made.
 
-Who failed before goes alone, so that one poisons no other. Not here: what they hold, and what follows (`serving.py`).
+Who failed before goes alone, so that one poisons no other. Not here: what it holds, and what follows (`serving.py`,
+`on_records.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dynsync_pipeline.errors import (
     RecordMissing,
     RequestRefused,
 )
-from dynsync_pipeline.model.records import TABLES, UNREAD, RecordType
+from dynsync_pipeline.model.records import UNREAD, EntitySet
 
 MOST_RECORDS = 100  # in one $batch
 MOST_FAILURES = 3  # in a row, after which Dynamics counts as down
@@ -27,10 +28,10 @@ _UNPROVEN = "Dynamics does not tell whether the record exists that an earlier tr
 Row = Mapping[str, str | None]
 
 
-class NewRecord(NamedTuple):
-    """A record to be made: the request's id, which it bears, its body as JSON, and how often that was tried in vain."""
+class Wanted(NamedTuple):
+    """A record to be made or changed: its id, what is written as JSON, and how often that was tried in vain."""
 
-    request_id: str
+    record_id: str
     body: str
     attempts: int
 
@@ -38,62 +39,67 @@ class NewRecord(NamedTuple):
 class Results(Protocol):
     """What is done with what became of them."""
 
-    def note_sent(self, request_ids: Sequence[str]) -> None:
+    def note_sent(self, record_ids: Sequence[str]) -> None:
         """They are about to leave."""
 
-    def link(self, record_type: RecordType, rows: Mapping[str, Row], *, is_new: bool) -> None:
-        """They are there, as Dynamics shows them; `is_new`: made just now."""
+    def written(self, rows: Mapping[str, Row], *, is_new: bool) -> None:
+        """They stand, as Dynamics shows them, by id; `is_new`: it took them just now."""
 
-    def refuse(self, request_id: str, error: ApiError) -> None:
+    def refuse(self, record_id: str, error: ApiError) -> None:
         """Dynamics will not take one."""
 
-    def put_off(self, request_ids: Sequence[str], message: str) -> None:
-        """Nothing is known of them, or not made yet; `message` says why."""
+    def put_off(self, record_ids: Sequence[str], message: str) -> None:
+        """Nothing is known of them, or not done yet; `message` says why."""
 
 
-class Creates:
-    """The new records of one table, in one turn. `failure` says why some of them wait, None where none does."""
+class Sending:
+    """The writes to one table, in one turn. `failure` says why some of them wait, None where none does.
+
+    `makes`: they are new records; else records that are there, whatever their version.
+    """
 
     def __init__(
-        self, dynamics: Dynamics, record_type: RecordType, columns: Sequence[Column], results: Results
+        self, dynamics: Dynamics, table: EntitySet, columns: Sequence[Column], results: Results, *, makes: bool
     ) -> None:
         self._dynamics = dynamics
-        self._record_type = record_type
+        self._table = table
         self._columns = columns
         self._results = results
+        self._etag = None if makes else "*"
         self._n_failures = 0
         self.failure: str | None = None
 
-    def send(self, records: Sequence[NewRecord]) -> None:
+    def send(self, records: Sequence[Wanted]) -> None:
         """Send all of them."""
         fresh = [each for each in records if not each.attempts]
         batches = [fresh[start : start + MOST_RECORDS] for start in range(0, len(fresh), MOST_RECORDS)]
         for batch in [*batches, *([each] for each in records if each.attempts)]:
             self._send(batch)
 
-    def find(self, request_ids: Sequence[str]) -> set[str]:
+    def find(self, record_ids: Sequence[str]) -> set[str]:
         """Look for records that were sent before, and pass on what is there; returns those that Dynamics says do not exist."""
-        if not request_ids:
+        if not record_ids:
             return set()
         try:
-            looked = self._dynamics.look_up(TABLES[self._record_type], self._columns, request_ids)
+            looked = self._dynamics.look_up(self._table, self._columns, record_ids)
         except ApiError as error:
-            self._fail(request_ids, error)
+            self._fail(record_ids, error)
             return set()
         found = {row["id"]: row for row in looked.rows.to_pylist() if row.get(UNREAD) is None}
-        self._results.link(self._record_type, found, is_new=False)
+        if found:
+            self._results.written(found, is_new=False)
         missing = set(looked.missing_ids)
-        self._put_off([each for each in request_ids if each not in missing and each not in found], _UNPROVEN)
+        self._put_off([each for each in record_ids if each not in missing and each not in found], _UNPROVEN)
         return missing
 
-    def _send(self, batch: Sequence[NewRecord]) -> None:
+    def _send(self, batch: Sequence[Wanted]) -> None:
         if self._n_failures >= MOST_FAILURES:
             return  # they are due at once when Dynamics is up again
-        ids = [each.request_id for each in batch]
+        ids = [each.record_id for each in batch]
         self._results.note_sent(ids)
-        writes = [RecordWrite(each.request_id, each.body, None) for each in batch]
+        writes = [RecordWrite(each.record_id, each.body, self._etag) for each in batch]
         try:
-            results = self._dynamics.write(TABLES[self._record_type], self._columns, writes)
+            results = self._dynamics.write(self._table, self._columns, writes)
         except ColumnUnknown as error:  # the next cycle learns which columns there are
             self._fail(ids, error)
         except _REFUSING as error:
@@ -109,9 +115,10 @@ class Creates:
             self._answered(results)
 
     def _answered(self, results: Sequence[WriteResult]) -> None:
-        """What single answers say; a record that may be there already, or was made and not shown, is looked for by its id."""
-        made = {result.id: result.row for result in results if result.row is not None}
-        self._results.link(self._record_type, made, is_new=True)
+        """What single answers say; a record that may be there already, or was written and not shown, is looked for by its id."""
+        written = {result.id: result.row for result in results if result.row is not None}
+        if written:
+            self._results.written(written, is_new=True)
         hidden: dict[str, ApiError] = {}
         for result in results:
             error = result.error
@@ -121,14 +128,14 @@ class Creates:
                 self._results.refuse(result.id, error)
             elif error is not None:  # a right that is missing too: that is no fault of the person's
                 self._put_off([result.id], str(error))
-        for request_id in self.find(list(hidden)):  # what exists is another record with the same alternate key
-            self._results.refuse(request_id, hidden[request_id])
+        for record_id in self.find(list(hidden)):  # what exists is another record with the same alternate key
+            self._results.refuse(record_id, hidden[record_id])
 
-    def _fail(self, request_ids: Sequence[str], error: ApiError) -> None:
+    def _fail(self, record_ids: Sequence[str], error: ApiError) -> None:
         self._n_failures += 1
-        self._put_off(request_ids, str(error))
+        self._put_off(record_ids, str(error))
 
-    def _put_off(self, request_ids: Sequence[str], message: str) -> None:
-        if request_ids:
+    def _put_off(self, record_ids: Sequence[str], message: str) -> None:
+        if record_ids:
             self.failure = message
-            self._results.put_off(request_ids, message)
+            self._results.put_off(record_ids, message)
