@@ -159,13 +159,25 @@ def _show_price(number: int | None, cost: Price, length: timedelta) -> None:
         prints_to.print(line, highlight=False)
 
 
+def set_aside_sentence(row: Row) -> str:
+    """What of a back-fill could not be read, why, and when it is tried again; nothing where all could."""
+    if not row["n_set_aside"]:
+        return ""
+    return (
+        f"Back-fill {row['back_fill_id']}: {row['n_set_aside']:,} parts of the {row['record_type']}s could not be read, the "
+        f"first is tried again at {moment(row['next_look_at'])} UTC. {row['set_aside_because']}"
+    )
+
+
 def _show(found: list[Row]) -> None:
     if not found:
         prints_to.print("Nobody has asked for a back-fill yet; --field tells what one would cost.", highlight=False)
         return
     table = Table(title="Back-fills (times are UTC)", title_justify="left")
-    for name in ("No.", "Fields", "Asked", "Read", "Sent again", "Ended"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("Read", "Sent again") else "left")
+    for name in ("No.", "Fields", "Asked", "Read", "Sent again", "Set aside", "Ended"):
+        table.add_column(
+            name, overflow="fold", justify="right" if name in ("Read", "Sent again", "Set aside") else "left"
+        )
     for row in found:
         table.add_row(
             f"{row['back_fill_id']}",
@@ -173,6 +185,9 @@ def _show(found: list[Row]) -> None:
             moment(row["asked_at"]),
             f"{row['n_read']:,} of {row['n_records']:,}",
             f"{row['n_sent_again']:,}",
+            f"{row['n_set_aside']:,}",
             f"{row['outcome_code']} {moment(row['ended_at'])}" if row["ended_at"] else "",
         )
     prints_to.print(table)
+    for line in filter(None, map(set_aside_sentence, found)):
+        prints_to.print(line, markup=False, highlight=False)

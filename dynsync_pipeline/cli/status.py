@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.backfill import set_aside_sentence
 from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
 from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import (
@@ -146,6 +147,11 @@ def _show(
     if found.stale:
         stale = " and ".join(f"{n:,} {record_type}{'' if n == 1 else 's'}" for record_type, n in found.stale.items())
         prints_to.print(f"\nStale people, whose records {FILTER_COLUMN} keeps out: {stale} (R90).", highlight=False)
+    for row in found.back_fills:
+        told = (
+            f"Back-fill {row['back_fill_id']} of {', '.join(row['fields'])}: {row['n_read']:,} of {row['n_records']:,} "
+        )
+        prints_to.print(cell(f"{told}{row['record_type']}s read. {set_aside_sentence(row)}".rstrip()))
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
     listed = ", ".join(f"{row['n']:,} × {row['finding']}" for row in found.findings)

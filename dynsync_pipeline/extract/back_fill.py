@@ -8,22 +8,24 @@ Not here: fields that are new in the map, which nobody has to ask for (`new_fiel
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 
 import duckdb
 
 from dynsync_pipeline.clients.systems import Systems
-from dynsync_pipeline.errors import ApiError, ColumnUnknown
-from dynsync_pipeline.extract.census import PEOPLE_PER_CALL, end_of_window, read_these_people, read_window
+from dynsync_pipeline.errors import AnswerUnreadable, ApiError, ColumnUnknown, RequestRefused
+from dynsync_pipeline.extract.census import end_of_window, read_these_people, read_window
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.back_fills import (
     BackFill,
+    Window,
     choose_records,
     decide_again,
     move_back_fill,
+    next_window,
     open_back_fills,
+    set_aside,
     synced_fields,
 )
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -36,27 +38,40 @@ log = logging.getLogger(__name__)
 def read_back_fills(warehouse: Warehouse, systems: Systems, columns: PersonColumns, n_calls_left: int) -> int:
     """Read what is due of the back-fills that somebody asked for; returns how many people, companies and records differed.
 
-    `n_calls_left` has the day, of the system that has fewer. What fails is put off: no change waits for a back-fill.
+    `n_calls_left` has the day, of the system that has fewer. What cannot be read is set aside; no change waits for a back-fill.
     One of a field that is parked now waits. Raises: ColumnUnknown, StorageFailed.
     """
     n_differing = 0
+    at = warehouse.now()
     with warehouse.reading() as connection:
         pending = [asked for asked in open_back_fills(connection) if _is_synced(connection, asked)]
-    if not pending:
+        window = next_window(connection, pending, at)
+    if window is None:
         return 0
-    last_read_at = pending[0].last_read_at
-    n_due = calls_due(n_calls_left, warehouse.now() - last_read_at if last_read_at else DAY)
-    while pending and n_due > 0:
+    last_read_at = window.asked.last_read_at
+    n_due = calls_due(n_calls_left, at - last_read_at if last_read_at else DAY)
+    while window is not None and n_due > 0:
+        with warehouse.reading() as connection:
+            end = _end_of(connection, window)
+        n_before = systems.n_calls("marketo")
         try:
-            n_calls, n_found, after = _read_part(warehouse, systems, columns, pending[0])
+            n_differing += _read_window(warehouse, systems, columns, window, end)
         except ColumnUnknown:
             raise
         except ApiError as error:
-            log.warning("Back-fill %s is put off: %s", pending[0].back_fill_id, error)
-            break
-        n_due, n_differing = n_due - n_calls, n_differing + n_found
-        pending[:1] = [after] if after else []
+            log.warning("A part of back-fill %s is set aside: %s", window.asked.back_fill_id, error)
+            with warehouse.transaction() as connection:
+                set_aside(connection, window, end, str(error), at)
+            if not isinstance(error, _OF_ONE_WINDOW):
+                break
+        n_due -= max(systems.n_calls("marketo") - n_before, 1)
+        with warehouse.reading() as connection:
+            window = next_window(connection, pending, at)
     return n_differing
+
+
+# What is said of what was asked for; after anything else the system is not asked for more in this cycle.
+_OF_ONE_WINDOW = (AnswerUnreadable, RequestRefused)
 
 
 def _is_synced(connection: duckdb.DuckDBPyConnection, asked: BackFill) -> bool:
@@ -65,30 +80,28 @@ def _is_synced(connection: duckdb.DuckDBPyConnection, asked: BackFill) -> bool:
     return not waiting
 
 
-def _read_part(
-    warehouse: Warehouse, systems: Systems, columns: PersonColumns, asked: BackFill
-) -> tuple[int, int, BackFill | None]:
-    """Read one window; returns calls to Marketo, what differed, and what is left of the back-fill."""
+def _end_of(connection: duckdb.DuckDBPyConnection, window: Window) -> str | None:
+    """Up to where a window is read at once."""
+    end = end_of_window(connection, TABLES[window.asked.record_type], window.start)
+    return min(filter(None, (end, window.end)), default=None)
+
+
+def _read_window(
+    warehouse: Warehouse, systems: Systems, columns: PersonColumns, window: Window, end: str | None
+) -> int:
+    """Read a window up to before `end`; returns what differed. Raises: ApiError."""
+    asked = window.asked
     table = TABLES[asked.record_type]
     with warehouse.transaction() as connection:
-        end = end_of_window(connection, table, asked.read_until)
-        choose_records(connection, asked, end)
+        choose_records(connection, asked, (window.start, end))
         rows = connection.execute("select dynamics_id, person_id from chosen_records order by all").fetchall()
+    n_differing = 0
     if asked.record_type is RecordType.ACCOUNT:
-        n_keys = len(rows)
-        n_differing = _read_companies(warehouse, systems, columns, [row[0] for row in rows])
-    else:
-        people = [row[1] for row in rows if row[1] is not None]
-        n_keys = len(people)
-        n_differing = read_these_people(warehouse, systems.marketo, columns, people, _nothing) if people else 0
-    done = partial(_decide, warehouse=warehouse, asked=asked, end=end)
-    window = (asked.read_until, end)
-    n_differing += read_window(warehouse, systems.dynamics, columns.fields, table, window, done)
-    with warehouse.reading() as connection:
-        left = [
-            each for each in open_back_fills(connection, asked.back_fill_id) if each.record_type is asked.record_type
-        ]
-    return max(math.ceil(n_keys / PEOPLE_PER_CALL), 1), n_differing, left[0] if left else None
+        n_differing += _read_companies(warehouse, systems, columns, [row[0] for row in rows])
+    elif people := [row[1] for row in rows if row[1] is not None]:
+        n_differing += read_these_people(warehouse, systems.marketo, columns, people, _nothing)
+    done = partial(_decide, warehouse=warehouse, window=window, end=end)
+    return n_differing + read_window(warehouse, systems.dynamics, columns.fields, table, (window.start, end), done)
 
 
 def _nothing(connection: duckdb.DuckDBPyConnection) -> None:
@@ -106,10 +119,9 @@ def _read_companies(warehouse: Warehouse, systems: Systems, columns: PersonColum
         return take_in_companies(connection)
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, asked: BackFill, end: str | None) -> None:
-    at = warehouse.now()
-    choose_records(connection, asked, end)  # as they are now
+def _decide(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, window: Window, end: str | None) -> None:
+    asked, at = window.asked, warehouse.now()
+    choose_records(connection, asked, (window.start, end))  # as they are now
     read = decide_again(connection, asked, at)
-    move_back_fill(connection, asked, end, read, at)
-    if end is None:
+    if move_back_fill(connection, window, end, read, at):
         log.info("Back-fill %s of %s has read all %ss.", asked.back_fill_id, ", ".join(asked.fields), asked.record_type)

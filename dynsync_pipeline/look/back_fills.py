@@ -48,7 +48,7 @@ def price(connection: duckdb.DuckDBPyConnection, number: int, at: datetime) -> P
     """
     found = Price([])
     for asked in open_back_fills(connection, number):
-        choose_records(connection, asked, None)
+        choose_records(connection, asked, (asked.created_since, None))
         decide_again(connection, asked, at)
         (chosen,) = select(connection, _CHOSEN, [asked.record_type])
         n_in_windows = select(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from dynsync_pipeline.look.back_fills import read_back_fills
 from dynsync_pipeline.look.reading import Row, select
 
 # Days that a system keeps what a reader has not seen yet: Dataverse its change tracking
@@ -29,6 +30,7 @@ class Status:
     `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an
     update is a linked record or person with an edit on its own side that is not settled.
     stale: how many people the filter keeps apart from their record, by its type (R90).
+    back_fills: those that go on, as `read_back_fills` has them (R102).
     findings: what census and audit found in the last seven days, `n` by `finding_code`, `finding` and `last_found_at`.
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
@@ -43,6 +45,7 @@ class Status:
     open_errors: dict[str, int]
     parked_fields: list[Row]
     stale: dict[str, int]
+    back_fills: list[Row]
     findings: list[Row]
 
 
@@ -71,6 +74,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
                 connection, "select record_type, count(*) as n from people where is_stale group by all order by all"
             )
         },
+        back_fills=read_back_fills(connection, is_open=True),
         findings=select(
             connection,
             "select finding_code, finding, count(*) as n, max(found_at) as last_found_at from audit_findings "

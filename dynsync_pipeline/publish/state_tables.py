@@ -26,6 +26,14 @@ def state_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
     return (_base(fields), *_STATE)
 
 
+def _of_set_aside(what: str) -> str:
+    """An expression over what a back-fill has set aside."""
+    return (
+        f"(select {what} from state.back_fill_windows w where w.message is not null "
+        "and w.back_fill_id = back_fills.back_fill_id and w.record_type = back_fills.record_type)"
+    )
+
+
 def _base(fields: FieldMap) -> PublishedTable:
     return PublishedTable(
         name="base",
@@ -176,6 +184,9 @@ _STATE = (
                 "n_again",
                 "Fields, of accounts companies, that stood unequal and are sent once more.",
             ),
+            ("n_set_aside", "bigint", _of_set_aside("count(*)"), "Stretches of time that could not be read and wait."),
+            ("set_aside_because", "varchar", _of_set_aside("min(w.message)"), "Why one of them could not be read."),
+            ("next_look_at", "timestamp", _of_set_aside("min(w.next_look_at)"), "When the first is tried again, UTC."),
             ("ended_at", "timestamp", "ended_at", "Ended at, UTC; null: it goes on."),
             ("outcome_code", "varchar", "outcome_code", "done, stopped; null: it goes on."),
             ("outcome", "varchar", "sentence", "The same in words."),

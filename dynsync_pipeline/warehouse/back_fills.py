@@ -5,9 +5,9 @@ Not here: reading the records and their people (`extract/back_fill.py`), what co
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 
@@ -15,13 +15,14 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.releases import release_errors
 
+FIRST_GAP, LONGEST_GAP = timedelta(minutes=5), timedelta(days=1)  # until what could not be read is looked at again
+
 
 @dataclass(frozen=True)
 class BackFill:
     """Fields of one record type that are filled again, in the order of the records' creation.
 
-    Records count that were created and modified from these times on (as a mirror holds them; None: from ever). What was
-    created before `read_until` is done; None at the start of all times.
+    Records count that were created and modified from these times on (as a mirror holds them; None: from ever).
     """
 
     back_fill_id: int
@@ -29,8 +30,20 @@ class BackFill:
     fields: tuple[str, ...]
     created_since: str | None
     modified_since: str | None
-    read_until: str | None
     last_read_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of time whose records a back-fill has yet to read, by when they were created; None: no bound.
+
+    `attempts`: how often reading it failed.
+    """
+
+    asked: BackFill
+    start: str | None
+    end: str | None
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -60,13 +73,13 @@ def ask_back_fill(
             continue
         choose_records(
             connection,
-            BackFill(number, record_type, tuple(synced), created_since, modified_since, created_since, None),
-            None,
+            BackFill(number, record_type, tuple(synced), created_since, modified_since, None),
+            (created_since, None),
         )
         connection.execute(
             "insert into state.back_fills (back_fill_id, record_type, fields, created_since, modified_since, asked_at, "
-            "read_until, last_read_at, n_chosen, n_read, n_again, ended_at, outcome_code) "
-            "values ($number, $type, $fields, $created, $modified, $at, $created, null, $n_chosen, 0, 0, null, null)",
+            "last_read_at, n_chosen, n_read, n_again, ended_at, outcome_code) "
+            "values ($number, $type, $fields, $created, $modified, $at, null, $n_chosen, 0, 0, null, null)",
             {
                 "number": number,
                 "type": record_type,
@@ -77,6 +90,7 @@ def ask_back_fill(
                 "n_chosen": scalar(connection, "select count(*) from chosen_records"),
             },
         )
+        connection.execute(_WINDOW, [number, record_type, created_since, None, 0, None, None])
     return number
 
 
@@ -89,7 +103,7 @@ def synced_fields(connection: duckdb.DuckDBPyConnection, record_type: RecordType
 def open_back_fills(connection: duckdb.DuckDBPyConnection, number: int | None = None) -> list[BackFill]:
     """Those that have not ended, or those of one number, in the order that they are served in."""
     rows = connection.execute(
-        "select back_fill_id, record_type, fields, created_since, modified_since, read_until, last_read_at "
+        "select back_fill_id, record_type, fields, created_since, modified_since, last_read_at "
         "from state.back_fills where ended_at is null and back_fill_id = coalesce(?, back_fill_id) "
         "order by back_fill_id, record_type",
         [number],
@@ -97,9 +111,23 @@ def open_back_fills(connection: duckdb.DuckDBPyConnection, number: int | None = 
     return [BackFill(row[0], RecordType(row[1]), tuple(row[2]), *row[3:]) for row in rows]
 
 
+def next_window(connection: duckdb.DuckDBPyConnection, asked: Sequence[BackFill], at: datetime) -> Window | None:
+    """What is to be read next of these back-fills: first what was set aside and is due, then one after the other."""
+    back_fills = {(each.back_fill_id, each.record_type.value): each for each in asked}
+    rows = connection.execute(
+        "select back_fill_id, record_type, created_from, created_before, attempts from state.back_fill_windows "
+        "where next_look_at is null or next_look_at <= $at or next_look_at > $latest "  # a clock was set back since
+        "order by next_look_at nulls last, back_fill_id, record_type",
+        {"at": at, "latest": at + LONGEST_GAP},
+    ).fetchall()
+    found = (Window(back_fills[row[:2]], *row[2:]) for row in rows if row[:2] in back_fills)
+    return next(found, None)
+
+
 def stop_back_fill(connection: duckdb.DuckDBPyConnection, number: int, at: datetime) -> bool:
     """End a back-fill where it is; what it has read stays. Returns whether there was one to stop."""
     is_open = bool(open_back_fills(connection, number))
+    connection.execute("delete from state.back_fill_windows where back_fill_id = ?", [number])
     connection.execute(
         "update state.back_fills set ended_at = ?, outcome_code = 'stopped' where back_fill_id = ? and ended_at is null",
         [at, number],
@@ -108,16 +136,24 @@ def stop_back_fill(connection: duckdb.DuckDBPyConnection, number: int, at: datet
 
 
 def move_back_fill(
-    connection: duckdb.DuckDBPyConnection, asked: BackFill, end: str | None, read: Read, at: datetime
-) -> None:
-    """Note that all that was created before `end` is done; None: everything, with which it ends."""
+    connection: duckdb.DuckDBPyConnection, window: Window, end: str | None, read: Read, at: datetime
+) -> bool:
+    """Note that a window was read up to before `end`, None: to its own; returns whether the back-fill has ended with that."""
+    asked = window.asked
+    _take_out(connection, window)
+    if end != window.end:
+        connection.execute(_WINDOW, [asked.back_fill_id, asked.record_type, end, window.end, 0, None, None])
+    is_end = not scalar(
+        connection,
+        "select count(*) from state.back_fill_windows where back_fill_id = ? and record_type = ?",
+        [asked.back_fill_id, asked.record_type],
+    )
     connection.execute(
-        "update state.back_fills set read_until = $end, last_read_at = $at, n_read = n_read + $n_records, "
-        "n_again = n_again + $n_again, ended_at = case when $end is null then $at end, "
-        "outcome_code = case when $end is null then 'done' end "
+        "update state.back_fills set last_read_at = $at, n_read = n_read + $n_records, n_again = n_again + $n_again, "
+        "ended_at = case when $is_end then $at end, outcome_code = case when $is_end then 'done' end "
         "where back_fill_id = $number and record_type = $type and ended_at is null",
         {
-            "end": end,
+            "is_end": is_end,
             "at": at,
             "n_records": read.n_records,
             "n_again": read.n_again,
@@ -125,10 +161,43 @@ def move_back_fill(
             "type": asked.record_type,
         },
     )
+    return is_end
 
 
-def choose_records(connection: duckdb.DuckDBPyConnection, asked: BackFill, end: str | None) -> None:
-    """Make `chosen_records`: one row per living record of the window that ends before `end`, with its person if it has one.
+def set_aside(
+    connection: duckdb.DuckDBPyConnection, window: Window, end: str | None, message: str, at: datetime
+) -> None:
+    """Put off what a window holds before `end`, None: all of it, as it could not be read; `message` says why."""
+    asked = window.asked
+    _take_out(connection, window)
+    gap = min(FIRST_GAP * 2 ** min(window.attempts, 10), LONGEST_GAP)
+    connection.execute(
+        _WINDOW, [asked.back_fill_id, asked.record_type, window.start, end, window.attempts + 1, at + gap, message]
+    )
+    if end != window.end:
+        connection.execute(_WINDOW, [asked.back_fill_id, asked.record_type, end, window.end, 0, None, None])
+
+
+_WINDOW = (
+    "insert into state.back_fill_windows "
+    "(back_fill_id, record_type, created_from, created_before, attempts, next_look_at, message) "
+    "values (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _take_out(connection: duckdb.DuckDBPyConnection, window: Window) -> None:
+    connection.execute(
+        "delete from state.back_fill_windows where back_fill_id = ? and record_type = ? "
+        "and created_from is not distinct from ?",
+        [window.asked.back_fill_id, window.asked.record_type, window.start],
+    )
+
+
+def choose_records(
+    connection: duckdb.DuckDBPyConnection, asked: BackFill, created: tuple[str | None, str | None]
+) -> None:
+    """Make `chosen_records`: one row per living record created from the first until before the second time of `created`, with
+    its person if it has one.
 
     Whom the sync filter keeps out rests (R92).
     """
@@ -147,7 +216,7 @@ def choose_records(connection: duckdb.DuckDBPyConnection, asked: BackFill, end: 
           and ($start is null or r.createdon >= $start) and ($end is null or r.createdon < $end)
           and ($modified is null or r.modifiedon >= $modified)
         """,
-        {"start": asked.read_until, "end": end, "modified": asked.modified_since},
+        {"start": created[0], "end": created[1], "modified": asked.modified_since},
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from dynsync_pipeline.clients.dynamics import protocol
-from dynsync_pipeline.errors import RequestRefused, ServerFailed
+from dynsync_pipeline.clients.dynamics.protocol import Column
+from dynsync_pipeline.errors import AnswerUnreadable, RequestRefused, ServerFailed
 from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.field_map import parse_field_map
-from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill
 from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.sync_filter.filtered import NO
@@ -244,6 +248,46 @@ def test_cut_anywhere_it_goes_on_where_it_was_and_ends() -> None:
         assert {row[-1] for row in back_fills(world)} == {"done"}, cut_after
 
 
+def test_what_cannot_be_read_is_set_aside_with_its_reason_and_looked_at_at_growing_gaps_while_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(census, "LARGEST_PAGE", 2)
+    world, people = many(6)
+    ask(world, "source", types=(CONTACT,))
+    created_between, asked = world.dynamics.created_between, list[str | None]()
+
+    def spoiled(table: Table, columns: Sequence[Column], start: str | None, end: str | None) -> Iterator[pa.Table]:
+        asked.append(start)
+        if start == "2024-01-03T00:00:00Z":
+            raise AnswerUnreadable("A page is no JSON.", system="dynamics", request="GET contacts")
+        return created_between(table, columns, start, end)
+
+    monkeypatch.setattr(world.dynamics, "created_between", spoiled)
+    n_tries = []
+    for _ in range(6):  # of five minutes each
+        world.cycle()
+        n_tries.append(asked.count("2024-01-03T00:00:00Z"))
+    assert n_filled(world, people) == 4
+    assert n_tries == [1, 2, 2, 3, 3, 3]
+    assert back_fills(world) == [(CONTACT, 6, 4, 4, None)]
+    look = "select n_set_aside, set_aside_because like 'A page is no JSON.%', next_look_at > ? from back_fills"
+    assert published(world, look, world.now().replace(tzinfo=None)) == [(1, True, True)]
+    monkeypatch.setattr(world.dynamics, "created_between", created_between)
+    world.clock += timedelta(hours=1)
+    world.settled()
+    assert n_filled(world, people) == 6
+    assert back_fills(world) == [(CONTACT, 6, 6, 6, "done")]
+    assert published(world, "select n_set_aside, set_aside_because from back_fills") == [(0, None)]
+
+
+def published(world: MemoryWorld, query: str, *values: object) -> list[tuple[object, ...]]:
+    """What the snapshot says after one more cycle."""
+    world.publishes = True
+    world.cycle()
+    with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
+        return snapshot.execute(query, list(values)).fetchall()
+
+
 def test_a_system_that_fails_puts_it_off_and_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = many(1)
     ask(world, "source", types=(CONTACT,))
@@ -258,7 +302,8 @@ def test_a_system_that_fails_puts_it_off_and_holds_up_nothing(monkeypatch: pytes
         world.cycle()
     assert world.both(people[0], "title") == ("D", "D")
     assert [row[-1] for row in back_fills(world)] == [None]
-    world.settled()
+    for _ in range(2):
+        world.cycle()
     assert [row[-1] for row in back_fills(world)] == ["done"]
 
 

@@ -226,12 +226,18 @@ create table state.filtered_out (record_type varchar not null, dynamics_id varch
 -- One row per contact or lead that its filter let in again, until it has a person (R89).
 create table state.started (record_type varchar not null, dynamics_id varchar not null);
 -- One row per back-fill that somebody asked for and record type (R100): fields by their names in Marketo; of records created and
--- modified from these times on, as the mirror holds them. What was created before `read_until` is read. `n_again`: fields, or
--- companies, that are sent once more. `outcome_code`: done or stopped.
+-- modified from these times on, as the mirror holds them. `n_again`: fields, or companies, that are sent once more.
+-- `outcome_code`: done or stopped.
 create table state.back_fills (
     back_fill_id bigint not null, record_type varchar not null, fields varchar[] not null, created_since varchar,
-    modified_since varchar, asked_at timestamp not null, read_until varchar, last_read_at timestamp,
+    modified_since varchar, asked_at timestamp not null, last_read_at timestamp,
     n_chosen bigint not null, n_read bigint not null, n_again bigint not null, ended_at timestamp, outcome_code varchar
+);
+-- One row per stretch of time whose records an open back-fill has yet to read, by when they were created; null is no bound. Where
+-- reading it failed, it is set aside until `next_look_at`, and `message` says why.
+create table state.back_fill_windows (
+    back_fill_id bigint not null, record_type varchar not null, created_from varchar, created_before varchar,
+    attempts integer not null, next_look_at timestamp, message varchar
 );
 -- One row per user or team in Dynamics, as last seen; records are owned by either (R24).
 create table mirror.dynamics_owners (
