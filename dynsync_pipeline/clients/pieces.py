@@ -7,11 +7,13 @@ a page again that cannot even be cut (`pages.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from dynsync_pipeline.clients.pages import PageSpoiled
 from dynsync_pipeline.clients.rows import Unreadable
 
+Item = TypeVar("Item")
 FAULTS = (ValueError, RecursionError)  # what reading a bad piece raises; msgspec's and Arrow's errors are ValueErrors
 _MARKS = re.compile(rb'["\[\]{},]')
 _STRING_END = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -33,6 +35,24 @@ def members(text: bytes) -> dict[str, bytes]:
             raise Unreadable("it holds what is no JSON of its kind")
         found[name] = named[2]
     return found
+
+
+def sorted_out(array: bytes, read: Callable[[bytes], Item]) -> tuple[list[Item], list[bytes]]:
+    """What `read` makes of the elements of a JSON array, and the elements of which it makes nothing.
+
+    Raises: Unreadable if the array cannot be cut, or nothing of it can be read.
+    """
+    found: list[Item] = []
+    bad: list[bytes] = []
+    for piece in elements(array):
+        try:
+            found.append(read(piece))
+        except FAULTS as fault:
+            bad.append(piece)
+            why = what_is_wrong(fault)
+    if bad and not found:
+        raise Unreadable(why)
+    return found, bad
 
 
 def rows_of(array: bytes, id_name: str) -> list[bytes]:

@@ -336,14 +336,20 @@ def _parked(warehouse: Warehouse, wanted: FieldMap) -> dict[Field, str]:
 def _not_offered(field: Field, offered: Mapping[tuple[str, str], tuple[bool, str]]) -> str | None:
     column = offered.get((field.record_type, field.dynamics_column))
     if column is None:
-        return f"Dynamics has no column {field.dynamics_column}: correct the field map or create the column."
+        return (
+            f"Dynamics has no column {field.dynamics_column}, or none whose definition can be read: correct the field map, "
+            "create the column, or put its names and labels right."
+        )
     if not column[0]:
         return (
             f"The sync user may not read {field.dynamics_column}: it is secured or write-only. Lift column security "
             "for it, or disable the line in the field map (R26)."
         )
     if ("person", field.marketo_field) not in offered:
-        return f"Marketo has no field {field.marketo_field}: correct the field map or create the field."
+        return (
+            f"Marketo has no field {field.marketo_field}, or none whose definition can be read: correct the field map, create "
+            "the field, or put its name right."
+        )
     return None
 
 

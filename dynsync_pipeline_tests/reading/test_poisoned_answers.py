@@ -175,3 +175,27 @@ def test_a_table_whose_changes_lead_nowhere_waits_alone(
         working.execute("delete from state.refused_links")
     world.sync()
     assert world.person(contacts["Fine"][1], "title")["title"] == told
+
+
+def test_a_definition_that_cannot_be_read_parks_its_field_alone(
+    world: HttpWorld, contacts: dict[str, tuple[str, int]]
+) -> None:
+    """A label of an option, and a field's name in Marketo; users whose names cannot be read hold nothing up either."""
+    told = f"{next(NUMBERS)}"
+    fine, fine_person = contacts["Fine"]
+    parked = []
+    for bends in (
+        ([Bend("Metadata", rb'"Label":"Web"', b'"Label":"HA\xff"')], [Bend("describe", b'"City"', rb'"HA\\ud83d"')]),
+        ([], []),
+    ):
+        told += "x"
+        world.edit_record("contact", fine, jobtitle=told)
+        world.edit_person(fine_person, phone=told)
+        with duckdb.connect(world.data_dir / "dynsync.duckdb") as working:
+            working.execute("delete from state.definitions_read")
+        world.dynamics.bends, world.marketo.bends = bends
+        world.sync()
+        assert world.person(fine_person, "title")["title"] == told
+        assert world.record("contact", fine)["telephone1"] == told
+        parked.append({row[0] for row in world.query("select dynamics_column from parked_fields")})
+    assert parked[0] - parked[1] == {"leadsourcecode", "address1_city"}

@@ -130,8 +130,8 @@ class DynamicsClient:
         columns = tuple(self._get(query, bytes) for query in column_queries(name))
         try:
             return table_metadata(definition, columns)
-        except msgspec.DecodeError as fault:
-            raise self._unreadable(self._request(table_query(name)), fault) from None
+        except FAULTS as fault:
+            raise self._unreadable(self._request(table_query(name)), what_is_wrong(fault)) from None
 
     def time_zone(self) -> str | None:
         """The time zone of the sync's user, by its IANA name, in three calls; None where Dynamics does not tell it."""

@@ -11,6 +11,8 @@ from urllib.parse import quote
 import msgspec
 
 from dynsync_pipeline.clients.dynamics.protocol import ColumnMetadata, TableMetadata
+from dynsync_pipeline.clients.pieces import FAULTS, members, sorted_out, told_once
+from dynsync_pipeline.clients.rows import Unreadable
 
 _CAST = "Attributes/Microsoft.Dynamics.CRM."
 # Lengths, bounds, precisions, time behaviour and options are only shown by the column's own kind, so each kind is one more query.
@@ -94,6 +96,7 @@ class _CountsAnswer(msgspec.Struct):
 _counts = msgspec.json.Decoder(_CountsAnswer)
 _table = msgspec.json.Decoder(_Table)
 _attributes = msgspec.json.Decoder(_Attributes)
+_attribute = msgspec.json.Decoder(_Attribute)
 
 
 def table_query(logical_name: str) -> str:
@@ -132,14 +135,19 @@ def record_counts(body: bytes) -> dict[str, int]:
 
 
 def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
-    """The answers to `table_query` and `column_queries` put together. Raises: msgspec.DecodeError."""
+    """The answers to `table_query` and `column_queries` put together; a column any part of whose definition cannot be read,
+    such as one label, is left out. Raises: what `pieces.FAULTS` holds.
+    """
     definition = _table.decode(table)
-    plain, *detailed = (_attributes.decode(body).value for body in columns)
-    details = {}
-    for attribute in (each for answer in detailed for each in answer):
-        details[attribute.name] = attribute
+    (plain, unread), *detailed = (_read_attributes(body) for body in columns)
+    details: dict[str, _Attribute] = {}
+    for attributes, names in detailed:
+        details |= {attribute.name: attribute for attribute in attributes}
+        unread |= names
     found: dict[str, ColumnMetadata] = {}
     for attribute in plain:
+        if attribute.name in unread:
+            continue
         more = details.get(attribute.name, attribute)
         column = ColumnMetadata(
             name=attribute.name,
@@ -162,6 +170,19 @@ def table_metadata(table: bytes, columns: tuple[bytes, ...]) -> TableMetadata:
         if attribute.kind in _LOOKUPS:
             found[f"_{attribute.name}_value"] = column
     return TableMetadata(definition.entity_set, definition.is_change_tracked, found)
+
+
+def _read_attributes(body: bytes) -> tuple[list[_Attribute], set[str]]:
+    """The columns of an answer, and the names of those that cannot be read. Raises: what `pieces.FAULTS` holds."""
+    try:
+        return _attributes.decode(body).value, set()
+    except FAULTS:
+        found, bad = sorted_out(members(body).get("value", b""), _attribute.decode)
+    names = [told_once(piece, "LogicalName", r"\w+") for piece in bad]
+    told = {name for name in names if name is not None}
+    if len(told) < len(names):
+        raise Unreadable("it holds a column that cannot be read and tells no name")
+    return found, told
 
 
 def _kind(attribute: _Attribute) -> str:

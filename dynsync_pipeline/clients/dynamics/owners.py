@@ -5,11 +5,15 @@ Source: docs/protocols/dataverse.md#users.
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import quote
 
 import msgspec
 
 from dynsync_pipeline.clients.dynamics.protocol import Owner
+from dynsync_pipeline.clients.pieces import FAULTS, members, sorted_out
+
+log = logging.getLogger(__name__)
 
 
 class _Row(msgspec.Struct):
@@ -29,6 +33,7 @@ class _Page(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_Page)
+_row = msgspec.json.Decoder(_Row)
 
 
 def owners_queries(since: str | None) -> tuple[str, str]:
@@ -41,9 +46,16 @@ def owners_queries(since: str | None) -> tuple[str, str]:
 
 
 def read_owners(body: bytes) -> tuple[list[Owner], str | None]:
-    """The owners of one page, and the link to the next. Raises: msgspec.DecodeError, also for one without an id."""
-    page = _page.decode(body)
-    return [_owner(row) for row in page.rows], page.next_link
+    """The owners of one page that can be read, and the link to the next. Raises: what `pieces.FAULTS` holds."""
+    try:
+        page = _page.decode(body)
+        return [_owner(row) for row in page.rows], page.next_link
+    except FAULTS:
+        parts = members(body)
+        owners, bad = sorted_out(parts.get("value", b""), lambda piece: _owner(_row.decode(piece)))
+    log.warning("Users or teams of Dynamics that cannot be read, and keep the names they had: %d.", len(bad))
+    link = parts.get("@odata.nextLink")
+    return owners, None if link is None else msgspec.json.decode(link, type=str)
 
 
 def _owner(row: _Row) -> Owner:

@@ -27,7 +27,7 @@ from dynsync_pipeline.clients.marketo.protocol import (
 )
 from dynsync_pipeline.clients.marketo.refusals import http_refusal, refusal
 from dynsync_pipeline.clients.pages import MOST_UNREAD, too_many_unread
-from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
+from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, sorted_out, told_once, what_is_wrong
 from dynsync_pipeline.clients.rows import Unreadable, rows_table, text_of
 from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.errors import AnswerUnreadable, ColumnUnknown, RequestRefused
@@ -136,7 +136,7 @@ class _Usage(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(Envelope)
 _rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_fields_of_people = msgspec.json.Decoder(list[_PersonField])
+_field_of_people = msgspec.json.Decoder(_PersonField)
 _fields_of_companies = msgspec.json.Decoder(list[_CompanyTable])
 _jobs = msgspec.json.Decoder(list[_Job])
 _records = msgspec.json.Decoder(list[_RecordAnswer])
@@ -292,12 +292,16 @@ def _pieces_of(answer: Envelope, id_name: str, request: str) -> list[bytes]:
 
 
 def person_fields(answer: Envelope, request: str) -> dict[str, MarketoField]:
-    """The fields of people that REST can use, by REST name."""
+    """The fields of people that REST can use, by REST name; one whose definition cannot be read is left out."""
+    try:
+        fields, _ = sorted_out(bytes(answer.result), _field_of_people.decode)
+    except Unreadable as fault:
+        raise _unreadable(request, fault) from None
     return {
         field.rest.name: MarketoField(
             field.rest.name, field.id, field.display_name, field.data_type, field.length, field.rest.read_only
         )
-        for field in result(answer, _fields_of_people, request)
+        for field in fields
         if field.rest is not None
     }
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dynsync_pipeline.clients.dynamics.metadata import column_queries, table_metadata
+from dynsync_pipeline_tests.reading.poison import POISON
 
 TABLE = b'{"LogicalName":"contact","EntitySetName":"contacts","ChangeTrackingEnabled":true}'
 
@@ -100,3 +101,16 @@ def test_an_amount_whose_places_are_its_currencys_may_have_the_most_there_are() 
 def test_half_an_answer_is_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         table_metadata(TABLE[:-5], answers())
+
+
+@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+def test_a_column_whose_definition_cannot_be_read_is_left_out_alone(poison: bytes) -> None:
+    plain = [attribute(name, "Picklist") for name in ("leadsourcecode", "industrycode")]
+    options: list[dict[str, object]] = [
+        {"LogicalName": name, "OptionSet": {"Options": [labels(1, label)]}}
+        for name, label in (("leadsourcecode", "MARK"), ("industrycode", "Fine"))
+    ]
+    definition, *columns = answers(All=plain, Picklist=options)
+    columns = [body.replace(b'"MARK"', poison) for body in columns]
+    found = table_metadata(TABLE, (definition, *columns))
+    assert {name: column.options for name, column in found.columns.items()} == {"industrycode": {1: "Fine"}}
