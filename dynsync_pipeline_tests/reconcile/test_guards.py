@@ -186,6 +186,22 @@ def test_a_change_of_fewer_people_passes(strike: Callable[[MemoryWorld, int], No
     assert world.settled() <= 1
 
 
+def test_records_that_were_merged_long_ago_are_no_mass_deletion_and_fresh_merges_are() -> None:
+    """R99. An upgrade learns of merges that were made in years."""
+    world = many_links()
+    merged = {"merged": "true", "_masterid_value": "r119"}
+    for place in range(61):
+        world.dynamics.put(LEAD, f"r{place}", **merged)
+        world.dynamics.rows[LEAD, f"r{place}"].values["modifiedon"] = "2020-01-01T00:00:00Z"
+    world.settled()
+    flagged = [row for row in world.marketo.rows.values() if row.values.get(KEYS.is_deleted) == "true"]
+    assert len(flagged) == 61
+    for place in range(61, 112):
+        world.dynamics.put(LEAD, f"r{place}", **merged)
+    with pytest.raises(GuardStopped, match=r"saw 51 .* of 59 .*DYNSYNC_LARGEST_SHARE"):
+        world.cycle()
+
+
 def test_r48_a_column_that_few_hold_and_that_comes_back_empty_stops_before_any_write() -> None:
     """Of 300 people 100 have a phone; that column alone comes back empty."""
     world = MemoryWorld(CLEARED, publishes=True)
