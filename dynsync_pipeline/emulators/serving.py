@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -22,14 +23,29 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 
 
+_REQUEST = re.compile(rb"[A-Z]+ [^\r\n]+ HTTP/1\.1\r\n")
+_UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+
+
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uvicorn chooses its parser at import
-    """Hands each request its connection, so that a fault can cut it (`faults.py`)."""
+    """Hands each request its connection, so that a fault can cut it (`faults.py`).
+
+    Offers to go on in HTTP/2, which Java's client makes with each first request, are passed over: the parser would take
+    the body behind such a head for the other protocol.
+    """
 
     app_state: dict[str, Any]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if _REQUEST.match(data):
+            head, blank, rest = data.partition(b"\r\n\r\n")
+            if _UPGRADE.search(head):
+                data = _UPGRADE.sub(b"\r\nX-Offered", head) + blank + rest
+        super().data_received(data)
 
 
 class Server:

@@ -220,7 +220,15 @@ def test_a_connection_goes_on_after_errors_chunks_and_expectations(
         request(marketo, "GET /bulk/v1/leads/export/x/file.json"),
         request(marketo, "GET /rest/v1/leads/describe.json", connection="close"),
     ) == [413, 414, 200, 200, 404, 200]
-    for url, line, body in ((dataverse, contacts, CONTACT), (marketo, people, PERSON)):
+    java = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAEAAEAAAAIAAAAB",
+        **json_type,
+    }
+    for url, line, body, status in ((dataverse, contacts, CONTACT, 204), (marketo, people, PERSON, 200)):
+        upgrade, last = request(url, line, body, **java), request(url, line, body, connection="close", **json_type)
+        assert spoken(url, upgrade, last) == [status, status]
         assert spoken(url, request(url, line, body, expect="100-Continue", connection="close", **json_type))[0] == 100
 
 

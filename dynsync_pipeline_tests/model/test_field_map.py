@@ -206,6 +206,7 @@ def test_r30_the_default_map_has_every_row_of_the_vendor_and_enables_those_with_
     for record_type in ("contact", "lead"):
         for name, column in moments:
             assert (record_type, f"msiLastInterestingMoment{name}", f"mkt_lastinterestingmoment{column}") in on
+        assert (record_type, "msiLastInterestingMomentSource", "mkt_leadinterestingmomentsource") in on
         assert (record_type, "relativeUrgency", "mkt_urgency") in on
     own = {"billingState", "dateOfBirth"}  # and the score of leads (R129)
     assert len(lines) - sum(line["marketo_field"] in own for line in lines) - 1 == 89

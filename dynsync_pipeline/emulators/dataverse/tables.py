@@ -100,7 +100,7 @@ def _marketing() -> Iterator[Column]:
         yield Column(name, "integer")
     yield Column("mkt_lastinterestingmomentdate", "datetime")
     yield from _texts(
-        mkt_lastinterestingmomentdesc=2000, mkt_lastinterestingmomentsource=100, mkt_lastinterestingmomenttype=100
+        mkt_lastinterestingmomentdesc=2000, mkt_leadinterestingmomentsource=100, mkt_lastinterestingmomenttype=100
     )
     yield _boolean("new_synctomkto", default=1)
     yield from _texts(new_extid=100)
@@ -202,7 +202,6 @@ def _lead() -> Iterator[Column]:
     yield from _system("leadid")
     yield from _person()
     yield from _texts(subject=300, companyname=100, sic=20)
-    yield from _texts(mkt_leadinterestingmomentsource=100)  # as the vendor's solution calls it, on leads alone
     yield from _money("revenue")
     yield from _money("budgetamount")
     yield Column("numberofemployees", "integer", minimum=0, maximum=1_000_000)
