@@ -6,16 +6,19 @@ What does not belong here: which fields are synced (the field map, `model/field_
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import SettingsWrong
@@ -23,11 +26,22 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import RecordType
 
 log = logging.getLogger(__name__)
+logging.getLogger("dotenv.main").addFilter(lambda _: False)  # `_warn_of_lines` tells each bad line, and once
 
 PREFIX = "DYNSYNC_"
 OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
 MANY = 1_000_000_000_000  # calls or people: more than any system has, and small enough to reckon with
 YEAR_S = 31_536_000.0
+FAULTS = {
+    "int_parsing": "must be a whole number", "int_parsing_size": "must be a whole number of fewer digits",
+    "float_parsing": "must be a number such as 0.5", "finite_number": "must be a number such as 0.5",
+    "bool_parsing": "must be true or false", "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}", "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+}  # fmt: skip
+"""What is wrong, in our words, by what pydantic calls it."""
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Settings(BaseSettings):
@@ -148,6 +162,14 @@ class Settings(BaseSettings):
     retry_limit_s: float = Field(
         300.0, ge=0, le=YEAR_S, allow_inf_nan=False, description="Longest time spent on retrying one request."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_typed(cls, value: object) -> object:
+        """A file, an address and a header take no control character, and nobody sees one that came in by a slip."""
+        if isinstance(value, str) and _CONTROL.search(value.strip()):
+            raise ValueError("must not hold control characters; type it anew")
+        return value
 
     @field_validator("dynamics_url", "dynamics_authority", "marketo_url")
     @classmethod
@@ -313,10 +335,31 @@ def _require_host_alone(parts: SplitResult) -> None:
     """Raise ValueError unless these are the parts of an address without a path, of https or of this machine."""
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("must be an address such as https://example.com")
-    if any((parts.path, parts.query)):
+    if not _can_be_a_host(parts.hostname):
+        raise ValueError("must be an address such as https://example.com; this is no name of a host")
+    if any((parts.path, parts.query, parts.fragment)):
         raise ValueError("must be the address of the host alone, without a path")
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise ValueError("must start with https://; plain http would send tokens in the clear")
+
+
+def _can_be_a_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            return bool(_HOST.fullmatch(name.encode("idna").decode()))
+        except UnicodeError:
+            return False
+    return True
+
+
+def _warn_of_lines(bindings: Iterable[Binding], file: Path) -> None:
+    """Tell which lines of a `.env` file set nothing, in one sentence."""
+    bad = [line.original.line for line in bindings if line.error or (line.key is not None and line.value is None)]
+    if bad:
+        lines = f"lines {', '.join(map(str, bad))} are" if len(bad) > 1 else f"line {bad[0]} is"
+        log.warning("%s: %s not of the form NAME=value and set nothing. Correct or remove them.", file.name, lines)
 
 
 def _warn_of_unknown_names(names: Iterable[str], place: str) -> None:
@@ -328,6 +371,12 @@ def _warn_of_unknown_names(names: Iterable[str], place: str) -> None:
             log.warning("%s%s is no setting and is ignored.%s", name, place, f" Is {near[0]} meant?" if near else "")
 
 
+def _said(fault: ErrorDetails) -> str:
+    """What is wrong with a value, without it."""
+    told = FAULTS.get(fault["type"])
+    return told.format(**fault.get("ctx", {})) if told else fault["msg"].removeprefix("Value error, ")
+
+
 def load_settings(env_file: Path | None = None) -> Settings:
     """Read the settings of this process; `env_file` replaces `.env`.
 
@@ -335,9 +384,14 @@ def load_settings(env_file: Path | None = None) -> Settings:
     """
     file = env_file or Path(".env")
     _warn_of_unknown_names(os.environ, "")
+    if file.is_dir():
+        raise SettingsWrong(f"{file} is a folder.", next_step="Remove it; settings stand in a file of that name.")
     try:
         if file.is_file():
-            _warn_of_unknown_names(dotenv_values(file, encoding="utf-8"), f" in {file.name}")
+            with file.open(encoding="utf-8") as stream:
+                bindings = list(parse_stream(stream))
+            _warn_of_lines(bindings, file)
+            _warn_of_unknown_names((line.key for line in bindings if line.key), f" in {file.name}")
         return Settings(_env_file=file)
     except UnicodeDecodeError:
         raise SettingsWrong(f"{file} is not UTF-8 text.", next_step="Save it as UTF-8.") from None
@@ -347,8 +401,7 @@ def load_settings(env_file: Path | None = None) -> Settings:
         ) from None
     except ValidationError as error:
         faults = "; ".join(
-            "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"])
-            + fault["msg"].removeprefix("Value error, ")
+            "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"]) + _said(fault)
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsWrong(

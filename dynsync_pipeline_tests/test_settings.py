@@ -85,8 +85,19 @@ WRONG = {
         "https://org.example/api/data",
         "http://org.example",
         "org.example",
+        "https://org example.com",
+        "https://org..example",
+        "https://org.example#wrong",
+        "https://%zz",
+        "https://-org.example",
+        "https://org\u200b.example;wrong",
+        "https://" + "a" * 64 + ".example",
     ],
-    "dynamics_authority": ["http://login.example", "https://login.example/tenant"],
+    "dynamics_authority": ["http://login.example", "https://login.example/tenant", "https://login\\wrong"],
+    "dynamics_client_id": ["wrong\x07id"],
+    "data_dir": ["wrong\x1b[2J"],
+    "report_doubles": ["perhaps"],
+    "lead_list": ["wrong", "0"],
     "marketo_url": ["https://m.example/identity", "https://user:wrong@m.example", "https://m.example:port"],
     "dynamics_calls_per_day": ["0", "-1", "many", "1.5", "9" * 400],
     "marketo_calls_per_day": ["0", "wrong", "9" * 5000],
@@ -118,6 +129,8 @@ def test_a_wrong_setting_is_one_sentence_with_its_name_and_without_its_value(
     assert len(text) < 300
     assert value.lstrip("-").replace(".", "").isdigit() or value.removeprefix("https://") == "" or value not in told
     assert "wrong@" not in text
+    assert "Input" not in text, "a library's words"
+    assert "input" not in text
     assert caught.value.next_step
     assert not caught.value.retry_helps
 
@@ -171,6 +184,26 @@ def test_an_env_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
         load_settings()
 
 
+def test_lines_of_an_env_file_that_set_nothing_are_told_in_one_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text("# ok\nno setting here\nDYNSYNC_DATA_DIR\nDYNSYNC_MAX_CREATES=5\n=x\n\n", "utf-8")
+    assert load_settings().max_creates == 5
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(".env: lines 2, 3, 5 are not of the form NAME=value")
+
+
+@pytest.mark.parametrize("content", [b"DYNSYNC_DATA_DIR=a\0b\n", b"DYNSYNC_CA_FILE=/a\0\n", None])
+def test_an_env_file_that_cannot_be_used_is_a_sentence(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / ".env"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(SettingsWrong, match=r"\.env|control characters"):
+        load_settings()
+
+
 def test_the_environment_beats_the_file_and_empty_means_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +220,8 @@ def test_the_environment_beats_the_file_and_empty_means_default(
         ("https://1-ab.mktorest.example/", "https://1-ab.mktorest.example"),
         (" https://1-ab.mktorest.example ", "https://1-ab.mktorest.example"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://[fe80::1]:8080", "https://[fe80::1]:8080"),
+        ("https://bücher_1.example.", "https://bücher_1.example."),
         ("", ""),
     ],
 )

@@ -55,8 +55,10 @@ def _is_text(argument: str) -> bool:
 
 
 def _report(error: DynSyncError) -> int:
+    from dynsync_pipeline.cli.looking import cell
+
     errors_to.print("[bold red]Error:[/] ", end="")
-    errors_to.print(str(error), markup=False, highlight=False)
+    errors_to.print(cell(str(error)), highlight=False)  # it may quote a file
     if isinstance(error, SqlFileFailed):
         errors_to.print(f"\n{error.statement}", markup=False, highlight=False)
     return exit_code_of(error)

@@ -213,6 +213,10 @@ def test_a_field_map_that_is_missing_or_no_text_is_named(world: HttpWorld, tmp_p
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(tmp_path / "binary.csv"))
     refused(world, SETTINGS, ended, "binary.csv")
+    (tmp_path / "sheet.csv").write_bytes(b"PK\x03\x04\x1b[2J\x07,a\n")
+    ended = world.dynsync("sync", DYNSYNC_FIELD_MAP=str(tmp_path / "sheet.csv"))
+    refused(world, SETTINGS, ended, "sheet.csv, line 1")
+    assert "\x1b" not in ended.stderr, "what a file holds must not steer the terminal"
 
 
 @pytest.mark.parametrize(
