@@ -71,11 +71,11 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
             cursor = read_cursor(connection, PEOPLE)
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
     since = _feed_time(cursor) - OVERLAP
-    gone, winners, unread = _gone_people(client, start.token)
+    gone, merges, unread = _gone_people(client, start.token)
     feed = _read_feed(warehouse, client, columns, start.token)
     with warehouse.reading() as connection:
         changed = feed.changed_people(connection)
-    person_ids = sorted({*changed, *winners} - gone)
+    person_ids = sorted({*changed, *merges.values()} - gone)
     people = client.people("id", [str(person_id) for person_id in person_ids], columns.names) if person_ids else None
     with warehouse.transaction() as connection:
         if people is not None:
@@ -83,7 +83,11 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
             suspect(connection, warehouse, PERSON, _not_shown(person_ids, people))
         note_unread_people(connection, [(i, UNREAD_ENTRY) for i in (*unread, *feed.unread_ids)])
         land_deleted_people(connection, sorted(gone))
-        withdraw_told_people(connection, gone | winners, feed.told)
+        connection.execute(
+            "insert into inbox.merges (loser_id, winner_id) select unnest(?::bigint[]), unnest(?::bigint[])",
+            [[*merges], [*merges.values()]],
+        )
+        withdraw_told_people(connection, gone.union(merges.values()), feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)
@@ -119,13 +123,13 @@ def _feed_time(cursor: Cursor) -> datetime:
     return datetime.fromisoformat(cursor.value or "")
 
 
-def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int], list[int | None]]:
-    """Ids that Marketo deleted (R81) or merged away, and the ids they were merged into. Ids are never used again.
+def _gone_people(client: Marketo, token: str) -> tuple[set[int], dict[int, int], list[int | None]]:
+    """Ids that Marketo deleted (R81) or merged away, and of the latter whom they were merged into. Ids are never used again.
 
     Third, the people of entries that cannot be read.
     """
     gone: set[int] = set()
-    winners: set[int] = set()
+    merges: dict[int, int] = {}
     unread: list[int | None] = []
     for deletions in client.deleted_people(token):
         gone.update(deleted.person_id for deleted in deletions.items)
@@ -133,9 +137,9 @@ def _gone_people(client: Marketo, token: str) -> tuple[set[int], set[int], list[
     for page in client.activities(token, [MERGE_LEADS]):
         unread += page.unread_ids
         for merge in page.items:
-            winners.add(merge.person_id)
-            gone.update(map(int, re.findall(r"\d+", merge.attributes.get("Merge IDs") or "")))
-    return gone, winners, unread
+            losers = map(int, re.findall(r"\d+", merge.attributes.get("Merge IDs") or ""))
+            merges |= dict.fromkeys(losers, merge.person_id)
+    return gone | merges.keys(), merges, unread
 
 
 def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, token: str) -> Feed:

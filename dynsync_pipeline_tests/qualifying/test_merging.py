@@ -151,6 +151,64 @@ def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_d
     assert [row[5] for row in proposals(world)] == ["merged", "withdrawn", "merged"]
 
 
+def merge_in_marketo(world: MemoryWorld, winner: int, loser: int) -> None:
+    """Somebody merges two people by hand: what the winner lacks is filled, keys included."""
+    world.marketo.merge(winner, loser)
+    held, lost = world.marketo.rows[winner].values, world.marketo.rows[loser].values
+    keys = {name: lost[name] for name in (KEYS.contact_id, KEYS.lead_id) if lost.get(name) and not held.get(name)}
+    world.marketo.put(winner, **keys)
+
+
+def test_people_who_are_merged_the_other_way_round_leave_the_survivor_with_the_record_that_won() -> None:
+    """Told at once, told after the deletion, over two merges, and where it was a lead's: nobody is flagged or made anew."""
+    world = MemoryWorld(FIELDS)
+    names = ("w", "l", "late w", "late l", "far w", "far l")
+    people = {name: world.link(CONTACT, name, title="Head", phone=name) for name in names}
+    people["lead w"], people["lead l"] = (world.link(LEAD, name, title="Head") for name in ("lead w", "lead l"))
+    people["c"], people["lost lead"] = (
+        world.link(CONTACT, "c", title="Head"),
+        world.link(LEAD, "lost lead", city="Bern"),
+    )
+    world.link(LEAD, "won lead", title="Head")
+    world.settled()
+    for name in ("", "late ", "far "):
+        merge_records(world, CONTACT, f"{name}w", f"{name}l")
+    merge_records(world, LEAD, "lead w", "lead l")
+    merge_records(world, LEAD, "won lead", "lost lead")
+    world.settled()
+    merge_in_marketo(world, people["l"], people["w"])
+    merge_in_marketo(world, people["lead l"], people["lead w"])
+    merge_in_marketo(world, people["lost lead"], people["c"])
+    stranger = world.marketo.next_id
+    world.marketo.put(stranger, title="Head")
+    merge_in_marketo(world, stranger, people["far w"])
+    merge_in_marketo(world, people["far l"], stranger)
+    merge_in_marketo(world, people["late l"], people["late w"])
+    (told,) = [entry for entry in world.marketo.log if entry.person_id == people["late l"]]
+    world.marketo.log.remove(told)  # the deletion is told before the merge
+    world.dynamics.put(CONTACT, "w", jobtitle="Chief")
+    world.cycle()
+    world.marketo.log.append(told)
+    world.settled()
+    expected = {"w": "l", "late w": "late l", "far w": "far l", "lead w": "lead l", "c": "lost lead"}
+    links = dict(world.rows("select dynamics_id, person_id from state.links"))
+    assert {record: links.get(record) for record in expected} == {r: people[name] for r, name in expected.items()}
+    for record, name in expected.items():
+        values = world.marketo.rows[people[name]].values
+        keys = (values.get(KEYS.contact_id), values.get(KEYS.lead_id))
+        assert keys == ((None, record) if record == "lead w" else (record, None)), name
+        assert not flag(world, people[name]), name
+    world.dynamics.put(CONTACT, "w", address1_city="Basel")
+    n_people = len(world.marketo.rows)
+    world.settled()
+    assert world.both(people["l"], "city") == ("Basel", "Basel")
+    assert world.both(people["l"], "title") == ("Chief", "Chief")
+    assert world.both(people["lost lead"], "city") == ("Bern", "Bern"), "what the merge filled is Marketo's edit (R25)"
+    assert len(world.marketo.rows) == n_people
+    assert "open" not in {row[5] for row in proposals(world) if row[0] in (people["w"], people["lead w"])}
+    assert world.errors() == []
+
+
 def test_merges_and_qualifying_in_one_cycle_leave_one_person_a_human_or_a_proposal() -> None:
     world = MemoryWorld(FIELDS)
     leads = {name: world.link(LEAD, name, title="Buyer") for name in ("taken", "onto", "won", "lost")}

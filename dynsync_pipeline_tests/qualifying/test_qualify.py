@@ -231,6 +231,28 @@ def test_edits_of_a_qualified_lead_are_told_once_and_make_nobody_until_its_conta
     assert again not in people.values(), "an edit that no person got (R81)"
 
 
+def test_a_person_who_is_deleted_as_a_lead_is_qualified_onto_its_contact_leaves_the_other_one_in_its_place() -> None:
+    """The contact's in the same cycle; the lead's afterwards, whose later edits are told then."""
+    world, people = met("l", "later")
+    contacts = {name: world.link(CONTACT, name, title="Head") for name in ("c", "d")}
+    world.settled()
+    close_lead(world, "l", "c")
+    world.marketo.delete(contacts["c"])
+    close_lead(world, "later", "d")
+    world.settled()
+    assert_is_contact(world, people["l"], "l", "c")
+    world.marketo.delete(people["later"])
+    world.settled()
+    assert world.errors() == []
+    world.dynamics.put(LEAD, "later", jobtitle="Edited")
+    world.settled()
+    assert [(error[0], error[3], error[5]) for error in world.errors()] == [("later", "qualified", "waiting")]
+    assert people_of(world, "later", "d") == [contacts["d"]]
+    world.dynamics.put(LEAD, "later", jobtitle="Buyer")
+    world.settled()
+    assert [error[5] for error in world.errors()] == ["resolved"]
+
+
 def test_a_working_file_that_is_lost_before_or_after_the_keys_are_written_makes_no_second_person() -> None:
     world, people = met("before", "after")
     qualify(world, "after", "c-after")

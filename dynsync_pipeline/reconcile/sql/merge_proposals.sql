@@ -71,7 +71,13 @@ where state in ('open', 'sent')
 create temp table ended_proposals as
 select
     c.proposal_id,
-    case when m.is_deleted then 'merged' else 'withdrawn' end as state
+    case
+        when m.is_deleted then 'merged'
+        when (c.loser_person_id, c.winner_record_type, c.winner_dynamics_id) in (
+            select (person_id, record_type, dynamics_id) from state.links
+        ) then 'merged'  -- the other way round
+        else 'withdrawn'
+    end as state
 from concerned_proposals c
 left join mirror.marketo_people m on m.person_id = c.loser_person_id
 where m.is_deleted

@@ -45,9 +45,10 @@ from ended
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
 
 create temp table edited_after_merge as
-select t.record_type, t.dynamics_id, t.person_id, t.side
+select t.record_type, t.dynamics_id, t.person_id, case t.side when 'merged' then 'merged' else 'qualified' end as side
 from state.tombstones t
-where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from living_conversions)))
+where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from living_conversions))
+       or (t.side = 'marketo' and t.record_type = 'lead' and t.dynamics_id in (select lead_id from conversions)))
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
   and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
   and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)

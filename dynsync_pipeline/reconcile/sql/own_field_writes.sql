@@ -121,8 +121,10 @@ with altered as (
     from unlike_links c
     cross join reconcile.own_fields
     left join state.tombstones t
-        on c.record_type = 'contact' and t.side in ('merged', 'qualified') and t.record_type = 'lead'
-        and t.dynamics_id = c.dynamics_lead_id
+        on t.side in ('merged', 'qualified') and (
+            (c.record_type = 'contact' and t.record_type = 'lead' and t.dynamics_id = c.dynamics_lead_id)
+            or (t.person_id = c.person_id and t.record_type = c.record_type and t.dynamics_id = c.held_key)
+        )
     cross join lateral (
         select unnest([
             {

@@ -6,6 +6,7 @@
 -- reads    conversions, awaiting_lead, taken_over, state.links, state.bearers, state.unread, state.unread_bearers, state.requested,
 --          state.adoption, state.filtered_out, mirror.marketo_people
 -- makes    people_of_leads: one row per lead that became a contact, and its living person, by link or by key (R16)
+--          contacts_with_person: one row per contact that a lead became, and that has a living person
 --          qualified: one row per person taken over; `was_linked` to the lead
 -- changes  nothing
 create temp table people_of_leads as
@@ -27,6 +28,13 @@ anti join taken_over t on t.person_id = p.person_id  -- who is the contact's tha
 where p.was_linked or m.dynamics_contact_id is null
 qualify row_number() over (partition by p.lead_id order by p.was_linked desc, p.person_id) = 1;
 
+-- One whose person is gone in Marketo has none.
+create temp table contacts_with_person as
+select l.dynamics_id as contact_id
+from state.links l
+join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
+where l.record_type = 'contact' and l.dynamics_id in (select contact_id from conversions);
+
 create temp table qualified as
 with of_leads as (
     select p.person_id, c.lead_id, c.contact_id, p.was_linked
@@ -34,7 +42,7 @@ with of_leads as (
     join people_of_leads p using (lead_id)
     anti join state.bearers b
         on b.record_type = 'contact' and b.dynamics_id = c.contact_id and b.person_id <> p.person_id
-    where ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.links)
+    where c.contact_id not in (select contact_id from contacts_with_person)
       and c.contact_id not in (select contact_id from awaiting_lead)
       -- Whose person is told otherwise.
       and ('contact', c.contact_id) not in (select (record_type, dynamics_id) from state.unread_bearers)

@@ -289,3 +289,6 @@ create table state.expected_rows (record_type varchar not null, n_rows bigint no
 
 -- One row per value of a new person who was made in parts that never left, because the rest was cut off; it has no base.
 create table reconcile.unsent_fields (operation_id bigint not null, field varchar not null);
+
+-- One row per person whom the feed told to be merged into another in Marketo, until the next plan (R25).
+create table inbox.merges (loser_id bigint not null, winner_id bigint not null);
