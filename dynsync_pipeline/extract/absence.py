@@ -23,6 +23,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_deleted_people, land_dynamics, land_people
+from dynsync_pipeline.warehouse.partitions import PARTITION, note_partitions, with_partition
 
 log = logging.getLogger(__name__)
 
@@ -41,54 +42,78 @@ def confirm_people(
 ) -> list[int]:
     """Land who of these Marketo ids is found, and as deleted who is absent from an answer that shows somebody else.
 
-    Returns who was found gone. A call that shows nobody at all, neither a suspect nor one of the people known to live who
-    were asked for along with them, proves nothing: that is logged, and its suspects are asked for again a day later.
+    Returns who was found gone. People are asked for by partition, where that is known, along with others of it who are known to
+    live. A call that shows nobody at all of theirs proves nothing: that is logged, and whom it does not show is asked for again a
+    day later.
     `is_census`: a feed should tell of them; whether it does is judged later. Raises: ApiError.
     """
     all_gone: list[int] = []
-    wanted = sorted(set(suspects))
     per_call = VALUES_PER_READ - WITNESSES
-    for first in range(0, len(wanted), per_call):
-        some = wanted[first : first + per_call]
-        with warehouse.reading() as connection:
-            witnesses = [
-                row[0] for row in connection.execute(_WITNESSES, {"suspects": wanted, "n": WITNESSES}).fetchall()
-            ]
-        people = client.people("id", [str(person_id) for person_id in (*some, *witnesses)], columns.names)
-        shown = {int(person_id) for person_id in people.column("id").to_pylist()}
-        if not shown:
-            log.warning(
-                "Marketo showed none of %s people who may be gone, nor any of %s known to live, so nobody was taken for "
-                "deleted (R86). See whether the API user's role may still read people, in all partitions; they are asked "
-                "for again in a day.",
-                f"{len(some):,}",
-                len(witnesses),
-            )
+    with warehouse.reading() as connection:
+        names = with_partition(connection, columns.names)
+        groups = connection.execute(_BY_PARTITION, [sorted(set(suspects))]).fetchall()
+    for partition, wanted in groups:
+        for first in range(0, len(wanted), per_call):
+            some = wanted[first : first + per_call]
+            with warehouse.reading() as connection:
+                given = {"suspects": wanted, "partition": partition, "n": WITNESSES}
+                witnesses = [row[0] for row in connection.execute(_WITNESSES, given).fetchall()]
+            people = client.people("id", [str(person_id) for person_id in (*some, *witnesses)], names)
             with warehouse.transaction() as connection:
-                _put_off(connection, warehouse, PERSON, [str(person_id) for person_id in some])
-            continue
-        gone = [person_id for person_id in some if person_id not in shown]
-        is_suspect = pa.array(
-            [int(person_id) in set(some) for person_id in people.column("id").to_pylist()], pa.bool_()
-        )
-        with warehouse.transaction() as connection:
-            land_people(connection, columns, people.filter(is_suspect))
-            land_deleted_people(connection, gone)
-            _note_absent(connection, warehouse, PERSON, [str(person_id) for person_id in gone])
-            if is_census:
-                note_deletions(connection, PERSON, gone, warehouse.now())
-            _forget(connection, PERSON, [str(person_id) for person_id in some])
-        all_gone += gone
+                all_gone += _judge_absence(connection, warehouse, columns, some, people, partition, is_census=is_census)
     return all_gone
 
 
+_BY_PARTITION = """
+select p.partition_id, list(s.person_id order by s.person_id)
+from (select unnest(?::bigint[]) as person_id) s
+left join state.partitions p using (person_id)
+group by p.partition_id
+order by p.partition_id nulls first
+"""
 # Spread over all people by a hash, so that it is now these and now others.
 _WITNESSES = """
 select person_id from mirror.marketo_people
 where not is_deleted and person_id not in (select unnest($suspects::bigint[]))
+  and ($partition is null or person_id in (select person_id from state.partitions where partition_id = $partition))
 order by hash(person_id, list_first($suspects::bigint[])), person_id
 limit $n
 """
+
+
+def _judge_absence(
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: Warehouse,
+    columns: PersonColumns,
+    suspects: Sequence[int],
+    people: pa.Table,
+    partition: str | None,
+    *,
+    is_census: bool,
+) -> list[int]:
+    """Land what an answer shows of these people of one partition (None: not known), and who of them it proves gone; these."""
+    ids = [int(person_id) for person_id in people.column("id").to_pylist()]
+    is_proof = bool(ids) if partition is None else partition in people.column(PARTITION).to_pylist()
+    absent = sorted(set(suspects).difference(ids))
+    gone = absent if is_proof else []
+    land_people(
+        connection, columns, people.filter(pa.array([person_id in set(suspects) for person_id in ids], pa.bool_()))
+    )
+    note_partitions(connection, people)
+    land_deleted_people(connection, gone)
+    _note_absent(connection, warehouse, PERSON, [str(person_id) for person_id in gone])
+    if is_census:
+        note_deletions(connection, PERSON, gone, warehouse.now())
+    _forget(connection, PERSON, [str(person_id) for person_id in suspects if person_id in {*ids, *gone}])
+    if absent and not is_proof:
+        log.warning(
+            "Marketo does not show %s people who may be gone, nor anybody else of their partition, so nobody was taken for "
+            "deleted (R86). See whether the API user's role may still read people, in all partitions; they are asked for again "
+            "in a day.",
+            f"{len(absent):,}",
+        )
+        _put_off(connection, warehouse, PERSON, [str(person_id) for person_id in absent])
+    return gone
 
 
 def confirm_records(

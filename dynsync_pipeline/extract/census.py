@@ -33,6 +33,7 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_dynamics,
     take_in_people,
 )
+from dynsync_pipeline.warehouse.partitions import note_partitions, with_partition
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,9 @@ def read_these_people(
 
     Returns how many differed. Raises: ApiError; AnswerUnreadable where new fields are being read and somebody was not.
     """
-    people = client.people("id", [str(person_id) for person_id in ids], columns.names)
+    with warehouse.reading() as connection:
+        asked_for = with_partition(connection, columns.names)
+    people = client.people("id", [str(person_id) for person_id in ids], asked_for)
     found = [int(person_id) for person_id in people.column("id").to_pylist()]
     known = columns.fields.person_fields  # of a field that is new the mirror holds nothing that a feed should have told
     names = columns.mirror_of_own | {name: name for name in known}
@@ -138,6 +141,7 @@ def read_these_people(
     compared = [*columns.mirror_of_own.values(), *columns.kinds]
     with warehouse.transaction() as connection:
         land_people(connection, columns, people)
+        note_partitions(connection, people)
         _keep_differing(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id", compared)
         note_differences(connection, PERSON, names, booleans, warehouse.now())
         n_differing = take_in_people(connection)

@@ -109,7 +109,7 @@ def test_an_answer_that_shows_nobody_known_to_live_deletes_nobody_and_stops_no_c
     with world.warehouse.transaction() as connection:
         suspect(connection, world.warehouse, "person", [str(person)])
     assert confirm_people(world.warehouse, world.marketo, world.columns, [person]) == []
-    assert "nor any of 1 known to live" in caplog.text
+    assert "does not show 1 people who may be gone" in caplog.text
     assert world.rows("select * from inbox.marketo_people") == []
     assert world.rows("select next_look_at - since from state.suspects") == [(timedelta(days=1),)]
     world.marketo.people = people  # type: ignore[method-assign]
@@ -196,3 +196,30 @@ def test_people_found_gone_more_than_seven_days_ago_count_no_more() -> None:
     find_gone(world, people[30:60])
     world.settled()
     assert world.rows("select count(*) from state.links") == [(10,)]
+
+
+def test_people_of_a_partition_that_the_sync_may_not_see_any_more_are_not_gone_and_get_no_doubles(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """R86. Others are shown beside them; in the partition that is left, whoever is not shown is gone."""
+    world = MemoryWorld(FIELDS)
+    people = {name: world.link(CONTACT, name, title="A") for name in ("lost", "lost too", "gone", "stays")}
+    for name, person in people.items():
+        world.marketo.put(person, leadPartitionId="2" if name.startswith("lost") else "1")
+    world.settled()
+    world.clock += timedelta(days=2)
+    world.settled()  # the census reads everybody
+    world.marketo.lost_partitions = {"2"}
+    purge(world, people["gone"])
+    for name in ("lost", "gone"):
+        world.dynamics.put(CONTACT, name, jobtitle="B")
+    for _ in range(4):
+        world.cycle()
+    assert world.rows("select dynamics_id from state.tombstones") == []
+    assert len(successors(world, CONTACT, "gone")) == 1
+    assert "nor anybody else of their partition" in caplog.text
+    world.marketo.lost_partitions = set()
+    world.clock += timedelta(days=2)
+    world.settled()
+    assert successors(world, CONTACT, "lost") == [people["lost"]]
+    assert world.both(people["lost"], "title") == ("B", "B")

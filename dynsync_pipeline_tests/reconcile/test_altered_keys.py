@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
@@ -46,6 +48,27 @@ def test_a_key_altered_to_another_record_s_never_writes_over_either() -> None:
     world.settled()
     assert [world.marketo.rows[person].values[KEYS.contact_id] for person in people] == ["r0", "r1"]
     assert [world.both(person, "title") for person in people] == [("T0", "T0"), ("T1", "T1")]
+
+
+def test_a_key_that_somebody_writes_between_our_read_and_our_own_key_gives_way_and_is_told() -> None:
+    """Here a merge takes a lead's key from the person of a contact; the feed shows what that write replaced."""
+    world = MemoryWorld(FIELDS)
+    contact, lead = world.link(CONTACT, "c", title="A"), world.link(LEAD, "l", title="A")
+    world.settled()
+    world.marketo.merge(contact, lead)
+    world.marketo.put(contact, **{KEYS.lead_id: "l"})
+    sync = world.marketo.sync_people
+
+    def somebody_first(*arguments: Any) -> Any:
+        world.marketo.sync_people = sync  # type: ignore[method-assign]
+        world.marketo.put(contact, **{KEYS.lead_id: "by hand"})
+        return sync(*arguments)
+
+    world.marketo.sync_people = somebody_first  # type: ignore[method-assign, assignment]
+    world.settled()
+    world.settled()
+    assert world.marketo.rows[contact].values[KEYS.lead_id] is None
+    assert [row[:2] + row[3:] for row in world.errors()] == [("c", KEYS.lead_id, "key_altered", 1, "resolved")]
 
 
 def test_a_free_key_on_a_person_without_a_link_still_links() -> None:

@@ -141,7 +141,10 @@ def test_a_standing_difference_brings_nobody_back_until_its_half_in_dynamics_mov
     world.dynamics.put(record_type, "r", telephone1="123456")
     world.settled()
     world.marketo.keeps = as_is
-    assert world.standing() == [(person, "phone", "123456", "123")]
+    world.dynamics.keeps = lambda name, value: "Kept" if name == "jobtitle" else value
+    world.marketo.put(person, title="Sent")
+    world.settled()
+    assert world.standing() == [(person, "phone", "123456", "123"), (person, "title", "Kept", "Sent")]
     world.marketo.delete(person)
     world.settled()
     assert successors(world, record_type) == []

@@ -33,6 +33,7 @@ from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.refusal_entry import ENTRY, ENTRY_NAME, MESSAGE
 from dynsync_pipeline.requests.lists import ADD_TO_LIST
+from dynsync_pipeline.warehouse.partitions import PARTITION
 from dynsync_pipeline_tests.worlds.cuts import Steps
 from dynsync_pipeline_tests.worlds.rows import (
     Keeps,
@@ -81,6 +82,7 @@ class MemoryMarketo:
     log_delay: timedelta = timedelta()
     lists: dict[int, list[int]] = field(default_factory=dict)  # who is on a static list
     unreadable: dict[int, str] = field(default_factory=dict)  # people, and the field that cannot be read over REST
+    lost_partitions: set[str] = field(default_factory=set)  # whose people the sync's user may not see any more
     refused: dict[str, str] = field(default_factory=dict)  # fields that describe lists, and the road that refuses them
     spoils: Callable[[bytes], bytes] = bytes  # what becomes of the file of an export on its way
     exports: dict[str, list[str]] = field(default_factory=dict)
@@ -132,10 +134,13 @@ class MemoryMarketo:
         return row is not None and not row.is_deleted
 
     def bearers(self, name: str, value: str) -> list[int]:
-        """The people who bear this value."""
+        """The people who bear this value, and whom the sync's user may see."""
         if name == "id":
-            return [int(value)] if self.is_there(int(value)) else []
-        return [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(name) == value]
+            return [int(value)] if self._is_shown(int(value)) else []
+        return [i for i, row in self.rows.items() if row.values.get(name) == value and self._is_shown(i)]
+
+    def _is_shown(self, person_id: int) -> bool:
+        return self.is_there(person_id) and self.rows[person_id].values.get(PARTITION) not in self.lost_partitions
 
     def _tell(self, person_id: int, name: str | None, old: str | None, new: str | None) -> None:
         self.feed.append(FieldChange(f"c{self.version}", person_id, self.now(), name, old, new))
@@ -144,7 +149,7 @@ class MemoryMarketo:
 
     def person_fields(self) -> Mapping[str, MarketoField]:
         """As `MarketoClient.person_fields`."""
-        names = dict.fromkeys((*OWN, *self.fields.person_fields, *self.fields.company_fields))
+        names = dict.fromkeys((*OWN, PARTITION, *self.fields.person_fields, *self.fields.company_fields))
         kinds = KEYS.types | self.data_types
         return {
             n: MarketoField(n, 0, n, kinds.get(n, "string"), self.lengths.get(n), is_read_only=n in self.read_only)
@@ -155,10 +160,10 @@ class MemoryMarketo:
         """As `MarketoClient.people`."""
         self._refuse("people", fields)
         if filter_type == "id":
-            found = [i for value in values if self.is_there(i := int(value))]
+            found = [i for value in values if self._is_shown(i := int(value))]
         else:
             wanted = set(values)
-            found = [i for i, row in self.rows.items() if not row.is_deleted and row.values.get(filter_type) in wanted]
+            found = [i for i, row in self.rows.items() if row.values.get(filter_type) in wanted and self._is_shown(i)]
         rows = [shown(self._row(i, fields), self.unreadable.get(i)) for i in found]
         return table_of(["id", *fields], rows[::-1] if self.is_backwards else rows)
 

@@ -1,7 +1,8 @@
 -- found_refusals: lists what is refused without asking the other system (R33, R115, R116). It is reported like what a system
 -- answers, by report_refusals.sql.
 --
--- reads    this_cycle, field_outcomes, kept_back, held_back, edited_after_merge, shared_keys, altered_own_fields, doubled
+-- reads    this_cycle, field_outcomes, kept_back, held_back, edited_after_merge, shared_keys, altered_own_fields, overwritten_keys,
+--          doubled
 -- makes    refusals: one row per refused record or field, as report_refusals.sql wants it
 -- changes  nothing
 create temp table refusals as
@@ -75,4 +76,10 @@ select
         else 'What the sync wrote to this field of the person did not stay, and is written again.'
     end || ' Only the sync writes to this field: find the person, list import or flow step that does it.'
 from altered_own_fields, this_cycle
-where error_code is not null and not is_waiting;
+where error_code is not null and not is_waiting
+union all
+select
+    cycle_id, planned_at, record_type, person_id, dynamics_id, field, 'update', 'to_marketo', 'key_altered',
+    'Somebody wrote this key of the person in Marketo in the moment in which the sync wrote its own, which stands (R18). Only the '
+        || 'sync writes to this field: find the person, list import or flow step that does it.'
+from overwritten_keys, this_cycle;

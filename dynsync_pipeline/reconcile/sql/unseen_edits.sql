@@ -3,9 +3,10 @@
 -- person rests (R92), and where the record is gone since, the edit is kept as the loser.
 --
 -- reads    this_cycle, field_outcomes, ended_links, state.unseen_edits, state.links, state.filtered_out, state.base_values,
---          state.option_maps, ledger.changes, reconcile.fields, reconcile.operations
+--          state.option_maps, ledger.changes, reconcile.fields, reconcile.own_fields, reconcile.operations
 -- makes    unseen_edits: one row per such edit that nobody has overtaken since; `is_gone` where its record is
 --          put_back: one row per such edit of a lead, which is written again
+--          overwritten_keys: one row per key that somebody wrote on a linked person meanwhile
 -- changes  ledger.collisions, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          state.unseen_edits
 create temp table unseen_edits as
@@ -65,6 +66,14 @@ insert into reconcile.planned_collisions
     (operation_id, field, base_value, dynamics_value, marketo_value, winner, rule_code)
 select operation_id, field, base_shown, dynamics_shown, marketo_shown, 'marketo', 'marketo_wins'
 from put_back;
+
+-- A key is never theirs (R18): ours stands, and they are told.
+create temp table overwritten_keys as
+select distinct u.person_id, l.record_type, l.dynamics_id, u.field
+from state.unseen_edits u
+join state.links l using (person_id)
+cross join reconcile.own_fields
+where u.value is not null and u.field in (own_fields.contact_id, own_fields.lead_id);
 
 -- What is settled here, or overtaken by a later edit, is done; what is put back is done with its receipt.
 delete from state.unseen_edits

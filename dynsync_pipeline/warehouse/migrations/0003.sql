@@ -292,3 +292,5 @@ create table reconcile.unsent_fields (operation_id bigint not null, field varcha
 
 -- One row per person whom the feed told to be merged into another in Marketo, until the next plan (R25).
 create table inbox.merges (loser_id bigint not null, winner_id bigint not null);
+-- One row per person whose partition in Marketo is known, as last read by id.
+create table state.partitions (person_id bigint not null, partition_id varchar not null);
