@@ -274,7 +274,7 @@ class Cycle:
             is_first = end.is_whole and is_first_load(connection)
             end_cycle(connection, end)
             if is_first:
-                end_first_load(connection)
+                end_first_load(connection, self.warehouse.path.parent)
         self._has_published = True
         try:
             self.warehouse.tidy()

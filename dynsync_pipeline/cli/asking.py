@@ -13,12 +13,11 @@ from rich.table import Table
 from dynsync_pipeline.cli.looking import print_json
 from dynsync_pipeline.cli.output import Exit, errors_to, prints_to
 from dynsync_pipeline.requests.desk import carry_out
-from dynsync_pipeline.requests.store import Request, Wish
+from dynsync_pipeline.requests.store import FULFILLED, Request, Wish
 from dynsync_pipeline.settings import load_settings
 
 LARGEST_ID = 2**31 - 1
 QUEUED = "queued"
-DONE = (None, "created", "assigned", "already_in_sync", "superseded")
 
 Person = Annotated[list[int] | None, typer.Option(help="Id of a person in Marketo; may be given again.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", help="CSV file whose column `person_id` holds their ids.")]
@@ -50,7 +49,7 @@ def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
         _show(found)
     if waiting:
         errors_to.print(waiting, markup=False, highlight=False)
-    if any(each.outcome not in DONE for each in found):
+    if any(each.outcome not in (None, *FULFILLED) for each in found):
         raise typer.Exit(Exit.FAILED)
 
 

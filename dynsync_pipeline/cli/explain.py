@@ -16,10 +16,12 @@ from rich.text import Text
 
 from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
-from dynsync_pipeline.look.explain import Explanation, Subject, explain, find_subjects, is_account
+from dynsync_pipeline.cli.request_queue import request_line, requests_of
+from dynsync_pipeline.look.explain import PERSON_ID, Explanation, Subject, explain, find_subjects, is_account
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.records import FILTER_COLUMN
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.requests.store import Request
+from dynsync_pipeline.settings import Settings, load_settings
 
 MOST_SHOWN = 40
 MOST_NAMED = 10
@@ -44,14 +46,17 @@ def explain_command(
             subjects = find_subjects(connection, key)
         except ValueError as error:
             raise typer.BadParameter(f"This is {error}.", param_hint="KEY") from None
+        requests = _requests(settings, key, subjects)
         if len(subjects) != 1:
+            for line in map(request_line, requests):
+                prints_to.print(cell(line))
             errors_to.print(_not_one(subjects, is_account(connection, key)), highlight=False, markup=False)
             raise typer.Exit(Exit.FAILED)
         found = explain(connection, subjects[0])
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | {"requests": [_request(each) for each in requests]})
     else:
-        _show(found)
+        _show(found, requests)
 
 
 def _not_one(subjects: list[Subject], is_an_account: bool) -> str:
@@ -70,8 +75,28 @@ def _not_one(subjects: list[Subject], is_an_account: bool) -> str:
     return f"{len(subjects):,} people or records bear this key: {keys}{more}. Run `dynsync explain` with one of these."
 
 
-def _show(found: Explanation) -> None:
-    for line in _link_lines(found):
+def _requests(settings: Settings, key: str, subjects: list[Subject]) -> list[Request]:
+    """The newest requests for the person; also for somebody whom no cycle has seen yet."""
+    people = {each.person_id_marketo for each in subjects} - {None}
+    if not subjects and PERSON_ID.fullmatch(key.strip()):
+        people = {int(key)}
+    return [found for person_id in people if person_id is not None for found in requests_of(settings, person_id)]
+
+
+def _request(request: Request) -> Row:
+    return {
+        "kind": request.kind,
+        "asked_at": request.asked_at,
+        "door": request.door,
+        "state": request.state,
+        "result": request.outcome,
+        "message": request.message,
+        "next_try_at": None if request.state == "ended" else request.next_try_at,
+    }
+
+
+def _show(found: Explanation, requests: list[Request]) -> None:
+    for line in [*_link_lines(found), *map(cell, map(request_line, requests))]:
         prints_to.print(line)
     shown = [row for row in found.fields if row["state"] not in ("agree", "not linked") or _has_value(row)]
     if shown:

@@ -18,6 +18,7 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+from dynsync_pipeline.warehouse.first_load import progress
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong."
 LONGEST = 100  # characters of one value in a table; --json shows all
@@ -32,7 +33,7 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     if running and not settings.snapshot_file.exists():
         raise StorageFailed(
             f"There is no snapshot at {settings.snapshot_file} yet: the first cycle has been running since "
-            f"{running.started_at:%H:%M:%S} UTC.",
+            f"{running.started_at:%H:%M:%S} UTC. {first_load_sentence(settings)}".rstrip(),
             next_step="It is there when that cycle ends.",
         )
     with reading_snapshot(settings.snapshot_file) as connection:
@@ -43,6 +44,17 @@ def running_cycle(settings: Settings) -> LastCycle | None:
     """The cycle that runs now, if any."""
     last = read_cycle_lock(settings.lock_file)
     return last if last and last.is_running and last.ended_at is None else None
+
+
+def first_load_sentence(settings: Settings) -> str:
+    """What the first load costs and how far it is, while it lasts (R4)."""
+    told = progress(settings.data_dir)
+    estimated = told.pop("estimate", "")
+    parts = [
+        *([f"First load: {estimated}."] if estimated else []),
+        *([f"So far {', '.join(told.values())}."] if told else []),
+    ]
+    return " ".join(parts)
 
 
 def now() -> datetime:

@@ -14,6 +14,7 @@ from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
 from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import (
     cell,
+    first_load_sentence,
     moment,
     now,
     open_snapshot,
@@ -23,6 +24,7 @@ from dynsync_pipeline.cli.looking import (
     span,
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.cli.request_queue import queue_figures, queue_lines, read_queue
 from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
@@ -73,7 +75,8 @@ def status(
     calls = _calls(found, settings)
     running = running_cycle(settings)
     if as_json:
-        print_json(_as_json(found, calls, running, at))
+        requests = queue_figures(read_queue(settings, at))
+        print_json(_as_json(found, calls, running, at) | {"requests": requests})
     else:
         _show(found, calls, running, settings, at)
         prints_to.print(backlog_sentence(backlog), highlight=False)
@@ -152,6 +155,8 @@ def _show(
             f"Back-fill {row['back_fill_id']} of {', '.join(row['fields'])}: {row['n_read']:,} of {row['n_records']:,} "
         )
         prints_to.print(cell(f"{told}{row['record_type']}s read. {set_aside_sentence(row)}".rstrip()))
+    for line in queue_lines(settings, at):
+        prints_to.print(cell(line))
     told = ", ".join(f"{n:,} {state}" for state, n in found.open_errors.items())
     prints_to.print(f"\nSync errors open: {told + '; see `dynsync errors`' if told else 'none'}.", highlight=False)
     listed = ", ".join(f"{row['n']:,} × {row['finding']}" for row in found.findings)
@@ -216,7 +221,7 @@ def _parked_table(found: Status) -> Table:
 
 
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
-    lines = []
+    lines = [told] if (told := first_load_sentence(settings)) else []
     last, success = found.last_cycle, found.last_success
     if last is None:
         lines.append("No cycle has ended yet.")

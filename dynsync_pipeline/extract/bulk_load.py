@@ -25,6 +25,7 @@ from dynsync_pipeline.extract.census import forget_round
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import PEOPLE, move_cursor, read_cursor
+from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
 from dynsync_pipeline.warehouse.leftovers import EXPORT
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_people
 from dynsync_pipeline.warehouse.unread import note_unread_people
@@ -57,6 +58,10 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
         server_time = client.start_of_feed(datetime.now(UTC)).server_time
         with warehouse.transaction() as connection:
             begin_load(connection, settings, columns, server_time)
+    with warehouse.reading() as connection:
+        is_first = is_first_load(connection)
+    n_exports = len(_pending(warehouse)) if is_first else None
+    progress = Progress(warehouse.path.parent, "exports of people read", n_exports)
     n_failed = 0
     while pending := _pending(warehouse):
         exports = client.export_statuses()
@@ -64,6 +69,7 @@ def load_people(warehouse: Warehouse, client: Marketo, settings: Settings, colum
         for window in pending[:JOBS_AT_ONCE]:
             status = _advance(warehouse, client, columns, window, exports)
             has_landed |= status == "Completed"
+            progress.add(status == "Completed")
             if status in WITHOUT_FILE:
                 n_failed += 1
                 _stop_after_tries(n_failed, status)

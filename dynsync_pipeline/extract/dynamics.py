@@ -100,7 +100,11 @@ class _TableRead:
         is_anew = start is None
         columns = [Column(name, kind) for name, kind in self._kinds.items()]
         with self._warehouse.reading() as connection:
-            progress = Progress(f"{self._table.entity_set} read", expected_rows(connection, self._record_type))
+            progress = Progress(
+                self._warehouse.path.parent,
+                f"{self._table.entity_set} read",
+                expected_rows(connection, self._record_type),
+            )
         for page in self._client.changes(self._table, columns, start):
             with self._warehouse.transaction() as connection:
                 if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell

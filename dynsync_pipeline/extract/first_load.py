@@ -15,7 +15,7 @@ from dynsync_pipeline.extract.bulk_load import WINDOW
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.first_load import expect_rows, is_first_load, log
+from dynsync_pipeline.warehouse.first_load import expect_rows, is_first_load, log, note_progress
 
 ROWS_A_PAGE = 5_000
 PEOPLE_A_CALL = 300
@@ -73,7 +73,9 @@ def tell_first_load(warehouse: Warehouse, dynamics: Dynamics, settings: Settings
         return
     with warehouse.transaction() as connection:
         expect_rows(connection, n_rows)
-    log.info("First load: %s.", estimate(n_rows, settings, warehouse.now()))
+    told = str(estimate(n_rows, settings, warehouse.now()))
+    note_progress(warehouse.path.parent, "estimate", told)
+    log.info("First load: %s.", told)
 
 
 def _rough(length: timedelta) -> str:

@@ -30,6 +30,7 @@ BUSY_S = 10.0
 LONGEST_SUBJECT, LONGEST_DESCRIPTION = 200, 2_000  # UTF-16 units
 LONGEST_TIME_DAYS = 3_650
 ALREADY_IN_SYNC, SUPERSEDED = "already_in_sync", "superseded"
+FULFILLED = ("created", "assigned", ALREADY_IN_SYNC, SUPERSEDED)  # outcomes after which nobody need do anything
 
 _SCHEMA = """
 -- One row per request. `kind`: record, the person is to become one; owner, its record is to get another; task, one is to be made
@@ -47,6 +48,7 @@ create table requests (
     check (state in ('open', 'linked', 'ended')), check (state <> 'ended' or outcome is not null)
 ) strict;
 create unique index one_open_request_per_person on requests (person_id, kind) where state <> 'ended' and kind <> 'task';
+create index requests_of_person on requests (person_id);
 create index untold_requests on requests (is_told) where is_told = 0;
 create index needed_requests on requests (needs) where needs is not null;
 -- One row per static list that was looked at, first and last, by Marketo's clock.
@@ -117,6 +119,7 @@ class Request:
     field: str | None
     message: str | None
     needs: str | None
+    next_try_at: datetime
 
     @property
     def made_id(self) -> str | None:
@@ -249,6 +252,17 @@ class RequestStore:
         """All requests that have not ended."""
         return self._select("state <> 'ended' order by asked_at, request_id")
 
+    def refused_since(self, at: datetime) -> list[Request]:
+        """Requests that were asked for since and ended without what they asked for, newest first."""
+        return self._select(
+            f"state = 'ended' and asked_at >= ? and outcome not in ({', '.join(map(repr, FULFILLED))}) order by asked_at desc",
+            at.isoformat(),
+        )
+
+    def of_person(self, person_id: int) -> list[Request]:
+        """All requests for a person, newest first."""
+        return self._select("person_id = ? order by asked_at desc, request_id", person_id)
+
     def untold(self) -> list[Request]:
         """Requests that ended and that the ledger does not have yet."""
         return self._select("state = 'ended' and is_told = 0 order by asked_at, request_id")
@@ -356,14 +370,13 @@ _STILL_SERVED = "An earlier request for this person is still being served."
 _SUPERSEDED = "A later request gives this person's record another owner."
 _COLUMNS = (
     "request_id, kind, person_id, record_type, owner, task, door, asked_at, "
-    "state, attempts, outcome, field, message, needs"
+    "state, attempts, outcome, field, message, needs, next_try_at"
 )
 
 
 def _request(row: tuple[Any, ...]) -> Request:
-    request_id, kind, person_id, record_type, owner, task, door, asked_at, *rest = row
-    return Request(
-        *(request_id, kind, person_id, RecordType(record_type), owner),
-        *(None if task is None else msgspec.json.decode(task, type=Task), door, datetime.fromisoformat(asked_at)),
-        *rest,
-    )
+    request_id, kind, person_id, record_type, owner, task, door, asked_at, *rest, next_try_at = row
+    told = None if task is None else msgspec.json.decode(task, type=Task)
+    values: list[Any] = [request_id, kind, person_id, RecordType(record_type), owner, told, door]
+    values += [datetime.fromisoformat(asked_at), *rest, datetime.fromisoformat(next_try_at)]
+    return Request(*values)

@@ -1,14 +1,19 @@
 """The first load while it runs: how many rows are expected, how far it is, and that it has ended (R4).
 
-It lasts until a whole cycle has succeeded. What is told here goes to a logger of its own, which `dynsync sync` prints.
+It lasts until a whole cycle has succeeded. What is told here goes to a logger of its own, which `dynsync sync` prints, and
+into a file beside the working file, which the cycle keeps to itself, for `dynsync status`.
 Not here: what it will cost (`extract/first_load.py`).
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import duckdb
 
@@ -18,6 +23,9 @@ from dynsync_pipeline.warehouse.connection import scalar
 log = logging.getLogger("dynsync_pipeline.first_load")
 
 GAP_S = 60.0  # between two lines about one stream
+NOTE_S = 1.0  # between two looks of the file at one stream
+FILE = "first_load.json"
+_noting = threading.Lock()
 
 
 def is_first_load(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -40,9 +48,11 @@ def expected_rows(connection: duckdb.DuckDBPyConnection, record_type: RecordType
     return int(rows[0][0]) if rows else None
 
 
-def end_first_load(connection: duckdb.DuckDBPyConnection) -> None:
+def end_first_load(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Tell that the first load has ended, where the vendor sends an e-mail; call it where `is_first_load` was true."""
     connection.execute("delete from state.expected_rows")
+    with suppress(OSError):
+        (folder / FILE).unlink(missing_ok=True)
     n_links = scalar(connection, "select count(*) from state.links")
     n_errors = scalar(connection, "select count(*) from ledger.sync_errors where state <> 'resolved'")
     log.info(
@@ -52,18 +62,49 @@ def end_first_load(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-class Progress:
-    """Tells how far one stream of the first load is, a line a minute at most; nothing where no number is expected."""
+def note_progress(folder: Path, what: str, told: str) -> None:
+    """Keep for whoever looks on how far one part of the first load is; a file that cannot be written holds nothing up."""
+    file = folder / FILE
+    with _noting, suppress(OSError):
+        parts = progress(folder) | {what: told}
+        private = file.with_suffix(".tmp")
+        private.write_text(json.dumps(parts), "utf-8")
+        private.replace(file)
 
-    def __init__(self, what: str, n_expected: int | None) -> None:
+
+def progress(folder: Path) -> dict[str, str]:
+    """How far the parts of a first load are that runs, or was cut; empty before and after."""
+    try:
+        found = json.loads((folder / FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(what): str(told) for what, told in found.items()} if isinstance(found, dict) else {}
+
+
+class Progress:
+    """Tells how far one stream of the first load is, a line a minute at most; nothing where no number is expected.
+
+    `folder` is that of the working file.
+    """
+
+    def __init__(self, folder: Path, what: str, n_expected: int | None) -> None:
+        self._folder = folder
         self._what = what
         self._n_expected = n_expected
         self._n = 0
         self._told_at_s = time.monotonic()
+        self._noted_at_s = -NOTE_S
 
     def add(self, n: int) -> None:
         """So many more are done."""
         self._n += n
-        if self._n_expected is not None and time.monotonic() - self._told_at_s >= GAP_S:
-            self._told_at_s = time.monotonic()
-            log.info("First load: %s of about %s %s.", f"{self._n:,}", f"{self._n_expected:,}", self._what)
+        if self._n_expected is None:
+            return
+        at_s = time.monotonic()
+        told = f"{self._n:,} of about {self._n_expected:,} {self._what}"
+        if at_s - self._noted_at_s >= NOTE_S or self._n >= self._n_expected:
+            self._noted_at_s = at_s
+            note_progress(self._folder, self._what, told)
+        if at_s - self._told_at_s >= GAP_S:
+            self._told_at_s = at_s
+            log.info("First load: %s.", told)

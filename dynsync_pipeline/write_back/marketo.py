@@ -51,7 +51,9 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
 
     creates = people("create")
     with warehouse.reading() as connection:
-        progress = Progress("people created in Marketo", len(creates) if is_first_load(connection) else None)
+        progress = Progress(
+            warehouse.path.parent, "people created in Marketo", len(creates) if is_first_load(connection) else None
+        )
     for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
         for batch in _batches([write for write in creates if write.record_type == record_type]):
             turn.send(_People(client, columns, "createOrUpdate", key, (key,)), batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -11,6 +11,8 @@ import pytest
 
 from dynsync_pipeline.cli import status as command
 from dynsync_pipeline.cli.looking import now
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.requests.store import RequestStore, Task, Wish
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
@@ -252,6 +254,31 @@ def test_open_errors_are_counted_by_state(run: Run, hand_made: HandMade) -> None
         "from values (1, 'waiting'), (2, 'waiting'), (3, 'quarantined'), (4, 'resolved')"
     )
     assert figures(run, hand_made)["open_errors"] == {"quarantined": 1, "waiting": 2}
+
+
+def test_the_queue_of_requests_is_told_with_what_waits_and_what_was_refused(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish()
+    assert "Requests" not in run("status", environment=hand_made.environment).out
+    at = datetime.now(UTC).replace(tzinfo=None)
+    with RequestStore(hand_made.settings.requests_file) as store:
+        wishes = [Wish(n, RecordType.LEAD, "webhook") for n in (1, 2, 3)]
+        open_one, waiting, refused = store.ask(wishes, at - timedelta(minutes=5))
+        (task,) = store.ask([Wish(1, RecordType.LEAD, "push", kind="task", task=Task("Call"))], at)
+        store.put_off(waiting, at + timedelta(minutes=2), "Dynamics does not answer.")
+        store.ended([(refused, "required", "lastName is empty in Marketo.", "lastName")])
+        (old,) = store.ask([Wish(4, RecordType.LEAD, "push")], at - timedelta(days=8))
+        store.ended([(old, "refused", "long ago", None)])
+        assert [each.request_id for each in store.of_person(1)] == [task, open_one]
+    told = " ".join(run("status", environment=hand_made.environment).out.split())
+    assert "Requests: 3 open, the oldest asked for 5 min ago; 1 of them wait. Refused in the last 7 days: 1." in told
+    assert "Person 2 was asked to become a lead" in told
+    assert "tried in vain: 1" in told and "Dynamics does not answer." in told
+    assert "people 3." in told
+    figures = json.loads(run("status", "--json", environment=hand_made.environment).out)["requests"]
+    assert (figures["n_open"], figures["n_waiting"], figures["n_refused"]) == (3, 1, 1)
+    explained = run("explain", "3", environment=hand_made.environment)
+    assert "required. lastName is empty in Marketo. Mend that, and ask again." in " ".join(explained.out.split())
+    assert explained.code == 1, "no cycle has seen that person"
 
 
 def test_without_a_snapshot_one_sentence_names_the_next_command(run: Run, hand_made: HandMade) -> None:

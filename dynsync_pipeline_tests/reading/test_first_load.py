@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from dynsync_pipeline.cli.looking import first_load_sentence
 from dynsync_pipeline.errors import AccessDenied
 from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.model.records import RecordType
@@ -49,7 +50,14 @@ def test_a_first_load_is_told_before_while_and_after_and_later_cycles_are_silent
         world.dynamics.put(CONTACT, f"c{n}", jobtitle="A")
     world.dynamics.put(LEAD, "l", jobtitle="A")
     world.cycle(cut_after=2)
+    refuses, seen = world.marketo.refuses, list[str]()
+    world.marketo.refuses = lambda key, values: seen.append(first_load_sentence(world.settings))
     world.settled()
+    world.marketo.refuses = refuses
+    assert seen[0].startswith("First load: about 0 accounts, 3 contacts, 1 leads: "), "for `dynsync status`"
+    assert "So far 0 of about 0 accounts read, 3 of about 3 contacts read, 1 of about 1 leads read" in seen[0]
+    assert "of about 4 people created in Marketo" in seen[-1]
+    assert first_load_sentence(world.settings) == ""
 
     def told() -> list[str]:
         return [record.getMessage() for record in caplog.records if record.name == "dynsync_pipeline.first_load"]
