@@ -7,6 +7,8 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +19,7 @@ from dynsync_pipeline.emulators import sample_data
 from dynsync_pipeline.emulators.dataverse import app as dataverse_app
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.dataverse.store import Store as DataverseStore
-from dynsync_pipeline.emulators.errors import StateUnusable
+from dynsync_pipeline.emulators.errors import PortUnusable, StateUnusable
 from dynsync_pipeline.emulators.faults import Faults
 from dynsync_pipeline.emulators.marketo import app as marketo_app
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
@@ -30,6 +32,7 @@ CERTIFICATE_FILE = "client.pem"
 OLDEST_SAMPLE_PERSON = "2025-01-01"
 POLL_S = 60.0
 CALLS_PER_20_S = 50
+_UNWRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class Emulators:
@@ -69,33 +72,33 @@ class Emulators:
         self.time_scale = time_scale
         self.plain_http = plain_http
         self._lock = _locked(self.state_dir)
-        self.tls = Tls(self.state_dir)
         self.servers: list[Server] = []
-        try:
+        with _told_of(self.state_dir):
+            self.tls = Tls(self.state_dir)
             self.dataverse = DataverseStore(self.state_dir / "dataverse.sqlite", time_scale=time_scale, seed=seed)
             self.marketo = MarketoStore(self.state_dir / "marketo.sqlite", time_scale=time_scale, seed=seed)
-        except (sqlite3.DatabaseError, ValueError):
-            raise StateUnusable(
-                f"The emulator state {self.state_dir} is damaged. Remove it, or start the emulators with another folder."
-            ) from None
-        try:
-            self._seed_once(n_accounts, n_contacts, n_leads, n_people, seed)
-            dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), vendor_error_dataverse)
-            marketo = self.marketo_faults = Faults(marketo_app.build_app(self.marketo), vendor_error_marketo)
-            self._ports: dict[str, int] = self._last_ports()
-            self.dataverse_server = self._serve("dataverse", dataverse, dataverse_port, tls=True)
-            self.marketo_server = self._serve("marketo", marketo, marketo_port, tls=True)
-            self.plain_dataverse_server = (
-                self._serve("dataverse plain", dataverse, 0, tls=False) if plain_http else None
-            )
-            self.plain_marketo_server = self._serve("marketo plain", marketo, 0, tls=False) if plain_http else None
-            self._ports_file.write_text(json.dumps(self._ports))
-            self.certificate_file = self.state_dir / CERTIFICATE_FILE
-            write_private(self.certificate_file, self.dataverse.client_pem.encode())
-            self._write_env_file()
-        except BaseException:
-            self.stop()
-            raise
+            try:
+                self._seed_once(n_accounts, n_contacts, n_leads, n_people, seed)
+                self._start(dataverse_port, marketo_port)
+            except BaseException:
+                self.stop()
+                raise
+
+    def _start(self, dataverse_port: int, marketo_port: int) -> None:
+        """Serve both, and write down where and for whom."""
+        dataverse = self.dataverse_faults = Faults(dataverse_app.build_app(self.dataverse), vendor_error_dataverse)
+        marketo = self.marketo_faults = Faults(marketo_app.build_app(self.marketo), vendor_error_marketo)
+        self._ports: dict[str, int] = self._last_ports()
+        self.dataverse_server = self._serve("dataverse", dataverse, dataverse_port, tls=True)
+        self.marketo_server = self._serve("marketo", marketo, marketo_port, tls=True)
+        self.plain_dataverse_server, self.plain_marketo_server = (
+            self._serve(name, app, 0, tls=False) if self.plain_http else None
+            for name, app in (("dataverse plain", dataverse), ("marketo plain", marketo))
+        )
+        self._ports_file.write_text(json.dumps(self._ports))
+        self.certificate_file = self.state_dir / CERTIFICATE_FILE
+        write_private(self.certificate_file, self.dataverse.client_pem.encode())
+        self._write_env_file()
 
     @property
     def username(self) -> str:
@@ -224,6 +227,25 @@ def vendor_error_marketo(status: int, code: str, message: str) -> bytes:
     """Marketo's error body."""
     errors = [{"code": code, "message": message}]
     return json.dumps({"requestId": "fa417#0", "success": False, "errors": errors}).encode()
+
+
+@contextmanager
+def _told_of(state_dir: Path) -> Iterator[None]:
+    """Turn what stands in the way of the state's files into StateUnusable; a taken port passes."""
+    try:
+        yield
+    except PortUnusable:
+        raise
+    except (sqlite3.Error, OSError, ValueError) as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, OSError) or code in _UNWRITTEN:
+            said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise StateUnusable(
+                f"The emulator state {state_dir} cannot be written: {said}. Free space, or name another folder."
+            ) from None
+        raise StateUnusable(
+            f"The emulator state {state_dir} is damaged. Remove it, or start the emulators with another folder."
+        ) from None
 
 
 def _locked(state_dir: Path) -> int:

@@ -5,6 +5,7 @@ Not here: what the tables hold (`migrations/`), which columns they have (`column
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -198,7 +199,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed | None:
     """The sentence for what went wrong with the storage; None if something else did."""
     text = str(error)
-    if not isinstance(error, _STORAGE) and not any(sign in text.lower() for sign in (*_FULL, *_DAMAGED)):
+    unusable = _UNUSABLE.search(text)
+    if not (isinstance(error, _STORAGE) or unusable or any(sign in text.lower() for sign in (*_FULL, *_DAMAGED))):
         return None
     if any(sign in text.lower() for sign in _DAMAGED):
         return StorageFailed(
@@ -222,8 +224,11 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
             "DuckDB has too little memory, or too little space for what does not fit into memory.",
             next_step="Give the machine more memory, or free space on the disk of the data folder; then start the next cycle.",
         )
-    name, said = path, text.splitlines()[0]
-    if isinstance(error, OSError) and error.strerror:
+    name: object = path
+    said = _KIND.sub("", text.splitlines()[0])
+    if unusable:
+        name, said = unusable.groups()
+    elif isinstance(error, OSError) and error.strerror:
         name, said = error.filename2 or error.filename or path, error.strerror
     return StorageFailed(
         f"{name} cannot be read or written: {said.rstrip('.')}.",
@@ -231,6 +236,9 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
     )
 
 
+_UNUSABLE = re.compile(r'(?:Could not|Cannot) \w+ (?:from |to )?file "([^"]+)"[^:\n]*: ([^\n]+)')
+"""What DuckDB says of a file, whatever error it says it in: its name, and what the system said."""
+_KIND = re.compile(r"^(?:\w+ )?Error: ")
 _STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError)
 _DAMAGED = (
     "not read enough bytes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import stat
@@ -246,6 +247,16 @@ def test_a_damaged_state_of_the_emulators_is_a_sentence_that_names_it(tmp_path: 
     ended = command(("emulate", "--empty", "--state", str(state)), ENVIRONMENT, tmp_path)
     assert ended.returncode == FAILED
     assert str(state) in said(ended)
+
+
+@pytest.mark.parametrize("largest_bytes", [5_000, 150_000])
+def test_a_full_disk_is_no_damaged_state_of_the_emulators(tmp_path: Path, largest_bytes: int) -> None:
+    ended = command(
+        ("emulate", "--people", "0", "--state", str(tmp_path / "state")), ENVIRONMENT, tmp_path, largest_bytes
+    )
+    assert ended.returncode == FAILED
+    assert re.search("state cannot be written: .*Free space", said(ended)), said(ended)
+    assert "Remove" not in said(ended), "it is whole"
 
 
 def test_a_company_proxy_is_not_asked_for_this_machine(world: HttpWorld) -> None:

@@ -15,7 +15,7 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
 from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.columns import follow_field_map
-from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION, Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION, Warehouse, scalar, storage_errors
 
 MIGRATIONS = Path(connection_module.__file__).with_name("migrations")
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
@@ -49,6 +49,38 @@ def test_a_file_open_in_another_program_is_told(tmp_path: Path) -> None:
     finally:
         process.communicate("")
     Warehouse(path).close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.TransactionException(
+            'TransactionContext Error: Failed to commit: Could not write file "/d/a.wal": File too large'
+        ),
+        duckdb.IOException(
+            'IO Error: Checkpoint failed for database "b". The database has been invalidated. '
+            'Original error: Could not write file "/d/a.wal": File too large'
+        ),
+        duckdb.FatalException('FATAL Error: Failed: Could not read from file "/d/a.wal": File too large'),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name_whatever_duckdb_calls_that(
+    error: duckdb.Error, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageFailed) as caught, storage_errors(tmp_path / "dynsync.duckdb"):
+        raise error
+    assert caught.value.message == "/d/a.wal cannot be read or written: File too large."
+
+
+def test_an_error_of_a_statement_is_none_of_storage(tmp_path: Path) -> None:
+    failed = duckdb.TransactionException("TransactionContext Error: Failed to commit: a key is there twice")
+    with pytest.raises(duckdb.TransactionException), storage_errors(tmp_path / "dynsync.duckdb"):
+        raise failed
+    with (
+        pytest.raises(StorageFailed, match=r"dynsync\.duckdb cannot be read or written: odd\."),
+        storage_errors(tmp_path / "dynsync.duckdb"),
+    ):
+        raise duckdb.IOException("IO Error: odd.")
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
