@@ -113,6 +113,7 @@ def test_an_edit_that_the_feed_tells_a_few_minutes_later_is_no_finding(world: Ag
     world.marketo.rows[world.contact].values["title"] = "Chief"
     world.clock += DAY
     world.cycle()
+    world.cycle()
     assert world.rows("select code, field from state.untold") == [("edit_untold", "title")]
     tell(world, "title", "Buyer", "Chief")
     assert findings(world) == []

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from dynsync_pipeline.clients.marketo.protocol import CompanyResult
 from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RequestRefused, TimedOut
+from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 CONTACT = RecordType.CONTACT
@@ -136,6 +138,29 @@ def test_of_a_new_person_whose_search_is_cut_off_whatever_never_left_arrives_in_
         ("far", "f15", "waiting"),
         ("near", "f15", "waiting"),
     ]
+
+
+def test_of_a_new_company_whose_search_is_cut_off_whatever_never_left_arrives_in_the_next_cycle() -> None:
+    names = NAMES[:6]
+    lines = (f"account,{name},new_{name},text,to_marketo,true\n" for name in names)
+    world = MemoryWorld(parse_field_map(HEADER + "".join(lines), "test.csv"))
+    columns: dict[str, str | None] = dict.fromkeys((f"new_{name}" for name in names), "B")
+    world.dynamics.put(RecordType.ACCOUNT, "a", **columns | {"new_f4": "bad"})
+    sync, n_asked = world.marketo.sync_companies, 0
+
+    def refuse(records: Sequence[str]) -> Any:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 3:  # the whole, then the half that is taken
+            raise TimedOut("no answer", system="marketo", request="POST")
+        return [CompanyResult(None, "skipped", NO)] if "bad" in records[0] else sync(records)
+
+    world.marketo.sync_companies = refuse  # type: ignore[method-assign]
+    world.cycle()
+    assert [world.marketo.company_rows["a"].get(name) for name in names] == ["B", "B", "B", None, None, None]
+    world.cycle()
+    assert [world.marketo.company_rows["a"].get(name) for name in names] == ["B", "B", "B", "B", None, "B"]
+    assert [(row[0], row[1], row[5]) for row in world.errors()] == [("a", "f4", "waiting")]
 
 
 def test_a_record_whose_search_fails_each_time_is_told_and_ends_no_other_s_turn() -> None:

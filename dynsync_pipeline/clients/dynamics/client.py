@@ -131,7 +131,8 @@ class DynamicsClient:
         try:
             return table_metadata(definition, columns)
         except FAULTS as fault:
-            raise self._unreadable(self._request(table_query(name)), what_is_wrong(fault)) from None
+            why = fault if isinstance(fault, msgspec.DecodeError) else what_is_wrong(fault)  # it tells what is missing
+            raise self._unreadable(self._request(table_query(name)), why) from None
 
     def time_zone(self) -> str | None:
         """The time zone of the sync's user, by its IANA name, in three calls; None where Dynamics does not tell it."""

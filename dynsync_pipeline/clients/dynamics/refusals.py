@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dynsync_pipeline.clients.dynamics.protocol import SYSTEM
+from dynsync_pipeline.clients.pieces import FAULTS, told_once
 from dynsync_pipeline.clients.transport import Reply, redacted
 from dynsync_pipeline.errors import (
     AccessDenied,
@@ -103,13 +104,10 @@ def refusal(reply: Reply, request: str, *, record_id: str | None = None, is_crea
     `record_id` is the record a write addressed: a 404 that names another one (a lookup's target) is no RecordMissing.
     `is_create` says that the write carried `If-None-Match: *`.
     """
-    try:
-        fault = _fault_body.decode(reply.body).error
-        is_vendors = True
-    except msgspec.DecodeError:  # a proxy or gateway answered
-        fault, is_vendors = _Fault(), False
+    told = _fault_in(reply)
+    fault = told or _Fault()
     code = fault.code.lower()
-    kind = _kind(reply.status, code, fault.message, is_vendors, record_id, is_create)
+    kind = _kind(reply.status, code, fault.message, told is not None, record_id, is_create)
     field = next((found[1].lower() for pattern in _FIELDS if (found := pattern.search(fault.message))), None)
     said = redacted(_QUOTED_VALUE.sub("literal '…'", fault.message))
     return kind(
@@ -129,18 +127,25 @@ def proves_absence(reply: Reply, table: EntitySet, record_id: str) -> bool:
 
     A right that was lost, another table's or another record's 404, and a gateway's page prove nothing.
     """
-    try:
-        fault = _fault_body.decode(reply.body).error
-    except msgspec.DecodeError:
-        return False
-    named = _DOES_NOT_EXIST.fullmatch(fault.message.strip())
+    fault = _fault_in(reply)
+    named = None if fault is None else _DOES_NOT_EXIST.fullmatch(fault.message.strip())
     return (
         reply.status == 404
+        and fault is not None
         and fault.code.lower() == OBJECT_DOES_NOT_EXIST
         and named is not None
         and named[1].lower() == table.name
         and named[2].lower() == record_id.lower()
     )
+
+
+def _fault_in(reply: Reply) -> _Fault | None:
+    """What an answer says of an error, without its message where that cannot be read; None where a proxy or gateway answered."""
+    try:
+        return _fault_body.decode(reply.body).error
+    except FAULTS:
+        code = told_once(reply.body, "code", "0x[0-9a-fA-F]{1,8}")
+        return None if code is None else _Fault(code)
 
 
 def _kind(

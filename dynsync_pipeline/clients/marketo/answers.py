@@ -154,6 +154,8 @@ def envelope(reply: Reply, request: str) -> Envelope:
         try:
             found = _envelope_of_pieces(reply.body)
         except FAULTS:
+            if (code := _told_code(reply.body)) is not None:
+                raise refusal(code, "", request, status=reply.status) from None
             if reply.status != 200:
                 raise http_refusal(reply, request) from None
             raise _no_envelope(reply, request) from None
@@ -161,6 +163,11 @@ def envelope(reply: Reply, request: str) -> Envelope:
         fault = found.errors[0] if found.errors else _Fault("", "no reason given")
         raise refusal(fault.code, fault.message, request, status=reply.status)
     return found
+
+
+def _told_code(body: bytes) -> str | None:
+    """The code of a refusal whose message cannot be read."""
+    return told_once(body, "success", "false") and told_once(body, "code", "[0-9]{3,4}")
 
 
 def is_spoiled(reply: Reply) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 
 from dynsync_pipeline.clients.marketo.protocol import SYSTEM
 from dynsync_pipeline.clients.marketo.refusals import http_refusal
+from dynsync_pipeline.clients.pieces import FAULTS
 from dynsync_pipeline.clients.transport import Reply, Request, Transport, redacted
 from dynsync_pipeline.errors import AnswerUnreadable, SignInRefused
 from dynsync_pipeline.settings import Settings
@@ -78,7 +79,7 @@ def _token_of(reply: Reply, request: str) -> _Token:
     if reply.status == 200:
         try:
             return msgspec.json.decode(reply.body, type=_Token)
-        except msgspec.DecodeError:
+        except FAULTS:
             raise AnswerUnreadable(
                 "Marketo's identity service gave no token.",
                 system=SYSTEM,
@@ -87,7 +88,7 @@ def _token_of(reply: Reply, request: str) -> _Token:
             ) from None
     try:
         fault = msgspec.json.decode(reply.body, type=_Fault)
-    except msgspec.DecodeError:
+    except FAULTS:
         refused = http_refusal(reply, request)
         if reply.status == 404:
             refused.next_step = "See whether DYNSYNC_MARKETO_URL is the address of Marketo: nobody signs in there."

@@ -137,9 +137,11 @@ left join long_of('companies_held') v on v.external_company_id = u.company_key a
 left join reconcile.planned_changes c on c.operation_id = u.operation_id
 left join held_values h on h.system = 'marketo' and h.person_id = u.person_id and h.field = c.field
 where u.action = 'company'
-group by u.operation_id, u.person_id
+group by u.operation_id, u.person_id, u.record_type
 having bool_and(a.field is null or v.value is not distinct from a.new_value)
-   and bool_and(c.field is null or u.person_id is null or h.value is not distinct from c.base_after);
+   and bool_and(c.field is null or u.person_id is null or h.value is not distinct from c.base_after)
+   -- That an account's new company is there proves nothing of what was sent apart from its first part.
+   and not (count(a.field) = 0 and u.record_type = 'account' and coalesce(bool_or(u.is_in_parts), false));
 
 insert into reconcile.receipts (operation_id, outcome, person_id, received_at, is_settled)
 select operation_id, 'applied', person_id, noted_at, false from recognised, this_moment;

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from dynsync_pipeline import errors
-from dynsync_pipeline.clients.dynamics.refusals import refusal
+from dynsync_pipeline.clients.dynamics.refusals import proves_absence, refusal
 from dynsync_pipeline.clients.transport import Reply
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline_tests.reading.poison import POISON
 
 ID = "0a1b2c3d-0000-4000-8000-00000000abcd"
 OTHER = "ffffffff-0000-4000-8000-00000000abcd"
@@ -133,3 +135,14 @@ def test_messages_show_no_value_and_say_what_to_do() -> None:
 
 def test_the_wait_a_server_asks_for_is_kept() -> None:
     assert refusal(answer(429, "0x80072321", "slow", **{"retry-after": "17"}), "GET /x").retry_after_s == 17
+
+
+@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+def test_a_refusal_whose_message_cannot_be_read_is_known_by_its_code(poison: bytes) -> None:
+    """A system quotes what it was sent, and cuts it."""
+    body = b'{"error":{"code":"0x80044331","message":%s}}' % poison
+    found = refusal(Reply(400, {}, body), "PATCH contacts", record_id=ID)
+    assert (type(found), found.code, found.field) == (errors.RequestRefused, "0x80044331", None)
+    gone = Reply(404, {}, body.replace(b"0x80044331", b"0x80040217"))
+    assert type(refusal(gone, "PATCH contacts", record_id=ID)) is errors.RecordMissing
+    assert not proves_absence(gone, TABLES[RecordType.CONTACT], ID)

@@ -13,6 +13,7 @@ from dynsync_pipeline.clients.marketo import answers
 from dynsync_pipeline.clients.marketo.protocol import Activity, DeletedPerson, ExportStatus, FieldChange, MarketoField
 from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.model.records import UNREAD
+from dynsync_pipeline_tests.reading.poison import POISON
 
 REQUEST = "GET /rest/v1/x.json"
 AT = datetime(2026, 1, 5, 8, 0, 1, tzinfo=UTC)
@@ -285,3 +286,11 @@ def test_both_spellings_of_a_cancelled_export_are_one() -> None:
         "b": ExportStatus("Cancelled", None, None, None),
         "c": ExportStatus("Completed", 120, 9876, "sha256:00"),
     }
+
+
+@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+def test_a_refusal_whose_message_cannot_be_read_is_known_by_its_code(poison: bytes) -> None:
+    body = failure("1003", "MARK").body.replace(b'"MARK"', poison)
+    with pytest.raises(errors.RequestRefused) as refused:
+        answers.envelope(Reply(200, {}, body), REQUEST)
+    assert refused.value.code == "1003"
