@@ -69,6 +69,20 @@ def test_whoever_is_linked_by_a_key_gets_both_and_nobody_is_blamed() -> None:
         ]
 
 
+def test_whoever_is_linked_by_a_key_while_the_record_is_kept_out_gets_both_when_it_is_let_in_and_nobody_is_blamed() -> (
+    None
+):
+    world = MemoryWorld(FIELDS)
+    world.dynamics.put(CONTACT, "r", jobtitle="A", new_synctomkto="false")
+    world.marketo.put(1001, **{KEYS.contact_id: "r", "title": "A"})
+    world.settled()
+    assert own(world, 1001) == (None, None)
+    world.dynamics.put(CONTACT, "r", new_synctomkto="true")
+    world.settled()
+    assert own(world, 1001) == ("Contact", CREATED)
+    assert world.errors() == []
+
+
 def test_an_alteration_between_our_read_and_our_write_is_put_back_with_the_next_one() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", title="A")

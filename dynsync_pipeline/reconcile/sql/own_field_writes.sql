@@ -3,7 +3,7 @@
 -- the person of a contact bears no more (R25, R96), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
--- reads    this_cycle, compared_links, found_links, state.unsettled, state.links, state.tombstones, state.unread,
+-- reads    this_cycle, compared_links, found_links, filter_turns, state.unsettled, state.links, state.tombstones, state.unread,
 --          state.unread_links, state.requested, state.filtered_out, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
 --          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
@@ -111,6 +111,8 @@ with altered as (
             -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
             when w.old_value is null and (
                 c.person_id in (select person_id from found_links)
+                -- linked while the record was kept out
+                or (c.record_type, c.dynamics_id) in (select (record_type, dynamics_id) from filter_turns where is_let_in)
                 or (c.person_id, w.field) in (
                     select (person_id, field) from state.unsettled
                     where coalesce(code, '') not in ('key_altered', 'own_field_altered')
