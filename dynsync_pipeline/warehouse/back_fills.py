@@ -199,7 +199,7 @@ def choose_records(
     """Make `chosen_records`: one row per living record created from the first until before the second time of `created`, with
     its person if it has one.
 
-    Whom the sync filter keeps out rests (R92).
+    Whom the sync filter keeps out rests (R92), unless it lets them in by now: the plan of this cycle does.
     """
     table = TABLES[asked.record_type]
     connection.execute(
@@ -208,7 +208,14 @@ def choose_records(
         select r.{table.id_column} as dynamics_id, l.person_id
         from {table.mirror} r
         left join state.links l on l.record_type = '{asked.record_type}' and l.dynamics_id = r.{table.id_column}
-        anti join state.filtered_out f on f.record_type = '{asked.record_type}' and f.dynamics_id = r.{table.id_column}
+        anti join (
+            select f.dynamics_id
+            from state.filtered_out f
+            left join mirror.sync_filters s using (record_type, dynamics_id)
+            where f.record_type = '{asked.record_type}' and (
+                s.sync_filter = 'false' or f.record_type in (select record_type from state.lost_filters where not is_given_up)
+            )
+        ) f on f.dynamics_id = r.{table.id_column}
         where not r.is_deleted
           and r.{table.id_column} not in (
               select dynamics_id from mirror.merged_records where record_type = '{asked.record_type}'

@@ -17,7 +17,7 @@ from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill
 from dynsync_pipeline_tests.properties.effort import is_deep
-from dynsync_pipeline_tests.sync_filter.filtered import NO
+from dynsync_pipeline_tests.sync_filter.filtered import NO, YES
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 
 CONTACT, LEAD, ACCOUNT = RecordType.CONTACT, RecordType.LEAD, RecordType.ACCOUNT
@@ -173,6 +173,30 @@ def test_r92_nobody_is_filled_again_whom_the_sync_filter_keeps_out() -> None:
     world.settled()
     assert [world.both(person, "source")[1] for person in people] == ["D", "M"]
     assert [row[1:] for row in back_fills(world)] == [(1, 1, 1, "done")]
+
+
+def test_r89_whoever_is_let_in_by_the_cycle_that_reads_them_is_filled_again_too() -> None:
+    """By that cycle, and not by the one before; whoever is kept out by it rests, and waits for nothing."""
+    world = MemoryWorld(field_map(*FIELDS))
+    people = {name: world.link(CONTACT, name, title="A") for name in ("let in", "kept out", "always out")}
+    world.settled()
+    world.marketo.keeps = lambda name, value: value and value[:4]
+    for name in people:
+        world.dynamics.put(CONTACT, name, jobtitle="from there")
+    world.settled()
+    world.marketo.keeps = lambda name, value: value
+    for name in ("let in", "always out"):
+        world.dynamics.put(CONTACT, name, **NO)
+    world.settled()
+    ask(world, "title", types=(CONTACT,))
+    world.dynamics.put(CONTACT, "let in", **YES)
+    world.dynamics.put(CONTACT, "kept out", **NO)
+    world.settled()
+    assert {name: world.both(person, "title")[1] for name, person in people.items()} == {
+        "let in": "from there", "kept out": "from", "always out": "from",
+    }  # fmt: skip
+    assert [row[-1] for row in back_fills(world)] == ["done"]
+    assert world.rows("from state.unsettled") == []
 
 
 def test_r98_a_record_that_lost_a_merge_is_none_of_those_that_are_filled_again() -> None:
