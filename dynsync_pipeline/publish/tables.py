@@ -464,6 +464,17 @@ _LEDGERS = (
         ),
     ),
     PublishedTable(
+        name="calls_between",
+        grain="One row per system and turn at the requests between cycles, of the last two days: the calls that it took.",
+        source="ledger.calls_between",
+        key="called_at",
+        columns=plain(
+            ("called_at", "timestamp", "called_at", "UTC."),
+            ("system", "varchar", "system", "dynamics or marketo."),
+            ("n_calls", "bigint", "n_calls", "Requests that count against its limits."),
+        ),
+    ),
+    PublishedTable(
         name="backlog_hours",
         grain="One row per clock hour and object of the last five days: its records that were not settled (R123).",
         source="ledger.backlog_hours",

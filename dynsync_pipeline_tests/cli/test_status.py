@@ -144,6 +144,10 @@ def test_calls_older_than_a_day_no_longer_count(run: Run, hand_made: HandMade) -
     hand_made.publish(hand_made.cycle(1, "2026-03-09 14:00:00"), hand_made.cycle(2, "2026-03-10 14:00:00"))
     used = {row["system"]: (row["n_used"], row["n_allowed"]) for row in figures(run, hand_made)["calls"]}
     assert used == {"dynamics": (7, 100_000), "marketo": (11, 25_000)}
+    between = "insert into ledger.calls_between (called_at, system, n_calls) values"
+    hand_made.publish(f"{between} ('2026-03-10 14:00:00', 'marketo', 5), ('2026-03-08 14:00:00', 'marketo', 9)")
+    calls = {row["system"]: row["n_used"] for row in figures(run, hand_made)["calls"]}
+    assert calls == {"dynamics": 7, "marketo": 16}, "those of requests count like those of cycles"
 
 
 @pytest.mark.usefixtures("at_twenty_past_two")
