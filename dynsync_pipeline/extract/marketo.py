@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.clients.systems import Marketo
@@ -80,7 +81,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
-            suspect(connection, warehouse, PERSON, _not_shown(person_ids, people))
+            suspect(connection, warehouse, PERSON, [*_not_shown(person_ids, people), *_maybe_merged(connection)])
         note_unread_people(connection, [(i, UNREAD_ENTRY) for i in (*unread, *feed.unread_ids)])
         land_deleted_people(connection, sorted(gone))
         connection.execute(
@@ -110,6 +111,28 @@ def _not_shown(person_ids: Sequence[int], people: pa.Table) -> list[str]:
     shown = set(people.column("id").to_pylist())
     return [str(person_id) for person_id in person_ids if str(person_id) not in shown]
 
+
+def _maybe_merged(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Who is linked to a record whose key somebody else bears, who landed just now and bears keys of both types: as after a
+    merge, of which the log may not tell, or too late (R25). Call it before people are taken in.
+    """
+    if not connection.execute(f"select 1 from ({_WITH_BOTH_KEYS}) limit 1").fetchall():
+        return []
+    return [row[0] for row in connection.execute(_LINKED_OTHERWISE).fetchall()]
+
+
+_WITH_BOTH_KEYS = """
+select person_id, dynamics_contact_id, dynamics_lead_id from inbox.marketo_people
+where dynamics_contact_id is not null and dynamics_lead_id is not null
+"""
+_LINKED_OTHERWISE = f"""
+select distinct l.person_id::varchar
+from ({_WITH_BOTH_KEYS}) i
+join state.links l
+    on l.dynamics_id = case l.record_type when 'contact' then i.dynamics_contact_id else i.dynamics_lead_id end
+where l.person_id <> i.person_id
+order by 1
+"""
 
 # Labels that mean one field; a score is told by its label alone.
 _UNIQUE_LABELS = """

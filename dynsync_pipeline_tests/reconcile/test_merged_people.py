@@ -129,6 +129,23 @@ def test_a_merge_whose_loser_is_told_first_ends_alike(is_lead_winner: bool) -> N
     assert_is_contact(world, winner)
 
 
+def test_a_merge_that_no_log_tells_shows_in_the_winners_keys_and_is_followed_in_the_same_cycle() -> None:
+    """In either direction; an entry of the log may come later than it is read."""
+    world, contact, lead = met()
+    other_contact, other_lead = world.link(CONTACT, "c2", title="C"), world.link(LEAD, "l2", title="L")
+    world.settled()
+    merge(world, lead, contact)
+    merge(world, other_contact, other_lead)
+    world.marketo.log.clear()
+    world.marketo.put(lead, title="Winner")
+    world.cycle()
+    assert links(world) == [(lead, "contact", "c"), (other_contact, "contact", "c2")]
+    world.settled()
+    assert world.both(lead, "title") == ("Winner", "Winner")
+    assert world.dynamics.rows[LEAD, "l"].values["jobtitle"] == "L", "the lead's own is left alone"
+    assert world.errors() == []
+
+
 def test_a_merge_whose_keys_are_told_first_ends_alike() -> None:
     world, contact, lead = met()
     world.marketo.put(lead, **{KEYS.contact_id: "c"})
