@@ -129,6 +129,20 @@ def test_where_nothing_else_was_answered_a_failing_record_is_put_off_and_not_bla
     assert len(world.ledger()["changes"]) == 1
 
 
+def test_a_system_that_fails_three_requests_in_a_row_is_asked_no_more_in_that_cycle() -> None:
+    world = FailingWorld("dynamics", 6)
+    world.fail("B")
+    for name in world.people:
+        world.edit(name, "B")
+    sizes = []
+    for _ in range(4):
+        world.requests.clear()
+        world.cycle()
+        sizes.append(list(world.requests))
+        world.clock += timedelta(days=1)
+    assert sizes == [[6], [6], [3, 3], [1, 1, 1]]
+
+
 def test_a_new_record_that_fails_its_whole_batch_is_found_too_and_everybody_is_made_once() -> None:
     world = FailingWorld("marketo", 0)
     world.fail()

@@ -36,7 +36,7 @@ def limited_world() -> MemoryWorld:
     world.marketo.data_types = {"revenue": "integer"}
     world.dynamics.lengths = {"jobtitle": 10, "telephone1": 10, "new_extra": 4}
     world.dynamics.limits = {
-        "new_employees": {"minimum": 0, "maximum": 100},
+        "new_employees": {"maximum": 100},  # Dynamics may tell one bound alone
         "new_revenue": {"minimum": -1.0, "maximum": 99.5},
         "new_extra": {"is_required": True},
         "new_city": {"is_updatable": False},

@@ -188,7 +188,7 @@ create or replace temp macro misfit_sentence(code, type, target, source, most_ch
                 || '(R117). Shorten it in ' || source || '; it is tried again then.'
         when 'out_of_range' then
             'The value is outside of what ' || target || ' takes: '
-                || case when type in ('date', 'datetime') then 'from 1753 on' else 'from ' || least || ' to ' || most end
+                || case when type in ('date', 'datetime') then 'from 1753 on' else concat_ws(' ', 'from ' || least, 'to ' || most) end
                 || '. Correct it in ' || source || '; it is tried again then.'
         when 'wrong_type' then
             'The value is not of the type that ' || target || ' holds (' || type || ' in the field map). Correct it in ' || source
