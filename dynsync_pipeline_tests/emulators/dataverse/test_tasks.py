@@ -17,7 +17,7 @@ def test_a_task_belongs_to_its_record_is_made_once_by_id_and_goes_with_it(datave
     }  # fmt: skip
     once = {"If-None-Match": "*"}
     assert dataverse.http.patch(task, json=body, headers=once).status_code == 204
-    assert error(dataverse.http.patch(task, json=body, headers=once)) == (412, "0x80060892")
+    assert error(dataverse.http.patch(task, json=body, headers=once)) == (412, "0x80040237")
     row = dataverse.row(task)
     assert (row["_regardingobjectid_value"], row["statecode"], row["statuscode"]) == (lead_id, 0, 2)
     assert (row["scheduledend"], row["_ownerid_value"]) == ("2026-01-06T07:08:09Z", user_id)
