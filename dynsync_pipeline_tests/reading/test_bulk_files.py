@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from dynsync_pipeline.clients.marketo.export_lines import BadLine
 from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.extract import bad_files
@@ -89,6 +92,31 @@ def test_the_part_of_a_window_whose_file_stays_bad_is_reported_and_the_load_ends
     (message,) = messages(world)
     assert "the bulk export of people created from" in message
     assert world.rows("select * from state.export_windows") == []
+
+
+def test_a_window_whose_file_stays_bad_is_read_in_ever_smaller_parts(
+    world: MemoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.allow(marketo_oldest_person=f"{world.clock - timedelta(days=29):%Y-%m-%d}")
+    create, download, spans = world.marketo.create_export, world.marketo.download_export, dict[str, timedelta]()
+
+    def noted(fields: Sequence[str], start: datetime, end: datetime) -> str:
+        spans[export_id := create(fields, start, end)] = end - start
+        return export_id
+
+    def bad_if_long(export_id: str, to: Path, told: ExportStatus) -> list[BadLine]:
+        is_long = spans[export_id] > timedelta(days=8)
+        world.marketo.spoils = (lambda file: b"") if is_long else bytes
+        return download(export_id, to, told)
+
+    monkeypatch.setattr(world.marketo, "create_export", noted)
+    monkeypatch.setattr(world.marketo, "download_export", bad_if_long)
+    world.settled()
+    assert sorted(span.days for span in spans.values()) == [7] * 4 + [15] * 2 + [30] * 2
+    assert messages(world) == []
+    assert [world.both(person, "title") for name in ("r", "other") for person in bearers(world, name)] == [
+        ("B", "B")
+    ] * 2
 
 
 def test_a_load_of_which_every_file_is_bad_ends_makes_nobody_twice_and_says_what_it_did_not_read(
