@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,20 +19,24 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that be
 def export(found: Sequence[dict[str, Any]], columns: Sequence[str], target: str, noun: str) -> None:
     """Write the rows to the file `target`, or to the standard output where it is -, and say how many there were.
 
-    Raises: StorageFailed.
+    A file that is new is its owner's alone, for records stand in it. Raises: StorageFailed.
     """
     if target == "-":
         write_csv(found, columns, sys.stdout)
         return
     path = Path(target)
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with open(path, "w", encoding="utf-8", newline="", opener=_owners_alone) as file:
             write_csv(found, columns, file)
     except OSError as error:
         raise StorageFailed(
             f"{path} cannot be written: {error.strerror}.", next_step="Name another file, or - for the standard output."
         ) from None
     errors_to.print(f"{len(found):,} {noun} written to {path}.", highlight=False)
+
+
+def _owners_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_csv(found: Sequence[dict[str, Any]], columns: Sequence[str], file: TextIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import stat
 from datetime import timedelta
 
 import pytest
@@ -91,6 +92,7 @@ def test_an_export_holds_every_column_and_every_chosen_error(run: Run, three: Ha
     ran = run("errors", "--all", "--csv", str(target), environment=three.environment)
     assert (ran.code, ran.out) == (0, "")
     assert "3 errors written" in ran.err
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600, "records stand in it"
     with target.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["error_id"] for row in rows] == ["1", "2", "3"]
