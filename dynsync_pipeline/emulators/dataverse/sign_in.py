@@ -13,7 +13,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import jwt
 import msgspec
@@ -42,7 +42,8 @@ def routes(store: Store) -> list[Route]:
 
     async def token(request: Request) -> Response:
         form = await request.form(max_fields=50)
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        fields = _of_header(request.headers.get("authorization", ""))
+        fields |= {name: value for name, value in form.items() if isinstance(value, str)}
         try:
             return JSONResponse(
                 _grant(store, request, fields), headers={"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -65,7 +66,11 @@ def routes(store: Store) -> list[Route]:
                 "jwks_uri": f"{base}/discovery/v2.0/keys",
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
                 "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-                "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+                "token_endpoint_auth_methods_supported": [
+                    "client_secret_post",
+                    "private_key_jwt",
+                    "client_secret_basic",
+                ],
                 "id_token_signing_alg_values_supported": ["RS256"],
                 "subject_types_supported": ["pairwise"],
                 "scopes_supported": ["openid", "profile", "email", "offline_access"],
@@ -95,6 +100,18 @@ def routes(store: Store) -> list[Route]:
         Route("/{tenant}/oauth2/v2.0/token", token, methods=["POST"]),
         Route("/{tenant}/oauth2/token", token, methods=["POST"]),
     ]
+
+
+def _of_header(authorization: str) -> dict[str, str]:
+    """The client's id and secret from a header of the scheme Basic, each form-encoded in it; nothing for any other."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        client_id, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return {}
+    return {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)} if colon else {}
 
 
 def _grant(store: Store, request: Request, form: dict[str, str]) -> dict[str, Any]:

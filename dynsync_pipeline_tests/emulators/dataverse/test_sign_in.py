@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import msal
@@ -194,3 +196,25 @@ def test_the_emulators_certificate_is_not_trusted_without_its_authority(emulator
 def test_secrets_stand_only_in_files_that_others_cannot_read(emulators: Emulators) -> None:
     for path in (Path(emulators.state_dir, name) for name in ("emulator.env", "client.pem", "server.pem")):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("secret", "status", "number"),
+    [(None, 200, None), ("wrong", 401, 7000215), ("", 401, 7000215), ("no base64", 400, 700016)],
+)
+def test_id_and_secret_may_stand_in_a_header_as_oauth_libraries_send_them(
+    emulators: Emulators, http: MsalHttp, secret: str | None, status: int, number: int | None
+) -> None:
+    env = emulators.environment
+    given = env["DYNSYNC_DYNAMICS_CLIENT_SECRET"] if secret is None else secret
+    pair = f"{quote_plus(env['DYNSYNC_DYNAMICS_CLIENT_ID'])}:{quote_plus(given)}"
+    header = "!" if secret == "no base64" else base64.b64encode(pair.encode()).decode()
+    answer = http.http.post(
+        f"{env['DYNSYNC_DYNAMICS_AUTHORITY']}/{env['DYNSYNC_DYNAMICS_TENANT_ID']}/oauth2/v2.0/token",
+        data={"grant_type": "client_credentials", "scope": scope(emulators)[0]},
+        headers={"Authorization": f"basic {header}"},
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.json().get("error_codes", [None]) == [number]
+    if number is None:
+        assert who_am_i(emulators, http, answer.json()["access_token"]).status_code == 200
