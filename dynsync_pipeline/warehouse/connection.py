@@ -204,7 +204,7 @@ def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed
         return None
     if any(sign in text.lower() for sign in _DAMAGED):
         return StorageFailed(
-            f"{path} is damaged: {text.splitlines()[0].rstrip('.')}.",
+            f"{path} is damaged: {_KIND.sub('', text.splitlines()[0]).rstrip('.!')}.",
             next_step=f"Restore it from a backup. Without one, move {path.name} and {path.name}.wal away: people are linked "
             "again by the ids they bear, every link meets as for the first time, and the ledger begins anew "
             "(docs/operate.md#working-file-and-snapshot).",

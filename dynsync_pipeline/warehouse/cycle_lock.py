@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,16 +55,9 @@ class CycleLock:
     def __enter__(self) -> CycleLock:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = _opened(self._path)
-        except IsADirectoryError:
-            raise StorageFailed(
-                f"{self._path} is a folder, where the lock of cycles belongs.", next_step="Remove it."
-            ) from None
         except OSError as error:
-            raise StorageFailed(
-                f"The data folder {self._path.parent} cannot be used: {error.strerror}.",
-                next_step="Make it writable, or name another one in DYNSYNC_DATA_DIR.",
-            ) from None
+            raise _unusable(self._path.parent, str(error.strerror)) from None
+        descriptor = _opened(self._path)
         with self._wanted():
             waits_until_s = time.monotonic() + (PATIENCE_S if self._is_cycle else 0.0)
             while not _locked(descriptor):
@@ -130,8 +124,28 @@ class CycleLock:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor of the lock file, which tells no personal data."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """A descriptor of a lock file, which tells no personal data. Raises: StorageFailed, with what to do."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    except IsADirectoryError:
+        raise _no_file(path, "a folder") from None
+    except OSError as error:
+        raise _unusable(path.parent, f"{path.name}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path, "no plain file")
+    return descriptor
+
+
+def _no_file(path: Path, kind: str) -> StorageFailed:
+    return StorageFailed(f"{path} is {kind}, where the lock of cycles belongs.", next_step="Remove it.")
+
+
+def _unusable(folder: Path, reason: str) -> StorageFailed:
+    return StorageFailed(
+        f"The data folder {folder} cannot be used: {reason}.",
+        next_step="Make it writable, or name another one in DYNSYNC_DATA_DIR.",
+    )
 
 
 def _locked(descriptor: int) -> bool:
@@ -149,7 +163,7 @@ def read_cycle_lock(path: Path) -> LastCycle | None:
     """What the lock file tells about the running or last cycle, or None before the first one, and to whom
     the folder is closed, or where there is none. Takes no lock for long."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -159,7 +173,7 @@ def read_cycle_lock(path: Path) -> LastCycle | None:
         except BlockingIOError:
             is_running = True
         text = os.pread(descriptor, 4096, 0)
-    except IsADirectoryError:
+    except OSError:  # a folder, a pipe
         return None
     finally:
         os.close(descriptor)

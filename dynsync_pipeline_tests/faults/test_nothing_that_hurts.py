@@ -169,6 +169,7 @@ def test_a_file_that_is_no_database_is_named_with_what_to_do(world: HttpWorld, t
     ended = world.dynsync("sync", DYNSYNC_DATA_DIR=str(tmp_path))
     assert ended.returncode == FAILED
     assert "backup" in said(ended)
+    assert "IO Error" not in said(ended)
 
 
 def test_a_file_that_lost_its_end_is_damaged(world: HttpWorld, tmp_path: Path) -> None:
@@ -206,6 +207,23 @@ def test_a_data_folder_or_a_lock_of_another_kind_is_a_sentence(tmp_path: Path, r
     ran = run("errors", "--release", "all", environment={"DYNSYNC_DATA_DIR": str(tmp_path)})
     assert ran.code == FAILED
     assert f"{tmp_path / 'cycle.lock'} is a folder" in ran.err
+
+
+@pytest.mark.parametrize("name", ["cycle.lock", "cycle.wanted"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
+def test_what_stands_where_a_lock_belongs_is_named(tmp_path: Path, run: Run, name: str, kind: str) -> None:
+    path = tmp_path / name
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    ran = run("errors", "--release", "all", environment={"DYNSYNC_DATA_DIR": str(tmp_path)})
+    assert ran.code == FAILED
+    assert name in ran.err
+    ran = run("status", environment={"DYNSYNC_DATA_DIR": str(tmp_path)})
+    assert (ran.code, "no snapshot" in ran.err) == (FAILED, True)
 
 
 @pytest.mark.parametrize(
