@@ -6,14 +6,14 @@ Profile `quick` is what `make test` runs, the same examples every time; `deep` i
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from dynsync_pipeline_tests.worlds.http import HttpWorld
+from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
 
 settings.register_profile("quick", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 settings.register_profile(
@@ -53,7 +53,7 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     """Makes worlds for one test alone, seeded as `HttpWorld` says."""
     with ExitStack() as open_worlds:
 
-        def make(**seeded: int) -> HttpWorld:
-            return open_worlds.enter_context(HttpWorld(tmp_path_factory.mktemp("world"), **seeded))
+        def make(*, fields: Collection[str] | None = FEW, **seeded: int) -> HttpWorld:
+            return open_worlds.enter_context(HttpWorld(tmp_path_factory.mktemp("world"), fields=fields, **seeded))
 
         yield make

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import astuple
 from datetime import datetime, timedelta
 
 import duckdb
@@ -83,7 +82,7 @@ def learn_schema(
 
 def _asked_for(wanted: FieldMap, settings: Settings) -> str:
     """A digest of what the definitions are asked for: lines of the field map in any order, and the names of the own fields."""
-    return digest(sorted(astuple(field) for field in wanted.fields), astuple(settings.own_fields))
+    return digest(sorted(map(repr, wanted.fields)), settings.own_fields)
 
 
 _FRESH = """

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -142,6 +142,7 @@ def default_map_text() -> str:
     return files("dynsync_pipeline.model").joinpath(_DEFAULT).read_text("utf-8")
 
 
+@lru_cache(maxsize=8)  # a process that runs cycle after cycle reads the same map each time
 def parse_field_map(text: str, name: str, own: OwnFields | None = None) -> FieldMap:
     """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong."""
     found: list[Field] = []

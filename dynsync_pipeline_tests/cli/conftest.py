@@ -55,7 +55,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
     Later: an edit on one side, a collision on the lead, a title that Dynamics refuses beside a phone that it takes, and
     a one-way field edited on the wrong side.
     """
-    with HttpWorld(tmp_path_factory.mktemp("looked")) as world:
+    with HttpWorld(tmp_path_factory.mktemp("looked"), fields=None) as world:
         account_id = world.create_record("account", name="Fabrikam", address1_city="Oslo")
         contact_id = world.create_record(
             "contact",
@@ -115,7 +115,9 @@ class HandMade:
                 follow_field_map(connection, self.fields)
                 for statement in statements:
                     connection.execute(statement)
-            publish_snapshot(warehouse, self.settings, self.fields)
+            publish_snapshot(
+                warehouse, self.settings, self.fields, ended(0, warehouse.now(), is_whole=True, failures=[])
+            )
 
     def cycle(self, cycle_id: int, ended_at: str, status: str = "succeeded", message: str = "") -> str:
         """The statement that adds a cycle of ten seconds with 7 and 11 calls."""

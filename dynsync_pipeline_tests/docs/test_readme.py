@@ -126,7 +126,7 @@ def test_the_snippet_in_python_runs(edited_world: HttpWorld, monkeypatch: pytest
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the walk is for bash and curl")
 def test_the_walk_by_hand_ends_as_it_says(make_world: Callable[..., HttpWorld], tmp_path: Path) -> None:
     """The blocks of docs/try-it.md, as they stand, but for the emulators, which run in this process."""
-    world = make_world(n_accounts=1, n_contacts=2)
+    world = make_world(fields=None, n_accounts=1, n_contacts=2)
     serve, *walk = re.findall(r"```sh\n(.*?)```", TRY_IT, re.DOTALL)
     assert "dynsync emulate --state data/try/emulator" in serve
     settings = world.emulators.environment | world.environment

@@ -14,7 +14,7 @@ OWN = ("dynamicsLeadId", "dynamicsContactId", "dynamicsType", "dynamicsIsDeleted
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreWorld]:
-    with CoreWorld(tmp_path_factory.mktemp("world"), n_contacts=3, n_leads=3) as world:
+    with CoreWorld(tmp_path_factory.mktemp("world"), fields=None, n_contacts=3, n_leads=3) as world:
         yield world
 
 

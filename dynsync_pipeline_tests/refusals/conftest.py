@@ -6,4 +6,4 @@ from dynsync_pipeline_tests.worlds.fixtures import core_world, scenarios
 
 __all__ = ["scenarios", "world"]
 
-world = core_world(n_accounts=10, n_contacts=40, n_leads=40)
+world = core_world(fields=None, n_accounts=10, n_contacts=40, n_leads=40)

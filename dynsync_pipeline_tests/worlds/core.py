@@ -6,7 +6,7 @@ What every world has is in `worlds/http.py`. Not here: what any rule says (the t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
-from dynsync_pipeline_tests.worlds.http import HttpWorld, Write
+from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld, Write
 
 LEDGERS = ("changes", "collisions", "activities", "account_changes", "sync_errors")
 MUCH_LATER = "timestamp '9999-01-01'"  # what is looked at only after an edit or a release waits beyond this
@@ -32,8 +32,16 @@ class CoreWorld(HttpWorld):
     It begins with synced accounts of two contacts each, and synced contacts and leads without an account, all alike.
     """
 
-    def __init__(self, folder: Path, *, n_accounts: int = 0, n_contacts: int = 0, n_leads: int = 0) -> None:
-        super().__init__(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fields: Collection[str] | None = FEW,
+        n_accounts: int = 0,
+        n_contacts: int = 0,
+        n_leads: int = 0,
+    ) -> None:
+        super().__init__(folder, fields=fields)
         # A few people are a large share of a small world; the guards have tests of their own.
         self.environment["DYNSYNC_LARGEST_SHARE"] = "1"
         accounts = [str(uuid.uuid4()) for _ in range(n_accounts)]
