@@ -20,22 +20,23 @@ from dynsync_pipeline.warehouse.connection import Warehouse, insert_rows
 log = logging.getLogger(__name__)
 
 WHOLE_EVERY = timedelta(days=1)
+CHANGES_EVERY = timedelta(hours=1)  # two calls, which in every cycle would be a fifth of what one without changes makes
 OVERLAP = timedelta(minutes=10)  # a change of then may have been on its way
 
 
 def extract_owners(warehouse: Warehouse, dynamics: Dynamics) -> None:
-    """Bring users and teams up to date: what changed since the last time, and all of them once a day.
+    """Bring users and teams up to date: once an hour what changed since the last time, and all of them once a day.
 
     Where the sync's user may not read them, they are asked for again a day later (R26). What tells of more than owners is raised:
     Unreachable, SignInRefused, BudgetSpent, RateLimited; StorageFailed.
     """
     with warehouse.reading() as connection:
-        rows = connection.execute("select read_at, newest from state.owners_read").fetchall()
+        rows = connection.execute("select read_at, asked_at, newest from state.owners_read").fetchall()
     at, since, newest = warehouse.now(), None, None
     read_at = at
     if rows and timedelta() <= at - rows[0][0] < WHOLE_EVERY:
-        read_at, newest = rows[0]
-        if newest is None:
+        read_at, asked_at, newest = rows[0]
+        if newest is None or timedelta() <= at - asked_at < CHANGES_EVERY:
             return
         since = f"{newest - OVERLAP:%Y-%m-%dT%H:%M:%SZ}"
     try:
@@ -53,7 +54,7 @@ def extract_owners(warehouse: Warehouse, dynamics: Dynamics) -> None:
         if connection.execute("select 1 from owners_changed limit 1").fetchall():
             _take_in(connection)
         connection.execute("delete from state.owners_read")
-        connection.execute(_READ, [read_at, newest])
+        connection.execute(_READ, [read_at, at, newest])
 
 
 def _take_in(connection: duckdb.DuckDBPyConnection) -> None:
@@ -82,6 +83,6 @@ except
 select id, is_team, name, email, is_enabled from mirror.dynamics_owners
 """
 _READ = """
-insert into state.owners_read (read_at, newest)
-select $1, greatest($2::timestamp, (select max(try_cast(modified_on as timestamptz) at time zone 'UTC') from owners_seen))
+insert into state.owners_read (read_at, asked_at, newest)
+select $1, $2, greatest($3::timestamp, (select max(try_cast(modified_on as timestamptz) at time zone 'UTC') from owners_seen))
 """

@@ -86,6 +86,9 @@ def test_records_and_people_bear_name_and_address_of_their_owner_also_once_these
     n_read = world.dynamics.n_owners_read
     world.clock += timedelta(minutes=20)
     owner(world, "u1", "Sally Seller", is_enabled=False)
+    world.settled()
+    assert world.dynamics.n_owners_read == n_read, "they are asked for once an hour"
+    world.clock += timedelta(minutes=40)
     world.dynamics.put(CONTACT, "c4", _ownerid_value="t1")
     assert world.settled() == 0
     names = dict(published(world, "select coalesce(contact_id_dynamics, lead_id_dynamics), owner_name from people"))

@@ -243,9 +243,9 @@ create table state.back_fill_windows (
 create table mirror.dynamics_owners (
     id varchar not null, is_team boolean not null, name varchar, email varchar, is_enabled boolean not null
 );
--- One row: when users and teams were last read as a whole, and the newest change that was seen of them; no such where Dynamics
--- refused to show them.
-create table state.owners_read (read_at timestamp not null, newest timestamp);
+-- One row: when users and teams were last read as a whole, when last for what changed, and the newest change that was seen of
+-- them; no such where Dynamics refused to show them.
+create table state.owners_read (read_at timestamp not null, asked_at timestamp not null, newest timestamp);
 
 -- One row per change of a synced field's column, or of one of its options, that a read of the definitions showed (R106 to R109);
 -- `record_type` is null for people in Marketo.
