@@ -37,6 +37,8 @@ from dynsync_pipeline.extract.unread import ask_for_bearers
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
+from dynsync_pipeline.publish.status_file import status_file, write_status_file
+from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
@@ -45,7 +47,16 @@ from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.columns import followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
-from dynsync_pipeline.warehouse.cycles import CycleEnd, begin_cycle, calls_of_last_day, count, end_cycle, ended, failed
+from dynsync_pipeline.warehouse.cycles import (
+    CycleEnd,
+    begin_cycle,
+    calls_of_last_day,
+    count,
+    end_cycle,
+    ended,
+    failed,
+    n_collisions,
+)
 from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
@@ -97,6 +108,8 @@ class Cycle:
         with ExitStack() as opening:
             opening.enter_context(CycleLock(self.settings.lock_file))
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
+            settings = self.settings
+            self.warehouse.limit(settings.memory_mb, settings.threads, settings.temp_dir)
             # Only now: where somebody deleted the lock, DuckDB's own is what keeps a second cycle out.
             remove_leftovers(self.settings.data_dir)
             with self.warehouse.transaction() as connection:
@@ -119,14 +132,15 @@ class Cycle:
     def _end(self, error: BaseException | None) -> None:
         """Record a cycle that failed, or of which only some steps ran."""
         try:
-            self._count({})
+            self._count({"n_collisions": self._n_collisions()})
             end = failed(self.cycle_id, self.warehouse.now(), error) if error else self._ended()
             with self.warehouse.transaction() as connection:
                 end_cycle(connection, end)
                 # One that failed before it learned the schema is published with the fields that the last one synced.
                 fields = self._fields or followed_fields(connection, self._wanted)
             if error is not None and fields.fields:
-                publish_snapshot(self.warehouse, self.settings, fields)
+                publish_snapshot(self.warehouse, self.settings, fields, end)
+            self._write_status_file(fields)
         except DynSyncError as failure:  # the error that ended the cycle is on its way already
             if not isinstance(error, StorageFailed):
                 log.error("The end of the cycle could not be recorded: %s", failure)
@@ -264,18 +278,22 @@ class Cycle:
         return self._written("write_marketo", written, n_people_updated=written.n_updated, **counts)
 
     def publish(self) -> Published:
-        """Step 4: end the cycle's row and swap the snapshot in. Raises: StorageFailed; the old snapshot stays."""
+        """Step 4: end the cycle's row and, if there is anything new, swap the snapshot in.
+
+        Raises: StorageFailed; the old snapshot stays.
+        """
         fields = self.prepare()
         self._count({})
         self._note_backlog()
         end = self._ended()
-        published = publish_snapshot(self.warehouse, self.settings, fields, ending=end)
+        published = publish_snapshot(self.warehouse, self.settings, fields, end)
         with self.warehouse.transaction() as connection:
             is_first = end.is_whole and is_first_load(connection)
             end_cycle(connection, end)
             if is_first:
                 end_first_load(connection, self.warehouse.path.parent)
         self._has_published = True
+        self._write_status_file(fields)
         try:
             self.warehouse.tidy()
         except StorageFailed as failure:  # the cycle itself is done and published
@@ -373,6 +391,9 @@ class Cycle:
         is_whole = self._ran >= WHOLE
         return ended(self.cycle_id, self.warehouse.now(), is_whole=is_whole, failures=self._failures)
 
+    def _write_status_file(self, fields: FieldMap) -> None:
+        write_status_file(self.warehouse, published_tables(fields), status_file(self.settings.snapshot_file))
+
     def _note_backlog(self) -> None:
         with self.warehouse.transaction() as connection:
             note_backlog(connection, self.warehouse.now())
@@ -380,13 +401,17 @@ class Cycle:
     def _written(self, step: str, written: Written, **counts: int) -> Written:
         self._n_refused += written.n_refused
         self._failures += filter(None, [written.failure])
-        self._done(step, **counts)
+        self._done(step, n_collisions=self._n_collisions(), **counts)
         return written
 
     def _done(self, step: str, **counts: int) -> None:
         """Note that a step ran, with its figures."""
         self._count(counts)
         self._ran.add(step)
+
+    def _n_collisions(self) -> int:
+        with self.warehouse.reading() as connection:
+            return n_collisions(connection, self.cycle_id)
 
     def _count(self, counts: Mapping[str, int]) -> None:
         """Store figures of the cycle with each step, calls included, so that those of a cycle killed later count too."""

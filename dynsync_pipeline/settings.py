@@ -31,6 +31,7 @@ logging.getLogger("dotenv.main").addFilter(lambda _: False)  # `_warn_of_lines` 
 PREFIX = "DYNSYNC_"
 OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
 MANY = 1_000_000_000_000  # calls or people: more than any system has, and small enough to reckon with
+MOST_MB = 16_000_000
 YEAR_S = 31_536_000.0
 FAULTS = {
     "int_parsing": "must be a whole number", "int_parsing_size": "must be a whole number of fewer digits",
@@ -151,6 +152,16 @@ class Settings(BaseSettings):
     )
     cycle_limit_s: float = Field(
         21_600.0, gt=0, le=YEAR_S, allow_inf_nan=False, description="A cycle longer than this is ended as hung."
+    )
+
+    memory_mb: int | None = Field(
+        None, ge=256, le=MOST_MB, description="Memory in MB that DuckDB may take; empty: half of the machine's."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="Threads that DuckDB may use; empty: one per processor."
+    )
+    temp_dir: Path | None = Field(
+        None, description="Folder for what does not fit into that memory; empty: beside the working file."
     )
 
     ca_file: Path | None = Field(

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.publish.status_file import read_status_file, status_file
 
 Row = dict[str, Any]
 _IN_USE = ("lock", ".wal", "write-ahead")  # what DuckDB says of a file that somebody writes, or left half written
@@ -39,6 +40,7 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         )
     try:
         with duckdb.connect(path, read_only=True) as connection:
+            go_on(connection, status_file(path))
             yield connection
     except duckdb.IOException as error:
         said = str(error).replace(str(path), "").lower()
@@ -55,6 +57,28 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise StorageFailed(
             f"{path} was made by another version of DynSync.", next_step="Run `dynsync sync`, which makes it anew."
         ) from None
+
+
+def go_on(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Let the snapshot, whose tables are at hand, tell what cycles without a swap left in `status.json` since.
+
+    Temporary tables stand before those of the snapshot; where the file goes on from another one, there are none.
+    """
+    told = read_status_file(file)
+    if connection.execute("select publication from main.layout").fetchall() != [(told.get("publication"),)]:
+        return
+    for name, key in _GOING_ON.items():
+        connection.execute(f"create temp table {name} as from main.{name}")
+        connection.execute(
+            f"delete from temp.{name} where {key} >= ?", [min((row[key] for row in told[name]), default=None)]
+        )
+        for row in told[name]:
+            marks = ", ".join("?" * len(row))
+            connection.execute(f"insert into temp.{name} ({', '.join(row)}) values ({marks})", list(row.values()))
+
+
+# By which column their rows go on; streams are few, and all of them are told.
+_GOING_ON = {"cycles": "cycle_id", "cursors": "stream", "backlog_hours": "hour_at"}
 
 
 def select(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> list[Row]:

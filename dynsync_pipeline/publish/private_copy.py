@@ -52,10 +52,11 @@ def begin_publication(warehouse: Warehouse) -> str:
 
 
 def end_publication(warehouse: Warehouse, publication: str) -> None:
-    """Note that the copy bears this publication and holds all that was to be published."""
+    """Note that the copy bears this publication and holds all that was to be published; it is still to be swapped in."""
     with warehouse.transaction() as connection:
         connection.execute("delete from state.publications where publication <> ?", [publication])
         connection.execute("delete from state.unpublished")
+        connection.execute("delete from state.last_swap")
 
 
 def attach_private(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[PublishedTable, ...]) -> None:

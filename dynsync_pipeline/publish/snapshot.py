@@ -1,7 +1,8 @@
 """The snapshot: one consistent DuckDB file for analysts, swapped in whole. Nothing in the pipeline reads it back.
 
 A private copy is brought up to date, copied, and renamed over the public one. Readers of the old file keep the old file.
-Not here: how the private copy is kept (`private_copy.py`), which tables and columns there are (`tables.py`).
+Not here: how the private copy is kept (`private_copy.py`), which tables and columns there are (`tables.py`), when there is
+nothing to publish (`news.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.publish.news import digest_of_news, is_told, note_swap
 from dynsync_pipeline.publish.private_copy import (
     attach_private,
     begin_publication,
@@ -30,21 +32,25 @@ READ_ONLY = 0o444
 
 @dataclass(frozen=True)
 class Published:
-    """What one publication did: rows written by table, and the size of the file."""
+    """What one publication did: rows written by table, none where there was nothing to tell, and the size of the file."""
 
     n_rows: dict[str, int]
     n_people: int
     size_bytes: int
 
 
-def publish_snapshot(
-    warehouse: Warehouse, settings: Settings, fields: FieldMap, *, ending: CycleEnd | None = None
-) -> Published:
-    """Bring the private file up to date and swap a copy of it in. Raises: StorageFailed; the old snapshot stays.
+def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap, ending: CycleEnd) -> Published:
+    """Bring the private file up to date and swap a copy of it in, where that would tell anything new.
 
-    `ending` is the end of the cycle that ends well with this swap: the snapshot tells so already.
+    `ending` is the end of the cycle that ends with this: the snapshot tells so already.
+    Raises: StorageFailed; the old snapshot stays.
     """
     tables = published_tables(fields)
+    with storage_errors(settings.snapshot_file), warehouse.reading() as connection:
+        news = digest_of_news(connection, tables, ending)
+        if is_told(connection, settings.snapshot_file, news, ending.at):
+            n_people = scalar(connection, "select count(*) from mirror.marketo_people where not is_deleted")
+            return Published({}, n_people, settings.snapshot_file.stat().st_size)
     private = settings.data_dir / "snapshot.private.duckdb"
     publication = begin_publication(warehouse)
     with storage_errors(private), warehouse.reading() as connection:
@@ -52,17 +58,17 @@ def publish_snapshot(
             attach_private(connection, private, tables)
             n_rows = write_delta(connection, tables, publication)
             n_people = scalar(connection, "select count(*) from published.people")
-            if ending is not None:
-                connection.execute(
-                    "update published.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
-                    [ending.status, ending.message, ending.is_whole, ending.at, ending.cycle_id],
-                )
+            connection.execute(
+                "update published.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
+                [ending.status, ending.message, ending.is_whole, ending.at, ending.cycle_id],
+            )
             connection.execute("checkpoint published")
         finally:
             detach_private(connection)
     end_publication(warehouse, publication)
     with storage_errors(settings.snapshot_file):
         _swap(private, settings.snapshot_file)
+    note_swap(warehouse, ending, news)
     return Published(n_rows, n_people, settings.snapshot_file.stat().st_size)
 
 

@@ -194,7 +194,8 @@ _STATE = (
     ),
     PublishedTable(
         name="cursors",
-        grain="One row per stream of changes: when it was last read. The cursor itself stays in the working file.",
+        grain="One row per stream of changes: when it was last read, as of the last swap; status.json tells later reads. "
+        "The cursor itself stays in the working file.",
         source="state.cursors left join state.refused_links using (stream)",
         key="stream",
         columns=plain(

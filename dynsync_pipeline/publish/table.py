@@ -28,6 +28,11 @@ class PublishedTable:
     columns: tuple[PublishedColumn, ...]
 
     @property
+    def table(self) -> str:
+        """The table of the working file whose rows it has; `source` begins with it."""
+        return self.source.split()[0]
+
+    @property
     def select(self) -> str:
         """All columns from all rows; callers append a `where`."""
         values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)

@@ -522,7 +522,7 @@ _LEDGERS = (
     ),
     PublishedTable(
         name="cycles",
-        grain="One row per cycle.",
+        grain="One row per cycle; those without changes follow within the hour, and stand in status.json until then.",
         source="ledger.cycles",
         key="cycle_id",
         columns=plain(

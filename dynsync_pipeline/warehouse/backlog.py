@@ -9,21 +9,21 @@ import duckdb
 
 def note_backlog(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
     """Count what is not settled into the hour of `at` (UTC without zone); a cycle does when it has planned and when it ends."""
-    connection.execute(_COUNTED)
     connection.execute(_NOTED, [at])
     connection.execute(_FORGOTTEN, [at])
 
 
-_COUNTED = """
-create or replace temp table backlog_now as
-select o.object, count(distinct coalesce(u.person_id::varchar, u.dynamics_id)) as n
-from (values ('account'), ('contact'), ('lead')) as o(object)
-left join state.unsettled u on u.record_type = o.object
-group by o.object
-"""
 _NOTED = """
 merge into ledger.backlog_hours h
-using (select date_trunc('hour', $1::timestamp) as hour_at, object, n from backlog_now) b
+using (
+    select
+        date_trunc('hour', $1::timestamp) as hour_at,
+        o.object,
+        count(distinct coalesce(u.person_id::varchar, u.dynamics_id)) as n
+    from (values ('account'), ('contact'), ('lead')) as o(object)
+    left join state.unsettled u on u.record_type = o.object
+    group by o.object
+) b
 on h.hour_at = b.hour_at and h.object = b.object
 when matched then update set
     n_looks = h.n_looks + 1, n_sum = h.n_sum + b.n, n_least = least(h.n_least, b.n),

@@ -21,6 +21,8 @@ from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.parsing import parsing_once
 
 OWNER_ONLY = 0o600  # it holds everybody's data
+OWNERS_FOLDER = 0o700
+MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
 ROWS_A_STATEMENT = 100
@@ -59,6 +61,17 @@ class Warehouse:
         """Checkpoint and close."""
         with storage_errors(self.path):
             self._connection.close()
+
+    def limit(self, memory_mb: int | None, threads: int | None, temp_dir: Path | None) -> None:
+        """Let DuckDB take no more than this; what is None stays as it is. Raises: StorageFailed for a folder of no use."""
+        with self._turn, storage_errors(temp_dir or self.path):
+            if memory_mb is not None:
+                self._connection.execute(f"set memory_limit = '{memory_mb}MB'")
+            if threads is not None:
+                self._connection.execute(f"set threads = {threads}")
+            if temp_dir is not None:
+                temp_dir.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
+                self._connection.execute("set temp_directory = ?", [str(temp_dir)])
 
     def now(self) -> datetime:
         """The time as the working file keeps it: UTC without zone."""
@@ -153,7 +166,7 @@ def _spell_anew(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(path, config={"preserve_insertion_order": "false"})
+    connection = duckdb.connect(path, config={"preserve_insertion_order": "false", "memory_limit": MEMORY})
     if path.exists():  # also one that an older version made; a database in memory has no file
         path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC

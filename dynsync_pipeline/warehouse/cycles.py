@@ -94,13 +94,14 @@ def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
 
 
 def count(connection: duckdb.DuckDBPyConnection, cycle_id: int, counts: Mapping[str, int]) -> None:
-    """Store figures of the running cycle, whose names are those of `COUNTS`; its collisions are counted from the ledger."""
-    sets = "".join(f", {name} = ?" for name in counts)
-    connection.execute(
-        "update ledger.cycles set "
-        f"n_collisions = (select count(*) from ledger.collisions c where c.cycle_id = ?){sets} where cycle_id = ?",
-        [cycle_id, *counts.values(), cycle_id],
-    )
+    """Store figures of the running cycle, whose names are those of `COUNTS`."""
+    sets = ", ".join(f"{name} = ?" for name in counts)
+    connection.execute(f"update ledger.cycles set {sets} where cycle_id = ?", [*counts.values(), cycle_id])
+
+
+def n_collisions(connection: duckdb.DuckDBPyConnection, cycle_id: int) -> int:
+    """How many collisions a cycle has settled by now, as its ledger has them."""
+    return scalar(connection, "select count(*) from ledger.collisions where cycle_id = ?", [cycle_id])
 
 
 def end_cycle(connection: duckdb.DuckDBPyConnection, end: CycleEnd) -> None:

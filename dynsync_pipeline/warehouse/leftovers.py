@@ -11,7 +11,7 @@ from pathlib import Path
 
 EXPORT, SCRATCH = "export-", "plan-"  # folders of a bulk export that is read, and of a plan on a copy
 # A file that was to replace another, and a folder of what does not fit into DuckDB's memory.
-UNFINISHED = ("*.duckdb.new", "*.duckdb.new.wal", "*.duckdb.tmp")
+UNFINISHED = ("*.duckdb.new", "*.duckdb.new.wal", "*.duckdb.tmp", "status.json.new")
 
 
 def remove_leftovers(folder: Path) -> None:

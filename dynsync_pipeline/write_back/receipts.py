@@ -116,20 +116,19 @@ def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str
     Raises: PlanStale when the plan in the warehouse was made by another cycle.
     """
     with warehouse.reading() as connection:
-        n_stale = scalar(connection, "select count(*) from reconcile.operations where cycle_id <> ?", [cycle_id])
-        if n_stale:
-            raise PlanStale(
-                "The plan at hand was made by an earlier cycle, from values that may have changed since.",
-                next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
-            )
         rows = connection.execute(_PLANNED, [system, action]).fetchall()
-    return [PlannedWrite(*row) for row in rows]
+    if any(planned_in != cycle_id for planned_in, *_ in rows):
+        raise PlanStale(
+            "The plan at hand was made by an earlier cycle, from values that may have changed since.",
+            next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
+        )
+    return [PlannedWrite(*values) for _, *values in rows]
 
 
 # What failed twice goes out in half the company it had.
 _PLANNED = """
 select
-    operation_id, record_type, dynamics_id, person_id, company_key, etag, body,
+    cycle_id, operation_id, record_type, dynamics_id, person_id, company_key, etag, body,
     case when d.n_times > 1 then greatest(d.n_together // 2, 1) else d.n_together end, coalesce(d.is_at_fault, false)
 from reconcile.operations
 left join state.doubts d using (system, action, record_type, dynamics_id)

@@ -17,8 +17,11 @@ from contextlib import contextmanager
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import publish_snapshot
+from dynsync_pipeline.publish.status_file import status_file, write_status_file
+from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline.warehouse.columns import move_base
+from dynsync_pipeline.warehouse.cycles import ended
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 N_SEEDS = 10
@@ -49,7 +52,7 @@ def measured(n_people: int) -> dict[str, float]:
             plan_of(world)
             times[f"plan, {kind}"] = time.process_time() - started_s
             started_s = time.process_time()
-            publish_snapshot(world.warehouse, world.settings, world.fields)
+            publish(world)
             times[f"publication, {kind}"] = time.process_time() - started_s
     return times
 
@@ -79,8 +82,16 @@ def multiplied(n_people: int) -> MemoryWorld:
             )
     with world.warehouse.reading() as connection:
         connection.execute("checkpoint")
-    publish_snapshot(world.warehouse, world.settings, world.fields)
+    publish(world)
     return world
+
+
+def publish(world: MemoryWorld) -> None:
+    """As the end of a cycle does."""
+    end = ended(0, world.warehouse.now(), is_whole=False, failures=[])
+    tables = published_tables(world.fields)
+    publish_snapshot(world.warehouse, world.settings, world.fields, end)
+    write_status_file(world.warehouse, tables, status_file(world.settings.snapshot_file))
 
 
 def edit(world: MemoryWorld, n_changes: int) -> None:

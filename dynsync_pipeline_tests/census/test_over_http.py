@@ -50,7 +50,7 @@ def test_a_back_fill_that_is_killed_while_it_reads_goes_on_and_sends_the_value_o
     contact, person = world.take("contact")
     world.sync()
     world.edit_person(person, leadStatus="Hers")
-    world.sync()
+    world.settle()
     assert world.values(person, "leadStatus") == ("Hers",)
     begun = world.dynsync("backfill", "--field", "leadStatus", "--start")
     assert begun.returncode == 0, begun.stderr
@@ -62,7 +62,7 @@ def test_a_back_fill_that_is_killed_while_it_reads_goes_on_and_sends_the_value_o
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    world.sync()
+    world.settle()
     assert world.values(person, "leadStatus") == ("Active",)
     told = "select n_records, n_read, n_sent_again, n_set_aside, outcome_code from back_fills where record_type = 'contact'"
     assert world.query(told) == [(2, 2, 1, 0, "done")]

@@ -110,13 +110,13 @@ def test_a_port_that_cannot_be_is_a_wrong_option(tmp_path: Path, arguments: tupl
     assert arguments[1] in said(ended)
 
 
-def test_only_the_snapshot_is_open_to_other_users_of_the_machine(world: HttpWorld) -> None:
+def test_only_snapshot_and_status_are_open_to_other_users_of_the_machine(world: HttpWorld) -> None:
     folders = [world.data_dir, world.emulators.state_dir]
     open_to_others = {
         file.name for folder in folders for file in folder.rglob("*") if file.is_file() and file.stat().st_mode & 0o077
     }
     # The lock tells when a cycle ran, and of nobody.
-    assert open_to_others - {"cycle.lock"} == {"snapshot.duckdb"}
+    assert open_to_others - {"cycle.lock"} == {"snapshot.duckdb", "status.json"}
     assert stat.S_IMODE((world.data_dir / "snapshot.duckdb").stat().st_mode) == 0o444
     assert stat.S_IMODE(world.emulators.state_dir.stat().st_mode) == 0o700
 

@@ -48,9 +48,21 @@ def unanswered(world: RequestWorld, n_calls: int = 1) -> None:
 
 
 def test_of_two_owners_the_last_one_counts_and_is_no_edit_when_it_comes_back(world: RequestWorld, linked: int) -> None:
-    """An edit that nobody has seen survives it: what the answer shows of it would pass for agreed if it were taken in while the
-    cycle settles another value of the field.
-    """
+    first, last = world.assign(linked, "Ann"), world.assign(linked, "Bob")
+    world.cycle()
+    assert [world.request(each).outcome for each in (first, last)] == ["superseded", "assigned"]
+    assert owner_of(world, "l1") == "u2"
+    assert sorted(world.log_of(linked, OWNER)) == [("assigned", None), ("superseded", None)]
+    told = world.rows("select kind, outcome_code, dynamics_id from ledger.requests order by outcome_code")
+    assert told == [("owner", "assigned", None), ("owner", "superseded", None)]
+    n_writes, before = len(world.dynamics.writes), world.ledger()
+    assert world.settled() == 0
+    assert (len(world.dynamics.writes), world.ledger()) == (n_writes, before)
+    assert world.rows("select _ownerid_value from mirror.dynamics_leads") == [("u2",)]
+
+
+def test_an_edit_that_nobody_has_seen_survives_the_change_of_owner(world: RequestWorld, linked: int) -> None:
+    """What the answer shows would pass for agreed if it were taken in while the cycle settles another value of the field."""
     world.marketo.put(linked, phone="7")
     world.dynamics.put(LEAD, "l1", jobtitle="Chief")
     write = world.dynamics.write
@@ -61,33 +73,19 @@ def test_of_two_owners_the_last_one_counts_and_is_no_edit_when_it_comes_back(wor
         return write(table, columns, writes)
 
     world.dynamics.write = edits_before  # type: ignore[method-assign]
-    first, last = world.assign(linked, "Ann"), world.assign(linked, "Bob")
+    world.assign(linked, "Bob")
     world.settled()
-    assert [world.request(each).outcome for each in (first, last)] == ["superseded", "assigned"]
-    assert owner_of(world, "l1") == "u2"
-    assert sorted(world.log_of(linked, OWNER)) == [("assigned", None), ("superseded", None)]
-    told = world.rows("select kind, outcome_code, dynamics_id from ledger.requests order by outcome_code")
-    assert told == [("owner", "assigned", None), ("owner", "superseded", None)]
     assert world.both(linked, "title") == ("Chief of all", "Chief of all")
     assert world.both(linked, "phone") == ("7", "7")
-    assert world.ledger()["collisions"] == []
-    assert world.rows("select _ownerid_value from mirror.dynamics_leads") == [("u2",)]
+    assert owner_of(world, "l1") == "u2"
 
 
 def test_who_is_no_record_becomes_one_first_and_keeps_its_owner(world: RequestWorld, linked: int) -> None:
-    """A task goes to whom it names, else to whoever owns the record, a team too."""
     world.allow(default_owner="Ann")
-    world.dynamics.owner_rows = [Owner("t1", True, "Team West", None, True, "2020-01-01T00:00:00Z")]
-    world.dynamics.put(LEAD, "l1", _ownerid_value="t1")
-    world.clock += timedelta(days=1)
-    world.cycle()
     asked = {record_type: world.person(title="Boss") for record_type in (LEAD, RecordType.CONTACT)}
     requests = [world.assign(person_id, "Bob", record_type) for record_type, person_id in asked.items()]
     about = world.person(title="Chief")
     task = world.ask_for_task(about, owner="Bob")
-    asked_at = world.now()
-    plain = world.ask_for_task(linked, "Call “Zoë”")
-    urgent = world.ask_for_task(linked, owner="Bob", description="Now!", due_in_days=0, priority="high")
     world.cycle()
     ids = dict(world.rows("select person_id, dynamics_id from state.links"))
     for (record_type, person_id), request_id in zip(asked.items(), requests, strict=True):
@@ -97,17 +95,29 @@ def test_who_is_no_record_becomes_one_first_and_keeps_its_owner(world: RequestWo
         assert world.request(request_id).outcome == "assigned"
     assert world.dynamics.tasks[task]["regardingobjectid_lead_task@odata.bind"] == f"/leads({ids[about]})"
     assert (owner_of(world, ids[about]), world.dynamics.tasks[task]["ownerid@odata.bind"]) == ("u1", "/systemusers(u2)")
+    assert world.settled() == 0
+
+
+def test_a_task_is_made_for_the_record_and_for_whoever_owns_it(world: RequestWorld, linked: int) -> None:
+    world.dynamics.owner_rows = [Owner("t1", True, "Team West", None, True, "2020-01-01T00:00:00Z")]
+    world.dynamics.put(LEAD, "l1", _ownerid_value="t1")
+    world.clock += timedelta(days=1)
+    world.cycle()
+    asked_at = world.now()
+    plain = world.ask_for_task(linked, "Call “Zoë”")
+    urgent = world.ask_for_task(linked, owner="Bob", description="Now!", due_in_days=0, priority="high")
+    world.cycle()
+    due_at = f"{asked_at + timedelta(days=5):%Y-%m-%dT%H:%M:%SZ}"
     assert world.dynamics.tasks[plain] == {
-        "subject": "Call “Zoë”", "description": None, "prioritycode": "1",
-        "scheduledend": f"{asked_at + timedelta(days=5):%Y-%m-%dT%H:%M:%SZ}",
+        "subject": "Call “Zoë”", "description": None, "scheduledend": due_at, "prioritycode": "1",
         "regardingobjectid_lead_task@odata.bind": "/leads(l1)", "ownerid@odata.bind": "/teams(t1)",
     }  # fmt: skip
     assert world.dynamics.tasks[urgent]["ownerid@odata.bind"] == "/systemusers(u2)"
     assert (world.dynamics.tasks[urgent]["prioritycode"], world.dynamics.tasks[urgent]["description"]) == ("2", "Now!")
     assert datetime.fromisoformat(str(world.dynamics.tasks[urgent]["scheduledend"])) <= world.now()
     assert world.log_of(linked, TASK) == [("created", None)] * 2
-    told = world.rows("select outcome_code, dynamics_id from ledger.requests where kind = 'task' order by dynamics_id")
-    assert told == [("created", each) for each in sorted((plain, urgent, task))]
+    told = world.rows("select kind, outcome_code, dynamics_id from ledger.requests order by dynamics_id")
+    assert told == [("task", "created", each) for each in sorted((plain, urgent))]
     assert world.settled() == 0
 
 
@@ -152,10 +162,7 @@ def test_a_kill_anywhere_makes_one_record_one_task_and_the_right_owner(world: Re
 
 
 def test_what_cannot_be_done_stands_on_the_person_with_its_field(world: RequestWorld, linked: int) -> None:
-    """An owner whom nobody knows, a task that Dynamics refuses, a required field that is empty, nobody, and another's key.
-
-    A right that is missing makes a request wait, and a filter ends it.
-    """
+    """An owner whom nobody knows, a task that Dynamics refuses, a required field that is empty, nobody, and another's key."""
     world.dynamics.limits["jobtitle"] = {"is_business_required": True}
     world.follow(world.fields)
     refusal = RequestRefused("no", system="dynamics", request="PATCH", code="0x80044331", field="subject")
@@ -180,6 +187,9 @@ def test_what_cannot_be_done_stands_on_the_person_with_its_field(world: RequestW
     assert world.log_of(empty, OWNER) == world.log_of(empty, TASK) == [("refused", "title")]
     assert (owner_of(world, "l1"), len(world.dynamics.tasks)) == (None, 1)
     assert world.rows("select count(*) from state.links") == [(1,)]
+
+
+def test_a_right_that_is_missing_makes_a_request_wait_and_a_filter_ends_it(world: RequestWorld, linked: int) -> None:
     world.dynamics.refuses = lambda key, values: AccessDenied("no assign", system="dynamics", request="PATCH")
     requests = [world.assign(linked, "Bob"), world.ask_for_task(linked)]
     world.cycle()
@@ -192,7 +202,7 @@ def test_what_cannot_be_done_stands_on_the_person_with_its_field(world: RequestW
     requests = [world.assign(linked, "Ann"), world.ask_for_task(linked)]
     world.cycle()
     assert [world.request(each).outcome for each in requests] == ["kept_out", "kept_out"]
-    assert (owner_of(world, "l1"), len(world.dynamics.tasks)) == ("u2", 2)
+    assert (owner_of(world, "l1"), len(world.dynamics.tasks)) == ("u2", 1)
 
 
 def test_a_record_that_is_deleted_before_its_task_was_made_is_made_anew(world: RequestWorld, linked: int) -> None:

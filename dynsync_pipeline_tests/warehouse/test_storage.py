@@ -16,6 +16,7 @@ from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
 from dynsync_pipeline.warehouse import connection as connection_module
 from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION, Warehouse, scalar, storage_errors
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 MIGRATIONS = Path(connection_module.__file__).with_name("migrations")
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
@@ -372,3 +373,19 @@ def test_values_of_an_older_version_are_spelt_as_this_one_does(tmp_path: Path) -
     with Warehouse(path) as warehouse, warehouse.reading() as connection:
         rows = connection.execute("select title from state.base order by person_id").fetchall()
     assert rows == [("a\nb",), ("a",), (None,)]
+
+
+def test_a_cycle_takes_no_more_of_the_machine_than_the_settings_allow(tmp_path: Path) -> None:
+    world = MemoryWorld()
+    asked = "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+    with duckdb.connect() as another:
+        assert world.rows(asked)[0][0] != another.execute(asked).fetchall()[0][0], "DuckDB's own is four fifths"
+    world.allow(memory_mb=512, threads=3, temp_dir=tmp_path / "o'brien" / "spilt")
+    with world.opened():
+        assert world.rows(asked) == [("488.2 MiB", 3, str(tmp_path / "o'brien" / "spilt"))]
+    assert (tmp_path / "o'brien" / "spilt").stat().st_mode & 0o077 == 0, "what is spilt is everybody's data"
+
+    (tmp_path / "file").touch()
+    world.allow(temp_dir=tmp_path / "file" / "below")
+    with pytest.raises(StorageFailed, match=r"/file/below cannot be read or written: Not a directory"), world.opened():
+        pass

@@ -25,7 +25,9 @@ import duckdb
 import httpx
 
 from dynsync_pipeline.emulators.running import Emulators
+from dynsync_pipeline.look.reading import go_on
 from dynsync_pipeline.model.field_map import default_map_text
+from dynsync_pipeline.publish.status_file import MOVING, status_file
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.whole_cycle import run_cycle
@@ -368,9 +370,12 @@ class HttpWorld:
             self._reader.execute(f"attach '{path}' as snapshot (read_only)")
             try:
                 self._reader.execute("use snapshot")
+                go_on(self._reader, status_file(self.data_dir / "snapshot.duckdb"))
                 return self._reader.execute(sql, list(values)).fetchall()
             finally:
                 self._reader.execute("use memory")
+                for name in MOVING:
+                    self._reader.execute(f"drop table if exists temp.{name}")
                 self._reader.execute("detach snapshot")
 
     @contextmanager

@@ -152,6 +152,8 @@ alter table mirror.marketo_people add column dynamics_created_on varchar;
 
 -- One row per publication that the private copy of the snapshot may bear: the last one, and during a publication the next.
 create table state.publications (publication varchar not null);
+-- One row: when the snapshot was last swapped in, by which cycle, and a digest of what it told beside the rows of `unpublished`.
+create table state.last_swap (swapped_at timestamp not null, cycle_id bigint not null, news varchar not null);
 -- One row per field that a system offered with this type and refused to read all the same, and what it said; until its definition
 -- changes or the field map asks for it no more. `name` is the system's.
 create table state.refused_fields (

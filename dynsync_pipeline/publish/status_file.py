@@ -1,0 +1,69 @@
+"""`status.json` beside the snapshot: what moves in every cycle, from the last swap of the snapshot on.
+
+It is written anew at the end of each cycle, whole or not, and stays small: `dynsync status` reads it together with the
+snapshot, and a watchdog may read it alone. Not here: how the two are read (`look/reading.py`), when there is no swap
+(`news.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.warehouse.connection import Warehouse, storage_errors
+
+READ_ONLY = 0o444
+# The tables that move in every cycle, and which of their rows the snapshot does not have as they are.
+MOVING = {
+    "cycles": "cycle_id >= (select cycle_id from state.last_swap)",
+    "cursors": "true",
+    "backlog_hours": "hour_at >= (select date_trunc('hour', swapped_at) from state.last_swap)",
+}
+
+
+def status_file(snapshot: Path) -> Path:
+    """Where `status.json` is."""
+    return snapshot.with_name("status.json")
+
+
+def read_status_file(file: Path) -> dict[str, Any]:
+    """Its `publication`, which is that of the snapshot it goes on from, and rows by table; nothing where there is none."""
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def publication_of(file: Path) -> str | None:
+    """The publication whose snapshot it goes on from."""
+    return read_status_file(file).get("publication")
+
+
+def write_status_file(warehouse: Warehouse, tables: tuple[PublishedTable, ...], file: Path) -> None:
+    """Write the file and swap it in; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
+    with warehouse.reading() as connection:
+        rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
+        told = {table.name: _rows(connection, table) for table in tables if table.name in MOVING}
+    if len(rows) != 1:
+        return
+    new = file.with_name(file.name + ".new")
+    with storage_errors(file):
+        new.unlink(missing_ok=True)
+        new.write_text(json.dumps({"publication": rows[0][0], **told}, default=_text, indent=1), "utf-8")
+        new.chmod(READ_ONLY)
+        new.replace(file)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> list[dict[str, object]]:
+    rows = connection.execute(f"{table.select} where {MOVING[table.name]}").fetchall()
+    return [{column.name: value for column, value in zip(table.columns, row, strict=True)} for row in rows]
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
