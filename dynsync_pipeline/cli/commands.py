@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from rich.logging import RichHandler
@@ -17,21 +17,49 @@ __all__ = ["app", "run"]
 
 _COMPLETES = "_DYNSYNC_COMPLETE"  # set while a shell asks which commands there are
 
-COMMANDS = (
-    "adopt", "assign", "backfill", "check", "demo", "dev", "emulate", "errors", "explain", "filter", "listen", "merge", "plan",
-    "push", "setup", "status", "sync", "task",
-)  # fmt: skip
+# By name, and what the list of them says, which is how each command's own help begins (`dynsync --help` imports none).
+COMMANDS = {
+    "adopt": "Link people whom Marketo already holds with the contacts and leads that they are",
+    "assign": "Give the leads and contacts of people of Marketo another owner in Dynamics",
+    "backfill": "Fill fields of many records again",
+    "check": "Ask both systems whether a sync can run",
+    "demo": "Sync two emulated systems with sample data",
+    "dev": "Serve Dagster's UI, with the sensor that keeps syncing",
+    "emulate": "Serve a local Dataverse and a local Marketo",
+    "errors": "Show what a system refused",
+    "explain": "Show one person",
+    "filter": "Show whom the column new_synctomkto keeps out",
+    "listen": "Listen for Marketo's flow step Call Webhook",
+    "merge": "Show which people may be merged in Marketo",
+    "plan": "Show what the next cycle would write, and change nothing",
+    "push": "Ask that people of Marketo become leads or contacts in Dynamics",
+    "setup": "Show what the sync needs of its own in Marketo and lacks",
+    "status": "Show backlog, last full hour, last cycle, call budgets, cursors, errors",
+    "sync": "Run one cycle",
+    "task": "Make a task in Dynamics for each of these people of Marketo",
+}
 _MODULES = {"dev": "develop"}  # of another name than the command
 
 
-def load(arguments: Sequence[str] = ()) -> None:
-    """Register the command that these arguments of the process name, or all of them where they name none.
-
-    A command imports what it needs, which for some is most of what they take: `status` wants neither system.
-    """
-    named = [argument for argument in arguments if not argument.startswith("-")][:1]
-    for name in named if set(named) & set(COMMANDS) else COMMANDS:
+def load(names: Iterable[str]) -> None:
+    """Register these commands. Each imports what it needs, which for some is most of what they take."""
+    for name in names:
         import_module(f"dynsync_pipeline.cli.{_MODULES.get(name, name)}")
+
+
+def _load_named(arguments: Sequence[str]) -> None:
+    """Register the command that these arguments of the process name; where they name none, all by name and summary alone."""
+    named = [argument for argument in arguments if not argument.startswith("-")][:1]
+    if named and named[0] in COMMANDS:
+        load(named)
+        return
+    for name, summary in COMMANDS.items():
+        app.command(name, help=f"{summary}.")(_listed)
+
+
+def _listed() -> None:
+    """Stand in for a command that is listed and not run."""
+    raise NotImplementedError
 
 
 def run() -> None:
@@ -42,7 +70,10 @@ def run() -> None:
     if not all(map(_is_text, sys.argv)):
         errors_to.print("[bold red]Error:[/] an argument is not UTF-8 text. Type it anew.")
         sys.exit(Exit.SETTINGS)
-    load(() if _COMPLETES in os.environ else sys.argv[1:])
+    if _COMPLETES in os.environ:
+        load(COMMANDS)
+    else:
+        _load_named(sys.argv[1:])
     try:
         app()
     except DynSyncError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dynsync_pipeline.cli.commands import app, load
+from dynsync_pipeline.cli.commands import COMMANDS, app, load
 from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
@@ -26,9 +26,9 @@ CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT = (
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 GUIDE = "\n".join([README, CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT, CONTRIBUTING])
 EXAMPLES = list(dict.fromkeys(re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)))
-load()
+load(COMMANDS)
 GROUP = typer.main.get_group(app)
-COMMANDS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
+LOADED = {name: command for name, command in GROUP.commands.items() if not command.hidden}
 
 
 def in_code(pattern: str) -> list[str]:
@@ -42,21 +42,27 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_command_is_in_the_table_and_no_other() -> None:
-    assert sorted(re.findall(r"^\| `dynsync ([a-z]+)", README, re.MULTILINE)) == sorted(COMMANDS)
+    assert sorted(re.findall(r"^\| `dynsync ([a-z]+)", README, re.MULTILINE)) == sorted(LOADED)
+
+
+def test_the_list_of_commands_says_of_each_how_its_help_begins() -> None:
+    assert COMMANDS.keys() == LOADED.keys()
+    for name, summary in COMMANDS.items():
+        assert (LOADED[name].help or "").startswith(summary), name
 
 
 def test_no_command_or_option_is_named_that_does_not_exist() -> None:
     named = {tuple(call.split()) for call in in_code(r"(?m)(?:^|`|\s)dynsync ([a-z]+(?: +(?:--[a-z-]+|[^-\s`#]\S*))*)")}
-    assert {name for name, *_ in named} <= COMMANDS.keys()
+    assert {name for name, *_ in named} <= LOADED.keys()
     options = {(name, option) for name, *rest in named for word in rest for option in re.findall(r"--[a-z-]+", word)}
     assert options, "the pattern finds no option any more"
     for name, option in options:
-        assert option in {text for parameter in COMMANDS[name].params for text in parameter.opts}, (name, option)
+        assert option in {text for parameter in LOADED[name].params for text in parameter.opts}, (name, option)
 
 
 def test_the_exit_codes_are_those_of_each_commands_help() -> None:
     for name, codes in re.findall(r"^\| `dynsync ([a-z]+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE):
-        told = re.split("Exit codes:", COMMANDS[name].help or "")[1]
+        told = re.split("Exit codes:", LOADED[name].help or "")[1]
         assert re.findall(r"(?:^|, )(\d)\b", codes) == re.findall(r"(?:^|,)\s*(\d)\b", told), name
 
 
