@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
 # One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help demo test cover mutants deep dev lint format lock clean
+.PHONY: help demo test cover mutants deep bench dev lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,10 @@ mutants: $(INSTALLED) ## break the rule files in one place at a time; some test 
 
 deep: $(INSTALLED) ## every kill and cut once, then property tests with random examples for MINUTES minutes (10)
 	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)
+
+bench: $(INSTALLED) ## what start-up, a plan and a publication cost from 2,000 people to a million; on an idle machine
+	$(BIN)/python -m dynsync_pipeline_tests.bench.starting
+	$(BIN)/python -m dynsync_pipeline_tests.bench.sizes 2000 200000 1000000
 
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
 	$(BIN)/dynsync dev

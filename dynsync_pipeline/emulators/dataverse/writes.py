@@ -308,9 +308,8 @@ def _fill_in(call: Call, table: Table, values: Values) -> None:
             values[column.name] = column.default
     if "statecode" in table.columns:
         # Rows are born active; another state in a create is stored only where its status fits.
-        state = values["statecode"] = 0 if values.get("statecode") is None else values["statecode"]
-        if values.get("statuscode") is None:
-            values["statuscode"] = _default_status(table, state)
+        state = values.setdefault("statecode", 0)
+        values.setdefault("statuscode", _default_status(table, state))
 
 
 def _default_status(table: Table, state: object) -> int | None:
@@ -322,11 +321,11 @@ def _check_state(table: Table, sent: Values, merged: Values) -> None:
         return
     state, status = merged["statecode"], merged["statuscode"]
     if not any(o.value == status and o.state == state for o in table.columns["statuscode"].options):
-        label = table.columns["statecode"].label(state) if isinstance(state, int) else None
         raise DataverseError(
             400,
             "0x80048408",
-            f"{status} is not a valid status code for state code {table.name.capitalize()}State.{label} on {table.name}.",
+            f"{status} is not a valid status code for state code "
+            f"{table.name.capitalize()}State.{table.columns['statecode'].label(int(str(state)))} on {table.name}.",
         )
 
 

@@ -129,10 +129,3 @@ def test_a_query_in_a_batch_may_hold_plain_spaces(dataverse: Dataverse) -> None:
     body, headers = batch(part("GET", "contacts?$select=lastname&$filter=lastname eq 'van den Berg'"))
     answer = dataverse.http.post("$batch", content=body, headers=headers)
     assert '"lastname":"van den Berg"' in answer.text
-
-
-def test_a_state_of_null_is_that_of_a_new_row_and_none_of_an_old_one(dataverse: Dataverse) -> None:
-    contact_id = dataverse.create("contacts", lastname="X", statecode=None, statuscode=None)
-    states = dataverse.row(f"contacts({contact_id})?$select=statecode,statuscode")
-    assert (states["statecode"], states["statuscode"]) == (0, 1)
-    assert error(dataverse.http.patch(f"contacts({contact_id})", json={"statecode": None})) == (400, "0x80048408")

@@ -1,0 +1,112 @@
+"""The cost of a cycle follows the changes: what its statements read does not grow with the number of people (R3).
+
+Counted is what DuckDB scans, rows times columns, and not time. A statement that reads more than a few rows of a large store
+stands on the short list below with the number of columns that it may go through, or the test fails.
+Not here: joins that compare all with all (`test_join_plans.py`), times (`../bench/sizes.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from dynsync_pipeline_tests.bench.sizes import edit, multiplied, plan_of, publish
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+
+N_PEOPLE = 200_000
+N_CHANGES = 100
+A_FEW = 0.2  # columns: what looks at some rows of a table reads a block of it
+# How many columns of the store each may read once something changed. Keys are looked for in narrow columns, and the rows of
+# whoever changed, which lie all over the store, are read with all their columns: no statement needs to read both twice.
+READS_COLUMNS = {
+    "insert into published.people": 22,
+    "create temp table marketo_side": 15,
+    "create temp table base_side": 15,
+    "create temp table doubled": 11,
+    "insert into published.base": 11,
+    "create temp table dynamics_side": 10,
+    "create temp table company_links": 8,
+    "create temp table ended_links": 8,
+    "create temp table compared_links": 7,
+    "create temp table unlike_links": 7,
+    "insert into published.links": 4,
+    "create temp table seen_filters": 3,
+    "create temp table near_records": 3,
+    "insert into reconcile.operations": 2,
+    "create temp table touched_bearers": 1,
+}
+
+
+class Scanning:
+    """A connection that counts what each of its statements scans, in cells: rows times columns."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._last: str | None = None
+        self.cells: Counter[str] = Counter()
+        connection.execute("pragma enable_profiling = 'no_output'; set profiling_coverage = 'ALL'")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: Any, parameters: object = None) -> duckdb.DuckDBPyConnection:
+        self.note()
+        self._last = statement if isinstance(statement, str) else statement.query
+        return self._connection.execute(statement, parameters)
+
+    def note(self) -> None:
+        """Count the last statement, whose rows were fetched by now."""
+        if self._last is not None:
+            told = json.loads(self._connection.get_profiling_information(format="json"))
+            self.cells[shortened(self._last)] += sum(map(scanned, told.get("operator", [])))
+            self._last = None
+
+
+def scanned(operator: dict[str, Any]) -> int:
+    columns = operator.get("extra_info", {}).get("Projections", [])
+    width = len(columns) if isinstance(columns, list) else 1
+    return int(operator.get("rows_scanned", 0)) * width + sum(map(scanned, operator.get("children", [])))
+
+
+def shortened(sql: str) -> str:
+    lines = [line.strip() for line in sql.splitlines() if line.strip() and not line.strip().startswith("--")]
+    return " ".join(lines)[:110]
+
+
+@contextmanager
+def scanning(world: MemoryWorld) -> Iterator[Counter[str]]:
+    """What the statements of the working file scan in it while this is open."""
+    plain = world.warehouse._connection
+    connection = Scanning(plain)
+    world.warehouse._connection = connection  # type: ignore[assignment]
+    try:
+        yield connection.cells
+        connection.note()
+    finally:
+        world.warehouse._connection = plain
+        plain.execute("pragma disable_profiling")
+
+
+def too_much(cells: Counter[str]) -> dict[str, float]:
+    """Statements that scan more of the store than they may, with the number of columns."""
+    read = {sql: n_cells / N_PEOPLE for sql, n_cells in cells.items()}
+    allowed = {sql: n for sql in read for known, n in READS_COLUMNS.items() if sql.startswith(known)}
+    return {sql: round(n, 1) for sql, n in read.items() if n > allowed.get(sql, 0) + A_FEW}
+
+
+def test_what_a_cycle_scans_follows_the_changes_and_not_the_people() -> None:
+    world = multiplied(N_PEOPLE)
+    with scanning(world) as cells:
+        world.cycle()
+    assert sum(cells.values()) < A_FEW * N_PEOPLE, "a cycle without changes reads no column of the store"
+
+    edit(world, N_CHANGES)
+    with scanning(world) as cells:
+        plan_of(world)
+        publish(world)
+    assert too_much(cells) == {}
