@@ -68,17 +68,16 @@ def go_on(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if connection.execute("select publication from main.layout").fetchall() != [(told.get("publication"),)]:
         return
     for name, key in _GOING_ON.items():
+        rows = told.get(name, [])
         connection.execute(f"create temp table {name} as from main.{name}")
-        connection.execute(
-            f"delete from temp.{name} where {key} >= ?", [min((row[key] for row in told[name]), default=None)]
-        )
-        for row in told[name]:
+        connection.execute(f"delete from temp.{name} where {key} >= ?", [min((row[key] for row in rows), default=None)])
+        for row in rows:
             marks = ", ".join("?" * len(row))
             connection.execute(f"insert into temp.{name} ({', '.join(row)}) values ({marks})", list(row.values()))
 
 
 # By which column their rows go on; streams are few, and all of them are told.
-_GOING_ON = {"cycles": "cycle_id", "cursors": "stream", "backlog_hours": "hour_at"}
+_GOING_ON = {"cycles": "cycle_id", "cursors": "stream", "backlog_hours": "hour_at", "calls_between": "called_at"}
 
 
 def select(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> list[Row]:

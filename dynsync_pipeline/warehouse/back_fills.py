@@ -176,6 +176,10 @@ def set_aside(
     )
     if end != window.end:
         connection.execute(_WINDOW, [asked.back_fill_id, asked.record_type, end, window.end, 0, None, None])
+    connection.execute(
+        "update state.back_fills set last_read_at = ? where back_fill_id = ? and record_type = ?",
+        [at, asked.back_fill_id, asked.record_type],
+    )
 
 
 _WINDOW = (
