@@ -38,17 +38,16 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             f"There is no snapshot at {path} yet.",
             next_step="Run `dynsync sync` (DYNSYNC_DATA_DIR names the folder), or `dynsync demo` to see one made.",
         )
+    if not path.is_file():  # of a pipe DuckDB would wait for a writer
+        raise _damaged(path)
     try:
         with duckdb.connect(path, read_only=True) as connection:
             go_on(connection, status_file(path))
             yield connection
     except duckdb.IOException as error:
         said = str(error).replace(str(path), "").lower()
-        if not path.is_file() or not any(sign in said for sign in _IN_USE):
-            raise StorageFailed(
-                f"{path} is damaged, or no snapshot at all.",
-                next_step="Remove it; the next cycle makes it anew (`dynsync sync`).",
-            ) from None
+        if not any(sign in said for sign in _IN_USE):
+            raise _damaged(path) from None
         raise StorageFailed(
             f"{path} cannot be opened: another program has it open for writing, or left {path.name}.wal beside it.",
             next_step="Close that program; the next cycle swaps in a new snapshot and removes what it left.",
@@ -57,6 +56,13 @@ def reading_snapshot(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise StorageFailed(
             f"{path} was made by another version of DynSync.", next_step="Run `dynsync sync`, which makes it anew."
         ) from None
+
+
+def _damaged(path: Path) -> StorageFailed:
+    return StorageFailed(
+        f"{path} is damaged, or no snapshot at all.",
+        next_step="Remove it; the next cycle makes it anew (`dynsync sync`).",
+    )
 
 
 def go_on(connection: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,16 +181,17 @@ def test_a_file_that_lost_its_end_is_damaged(world: HttpWorld, tmp_path: Path) -
     assert "backup" in said(ended)
 
 
-@pytest.mark.parametrize("content", [b"", b"this is none" * 1000, None], ids=["empty", "junk", "a folder"])
+@pytest.mark.parametrize(
+    "make",
+    [Path.touch, lambda file: file.write_bytes(b"this is none" * 1000), Path.mkdir, os.mkfifo],
+    ids=["empty", "junk", "a folder", "a pipe"],
+)
 def test_a_damaged_snapshot_is_told_as_that_and_made_anew(
-    world: HttpWorld, tmp_path: Path, content: bytes | None, run: Run
+    tmp_path: Path, make: Callable[[Path], object], run: Run
 ) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    if content is None:
-        (data_dir / "snapshot.duckdb").mkdir()
-    else:
-        (data_dir / "snapshot.duckdb").write_bytes(content)
+    make(data_dir / "snapshot.duckdb")
     ran = run("status", environment={"DYNSYNC_DATA_DIR": str(data_dir)})
     assert ran.code == FAILED
     assert "damaged" in ran.err
