@@ -14,7 +14,9 @@ from typing import Any
 
 import duckdb
 
+from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.warehouse.connection import Warehouse, storage_errors
 
 READ_ONLY = 0o444
@@ -46,13 +48,13 @@ def publication_of(file: Path) -> str | None:
     return read_status_file(file).get("publication")
 
 
-def write_status_file(warehouse: Warehouse, tables: tuple[PublishedTable, ...], file: Path) -> None:
+def write_status_file(warehouse: Warehouse, fields: FieldMap, file: Path) -> None:
     """Write the file and swap it in; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
     with warehouse.reading() as connection:
         rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
-        told = {table.name: _rows(connection, table) for table in tables if table.name in MOVING}
-    if len(rows) != 1:
-        return
+        if len(rows) != 1:
+            return
+        told = {table.name: _rows(connection, table) for table in published_tables(fields) if table.name in MOVING}
     new = file.with_name(file.name + ".new")
     with storage_errors(file):
         new.unlink(missing_ok=True)
