@@ -32,7 +32,7 @@ def digest_of_news(connection: duckdb.DuckDBPyConnection, tables: tuple[Publishe
         if table.name in LEDGERS:
             looks.append(f"(select max({table.key}) from {table.table})")
         elif table.name in SMALL and table.name not in MOVING:
-            looks.append(f"(select (count(*), bit_xor(hash(t))) from {table.table} t)")
+            looks.append(f"(select (count(*), sum(hash(t))) from {table.table} t)")
     seen = connection.execute(f"select {', '.join(looks)}").fetchall()
     return digest(tables, seen, ending.status, ending.message, ending.is_whole)
 
