@@ -249,8 +249,8 @@ def test_options_of_collections_are_refused_on_a_single_row(people: Dataverse) -
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("EntityDefinitions?$filter=ChangeTrackingEnabled eq true", "account contact lead"),
-        ("EntityDefinitions?$filter=CanChangeTrackingBeEnabled/Value eq true and ObjectTypeCode ne 4", "account contact"),
+        ("EntityDefinitions?$filter=ChangeTrackingEnabled eq true", "account contact lead task"),
+        ("EntityDefinitions?$filter=CanChangeTrackingBeEnabled/Value eq true and ObjectTypeCode ne 4", "account contact task"),
         ("EntityDefinitions(LogicalName='account')/Attributes?$filter=RequiredLevel/Value eq "
          "Microsoft.Dynamics.CRM.AttributeRequiredLevel'ApplicationRequired'", "name"),
         ("EntityDefinitions(LogicalName='lead')/Attributes?$filter=AttributeType eq "
