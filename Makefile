@@ -27,8 +27,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## sync two emulated systems with sample data and show what happened
 	$(BIN)/dynsync demo
 
-test: lint ## style, types and all tests, each file in one process for what its tests share
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) ## style, types and all tests side by side, each file in one process for what its tests share
+	@$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$lint && exit $$tests
 
 cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
