@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from dynsync_pipeline.errors import TimedOut
+from dynsync_pipeline.errors import PlanStale, TimedOut
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.write_back.receipts import planned_writes
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
@@ -155,3 +156,24 @@ def test_one_of_a_few_values_that_somebody_chose_too_does_not_prove_that_our_los
     assert world.both(person_id, "title") == ("M", "M")
     assert world.both(person_id, name) == (in_dynamics, in_marketo)
     assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "M")]
+
+
+def test_a_plan_of_an_earlier_cycle_is_not_sent() -> None:
+    world = MemoryWorld()
+    contact, lead = world.link(CONTACT, "c", title="A"), world.link(LEAD, "l", title="A")
+    world.settled()
+    world.dynamics.put(CONTACT, "c", jobtitle="D")
+    world.marketo.put(lead, title="M")
+    with world.opened() as cycle:
+        read_all(cycle)
+        cycle.reconcile()
+        for system in ("dynamics", "marketo"):
+            assert len(planned_writes(world.warehouse, cycle.cycle_id, system, "update")) == 1
+            with pytest.raises(PlanStale, match="made by an earlier cycle"):
+                planned_writes(world.warehouse, cycle.cycle_id + 1, system, "update")
+    with world.opened() as cycle:
+        cycle.write_dynamics()
+        cycle.write_marketo()
+    assert (world.both(contact, "title"), world.both(lead, "title")) == (("D", "A"), ("A", "M"))
+    world.settled()
+    assert (world.both(contact, "title"), world.both(lead, "title")) == (("D", "D"), ("M", "M"))
