@@ -292,11 +292,13 @@ class Cycle:
             if is_first:
                 end_first_load(connection, self.warehouse.path.parent)
         self._has_published = True
-        self._write_status_file(fields)
         try:
+            self._write_status_file(fields)
             self.warehouse.tidy()
         except StorageFailed as failure:  # the cycle itself is done and published
-            log.warning("The working file could not be tidied: %s", failure)
+            log.warning(
+                "The cycle is done, but status.json could not be written or the working file tidied: %s", failure
+            )
         return published
 
     # -- help ------------------------------------------------------------------------------------------------------

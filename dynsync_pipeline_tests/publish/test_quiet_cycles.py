@@ -165,3 +165,12 @@ def test_files_that_were_removed_or_are_none_of_ours_are_not_believed_and_come_b
     snapshot_file.unlink()
     world.cycle()
     assert told(world) == stored(world)
+
+
+def test_a_status_file_that_cannot_be_written_fails_no_cycle_that_is_done(world: MemoryWorld) -> None:
+    file = world.settings.snapshot_file.with_name("status.json")
+    file.unlink()
+    file.mkdir()
+    world.cycle()
+    assert told(world) == stored(world), "nothing goes on from it, so the snapshot itself tells"
+    assert world.rows("select status from ledger.cycles order by cycle_id desc limit 1") == [("succeeded",)]
