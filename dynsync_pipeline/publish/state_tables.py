@@ -1,6 +1,7 @@
 """The published tables that tell where every person and record stands: links, base, what is not settled, and cursors.
 
-`dynsync status` and `dynsync explain` read them. Not here: the records themselves and the ledgers (`tables.py`).
+`dynsync status` and `dynsync explain` read them. Not here: the records themselves (`tables.py`), ledgers
+(`ledger_tables.py`).
 """
 
 from __future__ import annotations

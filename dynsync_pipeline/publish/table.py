@@ -1,4 +1,4 @@
-"""What a published table is. Not here: which tables there are (`tables.py`, `state_tables.py`)."""
+"""What a published table is. Not here: which tables there are (`tables.py`, `ledger_tables.py`, `state_tables.py`)."""
 
 from __future__ import annotations
 
