@@ -59,6 +59,7 @@ from dynsync_pipeline.warehouse.cycles import (
 from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
 from dynsync_pipeline.write_back.marketo import write_people
@@ -115,6 +116,8 @@ class Cycle:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
                 self.cycle_id = begin_cycle(connection, at)
+                actions = take_in_actions(connection, self.settings.data_dir)
+            remove_taken_in(actions)
             self._n_calls_before = used
             self.systems = opening.enter_context(self._open_systems(self.settings, used))
             self._open = opening.pop_all()

@@ -6,7 +6,7 @@ Not here: what is proposed (`reconcile/adoption.py`), the file (`adoption_file.p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.errors import AdoptionWrong, ApiError
 from dynsync_pipeline.reconcile.adoption import (
     Decision,
+    Reviewed,
     count_undecided,
     find_faults,
     keep_decisions,
@@ -30,6 +31,7 @@ from dynsync_pipeline.reconcile.adoption import (
 )
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.write_back.adoption import Adopted, write_keys
 
 MOST_SHOWN = 20
@@ -136,6 +138,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
             faults = find_faults(connection, reviewed)
             if faults:
                 raise refused(path, faults)
+            leave_action(settings.data_dir, "adopt --apply", _counts(reviewed))
             # The decisions are stored before the first write, so that no cycle creates a person for a link under way.
             n_linked = keep_decisions(connection, reviewed, datetime.now(UTC).replace(tzinfo=None))
         try:
@@ -150,7 +153,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
             raise
         with cycle.warehouse.reading() as connection:
             n_undecided = count_undecided(connection)
-    decided = {decision: sum(line.decision is decision for line in reviewed) for decision in Decision}
+    decided = _counts(reviewed)
     if as_json:
         figures = {"n_written": adopted.n_written, "n_before": adopted.n_before, "n_linked": n_linked}
         figures |= {f"n_{decision}": n for decision, n in decided.items()} | {"n_undecided": n_undecided}
@@ -161,7 +164,11 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _show_applied(adopted: Adopted, decided: dict[Decision, int], n_linked: int, n_undecided: int) -> None:
+def _counts(reviewed: Sequence[Reviewed]) -> dict[str, int]:
+    return {decision.value: sum(line.decision is decision for line in reviewed) for decision in Decision}
+
+
+def _show_applied(adopted: Adopted, decided: dict[str, int], n_linked: int, n_undecided: int) -> None:
     prints_to.print(
         _figures(
             "Applied",

@@ -15,9 +15,11 @@ from dynsync_pipeline.cli.output import Exit, errors_to, prints_to
 from dynsync_pipeline.requests.desk import carry_out
 from dynsync_pipeline.requests.store import FULFILLED, Request, Wish
 from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 
 LARGEST_ID = 2**31 - 1
 QUEUED = "queued"
+_COMMANDS = {"record": "push", "owner": "assign", "task": "task"}
 
 Person = Annotated[list[int] | None, typer.Option(help="Id of a person in Marketo; may be given again.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", help="CSV file whose column `person_id` holds their ids.")]
@@ -42,7 +44,11 @@ def require_text(option: str, value: str | None) -> None:
 
 def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
     """Print what became of each; end with 1 if one was refused. Raises: DynSyncError."""
-    found, waiting = carry_out(load_settings(), wishes)
+    settings = load_settings()
+    settings.require_systems()
+    asked = {"as": wishes[0].record_type.value, "people": named([each.person_id for each in wishes])}
+    leave_action(settings.data_dir, _COMMANDS[wishes[0].kind], asked)
+    found, waiting = carry_out(settings, wishes)
     if as_json:
         print_json([_row(each) for each in found])
     else:

@@ -22,6 +22,7 @@ from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill,
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, usual_duration
+from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -97,6 +98,8 @@ def _asked(
             gap = timedelta(seconds=settings.pause_s) + usual_duration(connection)
         if not is_started:
             return None, cost, cost.length(max(left, 0), gap)
+        asked = {"fields": fields, "record_types": [each.value for each in types], "since": since}
+        leave_action(settings.data_dir, "backfill --start", asked)
         with warehouse.transaction() as connection:
             return ask_back_fill(connection, fields, types, since, at), cost, cost.length(max(left, 0), gap)
 
@@ -128,11 +131,11 @@ def _stop(settings: Settings, number: int, *, as_json: bool) -> None:
         _opened(settings) as warehouse,
         warehouse.transaction() as connection,
     ):
-        is_stopped = stop_back_fill(connection, number, now())
-    if not is_stopped:
-        raise typer.BadParameter(
-            f"no back-fill {number} goes on; `dynsync backfill` shows them all.", param_hint="--stop"
-        )
+        if not stop_back_fill(connection, number, now()):
+            raise typer.BadParameter(
+                f"no back-fill {number} goes on; `dynsync backfill` shows them all.", param_hint="--stop"
+            )
+        leave_action(settings.data_dir, "backfill --stop", {"back_fill_id": number})
     if as_json:
         print_json({"back_fill_id": number, "outcome_code": "stopped"})
     else:

@@ -21,6 +21,7 @@ from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
+from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.merging import Merged, Proposal, merge_people, open_proposals
 
@@ -89,6 +90,7 @@ def _apply(settings: Settings, wanted: set[int], *, is_sure: bool) -> list[Merge
                 )
             if not is_sure:
                 _ask(proposals)
+            leave_action(settings.data_dir, "merge --apply", {"proposals": named(sorted(wanted))})
             return _merge_all(settings, warehouse, proposals)
 
 

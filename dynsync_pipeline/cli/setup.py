@@ -24,6 +24,7 @@ from dynsync_pipeline.model.refusal_entry import (
     PRIMARY_ATTRIBUTE,
 )
 from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 FIELDS_RIGHT = "Read-Write Schema Custom Field"
 TYPES_RIGHT = "Read-Write Activity Metadata"
@@ -66,6 +67,7 @@ def setup(
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         missing = _missing(marketo, settings)
         if is_applied:
+            leave_action(settings.data_dir, "setup --apply", {"fields": sorted(missing.fields)})
             _make(marketo, missing)
             missing = _missing(marketo, settings)
     for line in _lines(missing, settings):

@@ -30,6 +30,7 @@ from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+from dynsync_pipeline.warehouse.pause import read_pause
 
 SOON_D = 2.0  # a cursor with fewer days left is shown in red
 CLOCKS_APART = timedelta(minutes=1)  # between the machine that syncs and the one that asks
@@ -42,7 +43,8 @@ TOLD = (
 
 @app.command(
     help="Show backlog, last full hour, last cycle, call budgets, cursors, errors. Works while a cycle runs.\n\n"
-    "Exit codes: 0 shown, 1 the last success is older than --fail-if-older-than, or there is no snapshot yet, "
+    "Exit codes: 0 shown, 1 the last success is older than --fail-if-older-than and nobody paused the sync, or there is no "
+    "snapshot yet, "
     "2 settings or options wrong."
 )
 def status(
@@ -76,11 +78,15 @@ def status(
     running = running_cycle(settings)
     if as_json:
         requests = queue_figures(read_queue(settings, at))
-        print_json(_as_json(found, calls, running, at) | {"requests": requests})
+        held = read_pause(settings.data_dir)
+        paused = asdict(held) if held else None
+        print_json(_as_json(found, calls, running, at) | {"requests": requests, "paused": paused})
     else:
         _show(found, calls, running, settings, at)
         prints_to.print(backlog_sentence(backlog), highlight=False)
-    if fail_if_older_than is not None and (sentence := _too_old(found, fail_if_older_than, at)):
+    if fail_if_older_than is None or read_pause(settings.data_dir):
+        return
+    if sentence := _too_old(found, fail_if_older_than, at):
         errors_to.print(sentence, highlight=False)
         raise typer.Exit(Exit.FAILED)
 
@@ -221,7 +227,9 @@ def _parked_table(found: Status) -> Table:
 
 
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
-    lines = [told] if (told := first_load_sentence(settings)) else []
+    held = read_pause(settings.data_dir)
+    lines = [cell(held, style="bold red").markup] if held else []
+    lines += [told] if (told := first_load_sentence(settings)) else []
     last, success = found.last_cycle, found.last_success
     if last is None:
         lines.append("No cycle has ended yet.")

@@ -10,9 +10,10 @@ import dagster as dg
 
 from dynsync_pipeline.defs.jobs import sync_job
 from dynsync_pipeline.defs.retention import prune
-from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+from dynsync_pipeline.warehouse.pause import read_pause
 
 TICK_S = 30
 # A run that is "started" this long while nobody holds the lock is dead: its process went down with the machine, say.
@@ -40,8 +41,11 @@ def build_cycle_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
         try:
             current = settings or load_settings()
             current.require_systems()
-        except SettingsWrong as error:
+            held = read_pause(current.data_dir)
+        except DynSyncError as error:
             return dg.SkipReason(str(error))
+        if held:
+            return dg.SkipReason(str(held))
         now = datetime.now(UTC)
         last = read_cycle_lock(current.lock_file)
         if last is not None and last.is_running and last.ended_at is None:  # and not a command, for which a cycle waits

@@ -320,6 +320,19 @@ LEDGER_TABLES = (
         ),
     ),
     PublishedTable(
+        name="operator_actions",
+        grain="One row per command by which somebody changed anything; it follows with the next cycle.",
+        source="ledger.operator_actions",
+        key="entry_id",
+        columns=plain(
+            ("action_id", "bigint", "entry_id", "Key; grows with time."),
+            ("acted_at", "timestamp", "acted_at", "When the command was given, UTC."),
+            ("who", "varchar", "who", "The account on the machine that gave it; of whoever used sudo their own."),
+            ("command", "varchar", "command", "The command, such as merge or errors --release."),
+            ("plan", "varchar", "plan", "What it was about, by ids and numbers: JSON."),
+        ),
+    ),
+    PublishedTable(
         name="cycles",
         grain="One row per cycle; those without changes follow within the hour, and stand in status.json until then.",
         source="ledger.cycles",

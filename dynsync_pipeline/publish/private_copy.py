@@ -29,6 +29,7 @@ LEDGERS = (
     "account_changes",
     "audit_findings",
     "schema_changes",
+    "operator_actions",
 )  # rows are only ever added
 SMALL = (
     "sync_errors",

@@ -22,6 +22,7 @@ from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
+from dynsync_pipeline.warehouse.pause import read_pause
 from dynsync_pipeline.warehouse.systems import require_same_systems
 
 LONGEST_OPEN_S = 600.0  # after which the systems are opened anew, with what is left of the day's budget
@@ -103,11 +104,14 @@ class Desk:
         systems.marketo.start_of_feed(utc_now())
 
     def serve(self, *, looks_at_lists: bool = False) -> str | None:
-        """One turn under the cycle lock, of 300 requests at most; returns why some requests wait, or None.
+        """One turn under the cycle lock, of 300 requests at most; returns why some requests wait, or None. None is served in a
+        pause.
 
         Raises: CycleRunning (the cycle serves them at its end), StorageFailed, SettingsWrong.
         """
         settings, store = self._settings, self._store
+        if held := read_pause(settings.data_dir):
+            return f"{held} What is queued is kept until then."
         with CycleLock(settings.lock_file, is_cycle=False), Warehouse(settings.working_file) as warehouse:
             with warehouse.reading() as connection:
                 if not scalar(connection, "select count(*) from ledger.cycles where is_whole"):

@@ -296,3 +296,9 @@ create table reconcile.unsent_fields (operation_id bigint not null, field varcha
 create table inbox.merges (loser_id bigint not null, winner_id bigint not null);
 -- One row per person whose partition in Marketo is known, as last read by id.
 create table state.partitions (person_id bigint not null, partition_id varchar not null);
+
+-- One row per command by which somebody changed anything: who gave it, when, and about what, as JSON of ids and numbers.
+create table ledger.operator_actions (
+    entry_id bigint not null, action_id varchar not null, acted_at timestamp not null, who varchar not null,
+    command varchar not null, plan varchar not null
+);
