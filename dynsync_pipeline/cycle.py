@@ -36,6 +36,7 @@ from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_
 from dynsync_pipeline.extract.unread import ask_for_bearers
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.operate.wish import carry_out_wish
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.publish.status_file import status_file, write_status_file
 from dynsync_pipeline.reconcile.guards import Limits
@@ -107,6 +108,7 @@ class Cycle:
         self.settings.require_systems()
         with ExitStack() as opening:
             opening.enter_context(CycleLock(self.settings.lock_file))
+            opening.push(self._back_up)  # once the working file is closed, and with the lock still held
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
             settings = self.settings
             self.warehouse.limit(settings.memory_mb, settings.threads, settings.temp_dir)
@@ -305,6 +307,13 @@ class Cycle:
         return published
 
     # -- help ------------------------------------------------------------------------------------------------------
+
+    def _back_up(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Make the backup that is wished for, or due; whoever interrupts a cycle waits for none."""
+        if error is None or isinstance(error, Exception):
+            carry_out_wish(self.settings)
 
     def _learn(self, *, is_forced: bool, met: ApiError | None = None) -> FieldMap:
         """The fields of this cycle; once it began to read, it only loses some."""

@@ -154,6 +154,16 @@ class Settings(BaseSettings):
         21_600.0, gt=0, le=YEAR_S, allow_inf_nan=False, description="A cycle longer than this is ended as hung."
     )
 
+    backup_dir: Path | None = Field(None, description="Folder of the backups; empty: backups in the data folder.")
+    backup_hours: float = Field(
+        0.0,
+        ge=0,
+        le=87_600,
+        allow_inf_nan=False,
+        description="Hours after which a cycle makes the next backup at its end; 0: only `dynsync backup` does.",
+    )
+    backups_kept: int = Field(7, ge=1, le=10_000, description="Backups that are kept; each new one removes older ones.")
+
     memory_mb: int | None = Field(
         None, ge=256, le=MOST_MB, description="Memory in MB that DuckDB may take; empty: half of the machine's."
     )

@@ -22,6 +22,7 @@ COMMANDS = {
     "adopt": "Link people whom Marketo already holds with the contacts and leads that they are",
     "assign": "Give the leads and contacts of people of Marketo another owner in Dynamics",
     "backfill": "Fill fields of many records again",
+    "backup": "Make a backup",
     "check": "Ask both systems whether a sync can run",
     "demo": "Sync two emulated systems with sample data",
     "dev": "Serve Dagster's UI, with the sensor that keeps syncing",

@@ -9,7 +9,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-EXPORT, SCRATCH = "export-", "plan-"  # folders of a bulk export that is read, and of a plan on a copy
+# Folders of a bulk export that is read, of a plan on a copy, and of a backup that is made or put back.
+EXPORT, SCRATCH, BACKUP = "export-", "plan-", "backup-"
 # A file that was to replace another, and a folder of what does not fit into DuckDB's memory.
 UNFINISHED = ("*.duckdb.new", "*.duckdb.new.wal", "*.duckdb.tmp", "status.json.new")
 
@@ -19,7 +20,7 @@ def remove_leftovers(folder: Path) -> None:
 
     Call it with the cycle lock held and the working file open, or they may be in use. What cannot be removed stays.
     """
-    for pattern in (f"{EXPORT}*", f"{SCRATCH}*", *UNFINISHED):
+    for pattern in (f"{EXPORT}*", f"{SCRATCH}*", f"{BACKUP}*", *UNFINISHED):
         for stale in folder.glob(pattern):
             if stale.is_dir() and not stale.is_symlink():
                 shutil.rmtree(stale, ignore_errors=True)

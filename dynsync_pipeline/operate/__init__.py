@@ -1,0 +1,1 @@
+"""Keeping an installation for years: backing up, restoring, forgetting. Not here: syncing (`cycle.py`), looking (`look/`)."""
