@@ -8,9 +8,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 10
+DATA ?= $(or $(DYNSYNC_DATA_DIR),data)
 # One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help demo test cover mutants deep bench dev lint format lock clean
+.PHONY: help demo test cover mutants deep bench dev query lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +49,10 @@ bench: $(INSTALLED) ## what start-up, a plan and a publication cost from 2,000 p
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
 	$(BIN)/dynsync dev
 
+query: $(INSTALLED) ## DuckDB's command line on the snapshot (DATA=data/demo; FLAGS="-c 'from cycles'")
+	@test -e $(DATA)/snapshot.duckdb || { echo "There is no snapshot in $(DATA) yet. Name the folder: make query DATA=data/demo"; exit 1; }
+	@$(BIN)/duckdb -readonly $(FLAGS) $(DATA)/snapshot.duckdb
+
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -59,7 +64,7 @@ format: $(INSTALLED) ## put the code in order
 
 lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra dev --extra emulators --output-file requirements.lock pyproject.toml
+		--no-header --extra dev --extra emulators --extra notify --extra tracing --output-file requirements.lock pyproject.toml
 
 clean: ## remove the environment and what runs made
 	rm -rf .venv build *.egg-info

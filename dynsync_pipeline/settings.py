@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     )
 
     marketo_url: str = Field("", description="https://MUNCHKIN.mktorest.com; a trailing /rest is understood.")
+    marketo_app_url: str = Field(
+        "",
+        description="Address of Marketo's own pages, https://app-XX00.marketo.com, for links to people; empty: none.",
+    )
     marketo_client_id: str = Field("", description="Client id of the custom service in LaunchPoint.")
     marketo_client_secret: SecretStr | None = Field(None, description="Client secret of that service.")
     marketo_calls_per_day: int = Field(
@@ -192,7 +196,7 @@ class Settings(BaseSettings):
             raise ValueError("must not hold control characters; type it anew")
         return value
 
-    @field_validator("dynamics_url", "dynamics_authority", "marketo_url")
+    @field_validator("dynamics_url", "dynamics_authority", "marketo_url", "marketo_app_url")
     @classmethod
     def _origin_only(cls, value: str) -> str:
         value = value.strip().rstrip("/").removesuffix("/rest")
@@ -389,7 +393,7 @@ def _warn_of_unknown_names(names: Iterable[str], place: str) -> None:
     for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, n=1)
-            log.warning("%s%s is no setting and is ignored.%s", name, place, f" Is {near[0]} meant?" if near else "")
+            log.warning("%s%s is not a setting and is ignored.%s", name, place, f" Is {near[0]} meant?" if near else "")
 
 
 def _said(fault: ErrorDetails) -> str:

@@ -92,7 +92,7 @@ def _propose(settings: Settings, path: Path, id_fields: list[str], *, as_json: b
         return
     prints_to.print(
         _figures(
-            "Proposed for the contacts and leads that no person bears yet",
+            "Proposed for the contacts and leads that no person holds the id of yet",
             ("link: with the person of the line", counts[Decision.LINK]),
             ("create: a new person", counts[Decision.CREATE]),
             ("skip: nobody is created for it until you decide otherwise", counts[Decision.SKIP]),

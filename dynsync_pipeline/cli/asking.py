@@ -32,14 +32,14 @@ def people_of(person: Sequence[int] | None, csv_file: Path | None) -> list[int]:
     if not people:
         raise typer.BadParameter("give people with --person or --csv.")
     if wrong := [each for each in people if not 0 < each <= LARGEST_ID]:
-        raise typer.BadParameter(f"{wrong[0]} is no id of a person in Marketo.", param_hint="--person")
+        raise typer.BadParameter(f"{wrong[0]} is not the id of a person in Marketo.", param_hint="--person")
     return list(people)
 
 
 def require_text(option: str, value: str | None) -> None:
     """Raise typer.BadParameter where an option holds what is no text."""
     if value is not None and not value.isprintable():
-        raise typer.BadParameter("it holds what is no text.", param_hint=option)
+        raise typer.BadParameter("it holds characters that are no text.", param_hint=option)
 
 
 def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
@@ -68,13 +68,13 @@ def _ids_of(file: Path) -> list[int]:
                 raise typer.BadParameter(f"{file} has no column person_id.", param_hint="--csv")
             return [_id_of(row["person_id"], f"{file}, line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no CSV in UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not a CSV in UTF-8"
         raise typer.BadParameter(f"{file} cannot be read: {why}.", param_hint="--csv") from None
 
 
 def _id_of(text: str | None, where: str) -> int:
     if text is None or not text.strip().isdecimal() or len(text.strip()) > len(str(LARGEST_ID)):
-        raise typer.BadParameter(f"{where}: person_id is no number.", param_hint="--csv")
+        raise typer.BadParameter(f"{where}: person_id is not a number.", param_hint="--csv")
     return int(text)
 
 

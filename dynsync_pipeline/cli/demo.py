@@ -6,8 +6,11 @@ The edits go over HTTP as a salesperson's and a marketer's would; what is shown 
 from __future__ import annotations
 
 import fcntl
+import os
+import shlex
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +19,13 @@ import duckdb
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.demo_scenes import SCENES, Key, People, Scene
+from dynsync_pipeline.cli.demo_scenes import COLLIDES, SCENES, Key, People, Scene
 from dynsync_pipeline.cli.emulating import emulating
-from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.cli.looking import cell
+from dynsync_pipeline.cli.output import Exit, app, prints_to
+from dynsync_pipeline.cli.rules import rules_line
 from dynsync_pipeline.cli.sync import report_table
+from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.desk import carry_out
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 LIMIT = 5_000
 SIZES = (LIMIT, LIMIT + 1)
 MARK = ".dynsync-demo"  # stands in every folder that the demo made, and may make anew
+RULES = "R12 R15 R34 R35 R38 R53 R54 R71 R79 R96"  # which the outcome names
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]"}
 
 
@@ -48,6 +55,10 @@ def demo(
     Exit codes: 0 everything ended as the rules say, 1 it did not, or the emulators are not installed, 2 the folder is not
     the demo's own.
     """
+    prints_to.print(
+        f"Starting a Dynamics and a Marketo on this machine, with some 10,000 contacts; everything is kept in {data}.",
+        highlight=False,
+    )
     with emulating():
         is_right = _play(data)
     if not is_right:
@@ -87,7 +98,8 @@ def _play(data: Path) -> bool:
         third = _cycle(settings, "Third cycle: nobody edited anything")
     is_right = _show_edits(settings, results, second)
     is_right &= _show_outcomes(settings, keys[len(SCENES)], qualified, first, second, third)
-    _show_where_to_look(settings)
+    prints_to.print(rules_line([RULES]))
+    _show_where_to_look(settings, keys[COLLIDES].person_id)
     return is_right
 
 
@@ -150,9 +162,9 @@ def _settings(emulators: Emulators, data: Path) -> Settings:
 
 
 def _cycle(settings: Settings, title: str) -> CycleReport:
-    with errors_to.status(title):
-        report = run_cycle(settings)
     prints_to.print(f"\n[bold]{title}[/]")
+    with telling_progress(settings.data_dir) as tell:
+        report = run_cycle(settings, tell)
     prints_to.print(report_table(report))
     return report
 
@@ -201,32 +213,36 @@ def _show_edits(
     results: list[tuple[Scene, Key, dict[str, tuple[str | None, str | None]]]],
     second: CycleReport,
 ) -> bool:
-    table = Table(title="\nWhat became of the edits", title_justify="left")
-    for name in ("", "What people did", "Field", "Dynamics", "Marketo", "Now on both", "Rule"):
-        table.add_column(name, overflow="fold")
+    prints_to.print("\n[bold]What became of the edits[/]")
+    prints_to.print(_edits_table([_HEADER], style="bold"))
     rules = _rules(settings, second.cycle_id)
     all_right = True
     for scene, key, found in results:
         is_right = all(values == (scene.after[field], scene.after[field]) for field, values in found.items())
         all_right &= is_right
-        of_fields = {field: rules.get((key.person_id, field), "no write (R38)") for field in scene.columns}
-        table.add_row(MARKS[is_right], *_edit_cells(scene, found, of_fields), end_section=True)
-    prints_to.print(table)
+        rows = [
+            (field, _said(scene.in_dynamics, field), _said(scene.in_marketo, field), _now(*found[field]),
+             rules.get((key.person_id, field), "no write (R38)"))
+            for field in scene.columns
+        ]  # fmt: skip
+        prints_to.print(f"{MARKS[is_right]} {scene.title}", highlight=False)
+        prints_to.print(_edits_table(rows))
     return all_right
 
 
-def _edit_cells(
-    scene: Scene, found: dict[str, tuple[str | None, str | None]], rules: dict[str, str]
-) -> tuple[str, ...]:
-    """One line per field in each cell: what people did on both sides, what stands there now, and the rule."""
-    return (
-        scene.title,
-        "\n".join(scene.columns),
-        "\n".join(_said(scene.in_dynamics, field) for field in scene.columns),
-        "\n".join(_said(scene.in_marketo, field) for field in scene.columns),
-        "\n".join(_now(*values) for values in found.values()),
-        "\n".join(rules.values()),
-    )
+_HEADER = ("Field", "Dynamics", "Marketo", "Now on both", "Rule")
+_WIDTHS = (11, 13, 10, 13, 26)  # which fit into 80 with what stands between
+
+
+def _edits_table(rows: Sequence[tuple[str, ...]], *, style: str = "") -> Table:
+    """Rows of a field, what either side said, what stands now, and the rule; tables of these stand under each other."""
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), style=style)
+    table.add_column(width=1)
+    for width in _WIDTHS:
+        table.add_column(width=width)
+    for row in rows:
+        table.add_row("", *map(cell, row))
+    return table
 
 
 def _show_outcomes(
@@ -272,15 +288,23 @@ def _fan_out(n_contacts: int, is_suppressed: bool, n_activities: int) -> tuple[s
     return f"  the one with {n_contacts:,} contacts reached all of them; {said}", is_right
 
 
-def _show_where_to_look(settings: Settings) -> None:
-    settings_of = f"DYNSYNC_DATA_DIR={settings.data_dir}"
+def _show_where_to_look(settings: Settings, who: int) -> None:
+    """Commands that work as they are printed, `who` being a person worth a look."""
+    dynsync = f"DYNSYNC_DATA_DIR={shlex.quote(str(settings.data_dir))} {_this_command()}"
     prints_to.print("\n[bold]Where to look next[/]")
     for what, how in (
-        ("How it stands", f"{settings_of} dynsync status"),
-        ("What was refused", f"{settings_of} dynsync errors"),
-        ("One person", f"{settings_of} dynsync explain 1"),
-        ("The snapshot", f"duckdb -readonly {settings.snapshot_file}"),
-        ("What changed", "select direction, field, old_value, new_value, rule from changes order by change_id desc"),
-        ("In the browser", "make dev"),
+        ("How it stands", f"{dynsync} status"),
+        ("What was refused", f"{dynsync} errors"),
+        ("The person of whom both sides changed the city", f"{dynsync} explain {who}"),
+        ("Everything else, in SQL", f"make query DATA={shlex.quote(str(settings.data_dir))}"),
+        ("In the browser, with a sync of its own", "make dev"),
     ):
-        prints_to.print(f"  {what:17} {how}", highlight=False, soft_wrap=True)
+        prints_to.print(f"  {what}:\n    {how}", highlight=False, soft_wrap=True)
+
+
+def _this_command() -> str:
+    """How this program is called from the folder at hand, be its environment active or not."""
+    called = Path(sys.argv[0])
+    if called.name == sys.argv[0]:  # found on the path
+        return called.name
+    return shlex.quote(os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called))

@@ -47,6 +47,7 @@ SCENES = (
     Scene("Marketing empties a lead's job title", "lead", {"title": "jobtitle"}, {}, {"title": None}, {"title": None}),
     Scene("Both make the same edit to a lead", "lead", CITY, {"city": "Brno"}, {"city": "Brno"}, {"city": "Brno"}),
 )  # fmt: skip
+COLLIDES = 3  # of which scene's person `dynsync explain` is worth a look
 
 
 @dataclass(frozen=True)

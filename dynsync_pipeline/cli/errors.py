@@ -1,6 +1,7 @@
 """`dynsync errors`: browse, filter and export what failed (R120, R121), and release it to be tried again (R116).
 
-All but the release only looks.
+All but the release only looks. Shows names and refused values, because whoever mends a record needs them; nothing of them
+is logged. Not here: how errors are shown (`causes.py`).
 """
 
 from __future__ import annotations
@@ -8,26 +9,25 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from dynsync_pipeline.cli.causes import show_causes
 from dynsync_pipeline.cli.csv_files import export
-from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, rough, span
+from dynsync_pipeline.cli.looking import now, open_snapshot, print_json, rough, span
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.sync_errors import ErrorFilter, read_errors
+from dynsync_pipeline.look.sync_errors import ErrorFilter, name_them, read_errors
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 from dynsync_pipeline.warehouse.releases import open_errors, release_errors
 
-MOST_SHOWN = 50
 COLUMNS = (
     "error_id", "cycle_id", "happened_at", "last_seen_at", "object", "person_id_marketo", "record_id_dynamics", "field",
-    "operation", "direction", "code", "message", "attempts", "state",
+    "operation", "direction", "code", "message", "attempts", "state", "name", "refused_value", "dynamics_link", "marketo_link",
 )  # fmt: skip
 _ERROR_ID = re.compile(r"[0-9]{1,18}")
 
@@ -58,7 +58,7 @@ class Object(StrEnum):
 
 
 @app.command(
-    help="Show what a system refused: the newest 50, or all of them as JSON or CSV. Works while a cycle runs, but for "
+    help="Show what a system refused, by cause: the newest of each, or all as JSON or CSV. Works while a cycle runs, but for "
     "--release.\n\nExit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong, 3 nothing was "
     "released because a cycle is running."
 )
@@ -107,13 +107,13 @@ def errors(
         seen_after=None if of_all_times else at - since,
     )
     with open_snapshot(settings) as connection:
-        found = read_errors(connection, wanted)
+        found = name_them(connection, read_errors(connection, wanted), settings)
     if csv_file is not None:
         export(found, COLUMNS, csv_file, "errors")
     elif as_json:
         print_json(found)
     else:
-        _show(found, "" if of_all_times else f" in the last {rough(since)}; --all looks further back")
+        show_causes(found, settings, "" if of_all_times else f" in the last {rough(since)}; --all looks further back")
 
 
 def _say_released(n_released: int, *, as_json: bool) -> None:
@@ -121,16 +121,6 @@ def _say_released(n_released: int, *, as_json: bool) -> None:
         print_json({"n_released": n_released})
     else:
         prints_to.print(f"Errors released: {n_released:,}. The next cycle tries them again.", highlight=False)
-
-
-def _show(found: list[dict[str, Any]], limit: str) -> None:
-    """The newest of the errors; `limit` says within what they were looked for."""
-    if not found:
-        prints_to.print(f"No such errors{limit}.", highlight=False)
-        return
-    prints_to.print(_table(found))
-    if len(found) > MOST_SHOWN:
-        prints_to.print(f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False)
 
 
 def _release(settings: Settings, wanted: str) -> int:
@@ -159,21 +149,3 @@ def _ids(wanted: str) -> set[int] | None:
     if not all(_ERROR_ID.fullmatch(text) for text in texts):
         raise typer.BadParameter("--release takes ids as the first column of `dynsync errors` shows them, or all.")
     return {int(text) for text in texts}
-
-
-def _table(found: list[dict[str, Any]]) -> Table:
-    """Several lines a row, so that ids stay whole and messages readable on 80 columns."""
-    table = Table(title=f"Sync errors: {len(found):,} (times are UTC)", title_justify="left", show_lines=True)
-    table.add_column("Error")
-    table.add_column("Record", no_wrap=True)  # a Dynamics id in one piece, to copy
-    table.add_column("What the system said", overflow="fold")
-    for row in found[:MOST_SHOWN]:
-        times = f"{row['attempts']} time" + ("s" if row["attempts"] != 1 else "")
-        person = f"person {row['person_id_marketo']}" if row["person_id_marketo"] else "no person yet"
-        error = (
-            f"{row['error_id']}\n{row['state']}\n{times}\n{row['last_seen_at']:%Y-%m-%d}\n{row['last_seen_at']:%H:%M}"
-        )
-        record = f"{row['operation']} {row['object']} {row['direction']}\n{person}\n{row['record_id_dynamics'] or ''}"
-        said = f"{row['code']}" + (f", field {row['field']}" if row["field"] else "") + f"\n{row['message']}"
-        table.add_row(cell(error), cell(record.strip()), cell(said))
-    return table

@@ -14,9 +14,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json, value_cell
+from dynsync_pipeline.cli.looking import cell, counted, moment, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.request_queue import request_line, requests_of
+from dynsync_pipeline.cli.rules import rules_line
 from dynsync_pipeline.look.explain import PERSON_ID, Explanation, Subject, explain, find_subjects, is_account
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.records import FILTER_COLUMN
@@ -32,7 +33,7 @@ ALIKE = 4  # so many values written at one moment for one reason are told togeth
 @app.command(
     name="explain",
     help="Show one person: link, every field on both sides and in the base, why they differ, what happened to them.\n\n"
-    "Works while a cycle runs. Exit codes: 0 shown, 1 nobody bears the key, or several do, or there is no snapshot "
+    "Works while a cycle runs. Exit codes: 0 shown, 1 nobody has the key, or several do, or there is no snapshot "
     "yet, 2 settings or key wrong.",
 )
 def explain_command(
@@ -67,12 +68,12 @@ def _not_one(subjects: list[Subject], is_an_account: bool) -> str:
         )
     if not subjects:
         return (
-            "Nobody in the snapshot bears this key. People arrive with the cycle after they were entered; "
+            "Nobody in the snapshot has this key. People arrive with the cycle after they were entered; "
             "`dynsync status` tells when the last one ended."
         )
     keys = ", ".join(str(subject.person_id_marketo or subject.record_id_dynamics) for subject in subjects[:MOST_NAMED])
     more = f" and {len(subjects) - MOST_NAMED:,} more" if len(subjects) > MOST_NAMED else ""
-    return f"{len(subjects):,} people or records bear this key: {keys}{more}. Run `dynsync explain` with one of these."
+    return f"{len(subjects):,} people or records have this key: {keys}{more}. Run `dynsync explain` with one of these."
 
 
 def _requests(settings: Settings, key: str, subjects: list[Subject]) -> list[Request]:
@@ -105,6 +106,9 @@ def _show(found: Explanation, requests: list[Request]) -> None:
     if hidden := len(found.fields) - len(shown):
         prints_to.print(f"{hidden} more fields are empty on both sides.", style="dim", highlight=False)
     _show_history(found.history)
+    texts = [*(row["last_rule"] for row in shown), *(row["reason"] for row in found.history[-MOST_SHOWN:])]
+    if rules := rules_line(texts):
+        prints_to.print(rules)
 
 
 def _show_account_fields(rows: list[Row]) -> None:
@@ -150,7 +154,7 @@ def _link_line(subject: Subject, person: Row) -> str:
         return f"Marketo person {person_id}, in Marketo only: such people stay there (R19)."
     if subject.is_linked:
         return f"Marketo person {person_id} ↔ {record}, linked {moment(person['linked_at'])} UTC."
-    return f"Marketo person {person_id} bears the key of {record}, but is not linked to it."
+    return f"Marketo person {person_id} holds the id of {record} and is not linked to it."
 
 
 def _ended_line(row: Row) -> str:
@@ -169,10 +173,7 @@ _ENDS = {
 
 
 def _waiting_line(row: Row) -> str:
-    return (
-        f"Waits to be created in Marketo: {row['reason']}; tried in vain: {row['attempts']}; "
-        f"{_next_look(row['next_look_at'])}."
-    )
+    return f"Not in Marketo yet: {row['reason']}; tried {counted(row['attempts'], 'time')}; {_next_look(row['next_look_at'])}."
 
 
 def _next_look(at: datetime) -> str:

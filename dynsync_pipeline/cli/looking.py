@@ -66,7 +66,7 @@ def span(text: str) -> timedelta:
     """A span of time as people write it: 90s, 30m, 12h, 5d."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
     if not found:
-        raise typer.BadParameter(f"{text!r} is no span of time; write 90s, 30m, 12h or 5d.")
+        raise typer.BadParameter(f"{text!r} is not a span of time: write 90s, 30m, 12h or 5d.")
     length = timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
     if length > LONGEST_SPAN:
         raise typer.BadParameter(f"{text!r} is more than {LONGEST_SPAN.days:,}d.")
@@ -88,6 +88,11 @@ def rough(length: timedelta) -> str:
 def moment(at: datetime | None) -> str:
     """A time to the second; the table's title says that it is UTC."""
     return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: 1 time, 2 times."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def cell(value: object, *, style: str = "") -> Text:

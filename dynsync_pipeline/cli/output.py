@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
+from dynsync_pipeline import __version__
 from dynsync_pipeline.errors import (
     AdoptionWrong,
     CycleRunning,
@@ -24,14 +29,47 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-prints_to = Console()
-errors_to = Console(stderr=True)
+
+
+class PlainConsole(Console):
+    """A console whose tables are of plain characters, and not narrow, where no terminal shows them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as `Console` does."""
+        for each in objects:
+            if isinstance(each, Table) and each.box is not None and not self.is_terminal:
+                each.box = box.ASCII
+        super().print(*objects, **options)
+
+
+_WITHOUT_TERMINAL = 120  # characters a line, where nobody says how many fit
+
+
+def _width() -> int | None:
+    """The width of a line; None: that of the terminal, or as COLUMNS says."""
+    streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    is_told = "COLUMNS" in os.environ or any(stream and not stream.closed and stream.isatty() for stream in streams)
+    return None if is_told else _WITHOUT_TERMINAL
+
+
+prints_to = PlainConsole(width=_width())
+# No class of ours: logging keeps it to the end of the process, and with it whatever its module reaches.
+errors_to = Console(stderr=True, width=_width())
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        prints_to.print(__version__, highlight=False)
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     is_debug: Annotated[
         bool, typer.Option("--debug", help="Tell each request and each SQL statement, with rows and milliseconds.")
+    ] = False,
+    shows_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Tell the version and end.")
     ] = False,
 ) -> None:
     """Two-way sync between Microsoft Dynamics 365 and Adobe Marketo Engage."""

@@ -160,7 +160,7 @@ def _dynamics_table(
     except DynSyncError as error:
         yield Finding(question, False, error.message, error.next_step)
         return
-    yield Finding(question, True, "readable for the whole organisation, change tracking on")
+    yield Finding(question, True, "readable for the whole organization, change tracking on")
     yield _mapped_columns(table, fields.of(record_type), metadata)
     yield from _sync_filter(table, metadata)
 
@@ -226,7 +226,7 @@ def _rights(
         if is_ok and not is_held:
             answer = f"{answer} Nobody has asked for it yet (R78)."
         name = privilege(right, table)
-        step = f"Give its role {verb} on them for the whole organisation ({name}; docs/connect.md#microsoft-side)."
+        step = f"Give its role {verb} on them for the whole organization ({name}; docs/connect.md#microsoft-side)."
         yield Finding(f"Dynamics: {table.entity_set} {adjective}", is_ok, answer, "" if is_ok else step)
 
 

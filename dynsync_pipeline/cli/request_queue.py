@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dynsync_pipeline.cli.looking import moment, rough
+from dynsync_pipeline.cli.looking import counted, moment, rough
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.requests.store import FULFILLED, Request, RequestStore
 from dynsync_pipeline.settings import Settings
@@ -85,5 +85,7 @@ def request_line(request: Request) -> str:
         return line if request.outcome in FULFILLED else f"{line} Mend that, and ask again."
     if not request.attempts:
         return f"{line}open; it is served as soon as no cycle runs."
-    what = "its keys are to be written yet" if request.state == "linked" else f"tried in vain: {request.attempts}"
+    what = (
+        "its keys are to be written yet" if request.state == "linked" else f"tried {counted(request.attempts, 'time')}"
+    )
     return f"{line}waits, {what}; next try after {moment(request.next_try_at)} UTC. {request.message or ''}".rstrip()

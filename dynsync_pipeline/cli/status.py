@@ -200,7 +200,12 @@ def _calls_table(calls: list[dict[str, Any]]) -> Table:
 
 
 def _cursors_table(found: Status, at: datetime) -> Table:
-    table = _table("\nCursors: dead ones mean a full read", "Cursor", "Last read", "Dies in")
+    table = _table(
+        "\nWhere each reading goes on: once that is forgotten, everything is read again",
+        "Reading",
+        "Last read",
+        "Forgotten in",
+    )
     for row in found.cursors:
         left = f"{row['days_left']} d" + ("" if row["is_loaded"] else ", first load under way")
         read = f"{rough(at - row['last_read_at'])} ago"

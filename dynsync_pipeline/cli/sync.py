@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints_to
+from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.settings import load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
-from dynsync_pipeline.warehouse.first_load import log as first_load
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 
 
@@ -21,9 +20,8 @@ from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False) -> None:
     """Run one cycle and print its figures; where not everything was written, say why and end with 1. Raises: DynSyncError."""
     settings = load_settings()
-    first_load.setLevel(logging.INFO)  # which a later cycle says nothing to
-    with errors_to.status("Starting") as status:
-        report = run_cycle(settings, progress=lambda sentence: status.update(f"{sentence} …"))
+    with telling_progress(settings.data_dir) as tell:
+        report = run_cycle(settings, tell)
     if as_json:
         print(json.dumps(dataclasses.asdict(report)))  # noqa: T201 (programs read this, not people)
     else:

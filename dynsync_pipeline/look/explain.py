@@ -193,7 +193,7 @@ def _fields(connection: duckdb.DuckDBPyConnection, subject: Subject, record: Val
     told = _told(connection, subject.person_id_marketo)
     rows = []
     for field in select(connection, _MAPPED, [subject.record_type]):
-        name, labels = field["field"], _labels(connection, field)
+        name, labels = field["field"], labels_of(connection, field)
         row = _named(field) | {
             "base": _value(told.base if name not in told.without_base else {}, name, field, labels),
             "dynamics": _value(record, field["dynamics_column"], field, labels),
@@ -230,7 +230,7 @@ def _account_fields(connection: duckdb.DuckDBPyConnection, person: Values) -> li
     account = _values(connection, "accounts", "accountid", person.get("account_id_dynamics"))
     rows: list[Row] = []
     for field in select(connection, "from field_map where record_type = 'account' order by field") if account else []:
-        labels = _labels(connection, field)
+        labels = labels_of(connection, field)
         row = _named(field)
         row["dynamics"] = _value(account, field["dynamics_column"], field, labels)
         row["marketo"] = _value(person, field["field"], field, labels)
@@ -246,7 +246,7 @@ def _named(field: Row) -> Row:
 
 def _value(values: Values | Row, column: str, field: Row, labels: dict[str, str]) -> str | None:
     """One value as text; None where the whole row is missing, which is not a blank."""
-    return _text(values.get(column), field["type"], labels) if values else None
+    return as_text(values.get(column), field["type"], labels) if values else None
 
 
 # Somebody whom only Marketo knows is neither contact nor lead: the fields of both, each once.
@@ -259,7 +259,7 @@ _WITHOUT_BASE = "select unnest(fields_without_base) as field from base where per
 _LAST_RULES = "select field, arg_max(rule, change_id) as rule from changes where person_id_marketo = ? group by field"
 
 
-def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]:
+def labels_of(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]:
     """The options of a field, label by number; none where it has no options."""
     if field["type"] not in OF_OPTIONS:
         return {}
@@ -271,7 +271,7 @@ def _labels(connection: duckdb.DuckDBPyConnection, field: Row) -> dict[str, str]
     return {row["option_value"]: row["label"] for row in found}
 
 
-def _text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
+def as_text(value: str | None, kind: str, labels: dict[str, str]) -> str | None:
     """The canonical text (R45) of a value of the snapshot; options as labels, a blank boolean as false."""
     if kind == "boolean":
         return value or "false"

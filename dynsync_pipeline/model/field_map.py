@@ -187,7 +187,9 @@ def map_lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     for number, row in lines:
         where = f"{name}, line {number}"
         if None in row or None in row.values():
-            raise FieldMapWrong(f"{where}: has not {len(COLUMNS)} columns.", next_step="Write one value per column.")
+            raise FieldMapWrong(
+                f"{where}: every line needs {len(COLUMNS)} columns.", next_step="Write one value per column."
+            )
         yield where, dict(zip(COLUMNS, map(str.strip, row.values()), strict=True))
 
 

@@ -112,7 +112,7 @@ _STATE = (
             ("reason_code", "varchar", "reason_code", "planned, refused, waiting, missing or changed_meanwhile."),
             ("code", "varchar", "state.unsettled.code", "The code of the refusal: the system's, or DynSync's own."),
             ("reason", "varchar", "concat_ws(': ', sentence, state.unsettled.code)", "Both in words."),
-            ("attempts", "integer", "attempts", "How often it was tried in vain."),
+            ("attempts", "integer", "attempts", "How often it was tried without success."),
             ("since", "timestamp", "since", "Unsettled since, UTC."),
             ("next_look_at", "timestamp", "next_look_at", "The first cycle after this looks at it again, UTC."),
         ),

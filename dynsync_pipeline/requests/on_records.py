@@ -196,5 +196,5 @@ def _body(task: Task, asked_at: datetime, record: _Record, owner_id: str | None)
 _FIRST = "The person becomes a record first."
 _KEPT_OUT = "The record is kept out by its filter, and nothing goes to it (R90)."
 _UNCERTAIN = "The next cycle finds out first what became of an earlier write to the record."
-_NEXT_CYCLE = "The person bears the id of a record, and the next cycle links it."
-_NOT_LINKED = "The person bears the id of a record that it is not linked to; see sync_errors."
+_NEXT_CYCLE = "The person holds the id of a record, and the next cycle links it."
+_NOT_LINKED = "The person holds the id of a record that it is not linked to; see sync_errors."

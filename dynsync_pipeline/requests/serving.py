@@ -294,7 +294,7 @@ _NOBODY = "Marketo shows nobody, not even somebody who is known to live."
 # Why a request waits that Dynamics was not asked about.
 _WAITING = {
     "unread": "The person cannot be read in Marketo; see sync_errors.",
-    "unseen_key": "The person bears the id of a record that no cycle has seen yet; the next one tells.",
+    "unseen_key": "The person holds the id of a record that no cycle has seen yet; the next one tells.",
 }
 # How one ends that Dynamics was not asked about.
 _SENTENCES = {

@@ -31,6 +31,7 @@ DAY = timedelta(hours=24)
 SHARE = 0.5  # of the calls that a day has left, for what is read beside the feeds
 MOST_CALLS = 200  # of these in one cycle, which is 60,000 people
 
+UNFORESEEN = "Something that DynSync did not expect ended it; the log tells what. The next cycle goes on from there."
 NOT_ALL_WRITTEN = "Everything was read, but not everything written; the next cycle goes on with what is left."
 
 
@@ -59,8 +60,8 @@ def ended(cycle_id: int, at: datetime, *, is_whole: bool, failures: Sequence[str
 
 
 def failed(cycle_id: int, at: datetime, error: BaseException) -> CycleEnd:
-    """The end of a cycle that `error` ended; one of ours tells its sentence, any other its kind alone."""
-    message = str(error) if isinstance(error, DynSyncError) else f"{type(error).__name__}; see the log."
+    """The end of a cycle that `error` ended; one of ours tells its sentence, of any other the log tells more."""
+    message = str(error) if isinstance(error, DynSyncError) else UNFORESEEN
     status: Literal["stopped_by_guard", "failed"] = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
     return CycleEnd(cycle_id, at, status, message, is_whole=False)
 

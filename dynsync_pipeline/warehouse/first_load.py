@@ -92,7 +92,7 @@ class Progress:
         self._what = what
         self._n_expected = n_expected
         self._n = 0
-        self._told_at_s = time.monotonic()
+        self._began_at_s = self._told_at_s = time.monotonic()
         self._noted_at_s = -NOTE_S
 
     def add(self, n: int) -> None:
@@ -101,10 +101,26 @@ class Progress:
         if self._n_expected is None:
             return
         at_s = time.monotonic()
-        told = f"{self._n:,} of about {self._n_expected:,} {self._what}"
+        told = f"{self._n:,} of about {self._n_expected:,} {self._what}{self._pace(at_s)}"
         if at_s - self._noted_at_s >= NOTE_S or self._n >= self._n_expected:
             self._noted_at_s = at_s
             note_progress(self._folder, self._what, told)
         if at_s - self._told_at_s >= GAP_S:
             self._told_at_s = at_s
             log.info("First load: %s.", told)
+
+    def _pace(self, at_s: float) -> str:
+        """How many a second since the beginning, and how long the rest takes at that pace; nothing in the first second."""
+        elapsed_s, n_left = at_s - self._began_at_s, (self._n_expected or 0) - self._n
+        if elapsed_s < 1 or n_left <= 0 or not self._n:
+            return ""
+        a_second = self._n / elapsed_s
+        pace = f"{a_second:,.0f} a second" if a_second >= 1 else f"{a_second * 60:,.1f} a minute"
+        return f", {pace}, {_rough(n_left / a_second)} left"
+
+
+def _rough(seconds: float) -> str:
+    """How long something takes, as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"

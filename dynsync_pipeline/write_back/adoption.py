@@ -112,7 +112,7 @@ def _obstacle(link: _Link, keys: tuple[str | None, str | None] | None) -> str | 
     contact_id, lead_id = keys
     own, other = (contact_id, lead_id) if link.record_type == RecordType.CONTACT else (lead_id, contact_id)
     if other or (own and own.lower() != link.dynamics_id):
-        return "The person bears the id of another record."
+        return "The person holds the id of another record."
     return None
 
 

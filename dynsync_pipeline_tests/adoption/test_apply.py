@@ -196,11 +196,11 @@ def test_what_contradicts_the_systems_is_told_line_by_line_and_nothing_is_writte
         ("lead", other, "link", free_person, f"person {free_person} stands in line 4 too"),
         ("contact", linked, "link", stale, f"the record is linked with person {bearer_of_link} already"),
         ("contact", linked, "skip", "", "which skip does not undo"),
-        ("lead", borne, "create", "", f"person {bearer} bears the record's id already"),
+        ("lead", borne, "create", "", f"person {bearer} holds the record's id already"),
     ]
     others = [
         ("lead", free, "link", 999_999, "Marketo has no person 999999"),
-        ("lead", other, "link", stale, f"person {stale} bears the id of another record already"),
+        ("lead", other, "link", stale, f"person {stale} holds the id of another record already"),
         ("lead", borne, "link", bearer_of_link, f"is linked with contact {linked} already"),
     ]
     for lines in (rows, others):
@@ -255,7 +255,7 @@ def test_a_person_who_cannot_take_the_key_any_more_is_told_and_the_others_get_th
     assert (found.n_written, found.n_before) == (1, 1)
     assert [(refused.person_id, refused.reason) for refused in found.refusals] == [
         (1003, "Marketo has no such person any more."),
-        (1004, "The person bears the id of another record."),
+        (1004, "The person holds the id of another record."),
         (1005, "1003: No."),
     ]
     assert [(person_id, values[KEYS.lead_id]) for person_id, values in world.marketo.writes] == [(1001, "fine")]

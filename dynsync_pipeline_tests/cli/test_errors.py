@@ -120,7 +120,7 @@ def test_more_errors_than_fit_are_counted(run: Run, hand_made: HandMade) -> None
     )
     shown = run("errors", environment=hand_made.environment).out
     assert "Sync errors: 60" in shown
-    assert "10 older ones are not shown" in shown
+    assert "50 older ones are not shown" in shown
 
 
 def test_what_a_system_said_is_shown_as_it_stands(run: Run, hand_made: HandMade) -> None:
@@ -143,3 +143,38 @@ def test_real_refusals_are_told_with_both_ids_and_the_field(run: Run, looked: Lo
     assert found["email"]["direction"] == "to_marketo"
     shown = run("errors", environment=looked.world.environment, width=80).out
     assert looked.contact_id in shown  # in one piece, to copy
+
+
+def test_errors_of_one_cause_are_told_once_with_the_name_and_the_refused_value(run: Run, hand_made: HandMade) -> None:
+    """With what stands on the side that was to be written from, right-to-left, long or with a quote as it may be."""
+    hand_made.publish(
+        "insert into mirror.dynamics_contacts (contactid, is_deleted, firstname, lastname, emailaddress1) values "
+        f"('aaa', false, 'Conan', 'O''Brien', 'grüße@example.com'), ('bbb', false, 'بنان', null, '{'x' * 300}')",
+        "insert into mirror.marketo_people (person_id, is_deleted, \"firstName\", title) values (7, false, '🦊', 'Chief')",
+        f"{INSERT} select 1, now() at time zone 'UTC', i, now() at time zone 'UTC', object, person, record, field, 'update', "
+        "direction, code, 'No.', 1, state from values "
+        "(1, 'contact', null, 'aaa', 'email', 'to_marketo', '1003', 'waiting'), "
+        "(2, 'contact', null, 'bbb', 'email', 'to_marketo', '1003', 'quarantined'), "
+        "(3, 'lead', 7, 'ccc', 'title', 'to_dynamics', '0x1', 'waiting'), "
+        "(4, 'contact', null, 'aaa', 'email', 'to_marketo', '1003', 'resolved') "
+        "as t(i, object, person, record, field, direction, code, state)",
+    )
+    found = {row["error_id"]: row for row in json.loads(run("errors", "--json", environment=hand_made.environment).out)}
+    assert [found[i]["name"] for i in (1, 2, 3)] == ["Conan O'Brien", "بنان", "🦊"]
+    assert [found[i]["refused_value"] for i in (1, 2, 3, 4)] == ["grüße@example.com", "x" * 300, "Chief", None]
+    assert found[1]["dynamics_link"] is None, "no address is set"
+    addresses = {
+        "DYNSYNC_DYNAMICS_URL": "https://org.crm.dynamics.com",
+        "DYNSYNC_MARKETO_APP_URL": "https://app-ab00.marketo.com/",
+    }
+    shown = run("errors", environment=hand_made.environment | addresses, width=80).out
+    assert shown.count("1003 at email: update contact to Marketo") == 1
+    assert shown.index("3 × 1003") < shown.index("1 × 0x1 at title: update lead to Dynamics")
+    assert all(len(line) <= 80 for line in shown.split("Open a record")[0].splitlines())
+    assert "https://org.crm.dynamics.com/main.aspx?etn=contact&pagetype=entityrecord&id=ID" in shown
+    found = {
+        row["error_id"]: row
+        for row in json.loads(run("errors", "--json", environment=hand_made.environment | addresses).out)
+    }
+    assert found[3]["marketo_link"] == "https://app-ab00.marketo.com/leadDatabase/loadLeadDetail?leadId=7"
+    assert found[1]["dynamics_link"].endswith("etn=contact&pagetype=entityrecord&id=aaa")

@@ -13,6 +13,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock, read_cycle_lock
+from dynsync_pipeline.warehouse.cycles import UNFORESEEN
 from dynsync_pipeline.write_back.receipts import Written
 from dynsync_pipeline_tests.defs.conftest import Cycles, QuietCycle, cycles_told, failures, materialized, run_job
 
@@ -98,7 +99,7 @@ def test_an_unforeseen_error_shows_where_it_happened_and_nothing_of_a_record(
     events = "".join(str(entry) for entry in instance.all_logs(result.run_id))
     assert "test_cycle_run.py" in events
     assert "ada@example.com" not in events
-    assert cycles_told(settings) == [("failed", "KeyError; see the log.")]
+    assert cycles_told(settings) == [("failed", UNFORESEEN)]
     assert lock_is_free(settings)
 
 

@@ -293,7 +293,7 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence_about_the_variable(world: Htt
 
 def test_a_misspelled_setting_is_told_with_the_one_that_was_meant(world: HttpWorld) -> None:
     ended = world.dynsync("status", DYNSYNC_MARKETO_CALL_PER_DAY="5")
-    assert "DYNSYNC_MARKETO_CALL_PER_DAY is no setting" in said(ended)
+    assert "DYNSYNC_MARKETO_CALL_PER_DAY is not a setting" in said(ended)
     assert "DYNSYNC_MARKETO_CALLS_PER_DAY" in said(ended)
 
 

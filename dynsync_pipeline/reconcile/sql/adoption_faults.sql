@@ -46,13 +46,13 @@ union all
 select line, 'person ' || n.person_id || ' is linked with ' || l.record_type || ' ' || l.dynamics_id || ' already'
 from links n join state.links l using (person_id)
 union all
-select line, 'person ' || n.person_id || ' bears the id of another record already'
+select line, 'person ' || n.person_id || ' holds the id of another record already'
 from links n join people p using (person_id)
 anti join state.links l using (person_id)
 where p.dynamics_contact_id is distinct from case when n.record_type = 'contact' and p.dynamics_contact_id is not null then n.dynamics_id end
    or p.dynamics_lead_id is distinct from case when n.record_type = 'lead' and p.dynamics_lead_id is not null then n.dynamics_id end
 union all
-select line, 'person ' || p.person_id || ' bears the record''s id already'
+select line, 'person ' || p.person_id || ' holds the record''s id already'
 from lines n
 join state.bearers p using (record_type, dynamics_id)
 anti join state.links l on l.record_type = n.record_type and l.dynamics_id = n.dynamics_id

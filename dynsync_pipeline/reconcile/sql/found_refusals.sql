@@ -29,7 +29,7 @@ where outcome = 'refuse'
 union all
 select
     any_value(cycle_id), any_value(planned_at), record_type, min(person_id), dynamics_id, null, 'create', 'to_marketo', 'key_taken',
-    'A person who is linked to another record bears the key of this one, as after a merge (R18). Empty that key on the person: '
+    'A person who is linked to another record holds the id of this one, as after a merge (R18). Empty that field of the person: '
         || 'the record then gets a person of its own within a day.'
 from kept_back, this_cycle
 group by record_type, dynamics_id
@@ -56,7 +56,7 @@ where code is not null
 union all
 select
     cycle_id, planned_at, record_type, person_id, dynamics_id, null, 'link', 'to_marketo', 'key_shared',
-    'Another person bears the same key and is linked to the record (R16). Merge the two, or empty the key here.'
+    'Another person holds the same id and is linked to the record (R16). Merge the two, or empty the field here.'
 from shared_keys, this_cycle
 union all
 select

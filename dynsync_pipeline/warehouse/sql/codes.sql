@@ -36,7 +36,7 @@ insert into codes (code, sentence) values
 ('assigned', 'R78 the record has that owner'),
 ('superseded', 'R78 a later request gave the record another owner'),
 ('kept_out', 'R90 the record is kept out by its filter'),
-('not_linked', 'R18 the person bears the id of a record that it is not linked to'),
+('not_linked', 'R18 the person holds the id of a record that it is not linked to'),
 ('already_in_sync', 'R73 already in the sync process'),
 ('person_missing', 'Marketo shows no such person'),
 ('owner_unknown', 'R75 no user, or several, for the owner'),

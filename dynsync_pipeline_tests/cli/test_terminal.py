@@ -1,0 +1,56 @@
+"""What commands print where: on a terminal, into a file, on long work."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from dynsync_pipeline.cli.output import PlainConsole
+from dynsync_pipeline.cli.rules import rules_line
+from dynsync_pipeline.cli.working import telling_progress
+from dynsync_pipeline.warehouse.first_load import Progress, progress
+
+
+@pytest.mark.parametrize(("is_terminal", "has_lines"), [(True, True), (False, False)])
+def test_a_table_has_drawn_lines_on_a_terminal_alone(is_terminal: bool, has_lines: bool) -> None:
+    file = io.StringIO()
+    console = PlainConsole(file=file, force_terminal=is_terminal, color_system=None)
+    table = Table("Object")
+    table.add_row("contact")
+    console.print(table)
+    assert any(character in file.getvalue() for character in "│┃━") is has_lines
+    assert "contact" in file.getvalue()
+
+
+def test_long_work_tells_rows_rate_and_the_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: at_s[0])
+    work = Progress(tmp_path, "contacts read", 10_000)
+    at_s[0] += 10
+    work.add(5_000)
+    assert progress(tmp_path) == {"contacts read": "5,000 of about 10,000 contacts read, 500 a second, 10 s left"}
+    at_s[0] += 990
+    work.add(1_000)
+    assert progress(tmp_path)["contacts read"] == "6,000 of about 10,000 contacts read, 6 a second, 11 min left"
+    work.add(4_000)
+    assert progress(tmp_path)["contacts read"] == "10,000 of about 10,000 contacts read"
+
+
+def test_without_a_terminal_each_step_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with telling_progress(tmp_path) as tell:
+        tell("Comparing")
+        tell("Writing")
+    assert capsys.readouterr().err.splitlines() == ["Comparing …", "Writing …"]
+
+
+def test_rules_lead_to_their_place_on_the_page() -> None:
+    line = rules_line(["R35 lead: Marketo wins", None, "R5 and R35", "HR99x"])
+    assert line is not None
+    assert line.plain == "Rules: R5, R35 in docs/sync-rules.md"
+    links = [span.style.link for span in line.spans if not isinstance(span.style, str) and span.style.link]
+    assert [link.rpartition("/")[2] for link in links] == ["sync-rules.md#r5", "sync-rules.md#r35"]
+    assert rules_line(["nothing"]) is None
