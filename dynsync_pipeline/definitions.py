@@ -17,6 +17,7 @@ from dynsync_pipeline.defs.cycle_run import cycle_resource
 from dynsync_pipeline.defs.jobs import audit_job, audit_schedule, sync_job
 from dynsync_pipeline.defs.requests import build_request_sensor
 from dynsync_pipeline.defs.sensors import build_cycle_sensor
+from dynsync_pipeline.defs.telling import build_notify_sensor
 from dynsync_pipeline.settings import Settings
 
 
@@ -29,7 +30,7 @@ def build_definitions(
         asset_checks=CHECKS,
         jobs=[sync_job, audit_job],
         schedules=[audit_schedule],
-        sensors=[build_cycle_sensor(settings), build_request_sensor(settings)],
+        sensors=[build_cycle_sensor(settings), build_request_sensor(settings), build_notify_sensor(settings)],
         resources={"cycle": cycle_resource(settings, open_cycle)},
         # One process a run: the cycle lock and the working file are held by it from the first step to the last.
         executor=dg.in_process_executor,

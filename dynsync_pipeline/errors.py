@@ -5,6 +5,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
 ├── FieldMapWrong            a line of the field map cannot be used
 ├── AdoptionWrong            a line of the reviewed adoption file cannot be applied; nothing was written
 ├── ExtraMissing             the emulators were not installed
+├── NotTold                  no way to tell people took a message
 ├── PortTaken                another program listens on the port
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
@@ -70,6 +71,12 @@ class AdoptionWrong(DynSyncError):
 
 class ExtraMissing(DynSyncError):
     """A command needs an extra of this package that was not installed."""
+
+
+class NotTold(DynSyncError):
+    """None of the ways by which people are told took a message; it is sent again with the next look."""
+
+    retry_helps = True
 
 
 class PortTaken(DynSyncError):

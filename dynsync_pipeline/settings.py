@@ -116,6 +116,11 @@ class Settings(BaseSettings):
     listen_tokens: SecretStr | None = Field(
         None, description="Tokens that `dynsync listen` takes, with commas between; two while one is replaced."
     )
+    notify: SecretStr | None = Field(
+        None,
+        description="Addresses that are told what somebody has to know, as apprise writes them, with spaces between.",
+    )
+    notify_values: bool = Field(False, description="Tell these names and refused values, too, which are personal data.")
     marketo_activity_type: int | None = Field(
         None,
         gt=0,

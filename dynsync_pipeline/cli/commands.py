@@ -33,6 +33,7 @@ COMMANDS = {
     "listen": "Listen for Marketo's flow step Call Webhook",
     "merge": "Show which people may be merged in Marketo",
     "pause": "Hold the sync: cycles, requests and the watchdog",
+    "notify": "Tell the addresses of DYNSYNC_NOTIFY what is new",
     "plan": "Show what the next cycle would write, and change nothing",
     "push": "Ask that people of Marketo become leads or contacts in Dynamics",
     "resume": "End a pause",

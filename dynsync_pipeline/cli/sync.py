@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.working import telling_progress
+from dynsync_pipeline.operate.notify import notify_quietly
 from dynsync_pipeline.settings import load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
@@ -20,8 +21,11 @@ from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False) -> None:
     """Run one cycle and print its figures; where not everything was written, say why and end with 1. Raises: DynSyncError."""
     settings = load_settings()
-    with telling_progress(settings.data_dir) as tell:
-        report = run_cycle(settings, tell)
+    try:
+        with telling_progress(settings.data_dir) as tell:
+            report = run_cycle(settings, tell)
+    finally:  # also of a cycle that failed; its lock is free by now
+        notify_quietly(settings)
     if as_json:
         print(json.dumps(dataclasses.asdict(report)))  # noqa: T201 (programs read this, not people)
     else:

@@ -59,7 +59,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
         last_cycle=_cycle(connection, "ended_at is not null"),
         last_success=_cycle(connection, "is_whole"),
         calls=_calls(connection, at),
-        cursors=_cursors(connection, at),
+        cursors=read_cursors(connection, at),
         open_errors={
             row["state"]: row["n"]
             for row in select(
@@ -173,7 +173,8 @@ def _calls(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int
     return {system: int(n_calls) for system, n_calls in row.items()}
 
 
-def _cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
+def read_cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
+    """When each reading last went on, when its system forgets where, and why it waits where it does."""
     moved = {row["stream"]: row for row in select(connection, "from cursors")}
     return [
         {

@@ -342,6 +342,7 @@ LEDGER_TABLES = (
             ("started_at", "timestamp", "started_at", "UTC."),
             ("ended_at", "timestamp", "ended_at", "UTC; null while it runs, or when it was killed."),
             ("status", "varchar", "status", "loading, running, succeeded, failed or stopped_by_guard."),
+            ("failure_code", "varchar", "failure_code", "What ended it, such as access_denied or guard_stopped."),
             ("message", "varchar", "message", "Why it failed and what to do."),
             ("is_whole", "boolean", "is_whole", "Whether all steps of a cycle ran in it, and it succeeded."),
             ("n_accounts_read", "bigint", "n_accounts_read", "Accounts read from Dynamics."),

@@ -59,8 +59,9 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap,
             n_rows = write_delta(connection, tables, publication)
             n_people = scalar(connection, "select count(*) from published.people")
             connection.execute(
-                "update published.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
-                [ending.status, ending.message, ending.is_whole, ending.at, ending.cycle_id],
+                "update published.cycles set status = ?, failure_code = ?, message = ?, is_whole = ?, ended_at = ? "
+                "where cycle_id = ?",
+                [ending.status, ending.failure_code, ending.message, ending.is_whole, ending.at, ending.cycle_id],
             )
             connection.execute("checkpoint published")
         finally:

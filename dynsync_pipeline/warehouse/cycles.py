@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,7 @@ NOT_ALL_WRITTEN = "Everything was read, but not everything written; the next cyc
 class CycleEnd:
     """How a cycle ended, `at` UTC without zone; `message` says why, or what to do.
 
+    `failure_code` is the kind of what ended it, where something did.
     `is_whole`: all of its steps ran, and it succeeded.
     """
 
@@ -47,6 +49,7 @@ class CycleEnd:
     status: Literal["succeeded", "failed", "stopped_by_guard"]
     message: str | None
     is_whole: bool
+    failure_code: str | None = None
 
 
 def ended(cycle_id: int, at: datetime, *, is_whole: bool, failures: Sequence[str]) -> CycleEnd:
@@ -55,7 +58,7 @@ def ended(cycle_id: int, at: datetime, *, is_whole: bool, failures: Sequence[str
     With `failures`, why some of the plan was not written, it is a failed one.
     """
     if failures:
-        return CycleEnd(cycle_id, at, "failed", f"{NOT_ALL_WRITTEN} {' '.join(failures)}", is_whole=False)
+        return CycleEnd(cycle_id, at, "failed", f"{NOT_ALL_WRITTEN} {' '.join(failures)}", False, "not_all_written")
     return CycleEnd(cycle_id, at, "succeeded", None if is_whole else "Only some of the steps ran.", is_whole)
 
 
@@ -63,7 +66,13 @@ def failed(cycle_id: int, at: datetime, error: BaseException) -> CycleEnd:
     """The end of a cycle that `error` ended; one of ours tells its sentence, of any other the log tells more."""
     message = str(error) if isinstance(error, DynSyncError) else UNFORESEEN
     status: Literal["stopped_by_guard", "failed"] = "stopped_by_guard" if isinstance(error, GuardStopped) else "failed"
-    return CycleEnd(cycle_id, at, status, message, is_whole=False)
+    code = _words(type(error).__name__) if isinstance(error, DynSyncError) else "unforeseen"
+    return CycleEnd(cycle_id, at, status, message, False, code)
+
+
+def _words(name: str) -> str:
+    """AccessDenied as access_denied."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
@@ -77,7 +86,8 @@ def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
         {"at": at},
     )
     connection.execute(
-        "update ledger.cycles set status = 'failed', message = 'It was killed; what it left is settled by the next cycle.' "
+        "update ledger.cycles set status = 'failed', failure_code = 'killed', "
+        "message = 'It was killed; what it left is settled by the next cycle.' "
         "where status in ('running', 'loading')"
     )
     cycle_id = scalar(connection, "select coalesce(max(cycle_id), 0) + 1 from ledger.cycles")
@@ -108,8 +118,8 @@ def n_collisions(connection: duckdb.DuckDBPyConnection, cycle_id: int) -> int:
 def end_cycle(connection: duckdb.DuckDBPyConnection, end: CycleEnd) -> None:
     """Close the row of a cycle."""
     connection.execute(
-        "update ledger.cycles set status = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
-        [end.status, end.message, end.is_whole, end.at, end.cycle_id],
+        "update ledger.cycles set status = ?, failure_code = ?, message = ?, is_whole = ?, ended_at = ? where cycle_id = ?",
+        [end.status, end.failure_code, end.message, end.is_whole, end.at, end.cycle_id],
     )
 
 

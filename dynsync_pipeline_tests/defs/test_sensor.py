@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +14,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from dynsync_pipeline.definitions import build_definitions
 from dynsync_pipeline.defs.sensors import DEAD_AFTER, seconds_to_wait
+from dynsync_pipeline.defs.telling import build_notify_sensor
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock, LastCycle
 
@@ -158,3 +161,15 @@ def test_missing_settings_are_told_at_the_tick_and_start_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("no settings"))
     assert (tick(None, instance).skip_message or "").startswith("Not set: DYNSYNC_DYNAMICS_URL")
+
+
+def test_the_sensor_that_tells_people_says_what_it_told_or_why_not(tmp_path: Path) -> None:
+    def tick(**settings: Any) -> str:
+        sensor = build_notify_sensor(Settings(_env_file=None, data_dir=tmp_path, **settings))
+        (skipped,) = [sensor(dg.build_sensor_context())]
+        assert isinstance(skipped, dg.SkipReason)
+        return skipped.skip_message or ""
+
+    assert tick() == "DYNSYNC_NOTIFY names nobody to tell."
+    assert tick(notify="json://127.0.0.1:9") == "Nothing new to tell."
+    assert "apprise does not understand address 1 of 1" in tick(notify="no address")

@@ -302,3 +302,6 @@ create table ledger.operator_actions (
     entry_id bigint not null, action_id varchar not null, acted_at timestamp not null, who varchar not null,
     command varchar not null, plan varchar not null
 );
+
+-- The kind of what ended a cycle that failed or was stopped: that of its error, not_all_written, unforeseen or killed.
+alter table ledger.cycles add column failure_code varchar;
