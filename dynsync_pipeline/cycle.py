@@ -60,6 +60,7 @@ from dynsync_pipeline.warehouse.cycles import (
 from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.observations import forget_observations, note_observed_fields
 from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
@@ -241,6 +242,8 @@ class Cycle:
         settings = self.settings
         note_requests(self.warehouse, settings)
         plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load))
+        with self.warehouse.transaction() as connection:
+            note_observed_fields(connection, self.warehouse.now())
         self._note_backlog()
         self._done("reconcile")
         return plan
@@ -289,6 +292,8 @@ class Cycle:
         fields = self.prepare()
         self._count({})
         self._note_backlog()
+        with self.warehouse.transaction() as connection:
+            forget_observations(connection, self.warehouse.now(), self.settings.observation_days)
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, end)
         with self.warehouse.transaction() as connection:

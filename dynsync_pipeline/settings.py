@@ -152,6 +152,12 @@ class Settings(BaseSettings):
     census_share: float = Field(
         0.1, ge=0, le=1, description="Part of a day's calls that are left which the census may use; 0: no census."
     )
+    observation_days: int = Field(
+        400,
+        ge=1,
+        le=36_500,
+        description="Days for which each value that moved in either system is kept in observations.",
+    )
     pause_s: float = Field(
         300.0,
         ge=0,

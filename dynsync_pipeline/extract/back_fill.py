@@ -116,7 +116,7 @@ def _read_companies(warehouse: Warehouse, systems: Systems, columns: PersonColum
         return 0
     with warehouse.transaction() as connection:
         land_companies(connection, columns.fields, companies)
-        return take_in_companies(connection)
+        return take_in_companies(connection, warehouse.now())
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, window: Window, end: str | None) -> None:

@@ -144,12 +144,12 @@ def read_these_people(
         note_partitions(connection, people)
         _keep_differing(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id", compared)
         note_differences(connection, PERSON, names, booleans, warehouse.now())
-        n_differing = take_in_people(connection)
+        n_differing = take_in_people(connection, warehouse.now())
     missing = sorted(set(ids) - set(found))
     confirm_people(warehouse, client, columns, missing, is_census=True)
     with warehouse.transaction() as connection:
         n_unknown = scalar(connection, _NEITHER_FOUND_NOR_GONE, [missing])
-        n_differing += take_in_people(connection)
+        n_differing += take_in_people(connection, warehouse.now())
         if not (n_unknown and columns.fields.being_read):
             done(connection)
             return n_differing
@@ -240,10 +240,10 @@ def read_window(
             land_dynamics(connection, fields, table, page, [])
             _keep_differing(connection, table.inbox, table.mirror, table.id_column, ["etag", *kinds])
             note_differences(connection, table.record_type, names, booleans, warehouse.now())
-            n_differing += take_in_dynamics(connection, table.record_type)
+            n_differing += take_in_dynamics(connection, warehouse.now(), table.record_type)
     confirm_records(warehouse, client, fields, table.record_type, missing, is_census=True)
     with warehouse.transaction() as connection:
-        n_differing += take_in_dynamics(connection, table.record_type)
+        n_differing += take_in_dynamics(connection, warehouse.now(), table.record_type)
         done(connection)
     return n_differing
 

@@ -106,4 +106,4 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
             return 0
         land_companies(connection, fields, companies)
         put_off_unread(connection, COMPANY, due, at)
-        return take_in_companies(connection)
+        return take_in_companies(connection, at)

@@ -35,7 +35,7 @@ def read_counterparts(warehouse: Warehouse, client: Dynamics, fields: FieldMap) 
         if due := due_suspects(warehouse, record_type):
             confirm_records(warehouse, client, fields, record_type, due)
             with warehouse.transaction() as connection:
-                n_read += take_in_dynamics(connection, record_type)
+                n_read += take_in_dynamics(connection, warehouse.now(), record_type)
     return n_read
 
 

@@ -134,7 +134,7 @@ class _TableRead:
                 move_cursor(connection, self.stream, last, self.names, is_loaded=True)
             waits_no_more(connection, self.stream)
             withdraw_told_records(connection, self._record_type)
-            return take_in_dynamics(connection, self._record_type)
+            return take_in_dynamics(connection, self._warehouse.now(), self._record_type)
 
     def look_again(self) -> int:
         """Read by id what could not be read before, and what may be gone; returns the number of records. Raises: ApiError."""
@@ -145,7 +145,7 @@ class _TableRead:
         elif not is_reread:
             return 0
         with self._warehouse.transaction() as connection:
-            return take_in_dynamics(connection, self._record_type)
+            return take_in_dynamics(connection, self._warehouse.now(), self._record_type)
 
 
 def _read_as(

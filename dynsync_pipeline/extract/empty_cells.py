@@ -31,7 +31,7 @@ def decide_empty_cells(warehouse: Warehouse, client: Marketo, columns: PersonCol
     with warehouse.transaction() as connection:
         if people is not None:
             land_people(connection, columns, people)
-            take_in_people(connection)
+            take_in_people(connection, warehouse.now())
         connection.execute(_FORGET, [ids])
     return len(ids)
 

@@ -37,17 +37,25 @@ class Feed:
     def __init__(self, columns: PersonColumns, seen: Collection[str] = ()) -> None:
         self._columns = columns
         self._seen = seen
-        self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None]] = []
+        self._rows: list[tuple[str, int, datetime, str | None, str | None, str | None, str | None]] = []
         self._asked_for: set[int] = set()
         self._is_told = False
         self.unread_ids: list[int | None] = []  # people of entries that cannot be read; None where nobody is told
 
     def add(
-        self, guid: str, person_id: int, at: datetime, field: str | None, old_value: str | None, new_value: str | None
+        self,
+        guid: str,
+        person_id: int,
+        at: datetime,
+        field: str | None,
+        old_value: str | None,
+        new_value: str | None,
+        source: str | None = None,
     ) -> None:
-        """Add an entry; `at` has a zone."""
+        """Add an entry; `at` has a zone, `source` is where the change came from."""
         if guid not in self._seen:
-            self._rows.append((guid, person_id, at.astimezone(UTC).replace(tzinfo=None), field, old_value, new_value))
+            told_at = at.astimezone(UTC).replace(tzinfo=None)
+            self._rows.append((guid, person_id, told_at, field, old_value, new_value, source))
 
     def ask_for(self, guid: str, person_id: int, at: datetime) -> None:
         """Add an entry that tells of a change and not surely of which field: its person is read again, whatever is held."""
@@ -70,7 +78,7 @@ class Feed:
     @property
     def told(self) -> set[tuple[int, str | None]]:
         """Whom the entries tell of, and which of their fields."""
-        return {(person_id, field) for _, person_id, _, field, _, _ in self._rows}
+        return {(person_id, field) for _, person_id, _, field, *_ in self._rows}
 
     def changed_people(self, connection: duckdb.DuckDBPyConnection) -> list[int]:
         """Ids of people the mirror does not hold, or holds with another value than the feed told last, in order."""
@@ -106,6 +114,17 @@ class Feed:
             )
             connection.execute("insert into inbox.touched (person_id, is_receipt) values (?, false)", [person_id])
 
+    def note_told(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep when and from where values came, for the observations of the people read just now (`ledger.observations`)."""
+        connection.execute("delete from inbox.told_changes")
+        if self._rows:
+            self._tell(connection)
+            connection.execute(
+                "insert into inbox.told_changes (person_id, field, value, changed_at, source) "
+                "select person_id, field, new_value, max(changed_at), max_by(source, (changed_at, place)) from told "
+                "where field is not null group by all"
+            )
+
     def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
         if self._rows:
@@ -119,7 +138,7 @@ class Feed:
         """Make the entries a temporary table `told`, with values as they are compared (R45); once, when all were added."""
         if self._is_told:
             return
-        guids, ids, times, fields, old_values, new_values = zip(*self._rows, strict=True)
+        guids, ids, times, fields, old_values, new_values, sources = zip(*self._rows, strict=True)
         connection.register(
             "feed",
             pa.table(
@@ -130,6 +149,7 @@ class Feed:
                     "field": pa.array(fields, pa.string()),
                     "old_value": pa.array(old_values, pa.string()),
                     "new_value": pa.array(new_values, pa.string()),
+                    "source": pa.array(sources, pa.string()),
                     "place": pa.array(range(len(ids)), pa.int64()),
                 }
             ),
@@ -167,12 +187,12 @@ with types as (
 ),
 sides as (
     select
-        guid, person_id, changed_at, place, feed.field, type,
+        guid, person_id, changed_at, place, feed.field, type, source,
         unnest(['old', 'new']) as side, unnest([old_value, new_value]) as value
     from feed left join types using (field)
 )
 select
-    guid, person_id, changed_at, place, field,
+    guid, person_id, changed_at, place, field, source,
     max(canonical) filter (where side = 'old') as old_value,
     max(canonical) filter (where side = 'new') as new_value
 from (

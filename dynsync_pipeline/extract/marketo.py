@@ -65,9 +65,8 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     if start is None:
         load_people(warehouse, client, settings, of_load)
         with warehouse.transaction() as connection:
-            n_loaded = take_in_people(
-                connection
-            )  # before the feed is read, which tells who was deleted during the load
+            # Before the feed is read, which tells who was deleted during the load.
+            n_loaded = take_in_people(connection, warehouse.now())
         with warehouse.reading() as connection:
             cursor = read_cursor(connection, PEOPLE)
         start = client.start_of_feed(_feed_time(cursor) - OVERLAP)
@@ -92,10 +91,11 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         note_unseen_edits(connection, feed.unseen_edits(connection))
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)
+        feed.note_told(connection)
         read_until, names = start.server_time.astimezone(UTC).isoformat(), read_cursor(connection, PEOPLE).names
         move_cursor(connection, PEOPLE, read_until, names, is_loaded=True)
     with warehouse.transaction() as connection:
-        n_read = n_loaded + take_in_people(connection)
+        n_read = n_loaded + take_in_people(connection, warehouse.now())
     is_reread = reread_unread_people(warehouse, client, columns)
     suspects = due_suspects(warehouse, PERSON)
     if suspects:
@@ -103,7 +103,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
     elif not is_reread:
         return n_read
     with warehouse.transaction() as connection:
-        return n_read + take_in_people(connection)
+        return n_read + take_in_people(connection, warehouse.now())
 
 
 def _not_shown(person_ids: Sequence[int], people: pa.Table) -> list[str]:
@@ -174,7 +174,15 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
     for page in client.changes(token, columns.names):
         feed.unread_ids += page.unread_ids
         for change in page.items:
-            feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)
+            feed.add(
+                change.guid,
+                change.person_id,
+                change.at,
+                change.field,
+                change.old_value,
+                change.new_value,
+                change.source,
+            )
     for scores in client.activities(token, [CHANGE_SCORE]):
         feed.unread_ids += scores.unread_ids
         for score in scores.items:
@@ -182,5 +190,6 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
             field = labels.get(score.primary_value or "")
             if field in columns.kinds:
                 values = score.attributes
-                feed.add(score.guid, score.person_id, score.at, field, values.get("Old Value"), values.get("New Value"))
+                told = (values.get("Old Value"), values.get("New Value"), values.get("Source"))
+                feed.add(score.guid, score.person_id, score.at, field, *told)
     return feed

@@ -142,7 +142,7 @@ def read_new_fields(warehouse: Warehouse, client: Marketo, columns: PersonColumn
     """
     at = warehouse.now()
     with warehouse.transaction() as connection:
-        take_in_people(connection)  # what a cycle that was cut left behind is older
+        take_in_people(connection, at)  # what a cycle that was cut left behind is older
         round_ = read_round(connection, PEOPLE)
     if round_ is None:
         return

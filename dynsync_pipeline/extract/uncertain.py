@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import pyarrow as pa
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
 from dynsync_pipeline.extract.feed import Feed
-from dynsync_pipeline.model.field_map import FieldMap, FieldType
+from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
@@ -30,7 +30,7 @@ from dynsync_pipeline.warehouse.mirrors import (
 
 OVERLAP = timedelta(minutes=10)
 SERVERS_APART = timedelta(seconds=2)  # the clocks of one system's servers; they tell whole seconds
-_CHANGED_BY = Column("_modifiedby_value", FieldType.TEXT)
+_CHANGED_BY = "_modifiedby_value"
 
 
 class _Uncertain(NamedTuple):
@@ -89,9 +89,9 @@ def _lookups(uncertain: Sequence[_Uncertain], columns: PersonColumns) -> dict[st
 def _take_in(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
         for record_type in PERSON_TYPES:
-            take_in_dynamics(connection, record_type)
-        take_in_companies(connection, is_receipt=True)
-        take_in_people(connection)
+            take_in_dynamics(connection, warehouse.now(), record_type)
+        take_in_companies(connection, warehouse.now(), is_receipt=True)
+        take_in_people(connection, warehouse.now())
 
 
 def _land_records(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, written: Sequence[_Uncertain]) -> None:
@@ -102,7 +102,7 @@ def _land_records(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, wr
     found = {}
     for record_type in PERSON_TYPES:
         ids = [row.dynamics_id or "" for row in written if row.record_type == record_type]
-        found[record_type] = _read_records(dynamics, fields, record_type, ids, [_CHANGED_BY])
+        found[record_type] = _read_records(dynamics, fields, record_type, ids)
     with warehouse.transaction() as connection:
         connection.execute("delete from inbox.last_changed_by_us")
         for record_type, rows in found.items():
@@ -111,7 +111,7 @@ def _land_records(warehouse: Warehouse, dynamics: Dynamics, fields: FieldMap, wr
 
 
 def _note_changed_by(connection: duckdb.DuckDBPyConnection, us: str, record_type: RecordType, rows: pa.Table) -> None:
-    authors = zip(rows.column("id").to_pylist(), rows.column(_CHANGED_BY.name).to_pylist(), strict=True)
+    authors = zip(rows.column("id").to_pylist(), rows.column(_CHANGED_BY).to_pylist(), strict=True)
     ours = [record_id for record_id, author in authors if author is not None and author.lower() == us]
     connection.execute(
         "insert into inbox.last_changed_by_us (record_type, dynamics_id) select ?, unnest(?::varchar[])",
@@ -119,11 +119,9 @@ def _note_changed_by(connection: duckdb.DuckDBPyConnection, us: str, record_type
     )
 
 
-def _read_records(
-    dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str], more: Iterable[Column] = ()
-) -> pa.Table:
+def _read_records(dynamics: Dynamics, fields: FieldMap, record_type: RecordType, ids: Sequence[str]) -> pa.Table:
     wanted = [Column(name, kind) for name, kind in dynamics_columns(fields, record_type).items()]
-    return dynamics.records(TABLES[record_type], [*wanted, *more], ids)
+    return dynamics.records(TABLES[record_type], wanted, ids)
 
 
 def _land_people(
@@ -175,4 +173,4 @@ def reread_changed_meanwhile(warehouse: Warehouse, dynamics: Dynamics, fields: F
             found = _read_records(dynamics, fields, record_type, [row[0] for row in rows])
             with warehouse.transaction() as connection:
                 land_dynamics(connection, fields, TABLES[record_type], found, [])
-                take_in_dynamics(connection, record_type)
+                take_in_dynamics(connection, warehouse.now(), record_type)

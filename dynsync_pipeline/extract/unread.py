@@ -72,7 +72,7 @@ def ask_for_bearers(warehouse: Warehouse, client: Marketo, columns: PersonColumn
             people = client.people(key, ids, columns.names)
             with warehouse.transaction() as connection:
                 land_people(connection, columns, people)
-                n_found += take_in_people(connection)
+                n_found += take_in_people(connection, warehouse.now())
         if ids:
             _ask_whose_keys(warehouse, client, key, record_type, ids)
     return n_found

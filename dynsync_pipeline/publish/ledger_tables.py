@@ -5,7 +5,7 @@ Not here: what stands now (`tables.py`, `state_tables.py`).
 
 from __future__ import annotations
 
-from dynsync_pipeline.publish.table import PublishedTable, plain, told
+from dynsync_pipeline.publish.table import OBSERVED_COLUMN, OBSERVED_FIELD, PublishedTable, plain, told
 
 _CYCLE = ("cycle_id", "bigint", "cycle_id", "The cycle whose plan decided it; see cycles.")
 _PERSON = ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo.")
@@ -13,7 +13,100 @@ _RECORD = ("record_id_dynamics", "varchar", "dynamics_id", "Id of the contact or
 _TYPE = ("record_type", "varchar", "record_type", "lead or contact.")
 _FIELD = ("field", "varchar", "field", "REST name of the field in Marketo.")
 
+_EDITED_ROWS = (
+    (
+        "dynamics_modified_at",
+        "timestamp",
+        "dynamics_modified_at",
+        "When the record was last modified in Dynamics, as it stood when the value was seen to move, UTC; null: no move was seen "
+        "within a day.",
+    ),
+    (
+        "dynamics_modified_by",
+        "varchar",
+        "dynamics_modified_by",
+        "Id of the user who modified it then: the record's last editor, often the sync itself, and not surely the value's.",
+    ),
+    (
+        "marketo_changed_at",
+        "timestamp",
+        "marketo_changed_at",
+        "When the field changed in Marketo, as its feed tells, UTC; null: it does not, or no move was seen within a day.",
+    ),
+    ("marketo_source", "varchar", "marketo_source", "Where that change came from, where the feed tells it."),
+)
+
 LEDGER_TABLES = (
+    PublishedTable(
+        name="observations",
+        grain="One row per value that was seen to move in either system, whoever moved it, for DYNSYNC_OBSERVATION_DAYS.",
+        source="ledger.observations o left join (select record_type, dynamics_column, any_value(field) as field, "
+        "any_value(type) as type from reconcile.fields group by all) f "
+        "on f.record_type = o.object and f.dynamics_column = o.name "
+        "left join state.option_maps k on k.record_type = o.object and k.dynamics_column = o.name",
+        key="entry_id",
+        columns=plain(
+            ("observation_id", "bigint", "o.entry_id", "Key; grows with time."),
+            ("cycle_id", "bigint", "o.cycle_id", "The cycle that was running, or had run last; see cycles."),
+            ("seen_at", "timestamp", "o.seen_at", "When the sync saw it, UTC."),
+            (
+                "system",
+                "varchar",
+                "case when o.object in ('person', 'company') then 'marketo' else 'dynamics' end",
+                "Whose value it is: dynamics or marketo.",
+            ),
+            ("object", "varchar", "o.object", "account, contact, lead, person or company."),
+            ("person_id_marketo", "bigint", "o.person_id", "Id of the person in Marketo."),
+            ("record_id_dynamics", "varchar", "o.dynamics_id", "Id of the account, contact or lead in Dynamics."),
+            ("company_id_marketo", "varchar", "o.company_key", "The company's externalCompanyId."),
+            (
+                "field",
+                "varchar",
+                OBSERVED_FIELD,
+                "REST name of the field in Marketo; null: the column is not mapped, or is_first_seen.",
+            ),
+            ("dynamics_column", "varchar", OBSERVED_COLUMN, "Logical name of the column in Dynamics."),
+            (
+                "is_first_seen",
+                "boolean",
+                "o.name is null",
+                "The person, company or record itself was seen for the first time.",
+            ),
+            (
+                "old_value",
+                "varchar",
+                "shown_options(o.old_value, f.type, k)",
+                "The value before, as text; options as labels. A person's are null while it is deleted.",
+            ),
+            ("new_value", "varchar", "shown_options(o.new_value, f.type, k)", "The value after that, likewise."),
+            ("is_receipt", "boolean", "o.is_receipt", "Seen in the answer to a write of the sync."),
+            (
+                "changed_at",
+                "timestamp",
+                "o.changed_at",
+                "Of a record when it was last modified, of a person when the feed tells that the field changed, UTC.",
+            ),
+            (
+                "changed_by",
+                "varchar",
+                "o.changed_by",
+                "Id of the user who modified the record last, who may be the sync itself; see users.",
+            ),
+            ("source", "varchar", "o.source", "Where a change in Marketo came from, where its feed tells it."),
+        ),
+    ),
+    PublishedTable(
+        name="error_attempts",
+        grain="One row per attempt that was refused, of the errors in sync_errors.",
+        source="ledger.error_attempts",
+        key="entry_id",
+        columns=plain(
+            ("attempt_id", "bigint", "entry_id", "Key; grows with time."),
+            ("error_id", "bigint", "error_id", "The error that it was of; see sync_errors."),
+            ("cycle_id", "bigint", "cycle_id", "The cycle that tried; see cycles."),
+            ("attempted_at", "timestamp", "attempted_at", "Refused at, UTC."),
+        ),
+    ),
     PublishedTable(
         name="changes",
         grain="One row per value the sync wrote to a person, contact or lead.",
@@ -32,6 +125,7 @@ LEDGER_TABLES = (
             ("new_value", "varchar", "new_value", "What was written, as text; options as labels."),
             ("rule_code", "varchar", "rule_code", "The rule that decided it; to be asked for in queries."),
             ("rule", "varchar", "sentence", "The same by number and in words, which may change."),
+            *_EDITED_ROWS,
         ),
     ),
     PublishedTable(
@@ -58,6 +152,7 @@ LEDGER_TABLES = (
             ("winner", "varchar", "winner", "marketo or dynamics; the other value is kept only here (R40)."),
             ("rule_code", "varchar", "rule_code", "The rule that decided it; to be asked for in queries."),
             ("rule", "varchar", "sentence", "The same by number and in words, which may change."),
+            *_EDITED_ROWS,
         ),
     ),
     PublishedTable(

@@ -16,11 +16,14 @@ import duckdb
 
 from dynsync_pipeline.publish.state_tables import PER_PERSON, REWRITTEN
 from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.publish.views import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 LEDGERS = (
+    "observations",
+    "error_attempts",
     "changes",
     "collisions",
     "activities",
@@ -31,6 +34,7 @@ LEDGERS = (
     "schema_changes",
     "operator_actions",
 )  # rows are only ever added
+FORGOTTEN = ("observations",)  # of these, those whose oldest rows are dropped in time
 SMALL = (
     "sync_errors",
     "cycles",
@@ -60,9 +64,14 @@ def end_publication(warehouse: Warehouse, publication: str) -> None:
         connection.execute("delete from state.last_swap")
 
 
-def attach_private(connection: duckdb.DuckDBPyConnection, private: Path, tables: tuple[PublishedTable, ...]) -> None:
+def attach_private(
+    connection: duckdb.DuckDBPyConnection,
+    private: Path,
+    tables: tuple[PublishedTable, ...],
+    views: tuple[PublishedView, ...],
+) -> None:
     """Attach the copy as `published`; it is made anew where it is missing, damaged, of other columns or another working file."""
-    layout = hashlib.sha256(repr(tables).encode()).hexdigest()
+    layout = hashlib.sha256(repr((tables, views)).encode()).hexdigest()
     if private.exists():
         try:
             connection.execute(f"attach {literal(private)} as published")
@@ -74,7 +83,7 @@ def attach_private(connection: duckdb.DuckDBPyConnection, private: Path, tables:
     for stale in (private, private.with_name(private.name + ".wal")):
         stale.unlink(missing_ok=True)
     connection.execute(f"attach {literal(private)} as published (storage_version '{STORAGE_VERSION}')")
-    _fill(connection, tables, layout)
+    _fill(connection, tables, views, layout)
 
 
 def _belongs(connection: duckdb.DuckDBPyConnection, layout: str) -> bool:
@@ -89,7 +98,23 @@ def _belongs(connection: duckdb.DuckDBPyConnection, layout: str) -> bool:
     )
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, ...], layout: str) -> None:
+def _make_views(connection: duckdb.DuckDBPyConnection, views: tuple[PublishedView, ...]) -> None:
+    """Make views and macros in the copy, where their tables bear no name of a database: readers call it as they like."""
+    working = connection.execute("select current_database()").fetchall()[0][0]
+    connection.execute("use published")
+    try:
+        for statement in (each for view in views for each in view.statements):
+            connection.execute(statement)
+    finally:
+        connection.execute(f"use {quoted(working)}")
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    tables: tuple[PublishedTable, ...],
+    views: tuple[PublishedView, ...],
+    layout: str,
+) -> None:
     """Make all tables with their comments and rows in the empty file, in one transaction."""
     connection.begin()
     for table in tables:
@@ -101,6 +126,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, tables: tuple[PublishedTable, .
                 f"comment on column published.{table.name}.{quoted(column.name)} is {_text(column.comment)}"
             )
         connection.execute(f"insert into published.{table.name} by name {table.select} where not {_gone(table)}")
+    _make_views(connection, views)
     connection.execute("create table published.layout (layout varchar, publication varchar)")
     connection.execute(
         "comment on table published.layout is 'What this file was made with and of; for DynSync itself.'"
@@ -141,6 +167,8 @@ def _write_table(connection: duckdb.DuckDBPyConnection, table: PublishedTable, c
     if table.name in LEDGERS:
         newest = scalar(connection, f"select coalesce(max({key}), 0) from {target}")
         chosen = f"{table.key} > {newest}"
+        if table.name in FORGOTTEN:
+            connection.execute(f"delete from {target} where {key} < (select min({table.key}) from {table.table})")
     elif table.name in SMALL:
         connection.execute(f"delete from {target}")
         chosen = "true"

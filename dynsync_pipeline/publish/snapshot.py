@@ -23,6 +23,7 @@ from dynsync_pipeline.publish.private_copy import (
     write_delta,
 )
 from dynsync_pipeline.publish.tables import published_tables
+from dynsync_pipeline.publish.views import published_views
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cycles import CycleEnd
@@ -55,7 +56,7 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap,
     publication = begin_publication(warehouse)
     with storage_errors(private), warehouse.reading() as connection:
         try:
-            attach_private(connection, private, tables)
+            attach_private(connection, private, tables, published_views(fields))
             n_rows = write_delta(connection, tables, publication)
             n_people = scalar(connection, "select count(*) from published.people")
             connection.execute(

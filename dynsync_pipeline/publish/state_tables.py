@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain, told
+from dynsync_pipeline.publish.table import OBSERVED_COLUMN, OBSERVED_FIELD, PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import quoted
 
 PER_PERSON = ("links", "base", "standing_differences")  # rewritten for the people whose published row is out of date
@@ -19,6 +19,7 @@ REWRITTEN = (
     "cursors",
     "field_map",
     "options",
+    "observed_fields",
 )  # small: written again every time
 
 
@@ -80,6 +81,19 @@ _STATE = (
             ("record_type", "varchar", "record_type", "lead or contact."),
             ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
             ("linked_at", "timestamp", "linked_at", "Linked at, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="observed_fields",
+        grain="One row per column of either system whose moves are kept in observations, and from when on.",
+        source="state.observed_fields o left join (select record_type, dynamics_column, any_value(field) as field "
+        "from reconcile.fields group by all) f on f.record_type = o.object and f.dynamics_column = o.name",
+        key="name",
+        columns=plain(
+            ("object", "varchar", "o.object", "account, contact, lead, person or company."),
+            ("field", "varchar", OBSERVED_FIELD, "REST name of the field in Marketo; null: the column is not mapped."),
+            ("dynamics_column", "varchar", OBSERVED_COLUMN, "Logical name of the column in Dynamics."),
+            ("since", "timestamp", "o.since", "Moves since then are known, UTC."),
         ),
     ),
     PublishedTable(

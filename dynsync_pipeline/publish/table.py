@@ -47,3 +47,15 @@ def told(table: str, code: str) -> str:
 def plain(*columns: tuple[str, str, str, str]) -> tuple[PublishedColumn, ...]:
     """Columns from rows of name, SQL type, expression, comment."""
     return tuple(PublishedColumn(*column) for column in columns)
+
+
+# A column of a mirror as people know it, `o` being a row with its `object` and `name`, `f` what the field map says of it: the own
+# fields of a person bear the names that the published tables have for them.
+OBSERVED_FIELD = (
+    "case when o.object not in ('person', 'company') then f.field else case o.name "
+    "when 'external_company_id' then 'company_id_marketo' when 'dynamics_contact_id' then 'contact_id_dynamics' "
+    "when 'dynamics_lead_id' then 'lead_id_dynamics' else o.name end end"
+)
+OBSERVED_COLUMN = (
+    "case when o.object not in ('person', 'company') then regexp_replace(o.name, '^_(.*)_value$', '\\1') end"
+)

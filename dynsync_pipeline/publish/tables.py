@@ -13,6 +13,7 @@ from dynsync_pipeline.publish.ledger_tables import LEDGER_TABLES
 from dynsync_pipeline.publish.state_tables import state_tables
 from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
 from dynsync_pipeline.warehouse.columns import mirrored_columns, quoted
+from dynsync_pipeline.warehouse.observations import NEVER_OBSERVED
 
 _SQL_TYPES = {
     FieldType.TEXT: "varchar",
@@ -29,6 +30,8 @@ _AS_LABELS = {FieldType.CHOICE: ", as its label", FieldType.CHOICES: ", as its l
 _OWNER_OF_PERSON = (
     "lower(case when coalesce(l.record_type, t.record_type) = 'lead' then d._ownerid_value else c._ownerid_value end)"
 )
+_COMPANY = "The company's externalCompanyId: an account's id, lead:<lead id> or contact:<contact id>."
+_MODIFIED_BY = "Id of the user in Dynamics who modified the record last, often the sync itself; see users."
 _OWNER_ID = "Id of the user or team that is the owner"
 _OWNER = plain(
     ("owner_name", "varchar", "w.name", "Name of the owner."),
@@ -41,6 +44,7 @@ def published_tables(fields: FieldMap) -> tuple[PublishedTable, ...]:
     return (
         _people(fields),
         *(_records(fields, record_type) for record_type in RecordType),
+        _companies(fields),
         _USERS,
         *LEDGER_TABLES,
         *state_tables(fields),
@@ -102,6 +106,11 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "where a.accountid = lower(c._parentcustomerid_value))",
                 "Id of the account that the contact belongs to in Dynamics; null when its parent is no account (R23).",
             ),
+            PublishedColumn(
+                "record_id_dynamics", "varchar", "l.dynamics_id", "Id of the linked contact or lead; null: not linked."
+            ),
+            PublishedColumn("is_linked", "boolean", "l.person_id is not null", "It has a row in links (R18)."),
+            PublishedColumn("company_id_marketo", "varchar", "m.external_company_id", _COMPANY),
             PublishedColumn(
                 "account_state",
                 "varchar",
@@ -167,16 +176,24 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
     columns = [
         PublishedColumn(
             table.id_column, "varchar", f"r.{table.id_column}", f"Id of the {record_type} in Dynamics. Key."
-        )
+        ),
+        PublishedColumn(
+            "record_id_dynamics",
+            "varchar",
+            f"r.{table.id_column}",
+            "The same, by the name that every table has for it.",
+        ),
+        *_account_of(record_type),
     ]
     for name, kind in mirrored_columns(fields, record_type).items():
-        if name == "modifiedon":
+        if name in NEVER_OBSERVED:  # told last, in words of our own
             continue
         comment = comments.get(name) or f"Dynamics column {name}; in Marketo {mapped[name]}."
         columns.append(_typed(logical_name(name), kind, f"r.{quoted(name)}", comment))
         if name == "_ownerid_value":
             columns += _OWNER
     columns.append(_typed("modified_at", FieldType.DATETIME, "r.modifiedon", "Last modified in Dynamics at, UTC."))
+    columns.append(PublishedColumn("modified_by", "varchar", "lower(r._modifiedby_value)", _MODIFIED_BY))
     if record_type is RecordType.CONTACT:
         columns.append(
             PublishedColumn(
@@ -195,6 +212,49 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         source=f"{table.mirror} r left join mirror.dynamics_owners w on w.id = lower(r._ownerid_value)",
         key=f"r.{table.id_column}",
         columns=tuple(columns),
+    )
+
+
+def _account_of(record_type: RecordType) -> tuple[PublishedColumn, ...]:
+    """The account that a record is, or belongs to, by the name that every table has for it."""
+    if record_type is RecordType.ACCOUNT:
+        return plain(("account_id_dynamics", "varchar", "r.accountid", "The same, as other tables name an account."))
+    if record_type is RecordType.LEAD:
+        return ()
+    return plain(
+        (
+            "account_id_dynamics",
+            "varchar",
+            "(select a.accountid from mirror.dynamics_accounts a where a.accountid = lower(r._parentcustomerid_value))",
+            "Id of the account that it belongs to; null when its parent is no account (R23).",
+        )
+    )
+
+
+def _companies(fields: FieldMap) -> PublishedTable:
+    return PublishedTable(
+        name="companies",
+        grain="One row per company in Marketo that the sync knows, as last read; its people share it (R62).",
+        source="mirror.marketo_companies k",
+        key="k.external_company_id",
+        columns=(
+            PublishedColumn("company_id_marketo", "varchar", "k.external_company_id", f"{_COMPANY} Key."),
+            PublishedColumn(
+                "account_id_dynamics",
+                "varchar",
+                "case when not contains(k.external_company_id, ':') then k.external_company_id end",
+                "Id of its account in Dynamics; null: it is the company of one person alone.",
+            ),
+            *(
+                _typed(
+                    name,
+                    FieldType.TEXT if kind in OF_OPTIONS else kind,
+                    f"k.{quoted(name)}",
+                    f"Marketo company field {name}.",
+                )
+                for name, kind in fields.company_fields.items()
+            ),
+        ),
     )
 
 

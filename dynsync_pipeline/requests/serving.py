@@ -135,7 +135,7 @@ class Serving:
         people, has_witness = self._read({self._requests[each].person_id for each in owners})
         with self._warehouse.transaction() as connection:
             land_people(connection, self._columns, people)
-            take_in_people(connection)
+            take_in_people(connection, self._warehouse.now())
             self._show_people(connection, people)
             connection.execute(
                 "update pending_requests set is_fresh = true, owner_id = o.owner_id from (select unnest(?::varchar[]) as "
@@ -208,7 +208,7 @@ class Serving:
             return
         with self._warehouse.transaction() as connection:
             land_people(connection, self._columns, people)
-            take_in_people(connection, is_receipt=True)
+            take_in_people(connection, self._warehouse.now(), is_receipt=True)
         for request_id, result in zip(linked, results, strict=True):
             if result.error is None or isinstance(result.error, RecordMissing):
                 self._store.ended([(request_id, "created", self._doubles.get(request_id), None)])
@@ -233,7 +233,7 @@ class Serving:
         table = pa.table({name: pa.array([row[name] for row in rows.values()], pa.string()) for name in names})
         with self._warehouse.transaction() as connection:
             land_dynamics(connection, self._fields, TABLES[record_type], table, [])
-            take_in_dynamics(connection, record_type)
+            take_in_dynamics(connection, self._warehouse.now(), record_type, is_receipt=True)
             connection.execute(
                 "create or replace temp table made_records as "
                 "select request_id, person_id, record_type, ? as is_new from pending_requests "

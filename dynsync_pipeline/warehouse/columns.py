@@ -47,6 +47,7 @@ def mirrored_columns(fields: FieldMap, record_type: RecordType) -> dict[str, Fie
 _SYSTEM_TYPES = {
     "createdon": FieldType.DATETIME,
     "modifiedon": FieldType.DATETIME,
+    "_modifiedby_value": FieldType.TEXT,
     "statecode": FieldType.CHOICE,
     "_ownerid_value": FieldType.TEXT,
     "_parentcustomerid_value": FieldType.TEXT,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -20,6 +21,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_na
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
+from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
 
@@ -228,8 +230,10 @@ def _next_landing(connection: duckdb.DuckDBPyConnection) -> int:
     return scalar(connection, "select nextval('inbox.landings')")
 
 
-def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordType) -> int:
-    """Move the inbox of one Dynamics table into its mirror; returns the number of records seen."""
+def take_in_dynamics(
+    connection: duckdb.DuckDBPyConnection, at: datetime, record_type: RecordType, *, is_receipt: bool = False
+) -> int:
+    """Move the inbox of one Dynamics table into its mirror `at` (UTC without zone); returns the number of records seen."""
     table = TABLES[record_type]
     if not _newest(connection, table.inbox, table.mirror, table.id_column):
         return 0
@@ -251,7 +255,7 @@ def take_in_dynamics(connection: duckdb.DuckDBPyConnection, record_type: RecordT
     connection.execute(
         "insert into state.unpublished (published_table, dynamics_id) select ?, id from newest_ids", [table.entity_set]
     )
-    return _replace(connection, table.inbox, table.mirror, table.id_column)
+    return _replace(connection, table.inbox, OF_RECORDS[record_type], at, is_receipt=is_receipt)
 
 
 # Whoever stands behind the company of an account that was deleted, or whose state changed, is shown so (R61).
@@ -265,18 +269,18 @@ where external_company_id in (
 """
 
 
-def take_in_people(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = False) -> int:
-    """Move the inbox of Marketo people into the mirror; returns the number of people seen."""
+def take_in_people(connection: duckdb.DuckDBPyConnection, at: datetime, *, is_receipt: bool = False) -> int:
+    """Move the inbox of Marketo people into the mirror `at` (UTC without zone); returns the number of people seen."""
     if not _newest(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id"):
         return 0
     follow_people(connection)
     connection.execute("insert into inbox.touched (person_id, is_receipt) select id, ? from newest_ids", [is_receipt])
     connection.execute("insert into state.unpublished (published_table, person_id) select 'people', id from newest_ids")
-    return _replace(connection, "inbox.marketo_people", "mirror.marketo_people", "person_id")
+    return _replace(connection, "inbox.marketo_people", OF_PEOPLE, at, is_receipt=is_receipt)
 
 
-def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool = False) -> int:
-    """Move the inbox of Marketo companies into the mirror; returns the number of companies seen.
+def take_in_companies(connection: duckdb.DuckDBPyConnection, at: datetime, *, is_receipt: bool = False) -> int:
+    """Move the inbox of Marketo companies into the mirror `at` (UTC without zone); returns the number of companies seen.
 
     What differs from the mirror is a local edit, unless it is the answer to our own write, which ends them.
     """
@@ -303,7 +307,10 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, *, is_receipt: bool
         "insert into state.unpublished (published_table, person_id) select 'people', person_id from mirror.marketo_people "
         "where external_company_id in (select id from newest_ids)"
     )
-    return _replace(connection, "inbox.marketo_companies", "mirror.marketo_companies", key)
+    connection.execute(
+        "insert into state.unpublished (published_table, dynamics_id) select 'companies', id from newest_ids"
+    )
+    return _replace(connection, "inbox.marketo_companies", OF_COMPANIES, at, is_receipt=is_receipt)
 
 
 _EDITED_COMPANIES = """
@@ -379,8 +386,13 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     return connection.table(table).columns
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key: str) -> int:
+def _replace(
+    connection: duckdb.DuckDBPyConnection, inbox: str, mirrored: Mirrored, at: datetime, *, is_receipt: bool
+) -> int:
+    """The one place where a mirror moves."""
+    observe(connection, mirrored, at, is_receipt=is_receipt)
     # Delete and insert: on wide tables this is a thousand times cheaper than an update of all columns.
+    mirror, key = mirrored.mirror, mirrored.key
     connection.execute(f"delete from {mirror} using newest where {mirror}.{key} = newest.{key}")
     connection.execute(f"insert into {mirror} by name select * from newest")
     connection.execute(f"delete from {inbox}")

@@ -136,7 +136,7 @@ def _observe(warehouse: Warehouse, client: Marketo, columns: PersonColumns, link
     people = client.people("id", [str(link.person_id) for link in links], columns.names)
     with warehouse.transaction() as connection:
         land_people(connection, columns, people)
-        take_in_people(connection)
+        take_in_people(connection, warehouse.now())
         connection.executemany(
             "insert into inbox.touched (record_type, dynamics_id, is_receipt) values (?, ?, false)",
             [(link.record_type, link.dynamics_id) for link in links],

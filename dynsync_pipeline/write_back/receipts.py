@@ -37,6 +37,7 @@ SETTLING = (
     "write_back/answers",
     "write_back/settled_base",
     "write_back/settled_differences",
+    "write_back/seen_edits",
     "write_back/settled_ledger",
     "write_back/answered_refusals",
     "warehouse/report_refusals",
@@ -279,9 +280,9 @@ def settle_receipts(warehouse: Warehouse, system: str) -> Written:
             return Written()
         counts = connection.execute(_COUNTS, [system]).fetchall()[0]
         for record_type in PERSON_TYPES:
-            take_in_dynamics(connection, record_type)
-        take_in_companies(connection, is_receipt=True)
-        take_in_people(connection, is_receipt=True)
+            take_in_dynamics(connection, warehouse.now(), record_type, is_receipt=True)
+        take_in_companies(connection, warehouse.now(), is_receipt=True)
+        take_in_people(connection, warehouse.now(), is_receipt=True)
         run_steps(connection, SETTLING)
         move_base(connection)
     return Written(*counts)

@@ -373,8 +373,11 @@ def field_changes(wanted: Collection[str]) -> Callable[[Entry], list[FieldChange
         at = _time(entry.activity_date)
         if entry.activity_type_id == NEW_LEAD:
             return [FieldChange(entry.guid, entry.lead_id, at, None, None, None)]
+        source = next((text_of(each.value) for each in entry.attributes if each.name == "Source"), None)
         return [
-            FieldChange(entry.guid, entry.lead_id, at, field.name, text_of(field.old_value), text_of(field.new_value))
+            FieldChange(
+                entry.guid, entry.lead_id, at, field.name, text_of(field.old_value), text_of(field.new_value), source
+            )
             for field in entry.fields
             if field.name in wanted
         ]

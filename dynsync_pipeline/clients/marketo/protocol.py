@@ -51,7 +51,10 @@ class FeedPage(Generic[Item]):
 
 
 class FieldChange(NamedTuple):
-    """One changed field of one person; a new person gives one item with `field` None."""
+    """One changed field of one person; a new person gives one item with `field` None.
+
+    `source`: where the change came from, such as a form or an API, where Marketo tells it.
+    """
 
     guid: str
     person_id: int
@@ -59,6 +62,7 @@ class FieldChange(NamedTuple):
     field: str | None
     old_value: str | None
     new_value: str | None
+    source: str | None = None
 
 
 class Activity(NamedTuple):

@@ -122,7 +122,14 @@ def lead_changes(call: Call) -> dict[str, Any]:
         if row[2] != CHANGE_DATA_VALUE:
             return {**_head(call.store, row), "fields": []}
         field = by_id.get(row[5])
-        return {**_head(call.store, row), "fields": [_change(field, row[7])]} if field else None
+        if field is None:
+            return None
+        values = msgspec.json.decode(row[7])
+        return {
+            **_head(call.store, row),
+            "fields": [_change(field, values)],
+            "attributes": [{"name": name, "value": values[name]} for name in ("Reason", "Source") if name in values],
+        }
 
     return _feed(call, [CHANGE_DATA_VALUE, NEW_LEAD], shown)
 
@@ -149,8 +156,7 @@ def marketo_guid(store: Store, position: int) -> str:
     return f"{store.client_id[:8]}-{position:012d}"
 
 
-def _change(field: Field, attributes: str) -> dict[str, Any]:
-    values = msgspec.json.decode(attributes)
+def _change(field: Field, values: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": field.id,
         "name": field.name,

@@ -4,7 +4,7 @@
 --
 -- reads    this_cycle, state.unread, state.links, ledger.sync_errors
 -- makes    unread_records: one row per record, person, company or place that cannot be read, with its error's columns
--- changes  ledger.sync_errors
+-- changes  ledger.sync_errors, ledger.error_attempts
 create temp table unread_records as
 select
     u.record_type, case when u.has_id and u.record_type <> 'person' then u.key end as dynamics_id,
@@ -47,3 +47,12 @@ where not exists (
       and e.dynamics_id is not distinct from u.dynamics_id and e.person_id is not distinct from u.person_id
       and e.message = u.message
 );
+
+insert into ledger.error_attempts (entry_id, error_id, cycle_id, attempted_at)
+select nextval('ledger.entries'), e.error_id, c.cycle_id, c.planned_at
+from unread_records u
+join this_cycle c on true
+join ledger.sync_errors e
+    on e.state <> 'resolved' and e.code = 'unread' and e.record_type = u.record_type and e.last_seen_at = c.planned_at
+    and e.dynamics_id is not distinct from u.dynamics_id and e.person_id is not distinct from u.person_id
+    and e.message = u.message;

@@ -305,3 +305,33 @@ create table ledger.operator_actions (
 
 -- The kind of what ended a cycle that failed or was stopped: that of its error, not_all_written, unforeseen or killed.
 alter table ledger.cycles add column failure_code varchar;
+-- One row per column of a mirror whose moves are kept in `ledger.observations`, from when on: a field that joins the map, or comes
+-- back to it, fills up first. `object` is a record type, person or company; `name` the mirror's column.
+create table state.observed_fields (object varchar not null, name varchar not null, since timestamp not null);
+-- One row per value that moved in a mirror, whoever moved it, as values are kept there; for a retention. `name` is the mirror's
+-- column, null where the record or person itself was first seen. A person's values are null while it is deleted. `is_receipt`: seen
+-- in the answer to our own write. `changed_at`: of a record when it was last modified, of a person when the feed tells that the
+-- field changed; `changed_by`: the record's last editor; `source`: what the feed tells of where a change of a person came from.
+create table ledger.observations (
+    entry_id bigint not null, cycle_id bigint not null, seen_at timestamp not null, object varchar not null, person_id bigint,
+    dynamics_id varchar, company_key varchar, name varchar, old_value varchar, new_value varchar, is_receipt boolean not null,
+    changed_at timestamp, changed_by varchar, source varchar
+);
+-- One row per person, field and value that the last read of the feed told: when it last changed to that, and where that came from.
+create table inbox.told_changes (
+    person_id bigint not null, field varchar not null, value varchar, changed_at timestamp not null, source varchar
+);
+-- When and by whom a written value, or either value of a collision, was edited, as far as the systems told when it was seen to move
+-- (`ledger.observations`): of Dynamics the record's last edit, of Marketo the field's.
+alter table ledger.changes add column dynamics_modified_at timestamp;
+alter table ledger.changes add column dynamics_modified_by varchar;
+alter table ledger.changes add column marketo_changed_at timestamp;
+alter table ledger.changes add column marketo_source varchar;
+alter table ledger.collisions add column dynamics_modified_at timestamp;
+alter table ledger.collisions add column dynamics_modified_by varchar;
+alter table ledger.collisions add column marketo_changed_at timestamp;
+alter table ledger.collisions add column marketo_source varchar;
+-- One row per attempt that was refused, of the errors in `ledger.sync_errors`.
+create table ledger.error_attempts (
+    entry_id bigint not null, error_id bigint not null, cycle_id bigint not null, attempted_at timestamp not null
+);

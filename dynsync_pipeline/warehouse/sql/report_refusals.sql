@@ -5,7 +5,7 @@
 --
 -- reads    refusals, ledger.sync_errors
 -- makes    new_errors: one row per refusal that is not open yet
--- changes  ledger.sync_errors, ledger.activities
+-- changes  ledger.sync_errors, ledger.error_attempts, ledger.activities
 create temp table new_errors as
 select nextval('ledger.entries') as error_id, *
 from refusals r
@@ -42,6 +42,15 @@ select
     error_id, cycle_id, seen_at, seen_at, record_type, person_id, dynamics_id, field, operation, direction, code, message, 1,
     'waiting'
 from new_errors;
+
+insert into ledger.error_attempts (entry_id, error_id, cycle_id, attempted_at)
+select nextval('ledger.entries'), e.error_id, r.cycle_id, r.seen_at
+from refusals r
+join ledger.sync_errors e
+    on e.state <> 'resolved'
+    and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id
+    and e.field is not distinct from r.field and e.direction = r.direction and e.code = r.code
+    and (e.code <> 'key_shared' or e.person_id is not distinct from r.person_id);
 
 insert into ledger.activities
     (activity_id, cycle_id, activity_at, person_id, activity_type, field, reason_code, message, source)

@@ -1,24 +1,29 @@
 -- settled_ledger: writes into the ledger what was confirmed, from the committed plan.
 --
--- reads    fresh_receipts, applied_changes, reconcile.planned_collisions, reconcile.planned_account_changes,
+-- reads    fresh_receipts, applied_changes, seen_edits, reconcile.planned_collisions, reconcile.planned_account_changes,
 --          reconcile.planned_activities, reconcile.refused_fields, state.started
 -- makes    nothing
 -- changes  ledger.changes, ledger.collisions, ledger.account_changes, ledger.activities, state.started
 insert into ledger.changes
-    (entry_id, cycle_id, changed_at, direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule_code)
+    (entry_id, cycle_id, changed_at, direction, record_type, person_id, dynamics_id, field, old_value, new_value, rule_code,
+     dynamics_modified_at, dynamics_modified_by, marketo_changed_at, marketo_source)
 select
     nextval('ledger.entries'), cycle_id, received_at, 'to_' || system, record_type, person_id, dynamics_id,
-    changed_field, old_value, new_value, rule_code
-from applied_changes;
+    changed_field, old_value, new_value, rule_code,
+    dynamics_modified_at, dynamics_modified_by, marketo_changed_at, marketo_source
+from applied_changes c
+left join seen_edits e on e.operation_id = c.operation_id and e.field = c.changed_field;
 
 insert into ledger.collisions
     (entry_id, cycle_id, settled_at, record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value,
-     winner, rule_code)
+     winner, rule_code, dynamics_modified_at, dynamics_modified_by, marketo_changed_at, marketo_source)
 select
     nextval('ledger.entries'), r.cycle_id, r.received_at, r.record_type, r.person_id, r.dynamics_id,
-    c.field, c.base_value, c.dynamics_value, c.marketo_value, c.winner, c.rule_code
+    c.field, c.base_value, c.dynamics_value, c.marketo_value, c.winner, c.rule_code,
+    dynamics_modified_at, dynamics_modified_by, marketo_changed_at, marketo_source
 from fresh_receipts r
 join reconcile.planned_collisions c using (operation_id)
+left join seen_edits e on e.operation_id = r.operation_id and e.field = c.field
 where r.outcome = 'applied'
   and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
 
