@@ -21,7 +21,8 @@ Columns of `people` bear Marketo's REST names, those of `accounts`, `contacts` a
 A lookup such as `_parentcustomerid_value` stands there by its name alone, `parentcustomerid`.
 Values in ledgers are text in one spelling: `true` and `false`, `YYYY-MM-DDThh:mm:ssZ`, `YYYY-MM-DD`, numbers without padding.
 Times are UTC.
-An id has one name everywhere: `person_id_marketo`, `record_id_dynamics` (a contact or lead; in ledgers of both types an account too), `account_id_dynamics`, `company_id_marketo`.
+An id has one name everywhere, by which tables join: `person_id_marketo`, `record_id_dynamics`, `account_id_dynamics`,
+`company_id_marketo`.
 Linked is whoever has a row in `links`, which `people.is_linked` repeats; everybody else stands in `unlinked`.
 Numbers such as R35 are [rules](sync-rules.md); [rules.md](rules.md) says which are kept.
 
@@ -41,7 +42,8 @@ What each system held when it was last read.
 LEDGERS = """
 ## Ledgers
 
-What was ever done. Rows of `changes`, `collisions`, `activities`, `account_changes` and `schema_changes` are only ever added; `observations` lose those beyond their retention.
+What was ever done. Rows of `changes`, `collisions`, `activities`, `account_changes` and `schema_changes` are only ever added;
+`observations` lose those beyond their retention.
 Types of activities are Change Data Value, New Person, Sync Person to Microsoft, Create [StartSync] and Sync Error.
 """
 STATE = """
