@@ -1,7 +1,7 @@
 """The views and macros of the snapshot: questions that take more than one table, asked once and answered in one query.
 
 They are part of the file, and written in SQL that every reader from DuckDB 1.2 on understands. Not here: the tables they read
-(`tables.py`, `ledger_tables.py`, `state_tables.py`), queries to copy (`docs/queries.md`).
+(`tables.py`, `ledger_tables.py`, `state_tables.py`), queries to copy (`docs/questions.md`).
 """
 
 from __future__ import annotations

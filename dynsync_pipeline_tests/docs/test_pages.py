@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from dynsync_pipeline_tests.docs.citations import anchors_of
+from dynsync_pipeline_tests.docs.dbt_sources import dbt_sources
 from dynsync_pipeline_tests.docs.snapshot_page import snapshot_page
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,6 +72,12 @@ def names_rule(number: int, text: str) -> bool:
 def test_the_page_of_the_snapshot_is_what_is_published() -> None:
     assert (DOCS / "snapshot.md").read_text("utf-8") == snapshot_page(), (
         "out of date: python -m dynsync_pipeline_tests.docs.snapshot_page > docs/snapshot.md"
+    )
+
+
+def test_the_sources_for_dbt_are_what_is_published() -> None:
+    assert (DOCS / "dbt" / "sources.yml").read_text("utf-8") == dbt_sources(), (
+        "out of date: python -m dynsync_pipeline_tests.docs.dbt_sources > docs/dbt/sources.yml"
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT = (
+CONNECT, FIELD_MAP, OPERATE, QUESTIONS, TRY_IT = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
-    for name in ("connect", "field-map", "operate", "queries", "try-it")
+    for name in ("connect", "field-map", "operate", "questions", "try-it")
 )
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-GUIDE = "\n".join([README, CONNECT, FIELD_MAP, OPERATE, QUERIES, TRY_IT, CONTRIBUTING])
+GUIDE = "\n".join([README, CONNECT, FIELD_MAP, OPERATE, QUESTIONS, TRY_IT, CONTRIBUTING])
 EXAMPLES = list(dict.fromkeys(re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)))
 load(COMMANDS)
 GROUP = typer.main.get_group(app)
@@ -94,13 +95,18 @@ def test_every_key_field_is_told_with_its_setting() -> None:
 
 @pytest.fixture(scope="module")
 def edited_world(shared_world: HttpWorld) -> HttpWorld:
-    """A world with a collision, an account's change and a refusal, for the queries to find."""
+    """A world in which every question has an answer."""
     world = shared_world
     account = world.create_record("account", name="Before")
     parent = {"parentcustomerid_account@odata.bind": f"/accounts({account})"}
     contact = world.create_record("contact", lastname="Collides", jobtitle="A", **parent)
     refused = world.create_record("contact", lastname="Is refused")
+    world.create_record("lead", lastname="Hot", leadqualitycode=1)
+    gone = world.create_record("lead", lastname="Is deleted")
+    world.create_person(lastName="Stranger")
     world.sync()
+    assert world.sales.delete(f"/api/data/v9.2/leads({gone})").status_code == 204
+    world.edit_person(world.person_of("contact", refused), unsubscribed=True)
     world.edit_record("account", account, name="After")
     world.edit_record("contact", contact, jobtitle="B")
     world.edit_person(world.person_of("contact", contact), title="C")
@@ -109,13 +115,15 @@ def edited_world(shared_world: HttpWorld) -> HttpWorld:
     return world
 
 
-def test_there_are_queries() -> None:
-    assert len(EXAMPLES) >= 5
+def test_there_are_twenty_questions_each_with_one_query() -> None:
+    assert len(re.findall(r"```sql\n(.*?)```", QUESTIONS, re.DOTALL)) == 20
 
 
 @pytest.mark.parametrize("query", EXAMPLES, ids=lambda query: query.split(" ", 2)[1].strip(","))
 def test_every_query_runs_and_finds_something(query: str, edited_world: HttpWorld) -> None:
-    assert edited_world.query(query)
+    ((person_id,),) = edited_world.query("select max(person_id_marketo) from collisions")
+    asked = query.replace("1001", str(person_id)).replace("2026-11-01 12:00", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
+    assert edited_world.query(asked)
 
 
 def test_the_snippet_in_python_runs(edited_world: HttpWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -127,6 +135,16 @@ def test_the_snippet_in_python_runs(edited_world: HttpWorld, monkeypatch: pytest
     exec(compile(snippet, "README.md", "exec"), {"print": printed.append})
     assert len(printed) == 1
     assert "succeeded" in str(printed[0])
+
+
+def test_the_snippet_for_pandas_runs(edited_world: HttpWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", QUESTIONS, re.DOTALL)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "demo").symlink_to(edited_world.data_dir)
+    monkeypatch.chdir(tmp_path)
+    printed: list[object] = []
+    exec(compile(snippet, "questions.md", "exec"), {"print": printed.append})
+    assert "title" in str(printed[0])
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the walk is for bash and curl")
