@@ -23,6 +23,7 @@ COMMANDS = {
     "assign": "Give the leads and contacts of people of Marketo another owner in Dynamics",
     "backfill": "Fill fields of many records again",
     "backup": "Make a backup",
+    "case": "Pack one person's case into a file that may be shared",
     "check": "Ask both systems whether a sync can run",
     "demo": "Sync two emulated systems with sample data",
     "dev": "Serve Dagster's UI, with the sensor that keeps syncing",

@@ -1,0 +1,127 @@
+"""A case is one person without a word of theirs, and is decided anywhere as it was where it was packed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.look.case import Case, decide, pack, read_case
+from dynsync_pipeline.look.pseudonyms import Pseudonyms
+from dynsync_pipeline.model.field_map import FieldType
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map, read_all
+
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+TEXTS = [f"text{number}" for number in range(30)]
+FIELDS = field_map(*SAME_FOR_BOTH_TYPES, *(f"{name},new_{name},text,both,true" for name in TEXTS))
+VALUES = {
+    "title": "O'Brien-Ólafsdóttir",
+    "phone": "+41 79 555 01 02 ",
+    "revenue": "1234.50",
+    "employees": "4711",
+    "birth": "1984-12-24",
+    "seen": "2026-01-02T03:04:05Z",
+    "rating": "2",
+    "text0": "👩‍🚀 Zoë 🦜🦜",
+    "text1": "שרה כהן",
+    "text2": "فاطمة الزهراء",
+    "text3": "山田太郎",
+    "text4": "Василий Петрович",
+    "text5": "zoe.nakamura@contoso.example",
+    "text6": "Zoë Nakamura",
+    "text7": "Zoë Nakamura",
+    "text8": "a" * 300,
+    "text9": " two  blanks \n and a line ",
+}
+
+
+@pytest.fixture(scope="module", params=[CONTACT, LEAD])
+def packed(request: pytest.FixtureRequest) -> tuple[Case, list[tuple[Any, ...]]]:
+    """A person in the midst of edits on either side, a collision, an equal edit and a refusal; and what its plan says."""
+    world = MemoryWorld(FIELDS)
+    person = world.link(request.param, "8f14e45f-ceea-467f-a0f8-1234567890ab", **VALUES)
+    world.link(request.param, "somebody", title="Somebody Else")
+    world.settled()
+    columns = {f.marketo_field: f.dynamics_column for f in FIELDS.of(request.param)}
+    in_dynamics = {"text0": "Zoë 🦜 rocks", "text1": "דוד", "text2": "Same", "title": None}
+    world.dynamics.put(
+        request.param, "8f14e45f-ceea-467f-a0f8-1234567890ab", **{columns[n]: v for n, v in in_dynamics.items()}
+    )
+    world.marketo.put(person, text1="יעקב", text2="Same", text3="花子", rating="No such label", revenue="99.95")
+    with world.opened() as cycle:
+        read_all(cycle)
+        with world.warehouse.reading() as connection:
+            case = pack(connection, cycle.prepare(), world.settings.own_fields, person, world.warehouse.now())
+        cycle.reconcile()
+        plan = world.rows(
+            "select c.field, c.rule_code from reconcile.planned_changes c join reconcile.operations o using (operation_id) "
+            "where o.person_id = ? order by all",
+            person,
+        )
+    return case, plan
+
+
+def test_no_word_of_the_person_is_in_the_file(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+    text = packed[0].to_json()
+    words = {word for value in VALUES.values() for word in re.findall(r"[^\W\d_]{2,}|\d{3,}", value)}
+    words |= {"rocks", "דוד", "יעקב", "Same", "花子", "No such label", "8f14e45f", "👩", "🚀", "somebody", "Somebody"}
+    words.remove("2026")  # this year, in which the case was packed
+    assert [word for word in words if word in text] == []
+
+
+def test_lengths_blanks_scripts_and_equalities_are_kept(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+    ((person,),) = [packed[0].tables["mirror.marketo_people"]]
+    for name, value in VALUES.items():
+        if name.startswith("text") and name not in ("text1", "text2", "text3"):
+            assert len(person[name]) == len(value), name
+            assert [c for c in person[name] if c.isspace()] == [c for c in value if c.isspace()], name
+    assert re.search("[א-ת]", person["text1"]) and re.search("[А-я]", person["text4"])
+    assert person["text6"] == person["text7"] != person["text0"]
+    assert person["employees"].isdigit() and len(person["employees"]) == 4
+
+
+def test_it_is_decided_as_the_plan_decides_it_and_again_from_the_file(
+    packed: tuple[Case, list[tuple[Any, ...]]],
+) -> None:
+    case, plan = packed
+    written = sorted((row["field"], row["code"]) for row in case.outcome if row["what"] == "write")
+    assert written == plan
+    assert {row["field"] for row in case.outcome if row["what"] == "collision"} == {"text1"}
+    assert [(row["field"], row["code"]) for row in case.outcome if row["what"] == "waiting"] == [
+        ("rating", "unknown_option")
+    ]
+    assert case.otherwise == []
+    again = read_case(case.to_json())
+    assert decide(again) == again.outcome == case.outcome
+
+
+def test_another_version_of_the_format_and_what_is_no_case_say_so(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+    told = json.loads(packed[0].to_json())
+    told["versions"]["case"] = 99
+    for text in (json.dumps(told), "{}", "", "[1]", "null", packed[0].to_json()[:-100]):
+        with pytest.raises(StorageFailed):
+            read_case(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (FieldType.TEXT, ["a", "b", "c", "Ann", "ann", "", "—", "🦜", "x" * 300]),
+        (FieldType.INTEGER, ["0", "1", "-42", "1000000", "no number"]),
+        (FieldType.DECIMAL, ["0", "0.5", "-1.25", "99.95"]),
+        (FieldType.DATE, ["1984-12-24", "1752-01-01", "not a day"]),
+        (FieldType.DATETIME, ["2026-01-02T00:00:00Z", "2026-01-02T03:04:05Z"]),
+        (FieldType.BOOLEAN, ["true", "false", "perhaps"]),
+    ],
+)
+def test_unequal_values_stay_unequal_and_keep_their_form(kind: FieldType, texts: list[str]) -> None:
+    names = Pseudonyms()
+    given = [names.of(text, kind) for text in texts]
+    assert [names.of(text, kind) for text in texts] == given
+    assert len(set(given)) == len(texts)
+    assert [len(text) for text in given] == [len(text) for text in texts]
+    assert Pseudonyms().of("Ann") != "Ann"
