@@ -38,7 +38,7 @@ from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.operate.wish import carry_out_wish
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
-from dynsync_pipeline.publish.status_file import status_file, write_status_file
+from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
@@ -410,7 +410,7 @@ class Cycle:
         return ended(self.cycle_id, self.warehouse.now(), is_whole=is_whole, failures=self._failures)
 
     def _write_status_file(self, fields: FieldMap) -> None:
-        write_status_file(self.warehouse, fields, status_file(self.settings.snapshot_file))
+        write_status_files(self.warehouse, self.settings, fields)
 
     def _note_backlog(self) -> None:
         with self.warehouse.transaction() as connection:

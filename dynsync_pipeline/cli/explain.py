@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from dynsync_pipeline.cli.looking import cell, counted, moment, open_snapshot, print_json, value_cell
+from dynsync_pipeline.cli.explain_page import write_person_page
+from dynsync_pipeline.cli.looking import cell, counted, moment, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.request_queue import request_line, requests_of
 from dynsync_pipeline.cli.rules import rules_line
@@ -39,6 +41,9 @@ ALIKE = 4  # so many values written at one moment for one reason are told togeth
 def explain_command(
     key: Annotated[str, typer.Argument(help="Marketo person id, Dynamics id of a contact or lead, or e-mail address.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page to look at in a browser.")
+    ] = None,
 ) -> None:
     """Print one explanation. Raises: DynSyncError."""
     settings = load_settings()
@@ -54,7 +59,11 @@ def explain_command(
             errors_to.print(_not_one(subjects, is_account(connection, key)), highlight=False, markup=False)
             raise typer.Exit(Exit.FAILED)
         found = explain(connection, subjects[0])
-    if as_json:
+    if html_file is not None:
+        lines = [line.plain for line in [*_link_lines(found), *map(cell, map(request_line, requests))]]
+        write_person_page(found, lines, settings, now(), html_file)
+        errors_to.print(f"Written to {html_file}.", markup=False, highlight=False)
+    elif as_json:
         print_json(asdict(found) | {"requests": [_request(each) for each in requests]})
     else:
         _show(found, requests)

@@ -112,10 +112,11 @@ def value_cell(value: str | None) -> Text:
 
 def print_json(value: object) -> None:
     """Print for programs: times as YYYY-MM-DDThh:mm:ssZ, spans and counts as numbers."""
-    print(json.dumps(value, default=_plain, ensure_ascii=False))  # noqa: T201 (programs read this, not people)
+    print(json.dumps(value, default=plain, ensure_ascii=False))  # noqa: T201 (programs read this, not people)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value that JSON has no kind for, as text: times as YYYY-MM-DDThh:mm:ssZ."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
     return str(value)

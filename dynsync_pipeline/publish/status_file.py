@@ -1,8 +1,8 @@
-"""`status.json` beside the snapshot: what moves in every cycle, from the last swap of the snapshot on.
+"""`status.json` beside the snapshot: what moves in every cycle, from the last swap of the snapshot on, and figures.
 
 It is written anew at the end of each cycle, whole or not, and stays small: `dynsync status` reads it together with the
-snapshot, and a watchdog may read it alone. Not here: how the two are read (`look/reading.py`), when there is no swap
-(`news.py`).
+snapshot, and a watchdog may read it alone. `status.html` shows the figures. Not here: how the two are read
+(`look/reading.py`), when there is no swap (`news.py`), which figures there are (`figures.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 import duckdb
 
 from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.publish.figures import read_figures
+from dynsync_pipeline.publish.status_page import status_page
 from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.tables import published_tables
+from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, storage_errors
 
 READ_ONLY = 0o444
@@ -48,17 +51,26 @@ def publication_of(file: Path) -> str | None:
     return read_status_file(file).get("publication")
 
 
-def write_status_file(warehouse: Warehouse, fields: FieldMap, file: Path) -> None:
-    """Write the file and swap it in; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
+def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMap) -> None:
+    """Write `status.json` and what is made of it; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
     with warehouse.reading() as connection:
         rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
         if len(rows) != 1:
             return
-        told = {table.name: _rows(connection, table) for table in published_tables(fields) if table.name in MOVING}
+        tables = {table.name: _rows(connection, table) for table in published_tables(fields) if table.name in MOVING}
+        figures = read_figures(connection, settings, fields, warehouse.now())
+    file = status_file(settings.snapshot_file)
+    told = json.dumps({"publication": rows[0][0], **tables, "figures": figures}, default=_text, indent=1)
+    write_readable(file, told)
+    write_readable(file.with_suffix(".html"), status_page(json.loads(told)["figures"]))
+
+
+def write_readable(file: Path, text: str) -> None:
+    """Put a file there whole, for everybody to read. Raises: StorageFailed."""
     new = file.with_name(file.name + ".new")
     with storage_errors(file):
         new.unlink(missing_ok=True)
-        new.write_text(json.dumps({"publication": rows[0][0], **told}, default=_text, indent=1), "utf-8")
+        new.write_text(text, "utf-8")
         new.chmod(READ_ONLY)
         new.replace(file)
 

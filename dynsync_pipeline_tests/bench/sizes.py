@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import publish_snapshot
-from dynsync_pipeline.publish.status_file import status_file, write_status_file
+from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.cycles import ended
@@ -89,7 +89,7 @@ def publish(world: MemoryWorld) -> None:
     """As the end of a cycle does."""
     end = ended(0, world.warehouse.now(), is_whole=False, failures=[])
     publish_snapshot(world.warehouse, world.settings, world.fields, end)
-    write_status_file(world.warehouse, world.fields, status_file(world.settings.snapshot_file))
+    write_status_files(world.warehouse, world.settings, world.fields)
 
 
 def edit(world: MemoryWorld, n_changes: int) -> None:

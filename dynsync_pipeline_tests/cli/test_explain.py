@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynsync_pipeline_tests.cli.conftest import TOO_LONG, HandMade, Looked, Run
+from dynsync_pipeline_tests.worlds.browser import look_at
 
 GUID = "0a1b2c3d-0000-4000-8000-0000000000{:02}"
 
@@ -236,3 +239,28 @@ def test_nothing_of_a_record_is_logged(run: Run, looked: Looked, caplog: pytest.
         run("explain", "ada.l@example.com", environment=looked.world.environment)
     assert "lovelace" not in caplog.text.lower()
     assert "example.com" not in caplog.text.lower()
+
+
+def test_the_page_of_one_person_is_its_owners_alone_and_leads_into_both_systems(
+    run: Run, looked: Looked, tmp_path: Path
+) -> None:
+    environment = looked.world.environment | {"DYNSYNC_MARKETO_APP_URL": "https://app-ab00.marketo.com"}
+    file = tmp_path / "person.html"
+    ran = run("explain", str(looked.contact), "--html", str(file), environment=environment)
+    assert (ran.code, ran.out, ran.err) == (0, "", f"Written to {file}.\n")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    seen = look_at(file.read_text("utf-8"), tmp_path, width=390)
+    assert seen.console == []
+    assert (seen.found["overflow"], seen.found["nameless"]) == (0, [])
+    assert seen.found["text"].startswith("Ada [bold]Lovelace[/]\n")
+    assert TOO_LONG in seen.found["text"]
+    assert [link.rpartition("?")[2] for link in seen.found["links"]] == [
+        f"etn=contact&pagetype=entityrecord&id={looked.contact_id}",
+        f"leadId={looked.contact}",
+    ]
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence(run: Run, looked: Looked, tmp_path: Path) -> None:
+    ran = run("explain", str(looked.contact), "--html", str(tmp_path), environment=looked.world.environment)
+    assert ran.code == 1
+    assert ran.err == f"Error: {tmp_path} cannot be written: Is a directory. Name another file.\n"

@@ -1,0 +1,200 @@
+"""What `status.html` and the page of one person show, looked at in a browser: for anybody, on any screen, with any text."""
+
+from __future__ import annotations
+
+import html
+import json
+import stat
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.publish.figures import read_figures
+from dynsync_pipeline.publish.status_page import status_page
+from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.connection import Warehouse, utc_now
+from dynsync_pipeline.warehouse.pause import pause, resume
+from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.worlds.browser import Seen, look_at
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+
+HOSTILE = "</script><script>console.error('markup')</script><b>O'Brien & 🦊 مرحبا"
+CHARTS = [
+    "Seconds that each of the last 3 cycles took",
+    "Records that were not settled, at most in each hour of the last five days, by object",
+    "Collisions by field and winner",
+]
+
+
+def ago(**length: float) -> str:
+    return f"{utc_now().replace(tzinfo=None) - timedelta(**length):%Y-%m-%d %H:%M:%S}"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> HandMade:
+    """A working file with some of everything that the page tells, made by hand."""
+    home = HandMade(tmp_path_factory.mktemp("pages"))
+    name = HOSTILE.replace("'", "''")
+    long = "veryLongField" * 5
+    streams = "['dynamics_accounts', 'dynamics_contacts', 'dynamics_leads', 'marketo_people']"
+    an_hour, long_ago = f"timestamp '{ago(hours=1)}'", f"timestamp '{ago(days=8)}'"
+    statements = (
+        home.cycle(1, ago(hours=30)),
+        home.cycle(2, ago(hours=5), "failed", name),
+        home.cycle(3, ago(minutes=4)),
+        f"insert into state.cursors (stream, columns, moved_at, is_loaded) select unnest({streams}), 'x', {an_hour}, true",
+        "insert into reconcile.operations (operation_id, cycle_id, system, action, record_type, dynamics_id, body) values "
+        "(1, 3, 'marketo', 'update', 'contact', 'a', '{}'), (2, 3, 'dynamics', 'update', 'lead', 'b', '{}'), "
+        "(3, 3, 'dynamics', 'update', 'lead', 'c', '{}')",
+        "insert into reconcile.receipts (operation_id, outcome, received_at, is_settled) "
+        f"values (3, 'applied', {an_hour}, true)",
+        "insert into ledger.sync_errors (error_id, cycle_id, happened_at, last_seen_at, record_type, person_id, "
+        "dynamics_id, field, operation, direction, code, message, attempts, state) "
+        f"select i, 1, '{ago(hours=3)}', {an_hour}, 'contact', null, i, 'email', 'create', 'to_marketo', '1003', "
+        f"'{name}', 1, s from values (1, 'waiting'), (2, 'quarantined'), (3, 'resolved') as t(i, s)",
+        "insert into ledger.backlog_hours (hour_at, object, n_looks, n_sum, n_least, n_most, n_last) values "
+        f"({an_hour}, 'contact', 2, 5, 1, 4, 1), ('{ago(hours=2)}', 'lead', 2, 0, 0, 0, 0)",
+        "insert into ledger.collisions (entry_id, cycle_id, settled_at, record_type, person_id, dynamics_id, field, base_value, "
+        "dynamics_value, marketo_value, winner, rule_code) "
+        f"select i, 3, case when i < 9 then {an_hour} else {long_ago} end, 'lead', 7, 'b', "
+        f"case when i < 6 then 'city' else '{long}' end, 'x', 'y', 'z', "
+        "case when i % 2 = 0 then 'marketo' else 'dynamics' end, 'marketo_wins' from range(10) r(i)",
+        f"insert into mirror.dynamics_accounts (accountid, is_deleted, name) values ('acc', false, '{name}')",
+        "insert into ledger.account_changes (entry_id, cycle_id, changed_at, account_id, field, old_value, new_value, "
+        "n_contacts, activities_suppressed, reason_code) "
+        f"select i, 3, {an_hour}, 'acc', ['company', 'website'][i], 'a', 'b', 5001, "
+        "true, 'account_changed' from range(1, 3) r(i)",
+        "insert into ledger.schema_changes (entry_id, seen_at, system, record_type, name, code, new_value) "
+        f"values (1, {an_hour}, 'dynamics', 'contact', 'jobtitle', 'column_shortened', '{'x' * 300}')",
+        f"insert into ledger.calls_between (called_at, system, n_calls) values ('{ago(hours=7)}', 'marketo', 13)",
+    )
+    with Warehouse(home.settings.working_file) as warehouse, warehouse.transaction() as connection:
+        follow_field_map(connection, home.fields)
+        for statement in statements:
+            connection.execute(statement)
+    return home
+
+
+def figures_of(home: HandMade) -> dict[str, Any]:
+    with Warehouse(home.settings.working_file) as warehouse, warehouse.reading() as connection:
+        figures = read_figures(connection, home.settings, home.fields, warehouse.now())
+    return dict(json.loads(json.dumps(figures, default=str)))
+
+
+def test_the_figures_count_what_waits_was_refused_collided_and_reached_people(home: HandMade) -> None:
+    told = figures_of(home)
+    lag = {(row["object"], row["direction"]): (row["n_waiting"], row["n_refused"]) for row in told["lag"]}
+    assert lag == {
+        ("account", "to_marketo"): (0, 0), ("contact", "to_marketo"): (1, 2), ("lead", "to_marketo"): (0, 0),
+        ("contact", "to_dynamics"): (0, 0), ("lead", "to_dynamics"): (1, 0),
+    }  # fmt: skip
+    (refused,) = told["refused"]
+    assert (refused["n"], refused["n_quarantined"], refused["message"]) == (2, 1, HOSTILE)
+    collided = [(row["field"], row["winner"], row["n"]) for row in told["collided"]]
+    assert collided[:2] == [("city", "dynamics", 3), ("city", "marketo", 3)]
+    assert sum(n for *_, n in collided) == 9, "eight days ago is no more among them"
+    (account,) = told["fanned_out"]
+    assert (account["name"], account["fields"], account["n_contacts"]) == (HOSTILE, "company, website", 5001)
+    calls = {row["system"]: (row["n_used"], row["n_last_hours"], row["n_allowed"]) for row in told["budgets"]}
+    assert calls == {"dynamics": (14, 14, 100_000), "marketo": (22 + 13, 22, 25_000)}
+    assert told["schema"][0]["meaning"].startswith("R109 shorter")
+
+
+@pytest.fixture(scope="module")
+def seen(home: HandMade, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Seen]:
+    """The page on a phone, dark, and on a desk."""
+    page = status_page(figures_of(home))
+    return {
+        width: look_at(page, tmp_path_factory.mktemp("browser"), width=width, is_dark=width < 1000)
+        for width in (390, 1200)
+    }
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_fits_the_screen_has_a_name_for_everything_and_no_complaint(seen: dict[int, Seen], width: int) -> None:
+    page = seen[width]
+    assert page.console == []
+    assert page.found["width"] == width
+    assert page.found["overflow"] <= 0
+    assert page.found["nameless"] == []
+    assert page.found["drawn"] == CHARTS
+
+
+def test_the_page_is_light_or_dark_as_the_reader_wants_it(seen: dict[int, Seen]) -> None:
+    assert seen[390].found["ground"] == "rgb(20, 22, 26)"
+    assert seen[1200].found["ground"] == "rgb(251, 251, 250)"
+
+
+def test_the_page_begins_with_how_it_stands_and_tells_texts_as_they_are(seen: dict[int, Seen]) -> None:
+    text = seen[1200].found["text"]
+    assert text.startswith("In step\n")
+    assert "All but 2 refused writes" in text
+    assert text.count(HOSTILE) == 2, "the account's name, and what was said of the refusals"
+    assert "Marketo: 35 of 25,000 in 24 hours" in text
+
+
+def test_a_page_leads_nowhere_outside(home: HandMade) -> None:
+    page = status_page(figures_of(home))
+    assert "default-src 'none'" in page
+    assert 'src="' not in page.split("<script", 1)[0] and "@import" not in page
+    assert page.count(HOSTILE) == 0, "no text of theirs is markup in it"
+
+
+WRONG = {
+    "paused": ("Paused", "import"),
+    "failed": ("The last cycle failed", "Marketo does not answer."),
+    "guard": ("Stopped by a guard", "When a guard stops a cycle"),
+    "late": ("Behind", "No cycle has succeeded for 5 h. Is the sync running?"),
+    "new": ("Beginning", "No cycle has ended yet."),
+}
+
+
+def test_whatever_is_wrong_stands_first(tmp_path: Path) -> None:
+    late, now = ago(hours=5), ago(minutes=1)
+    made = HandMade(tmp_path)
+    cycles = {
+        "failed": [made.cycle(1, late), made.cycle(2, now, "failed", "Marketo does not answer.")],
+        "guard": [made.cycle(1, now, "stopped_by_guard", "More than 1,000 new people.")],
+        "late": [made.cycle(1, late)],
+        "new": [],
+    }
+    frames = []
+    for state in WRONG:
+        if state == "paused":
+            pause(tmp_path, "import")
+        with Warehouse(made.settings.working_file) as warehouse, warehouse.transaction() as connection:
+            connection.execute("delete from ledger.cycles")
+            for statement in cycles.get(state, [made.cycle(1, now)]):
+                connection.execute(statement)
+        frames.append(f"<iframe srcdoc='{html.escape(status_page(figures_of(made)))}'></iframe>")
+        resume(tmp_path)
+    seen = look_at(f"<!doctype html><main id='page'></main>{''.join(frames)}<body></body>", tmp_path)
+    assert seen.console == []
+    for text, (begins, says) in zip(seen.found["frames"], WRONG.values(), strict=True):
+        assert text.startswith(f"{begins}\n")
+        assert says in text
+
+
+def test_the_page_is_written_by_every_cycle_for_everybody_at_no_price() -> None:
+    world = MemoryWorld(publishes=True)
+    world.link(RecordType.CONTACT, "c", title="A")
+    world.settled()
+    world.cycle()
+    folder = world.settings.data_dir
+    page, told, snapshot = (folder / name for name in ("status.html", "status.json", "snapshot.duckdb"))
+    first, swapped = page.read_text("utf-8"), snapshot.stat().st_ino
+    world.cycle()
+    assert snapshot.stat().st_ino == swapped, "a quiet cycle swaps nothing in"
+    assert page.read_text("utf-8") != first
+    assert json.dumps(json.loads(told.read_text())["figures"], ensure_ascii=False) in page.read_text("utf-8")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o444
+    began_s = time.process_time()
+    for _ in range(5):
+        with world.warehouse.reading() as connection:
+            read_figures(connection, world.settings, world.fields, world.warehouse.now())
+        status_page(json.loads(told.read_text())["figures"])
+    assert (time.process_time() - began_s) / 5 < 0.2
