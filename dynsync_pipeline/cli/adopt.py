@@ -32,6 +32,7 @@ from dynsync_pipeline.reconcile.adoption import (
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.operator_actions import leave_action
+from dynsync_pipeline.warehouse.restored import require_read_again
 from dynsync_pipeline.write_back.adoption import Adopted, write_keys
 
 MOST_SHOWN = 20
@@ -135,6 +136,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
     with errors_to.status("Reading both systems …") as status, Cycle(settings) as cycle:
         cycle.extract()
         with cycle.warehouse.transaction() as connection:
+            require_read_again(connection)
             faults = find_faults(connection, reviewed)
             if faults:
                 raise refused(path, faults)

@@ -38,6 +38,8 @@ COMMANDS = {
     "plan": "Show what the next cycle would write, and change nothing",
     "push": "Ask that people of Marketo become leads or contacts in Dynamics",
     "resume": "End a pause",
+    "requests": "Show requests that came back from a backup",
+    "restore": "Put a backup back",
     "setup": "Show what the sync needs of its own in Marketo and lacks",
     "status": "Show backlog, last full hour, last cycle, call budgets, cursors, errors",
     "sync": "Run one cycle",

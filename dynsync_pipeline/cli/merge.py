@@ -22,6 +22,7 @@ from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline.warehouse.restored import require_read_again
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.merging import Merged, Proposal, merge_people, open_proposals
 
@@ -83,6 +84,8 @@ def _apply(settings: Settings, wanted: set[int], *, is_sure: bool) -> list[Merge
             )
         with Warehouse(settings.working_file) as warehouse:
             require_same_systems(warehouse, settings)
+            with warehouse.reading() as connection:
+                require_read_again(connection)
             proposals = open_proposals(warehouse, wanted)
             if unknown := sorted(wanted - {each.proposal_id for each in proposals}):
                 raise typer.BadParameter(

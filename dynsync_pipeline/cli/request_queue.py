@@ -56,10 +56,13 @@ def queue_lines(settings: Settings, at: datetime) -> Iterator[str]:
         return
     if queue is None:
         return
-    waiting = [each for each in queue.unfinished if each.attempts]
+    waiting = [each for each in queue.unfinished if each.attempts and each.state != "ask"]
+    n_asking = sum(each.state == "ask" for each in queue.unfinished)
     told = f"Requests: {len(queue.unfinished):,} open"
     if queue.unfinished:
         told += f", the oldest asked for {rough(at - queue.unfinished[0].asked_at)} ago; {len(waiting):,} of them wait"
+    if n_asking:
+        told += f"; {n_asking:,} came back from a backup, see `dynsync requests`"
     yield f"{told}. Refused in the last 7 days: {len(queue.refused):,}."
     for each in waiting[:MOST_NAMED]:
         yield f"  {request_line(each)}"
@@ -83,6 +86,8 @@ def request_line(request: Request) -> str:
     if request.state == "ended":
         line += " ".join(filter(None, (f"{request.outcome}.", request.message)))
         return line if request.outcome in FULFILLED else f"{line} Mend that, and ask again."
+    if request.state == "ask":
+        return f"{line}it came back from a backup and waits for your word: `dynsync requests`."
     if not request.attempts:
         return f"{line}open; it is served as soon as no cycle runs."
     what = (

@@ -44,5 +44,9 @@ def _served(settings: Settings) -> str:
     if not settings.lists and not settings.requests_file.exists():
         return "No static list is looked at, and nobody has asked for a record."
     with RequestStore(settings.requests_file) as store, Desk(settings, store) as desk:
-        waiting = desk.serve(looks_at_lists=True) if settings.lists or store.unfinished() else None
+        waiting = (
+            desk.serve(looks_at_lists=True)
+            if settings.lists or any(each.state != "ask" for each in store.unfinished())
+            else None
+        )
         return waiting or f"{len(store.unfinished())} requests are waiting."

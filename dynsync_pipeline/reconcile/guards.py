@@ -46,6 +46,26 @@ def look_before(connection: duckdb.DuckDBPyConnection) -> Before:
     return Before(is_first_load=not (n_whole and n_known), n_links=n_links)
 
 
+def stop_before_read_again(connection: duckdb.DuckDBPyConnection) -> None:
+    """What a backup knows is older than the world: both systems are read as a whole first. Raises: GuardStopped."""
+    missing = [row[0] for row in connection.execute(_NOT_READ_AGAIN).fetchall()]
+    if missing:
+        raise GuardStopped(
+            f"The working file came back from a backup, and not everything was read since: {', '.join(missing)}. "
+            "Nothing was written.",
+            next_step="Start the next cycle; it goes on reading.",
+        )
+
+
+_NOT_READ_AGAIN = """
+select unnest(['dynamics_accounts', 'dynamics_contacts', 'dynamics_leads', 'marketo_people']) as stream
+from state.restored where reread_at is null
+except
+select stream from state.cursors where is_loaded
+order by stream
+"""
+
+
 def stop_on_doubled_links(connection: duckdb.DuckDBPyConnection) -> None:
     """A few are set aside; many mean that the working file is not what it was. Raises: GuardStopped."""
     n_doubled = _count(connection, "select count(*) from doubled")

@@ -15,6 +15,7 @@ from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.reconcile.guards import (
     Limits,
     look_before,
+    stop_before_read_again,
     stop_on_doubled_links,
     stop_on_lost_filters,
     stop_on_the_unlikely,
@@ -34,6 +35,7 @@ STEPS = (
     "reconcile/started_links",
     "reconcile/merge_proposals",
     "reconcile/compared_links",
+    "reconcile/restored_links",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",
     "reconcile/new_people",
@@ -94,6 +96,7 @@ def make_plan(
         list(astuple(own_fields)),
     )
     before = look_before(connection)
+    stop_before_read_again(connection)
     stop_on_lost_filters(connection, limits)
     run_steps(connection, STEPS)
     plan = Plan(

@@ -23,11 +23,12 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
 from dynsync_pipeline.warehouse.pause import read_pause
+from dynsync_pipeline.warehouse.restored import is_to_be_read_again
 from dynsync_pipeline.warehouse.systems import require_same_systems
 
 LONGEST_OPEN_S = 600.0  # after which the systems are opened anew, with what is left of the day's budget
 RETRY_LIMIT_S = 5.0
-NOT_YET = "No cycle has gone through yet; requests are served once the first one has."
+NOT_YET = "No cycle has gone through yet, or since a restore; requests are served once the first one has."
 
 
 def note_requests(warehouse: Warehouse, settings: Settings) -> None:
@@ -114,7 +115,8 @@ class Desk:
             return f"{held} What is queued is kept until then."
         with CycleLock(settings.lock_file, is_cycle=False), Warehouse(settings.working_file) as warehouse:
             with warehouse.reading() as connection:
-                if not scalar(connection, "select count(*) from ledger.cycles where is_whole"):
+                n_whole = scalar(connection, "select count(*) from ledger.cycles where is_whole")
+                if not n_whole or is_to_be_read_again(connection):
                     return NOT_YET
                 fields = followed_fields(connection, self._wanted)
             require_same_systems(warehouse, settings)

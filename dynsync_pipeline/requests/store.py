@@ -25,17 +25,24 @@ from dynsync_pipeline.settings import Settings
 Door = Literal["webhook", "list", "push"]
 Kind = Literal["record", "owner", "task"]
 OWNER_ONLY = 0o600
-VERSION = 1
+VERSION = 2
 BUSY_S = 10.0
 LONGEST_SUBJECT, LONGEST_DESCRIPTION = 200, 2_000  # UTF-16 units
 LONGEST_TIME_DAYS = 3_650
-ALREADY_IN_SYNC, SUPERSEDED = "already_in_sync", "superseded"
-FULFILLED = ("created", "assigned", ALREADY_IN_SYNC, SUPERSEDED)  # outcomes after which nobody need do anything
+ALREADY_IN_SYNC, SUPERSEDED, WITHDRAWN = "already_in_sync", "superseded", "withdrawn"
+FULFILLED = (
+    "created",
+    "assigned",
+    ALREADY_IN_SYNC,
+    SUPERSEDED,
+    WITHDRAWN,
+)  # outcomes after which nobody need do anything
 
 _SCHEMA = """
 -- One row per request. `kind`: record, the person is to become one; owner, its record is to get another; task, one is to be made
 -- for its record. `request_id` is also the id of the record or task that it makes, so that sending it twice makes one.
--- `state`: open, it is to be carried out; linked, its record was made, and the person's keys are to be written; ended.
+-- `state`: open, it is to be carried out; linked, its record was made, and the person's keys are to be written; ask, it came back
+-- from a backup, and somebody has to say whether it is to be carried out; ended.
 -- `task`: what that says, as JSON. `list_entry`: the entry into a list that asked. `needs`: the request for a record that comes
 -- first. `is_told`: the ledger of the working file has what became of it.
 create table requests (
@@ -45,7 +52,7 @@ create table requests (
     is_told integer not null default 0,
     check (kind in ('record', 'owner', 'task')), check (kind <> 'owner' or owner is not null),
     check ((kind = 'task') = (task is not null)), check (record_type in ('contact', 'lead')),
-    check (state in ('open', 'linked', 'ended')), check (state <> 'ended' or outcome is not null)
+    check (state in ('open', 'linked', 'ask', 'ended')), check (state <> 'ended' or outcome is not null)
 ) strict;
 create unique index one_open_request_per_person on requests (person_id, kind) where state <> 'ended' and kind <> 'task';
 create index requests_of_person on requests (person_id);
@@ -113,7 +120,7 @@ class Request:
     task: Task | None
     door: Door
     asked_at: datetime
-    state: Literal["open", "linked", "ended"]
+    state: Literal["open", "linked", "ask", "ended"]
     attempts: int
     outcome: str | None
     field: str | None
@@ -162,6 +169,9 @@ class RequestStore:
         if version == 0:
             for statement in _SCHEMA.split(";\n"):
                 self._db.execute(statement)
+        elif version < VERSION:
+            self._add_ask()
+        if version < VERSION:
             self._db.execute(f"pragma user_version = {VERSION}")
         self._db.execute("commit")
         if version > VERSION:
@@ -169,6 +179,18 @@ class RequestStore:
                 f"{self._path} was written by a newer DynSync (version {version}, this one knows {VERSION}).",
                 next_step="Install that version again, or name another data folder in DYNSYNC_DATA_DIR.",
             )
+
+    def _add_ask(self) -> None:
+        """From version 1, which knew no requests that ask; a check of SQLite changes with its table alone."""
+        tables = [each for each in _SCHEMA.split(";\n") if "table requests" in each or "on requests" in each]
+        for index in ("one_open_request_per_person", "requests_of_person", "untold_requests", "needed_requests"):
+            self._db.execute(f"drop index {index}")
+        self._db.execute("alter table requests rename to requests_before")
+        for statement in tables:
+            self._db.execute(statement)
+        columns = f"{_COLUMNS}, list_entry, is_told"
+        self._db.execute(f"insert into requests ({columns}) select {columns} from requests_before")
+        self._db.execute("drop table requests_before")
 
     def __enter__(self) -> Self:
         return self
@@ -243,14 +265,41 @@ class RequestStore:
     def due(self, at: datetime, longest_gap: timedelta) -> list[Request]:
         """Unfinished requests whose next try has come, oldest first; a try further off was told by a clock set back since."""
         return self._select(
-            "state <> 'ended' and (next_try_at <= ? or next_try_at > ?) order by asked_at, request_id",
+            "state in ('open', 'linked') and (next_try_at <= ? or next_try_at > ?) order by asked_at, request_id",
             at.isoformat(),
             (at + longest_gap).isoformat(),
         )
 
     def unfinished(self) -> list[Request]:
-        """All requests that have not ended."""
+        """All requests that have not ended, those that wait for somebody's word too."""
         return self._select("state <> 'ended' order by asked_at, request_id")
+
+    def asking(self) -> list[Request]:
+        """Requests that came back from a backup and wait for somebody's word."""
+        return self._select("state = 'ask' order by asked_at, request_id")
+
+    def ask_first(self) -> int:
+        """Let nothing that is unfinished be carried out before somebody says so; returns how many requests wait for that."""
+        with self._writing() as db:
+            db.execute("update requests set state = 'ask' where state in ('open', 'linked')")
+            return int(db.execute("select count(*) from requests where state = 'ask'").fetchone()[0])
+
+    def carry_on(self, request_ids: Sequence[str], at: datetime) -> None:
+        """Somebody says that these, which asked, are to be carried out."""
+        with self._writing() as db:
+            db.executemany(
+                "update requests set state = 'open', attempts = 0, next_try_at = ?1 where request_id = ?2 and state = 'ask'",
+                [[at.isoformat(), request_id] for request_id in request_ids],
+            )
+
+    def withdraw(self, request_ids: Sequence[str]) -> None:
+        """Somebody says that these, which asked, are not to be carried out."""
+        with self._writing() as db:
+            db.executemany(
+                "update requests set state = 'ended', outcome = ?1, message = ?2 where request_id = ?3 and state = 'ask'",
+                [[WITHDRAWN, _WITHDRAWN, request_id] for request_id in request_ids],
+            )
+            _wake(db, request_ids)
 
     def refused_since(self, at: datetime) -> list[Request]:
         """Requests that were asked for since and ended without what they asked for, newest first."""
@@ -340,7 +389,8 @@ def _take(db: sqlite3.Connection, wish: Wish, at: datetime) -> str:
     request_id = str(uuid.uuid4())
     open_one = _open_request(db, wish.person_id, wish.kind)
     state, outcome, message = "open", None, None
-    if wish.kind == "record" and open_one is not None:
+    if open_one is not None and wish.kind == "record":  # who asks anew answers one that came back from a backup
+        db.execute("update requests set state = 'open' where request_id = ? and state = 'ask'", [open_one])
         state, outcome, message = "ended", ALREADY_IN_SYNC, _STILL_SERVED
     elif wish.kind == "owner" and open_one is not None:
         db.execute(
@@ -366,6 +416,7 @@ def _wake(db: sqlite3.Connection, request_ids: Sequence[str]) -> None:
     )
 
 
+_WITHDRAWN = "Somebody withdrew it after a restore."
 _STILL_SERVED = "An earlier request for this person is still being served."
 _SUPERSEDED = "A later request gives this person's record another owner."
 _COLUMNS = (

@@ -19,6 +19,7 @@ import duckdb
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.parsing import parsing_once
+from dynsync_pipeline.warehouse.restored import require_finished
 
 OWNER_ONLY = 0o600  # it holds everybody's data
 OWNERS_FOLDER = 0o700
@@ -46,6 +47,7 @@ class Warehouse:
         self._clock = clock
         self._turn = threading.RLock()
         with storage_errors(path):
+            require_finished(path.parent)
             self._connection = _opened(path)
             self._migrate()
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from importlib.resources import files
 from typing import NamedTuple
 
+from dynsync_pipeline.operate.restore import PUTTING_BACK
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.requests.on_records import WISHING
@@ -72,6 +73,12 @@ CHAINS = (
         "Which records are to get another owner, or a task.",
         WISHING,
         ("wished_requests",),
+    ),
+    Chain(
+        "Putting a backup back",
+        "What `dynsync restore` makes of the working file of a backup. One transaction.",
+        PUTTING_BACK,
+        ("putting_back", "later_tombstones", "later_changes"),
     ),
     Chain(
         "Proposing an adoption",

@@ -6,11 +6,12 @@
 --
 -- reads    this_cycle, merged_leads, taken_over, qualified, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
---          state.option_maps, state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled
+--          state.option_maps, state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled, state.restored,
+--          state.outdated_bases
 -- makes    ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
--- changes  state.links, state.base, state.base_missing, state.standing_differences, state.unsettled, state.tombstones,
---          state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
+-- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.standing_differences, state.unsettled,
+--          state.tombstones, state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
 create temp table ended_links as
 with looked_at as (
     select person_id from inbox.touched where person_id is not null
@@ -80,6 +81,9 @@ select
     case
         when e.side = 'qualified'
             and (n.field is null or f.direction <> 'both' or c.shown is not distinct from shown_options(r.value, f.type, o)) then r.value
+        -- The base of a backup is older than the world.
+        when exists (from state.restored where reread_at is null) or e.person_id in (select person_id from state.outdated_bases)
+            then r.value
         when s.person_id is not null then s.dynamics_value
         when m.person_id is not null then r.value
         else b.value
@@ -132,6 +136,7 @@ where (record_type, field) in (select (record_type, field) from state.returned_f
 
 delete from state.links using ended_links e where e.person_id = state.links.person_id;
 delete from state.base using ended_links e where e.person_id = state.base.person_id and e.side <> 'qualified';
+delete from state.outdated_bases using ended_links e where e.person_id = state.outdated_bases.person_id and e.side <> 'qualified';
 delete from state.base_missing using ended_links e where e.person_id = state.base_missing.person_id and e.side <> 'qualified';
 delete from state.standing_differences using ended_links e where e.person_id = state.standing_differences.person_id and e.side <> 'qualified';
 delete from state.unsettled using ended_links e where e.person_id = state.unsettled.person_id;

@@ -24,7 +24,7 @@ select
         else 'Sync Person to Microsoft'
     end,
     field,
-    case when outcome_code in ('created', 'assigned', 'already_in_sync', 'superseded') then outcome_code else 'refused' end,
+    case when outcome_code in ('created', 'assigned', 'already_in_sync', 'superseded', 'withdrawn') then outcome_code else 'refused' end,
     message, 'Dynamics sync'
 from told_requests, this_serving
 where outcome_code <> 'person_missing';

@@ -335,3 +335,11 @@ alter table ledger.collisions add column marketo_source varchar;
 create table ledger.error_attempts (
     entry_id bigint not null, error_id bigint not null, cycle_id bigint not null, attempted_at timestamp not null
 );
+-- One row in a working file that came back from a backup: when it was put back, when the backup was made, and when both systems had
+-- been read as a whole since; until then nothing is written to either.
+create table state.restored (restored_at timestamp not null, made_at timestamp not null, reread_at timestamp);
+-- One row per link that could not be compared when they had been: its base is still that of the backup, and is made anew when the
+-- link is compared for the first time.
+create table state.outdated_bases (person_id bigint not null);
+-- One row per person and field that a later snapshot tells to have been written after the backup.
+create table state.changed_after_backup (person_id bigint not null, field varchar not null);

@@ -35,6 +35,7 @@ insert into codes (code, sentence) values
 ('created', 'R71 R78 created in Dynamics'),
 ('assigned', 'R78 the record has that owner'),
 ('superseded', 'R78 a later request gave the record another owner'),
+('withdrawn', 'R71 R78 somebody withdrew it after a restore'),
 ('kept_out', 'R90 the record is kept out by its filter'),
 ('not_linked', 'R18 the person holds the id of a record that it is not linked to'),
 ('already_in_sync', 'R73 already in the sync process'),
@@ -50,6 +51,7 @@ insert into codes (code, sentence) values
 -- Why two unequal values stand.
 ('kept_by_dynamics', 'kept differently by dynamics'),
 ('kept_by_marketo', 'kept differently by marketo'),
+('restored', 'R42 different after a restore: nobody knows which was edited last'),
 -- What made an entry in a person's activity log.
 ('new_contact', 'R15 new contact in Dynamics'),
 ('new_lead', 'R15 new lead in Dynamics'),
