@@ -19,8 +19,9 @@ import pytest
 from dynsync_pipeline.errors import GuardStopped, ServerFailed, SettingsWrong, StorageFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.operate.backup import utc_now
-from dynsync_pipeline.operate.restore import restore
+from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
+from dynsync_pipeline.sql_files import sql_file
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -249,6 +250,15 @@ def test_numbers_go_on_above_those_that_were_published(story: Story) -> None:
     ((first_change, first_cycle),) = story.world.rows(numbered)
     assert first_change > story.newest_change
     assert first_cycle > story.newest_cycle
+
+
+def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(story: Story) -> None:
+    (step,) = PUTTING_BACK
+    tables = story.world.rows(
+        "select schema_name || '.' || table_name from duckdb_tables() "
+        "where schema_name in ('inbox', 'reconcile') and not temporary"
+    )
+    assert {name for (name,) in tables} - {"reconcile.fields", "reconcile.own_fields"} <= {*sql_file(step).changes}
 
 
 def writes(world: KeptWorld) -> int:

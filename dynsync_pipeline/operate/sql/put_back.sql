@@ -7,11 +7,11 @@
 -- changes  state.restored, state.outdated_bases, state.changed_after_backup, state.tombstones, state.cursors,
 --          state.export_windows, state.empty_cells, state.unsettled, state.unseen_edits, state.untold, state.suspects, state.doubts,
 --          state.back_fills, state.back_fill_windows, state.untold_entries, state.told_until, state.definitions_read, state.started,
---          state.base_moves, state.expected_rows, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
+--          state.base_moves, state.expected_rows, state.refused_links, state.relabelled_accounts, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          reconcile.planned_activities, reconcile.planned_account_changes, reconcile.receipts, reconcile.edited_meanwhile,
 --          reconcile.refused_fields, reconcile.failed_operations, reconcile.unsent_fields, inbox.dynamics_accounts,
 --          inbox.dynamics_contacts, inbox.dynamics_leads, inbox.marketo_people, inbox.marketo_companies, inbox.feed_after_cut,
---          inbox.last_changed_by_us, inbox.merges, inbox.touched, ledger.cycles
+--          inbox.last_changed_by_us, inbox.merges, inbox.told_changes, inbox.touched, ledger.cycles
 delete from state.restored;
 
 insert into state.restored (restored_at, made_at, reread_at)
@@ -47,6 +47,10 @@ delete from state.empty_cells;
 delete from state.definitions_read;
 
 delete from state.expected_rows;
+
+delete from state.refused_links;
+
+delete from state.relabelled_accounts;
 
 delete from state.unsettled;
 
@@ -106,6 +110,8 @@ delete from inbox.feed_after_cut;
 delete from inbox.last_changed_by_us;
 
 delete from inbox.merges;
+
+delete from inbox.told_changes;
 
 delete from inbox.touched;
 
