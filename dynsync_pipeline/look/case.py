@@ -24,7 +24,7 @@ from dynsync_pipeline.look.pseudonyms import Pseudonyms
 from dynsync_pipeline.look.reading import Row, select
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType, parse_field_map
 from dynsync_pipeline.model.own_fields import OwnFields
-from dynsync_pipeline.model.records import PERSON_TYPES, TABLES
+from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline.warehouse.columns import follow_field_map, move_base, quoted, with_offered
 from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse
@@ -72,6 +72,7 @@ _PLAIN = frozenset(
         ),
         *(
             "winner",
+            "what",
             "kind",
             "door",
             "decision",
@@ -310,14 +311,14 @@ class _Hiding:
         return {column: self._value(table, column, value, kind) for column, value in row.items()}
 
     def _value(self, table: str, column: str, value: Any, kind: FieldType) -> Any:
-        if value is None or column in _PLAIN or column in _OUTCOME_PLAIN or _is_ours(column):
+        is_wide = table.startswith(("mirror.", "state.base")) and table != "state.base_missing"
+        if value is None or (column in _OF_THE_SYSTEMS if is_wide else column in _PLAIN or _is_ours(column)):
             return value
         if column in _PERSON_COLUMNS:
             return str(self._names.person_id(int(value)))
         if column in _RECORD_COLUMNS or column in _COMPANY_COLUMNS or column.startswith("_"):
             return self._names.id(value)
-        of_column = self._kinds.get(column) if table.startswith(("mirror.", "state.base")) else kind
-        return self._hidden(value, of_column or FieldType.TEXT)
+        return self._hidden(value, self._kinds.get(column, FieldType.TEXT) if is_wide else kind)
 
     def _hidden(self, value: str, kind: FieldType) -> str:
         """An option's number or label tells nothing of a person that its field does not; any other text does."""
@@ -330,19 +331,22 @@ class _Hiding:
         return self._names.of(value, kind)
 
 
-_OUTCOME_PLAIN = frozenset({"what"})
+# Of the wide tables, where any other column may be a field of somebody's map, whatever it is called.
+_OF_THE_SYSTEMS = frozenset(
+    {
+        *("createdon", "modifiedon", "statecode", "merged", FILTER_COLUMN, "is_deleted", "is_deleted_in_dynamics"),
+        *("dynamics_type", "dynamics_created_on"),
+    }
+)
 
 
 def _is_ours(column: str) -> bool:
-    """Times, counts, marks and numbers of rows, which our tables name alike; `createdon` and its like are the systems' times."""
-    return (
-        column.endswith(("_at", "since", "attempts", "edon")) or column.startswith(("is_", "n_")) or column in _NUMBERS
-    )
+    """Times, counts, marks and numbers of rows, which the tables of our own name alike."""
+    return column.endswith(("_at", "since", "attempts")) or column.startswith(("is_", "n_")) or column in _NUMBERS
 
 
 _NUMBERS = frozenset(
     {
-        "dynamics_created_on",
         "entry_id",
         "cycle_id",
         "activity_id",
