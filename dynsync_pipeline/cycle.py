@@ -377,7 +377,14 @@ class Cycle:
         own_fields = self.settings.own_fields
         with self.warehouse.transaction() as connection:
             at = self.warehouse.now()
-            plan = make_plan(connection, cycle_id=self.cycle_id, at=at, own_fields=own_fields, limits=limits)
+            plan = make_plan(
+                connection,
+                cycle_id=self.cycle_id,
+                at=at,
+                own_fields=own_fields,
+                limits=limits,
+                clocks_apart=self.systems.dynamics.now() - self.systems.marketo.now(),
+            )
             move_base(connection)
         return plan
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "resume": "End a pause",
     "requests": "Show requests that came back from a backup",
     "restore": "Put a backup back",
+    "review": "Show fields that both sides edited and that wait for somebody's word",
     "setup": "Show what the sync needs of its own in Marketo and lacks",
     "status": "Show backlog, last full hour, last cycle, call budgets, cursors, errors",
     "sync": "Run one cycle",

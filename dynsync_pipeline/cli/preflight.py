@@ -19,7 +19,7 @@ from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
-from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
+from dynsync_pipeline.model.field_map import Collision, Direction, Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, TASKS, EntitySet, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.requests.store import RequestStore
@@ -38,6 +38,10 @@ class Finding:
     next_step: str = ""
 
 
+# Columns in Dynamics that say whom not to reach, and how; true forbids (R132).
+CONSENT = frozenset({"donotphone", "donotbulkemail", "donotemail", "donotfax", "donotsendmm"})
+
+
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     """Every question with its answer, in the order in which faults should be repaired."""
     yield _data_folder(settings)
@@ -52,6 +56,7 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
             (row["record_type"], row["field"]) for row in status.parked_fields if row["reason_code"] == "new_in_package"
         }
         fields = fields.without(field for field in fields.fields if (field.record_type, field.marketo_field) in new)
+    yield from _consent(fields)
     columns: dict[RecordType, TableMetadata] = {}
     with DynamicsClient.from_settings(settings, CallBudget("dynamics", settings.dynamics_calls_per_day)) as dynamics:
         signed_in = _asked("Dynamics: address and sign-in", lambda: f"signed in as user {dynamics.who_am_i()}")
@@ -68,6 +73,17 @@ def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         yield from _marketo(marketo, settings, fields, columns)
     yield _budget(status, "marketo", settings.marketo_calls_per_day)
+
+
+def _consent(fields: FieldMap) -> Iterator[Finding]:
+    """Whether a value that forbids may lose; that is the original's rule, and nobody's fault."""
+    both = [f for f in fields.fields if f.dynamics_column in CONSENT and f.direction is Direction.BOTH]
+    loose = [f"{f.marketo_field} of {f.record_type}s" for f in both if f.collision is not Collision.RESTRICTIVE]
+    if loose:
+        told = f"{', '.join(loose)}: an older value may subscribe somebody again (R132);"
+        yield Finding("Field map: consent", True, f"{told} restrictive:true in the column collision prevents that.")
+    elif both:
+        yield Finding("Field map: consent", True, "of two values the one that forbids wins")
 
 
 def _first_load(dynamics: DynamicsClient, settings: Settings) -> Finding:

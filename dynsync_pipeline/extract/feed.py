@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.warehouse.columns import quoted
+from dynsync_pipeline.warehouse.edit_times import follows_edits
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 
 OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
@@ -101,6 +102,12 @@ class Feed:
         connection.execute("insert into state.feed_matched (change_id) select change_id from matched")
         connection.execute(_FORGOTTEN)
         return found
+
+    def note_edits(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep when fields of linked people were edited that the newest edit decides; call it where the cursor moves."""
+        if self._rows and follows_edits(connection):
+            self._tell(connection)
+            connection.execute(_EDITED)
 
     def end_false_standing_differences(self, connection: duckdb.DuckDBPyConnection) -> None:
         """What was read back other than it was sent may be an edit made in between: the feed then shows ours before it."""
@@ -289,6 +296,16 @@ from matched
 where known_value is distinct from replaced_value
   and not (coalesce(known_value, 'false') = 'false' and coalesce(replaced_value, 'false') = 'false')
   and rule_code <> 'new_in_dynamics'
+"""
+
+_EDITED = f"""
+insert into state.marketo_edits (person_id, field, value, told_at)
+with {_KINDS}
+select t.person_id, t.field, {_COMPARED.format(text="t.new_value")}, t.changed_at
+from told t
+join state.links l using (person_id)
+join reconcile.fields f on f.record_type = l.record_type and f.field = t.field and f.collision = 'newest'
+join kinds k on k.record_type = l.record_type and k.field = t.field
 """
 
 _FORGOTTEN = """

@@ -89,6 +89,7 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         )
         withdraw_told_people(connection, gone.union(merges.values()), feed.told)
         note_unseen_edits(connection, feed.unseen_edits(connection))
+        feed.note_edits(connection)
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)
         feed.note_told(connection)

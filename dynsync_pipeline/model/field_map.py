@@ -22,7 +22,8 @@ from dynsync_pipeline.model.records import TABLES, RecordType
 
 _DEFAULT = "default_field_map.csv"
 LONGEST_TOLD = 200  # characters of a file that is no field map at all
-COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled")
+COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction", "enabled", "collision")
+BEFORE_COLLISIONS = COLUMNS[:-1]  # those of maps from before anybody could choose who wins
 # Columns that the tables need for themselves.
 _TAKEN_IN_MARKETO = frozenset(
     {"id", "person_id", "record_type", "dynamics_id", "account_id", "landing", "is_deleted", "is_deleted_in_dynamics"}
@@ -58,15 +59,32 @@ class Direction(StrEnum):
     TO_DYNAMICS = "to_dynamics"
 
 
+class Collision(StrEnum):
+    """Who wins where both sides edited a field that goes both ways; an empty cell is the original's rule (R35)."""
+
+    ORIGINAL = "original"  # of a lead Marketo, of a contact Dynamics
+    DYNAMICS = "dynamics"
+    MARKETO = "marketo"
+    NEWEST = "newest"  # where both times are known well enough, else the original's rule
+    RESTRICTIVE = "restrictive"  # of a boolean, the side with the value that forbids (R132)
+    NEVER_CLEAR = "never_clear"  # the original's rule, and what is emptied on one side stays filled on the other (R48)
+    REVIEW = "review"  # a person decides
+
+
+FORBIDS = ("true", "false")  # after a colon, the value of a boolean that forbids
+
+
 @dataclass(frozen=True)
 class Field:
-    """One synced field of one record type."""
+    """One synced field of one record type. `forbids`: the value that wins where the stricter one does."""
 
     record_type: RecordType
     marketo_field: str
     dynamics_column: str
     type: FieldType
     direction: Direction
+    collision: Collision = Collision.ORIGINAL
+    forbids: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,13 +190,13 @@ def map_lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     rows = csv.DictReader(io.StringIO(text))
     try:
         names = tuple(rows.fieldnames or ())
-        lines = [(rows.line_num, row) for row in rows] if names == COLUMNS else []
+        lines = [(rows.line_num, row) for row in rows] if names in (COLUMNS, BEFORE_COLLISIONS) else []
     except csv.Error:
         raise FieldMapWrong(
             f"{name}, line {rows.line_num + 1}: cannot be read as CSV.",
             next_step="Save it as CSV, separated by commas.",
         ) from None
-    if names != COLUMNS:
+    if names not in (COLUMNS, BEFORE_COLLISIONS):
         told = ", ".join(names)[:LONGEST_TOLD]
         raise FieldMapWrong(
             f"{name}, line 1: the columns are {told or 'missing'}.",
@@ -186,11 +204,11 @@ def map_lines(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
         )
     for number, row in lines:
         where = f"{name}, line {number}"
-        if None in row or None in row.values():
+        if None in row or None in (row[name] for name in BEFORE_COLLISIONS):
             raise FieldMapWrong(
-                f"{where}: every line needs {len(COLUMNS)} columns.", next_step="Write one value per column."
+                f"{where}: every line needs {len(names)} columns.", next_step="Write one value per column."
             )
-        yield where, dict(zip(COLUMNS, map(str.strip, row.values()), strict=True))
+        yield where, dict.fromkeys(COLUMNS, "") | {column: (value or "").strip() for column, value in row.items()}
 
 
 def _refuse_company_fields_of_contacts(fields: FieldMap, name: str) -> None:
@@ -215,13 +233,39 @@ def _field(values: dict[str, str], where: str) -> Field:
         raise FieldMapWrong(f"{where}, direction: statecode goes to Marketo only (R130).", next_step="Use to_marketo.")
     if values["dynamics_column"] == TABLES[record_type].id_column:
         raise FieldMapWrong(f"{where}, dynamics_column: the key is always synced.", next_step="Remove the line.")
-    return Field(
-        record_type,
-        values["marketo_field"],
-        values["dynamics_column"],
-        FieldType(_choice(values, "type", tuple(FieldType), where)),
-        direction,
-    )
+    kind = FieldType(_choice(values, "type", tuple(FieldType), where))
+    collision, forbids = _collision(values["collision"], kind, direction, where)
+    return Field(record_type, values["marketo_field"], values["dynamics_column"], kind, direction, collision, forbids)
+
+
+def _collision(text: str, kind: FieldType, direction: Direction, where: str) -> tuple[Collision, str | None]:
+    """The rule, and the value that forbids. Raises: FieldMapWrong, also where that rule means nothing for such a field."""
+    where = f"{where}, collision"
+    if not text:
+        return Collision.ORIGINAL, None
+    name, _, forbids = text.partition(":")
+    allowed = [each.value for each in Collision if each is not Collision.ORIGINAL]
+    if name not in allowed:
+        raise FieldMapWrong(f"{where}: {text!r}.", next_step=f"Leave it empty, or use one of {', '.join(allowed)}.")
+    if direction is not Direction.BOTH:
+        raise FieldMapWrong(
+            f"{where}: {text} on a field that goes {direction}, which never collides (R43, R44).",
+            next_step="Leave it empty.",
+        )
+    rule = Collision(name)
+    if (rule is Collision.RESTRICTIVE) != (forbids in FORBIDS) or (":" in text and rule is not Collision.RESTRICTIVE):
+        raise FieldMapWrong(
+            f"{where}: {text!r}.",
+            next_step="Name the value that forbids: restrictive:true, or restrictive:false; only there.",
+        )
+    if rule is Collision.RESTRICTIVE and kind is not FieldType.BOOLEAN:
+        raise FieldMapWrong(f"{where}: {text} on a {kind}.", next_step="Only a boolean has a value that forbids.")
+    if rule is Collision.NEVER_CLEAR and kind is FieldType.BOOLEAN:
+        raise FieldMapWrong(
+            f"{where}: {text} on a boolean, which is never empty: nothing and false are one value (R45).",
+            next_step="Use restrictive:true or restrictive:false.",
+        )
+    return rule, forbids or None
 
 
 def _require_name(

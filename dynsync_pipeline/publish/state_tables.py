@@ -10,7 +10,12 @@ from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.table import OBSERVED_COLUMN, OBSERVED_FIELD, PublishedColumn, PublishedTable, plain, told
 from dynsync_pipeline.warehouse.columns import quoted
 
-PER_PERSON = ("links", "base", "standing_differences")  # rewritten for the people whose published row is out of date
+PER_PERSON = (
+    "links",
+    "base",
+    "standing_differences",
+    "reviews",
+)  # rewritten for the people whose published row is out of date
 REWRITTEN = (
     "unsettled",
     "tombstones",
@@ -109,6 +114,36 @@ _STATE = (
             ("reason_code", "varchar", "reason_code", "Why it is accepted; to be asked for in queries."),
             ("reason", "varchar", "sentence", "The same in words."),
             ("since", "timestamp", "since", "Accepted at, UTC."),
+        ),
+    ),
+    PublishedTable(
+        name="reviews",
+        grain="One row per link and field that both sides edited and that waits for somebody's word (`dynsync review`).",
+        source="state.reviews",
+        key="person_id",
+        columns=plain(
+            _PERSON,
+            (
+                "review_id",
+                "bigint",
+                "review_id",
+                "Its number, for `dynsync review`; another one once either side is edited.",
+            ),
+            _TYPE,
+            ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
+            _FIELD,
+            ("base_value", "varchar", "base_shown", "What both sides last agreed on; an option's label."),
+            ("dynamics_value", "varchar", "dynamics_shown", "The value in Dynamics; an option's label."),
+            ("marketo_value", "varchar", "marketo_shown", "The value in Marketo; an option's label."),
+            ("opened_at", "timestamp", "opened_at", "Waiting since, UTC."),
+            (
+                "choice",
+                "varchar",
+                "choice",
+                "dynamics or marketo: what somebody decided; the next cycle carries it out.",
+            ),
+            ("chosen_at", "timestamp", "chosen_at", "When, UTC."),
+            ("chosen_by", "varchar", "chosen_by", "Who."),
         ),
     ),
     PublishedTable(
@@ -236,6 +271,8 @@ _STATE = (
             ("dynamics_column", "varchar", "dynamics_column", "Logical name of the column in Dynamics."),
             ("type", "varchar", "type", "How values are compared (R45)."),
             ("direction", "varchar", "direction", "both, to_marketo or to_dynamics."),
+            ("collision", "varchar", "collision", "Who wins where both sides edited it; original: R35."),
+            ("forbids", "varchar", "forbids", "Of a boolean that the stricter value decides, the value that forbids."),
         ),
     ),
     PublishedTable(

@@ -7,7 +7,7 @@ Not here: what stops a plan (`guards.py`).
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 
@@ -36,6 +36,7 @@ STEPS = (
     "reconcile/merge_proposals",
     "reconcile/compared_links",
     "reconcile/restored_links",
+    "reconcile/overwritten_fields",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",
     "reconcile/new_people",
@@ -49,6 +50,8 @@ STEPS = (
     "reconcile/fan_out",
     "reconcile/agreed_base",
     "reconcile/standing_differences",
+    "reconcile/reviews",
+    "reconcile/forgotten_edits",
     "reconcile/found_refusals",
     "reconcile/reopened_errors",
     "warehouse/report_refusals",
@@ -77,18 +80,28 @@ class Plan:
 
 
 def make_plan(
-    connection: duckdb.DuckDBPyConnection, *, cycle_id: int, at: datetime, own_fields: OwnFields, limits: Limits | None
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    cycle_id: int,
+    at: datetime,
+    own_fields: OwnFields,
+    limits: Limits | None,
+    clocks_apart: timedelta = timedelta(),
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
-    `at` is UTC without zone; `limits` None plans a later round of what passed the guards.
+    `at` is UTC without zone; `limits` None plans a later round of what passed the guards; `clocks_apart`: how far the clock of
+    Dynamics is ahead of Marketo's.
     Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
     connection.execute(
-        "create or replace temp table this_cycle (cycle_id bigint not null, planned_at timestamp not null)"
+        "create or replace temp table this_cycle "
+        "(cycle_id bigint not null, planned_at timestamp not null, clocks_apart interval not null)"
     )
-    connection.execute("insert into this_cycle (cycle_id, planned_at) values (?, ?)", [cycle_id, at])
+    connection.execute(
+        "insert into this_cycle (cycle_id, planned_at, clocks_apart) values (?, ?, ?)", [cycle_id, at, clocks_apart]
+    )
     connection.execute("delete from reconcile.own_fields")
     connection.execute(
         "insert into reconcile.own_fields (lead_id, contact_id, person_type, is_deleted, created_on, company) "

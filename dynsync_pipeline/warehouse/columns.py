@@ -114,7 +114,16 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     wanted["mirror.marketo_people"] = wanted["inbox.marketo_people"] = fields.read_of_people
     wanted["mirror.marketo_companies"] = wanted["inbox.marketo_companies"] = fields.company_fields
     rows = [
-        (f.record_type, f.marketo_field, f.dynamics_column, f.type, f.direction, fields.is_on_company(f))
+        (
+            f.record_type,
+            f.marketo_field,
+            f.dynamics_column,
+            f.type,
+            f.direction,
+            fields.is_on_company(f),
+            f.collision,
+            f.forbids,
+        )
         for f in fields.fields
     ]
     views = _views(fields, decimal_places(connection))
@@ -123,7 +132,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         return
     existing = _add_columns(connection, wanted)
     connection.execute("delete from reconcile.fields")
-    names = ("record_type", "field", "dynamics_column", "type", "direction", "is_on_company")
+    names = ("record_type", "field", "dynamics_column", "type", "direction", "is_on_company", "collision", "forbids")
     insert_rows(connection, "reconcile.fields", names, rows)
     _mark_new_fields(connection)
     # Base keeps the columns of fields that left the map, and a move keeps their values.

@@ -20,6 +20,7 @@ from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
+from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
@@ -252,6 +253,7 @@ def take_in_dynamics(
             "insert into inbox.touched (record_type, dynamics_id, is_receipt) select ?, id, false from newest_ids",
             [record_type],
         )
+        note_dynamics_edits(connection, table)
     connection.execute(
         "insert into state.unpublished (published_table, dynamics_id) select ?, id from newest_ids", [table.entity_set]
     )

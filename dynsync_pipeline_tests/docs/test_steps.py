@@ -50,7 +50,7 @@ def test_every_header_says_what_the_statements_read_make_and_change() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("from differing_fields f", "from compared_links f", "reads: compared_links"),
+        ("carried_over from differing_fields", "carried_over from compared_links", "reads: compared_links"),
         ("left join state.unsettled w", "left join state.links w", "reads: state.links, state.unsettled"),
         ("create temp table field_outcomes", "create temp table outcomes", "makes: field_outcomes, outcomes"),
         ("from decided;", "from decided; delete from state.base;", "changes: state.base"),

@@ -48,6 +48,31 @@ BROKEN = {
 }
 
 
+COLLIDES = "lead,title,jobtitle,text,both,true,"
+CONSENTS = "lead,mayCall,new_maycall,boolean,both,true,"
+WRONG_RULES = {
+    "an unknown rule": ("lead,fax,fax,text,both,true,oldest", "collision", "'oldest'"),
+    "the original's rule by name": ("lead,fax,fax,text,both,true,original", "collision", "'original'"),
+    "a rule for one way": ("lead,fax,fax,text,to_marketo,true,newest", "collision", "to_marketo"),
+    "restrictive without a value": ("lead,fax,fax,boolean,both,true,restrictive", "collision", "'restrictive'"),
+    "restrictive with another value": ("lead,fax,fax,boolean,both,true,restrictive:no", "collision", "restrictive:no"),
+    "restrictive on a text": ("lead,fax,fax,text,both,true,restrictive:true", "collision", "text"),
+    "a value after another rule": ("lead,fax,fax,text,both,true,newest:true", "collision", "newest:true"),
+    "a colon after another rule": ("lead,fax,fax,text,both,true,newest:", "collision", "newest:"),
+    "never_clear on a boolean": ("lead,fax,fax,boolean,both,true,never_clear", "collision", "boolean"),
+}
+BROKEN |= WRONG_RULES
+
+
+def test_a_map_says_who_wins_and_may_leave_the_column_out() -> None:
+    fields = parse_field_map(f"{HEADER}\n{COLLIDES}review\n{CONSENTS}restrictive:false\n", "map.csv").fields
+    assert [(field.collision, field.forbids) for field in fields] == [("review", None), ("restrictive", "false")]
+    old = parse_field_map(f"{','.join(COLUMNS[:-1])}\n{GOOD}\n", "map.csv").fields
+    short = parse_field_map(f"{HEADER}\n{GOOD}\n", "map.csv").fields
+    assert old == short == parse_field_map(f"{HEADER}\n{GOOD},\n", "map.csv").fields
+    assert (old[0].collision, old[0].forbids) == ("original", None)
+
+
 @pytest.mark.parametrize(("line", "column", "word"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_line_is_told_by_file_line_and_column(line: str, column: str, word: str) -> None:
     with pytest.raises(FieldMapWrong) as caught:
@@ -60,7 +85,7 @@ def test_a_broken_line_is_told_by_file_line_and_column(line: str, column: str, w
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("line", ["lead,title,jobtitle,text,both", "lead,title,jobtitle,text,both,true,more", "lead"])
+@pytest.mark.parametrize("line", ["lead,title,jobtitle,text,both", "lead,title,jobtitle,text,both,true,,more", "lead"])
 def test_a_line_with_another_number_of_values_is_told(line: str) -> None:
     with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 3: .*columns"):
         parsed(GOOD, line)
@@ -252,13 +277,13 @@ lead,known,new_known,text,both,false
     lines = proposed.text.splitlines()
     assert lines[:5] == [
         HEADER,
-        GOOD,
-        "lead,msDoNotEmail,donotemail,boolean,both,false",
-        "lead,Twice,new_twice,text,both,false",
-        "lead,known,new_known,text,both,false",
+        f"{GOOD},",
+        "lead,msDoNotEmail,donotemail,boolean,both,false,",
+        "lead,Twice,new_twice,text,both,false,",
+        "lead,known,new_known,text,both,false,",
     ]
-    assert "contact,msDoNotEmail,donotemail,boolean,both,false" in lines, "a row of the package that the own map lacks"
-    assert not any(line.endswith(",true") for line in lines[2:])
+    assert "contact,msDoNotEmail,donotemail,boolean,both,false," in lines, "a row of the package that the own map lacks"
+    assert not any(line.endswith(",true,") for line in lines[2:])
     assert proposed.named == [
         "lead: microsoft  do not EMAIL → msDoNotEmail",
         "contact: Microsoft Do Not Email → msDoNotEmail",

@@ -14,10 +14,16 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 @dataclass(frozen=True)
 class Rule:
-    """One mapped field: its type decides how values compare (R45), its direction who may be written."""
+    """One mapped field: its type decides how values compare (R45), its direction who may be written.
+
+    `collision` is who wins where both sides edited it, as docs/field-map.md#who-wins has it; `forbids` the value of a consent
+    that forbids.
+    """
 
     type: str = "text"
     direction: str = "both"
+    collision: str = "original"
+    forbids: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Seen:
 
     `has_base` is False when both sides never agreed on this field. `standing` holds the two unequal values
     (Dynamics, Marketo) that were accepted as settled; `is_foreign` tells that they stand because the side that does not
-    own a one-way field edited it, not because a system kept our value differently.
+    own a one-way field edited it, not because a system kept our value differently. `later` is the side that is known to have
+    been edited later.
     """
 
     base: str | None
@@ -35,6 +42,7 @@ class Seen:
     has_base: bool = True
     standing: tuple[str | None, str | None] | None = None
     is_foreign: bool = False
+    later: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,20 @@ def _both_ways(record_type: str, rule: Rule, seen: Seen) -> Outcome:
     if dynamics == marketo:
         return NOTHING  # R12, R38
     if not seen.has_base:
-        return _no_base(record_type, rule, dynamics, marketo)
+        return _no_base(record_type, rule, seen, dynamics, marketo)
     dynamics_moved = _has_moved(seen, rule, "dynamics")
     marketo_moved = _has_moved(seen, rule, "marketo")
     if not dynamics_moved and not marketo_moved:
         return NOTHING  # a standing difference that still stands
+    if dynamics_moved != marketo_moved and rule.collision == "never_clear" and None in (dynamics, marketo):
+        moved = dynamics if dynamics_moved else marketo
+        if moved is None:
+            return NOTHING  # R48: emptied on one side, and not carried over
     if dynamics_moved and not marketo_moved:
         return _to_marketo(dynamics)  # R46: null too
     if marketo_moved and not dynamics_moved:
         return _to_dynamics(marketo)  # R48: null too
-    return _collision(record_type, dynamics, marketo)
+    return _collision(record_type, rule, seen, dynamics, marketo)
 
 
 def _is_blank(value: str | None, rule: Rule) -> bool:
@@ -132,21 +144,45 @@ def _is_blank(value: str | None, rule: Rule) -> bool:
     return value is None or (rule.type == "boolean" and value == "false")
 
 
-def _no_base(record_type: str, rule: Rule, dynamics: str | None, marketo: str | None) -> Outcome:
-    """R42: a blank is no evidence of an edit, so it is filled; two filled values collide."""
-    if _is_blank(marketo, rule):
+def _no_base(record_type: str, rule: Rule, seen: Seen, dynamics: str | None, marketo: str | None) -> Outcome:
+    """R42: a blank is no evidence of an edit, so it is filled; two filled values collide. Of a consent that *false* forbids, a
+    blank forbids (R132).
+    """
+    if rule.forbids == "false" and "false" in (dynamics, marketo):
+        settled = _collision(record_type, rule, seen, dynamics, marketo)
+    elif _is_blank(marketo, rule):
         return Outcome(write_marketo=True, value=dynamics, is_no_base=True)
-    if _is_blank(dynamics, rule):
+    elif _is_blank(dynamics, rule):
         return Outcome(write_dynamics=True, value=marketo, is_no_base=True)
-    settled = _collision(record_type, dynamics, marketo)
-    return Outcome(settled.write_dynamics, settled.write_marketo, settled.value, settled.winner, is_no_base=True)
+    else:
+        settled = _collision(record_type, rule, seen, dynamics, marketo)
+    is_original = rule.collision in ("original", "never_clear")
+    return Outcome(settled.write_dynamics, settled.write_marketo, settled.value, settled.winner, is_no_base=is_original)
 
 
-def _collision(record_type: str, dynamics: str | None, marketo: str | None) -> Outcome:
-    """R35: Marketo wins for leads, Dynamics for contacts; never by time (R41)."""
-    if record_type == "lead":
+def _collision(record_type: str, rule: Rule, seen: Seen, dynamics: str | None, marketo: str | None) -> Outcome:
+    """Whose value stands, by the rule of the field."""
+    winner = _winner(record_type, rule, seen, dynamics, marketo)
+    if winner == "marketo":
         return Outcome(write_dynamics=True, value=marketo, winner="marketo")
-    return Outcome(write_marketo=True, value=dynamics, winner="dynamics")
+    if winner == "dynamics":
+        return Outcome(write_marketo=True, value=dynamics, winner="dynamics")
+    return NOTHING  # a person decides
+
+
+def _winner(record_type: str, rule: Rule, seen: Seen, dynamics: str | None, marketo: str | None) -> str | None:
+    """R35: Marketo wins for leads, Dynamics for contacts, never by time (R41); unless the field map says otherwise."""
+    if rule.collision == "review":
+        return None
+    if rule.collision in ("dynamics", "marketo"):
+        return rule.collision
+    if rule.collision == "restrictive" and rule.forbids in (dynamics, marketo):
+        return "dynamics" if dynamics == rule.forbids else "marketo"
+    if rule.collision == "never_clear" and None in (dynamics, marketo):
+        return "marketo" if dynamics is None else "dynamics"
+    if rule.collision == "newest" and seen.later:
+        return seen.later
+    return "marketo" if record_type == "lead" else "dynamics"
 
 
 def _one_way(rule: Rule, seen: Seen, dynamics_changed: bool, marketo_changed: bool) -> Outcome:

@@ -15,13 +15,32 @@ from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
-FIELDS = field_map(*(line_of(name, rule) for name, rule in RULES.items()))
+# A field for each rule of the field map beside those of every type.
+CHOSEN = {
+    **RULES,
+    "by_dynamics": Rule(collision="dynamics"),
+    "by_marketo": Rule("integer", collision="marketo"),
+    "by_time": Rule(collision="newest"),
+    "kept": Rule("choice", collision="never_clear"),
+    "reviewed": Rule(collision="review"),
+    "opted_out": Rule("boolean", collision="restrictive", forbids="true"),
+    "opted_in": Rule("boolean", collision="restrictive", forbids="false"),
+}
+FIELDS = field_map(*(line_of(name, rule) for name, rule in CHOSEN.items()))
 FIRST_MEETING = ("blank_filled", "first_meeting_marketo_wins", "first_meeting_dynamics_wins")
 
 
 @st.composite
 def seen_fields(draw: st.DrawFn, rule: Rule) -> Seen:
     """One field of one link: mostly with a base, sometimes with a standing difference, as cycles can leave them."""
+    seen = draw(_seen(rule))
+    if rule.collision != "newest":
+        return seen
+    return replace(seen, later=draw(st.sampled_from([None, "dynamics", "marketo"])))
+
+
+@st.composite
+def _seen(draw: st.DrawFn, rule: Rule) -> Seen:
     values = st.sampled_from(POOLS[rule.type])
     dynamics, marketo = draw(values), draw(values)
     kind = draw(st.sampled_from(["base", "base", "base", "none", "lossy", "lossy", "foreign"]))
@@ -42,7 +61,7 @@ def seen_fields(draw: st.DrawFn, rule: Rule) -> Seen:
 
 links = st.tuples(
     st.sampled_from([RecordType.LEAD, RecordType.CONTACT]),
-    st.fixed_dictionaries({name: seen_fields(rule) for name, rule in RULES.items()}),
+    st.fixed_dictionaries({name: seen_fields(rule) for name, rule in CHOSEN.items()}),
 )
 
 
@@ -55,7 +74,8 @@ class Reused:
     def planned(self, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> list[dict[str, Outcome]]:
         """What the rules in SQL decide about these links."""
         world = self.world
-        for table in ("links", "base", "base_missing", "standing_differences", "unsettled"):
+        times = ("dynamics_edits", "marketo_edits")
+        for table in ("links", "base", "base_missing", "standing_differences", "unsettled", "reviews", *times):
             world.rows(f"delete from state.{table}")
         for table in ("mirror.dynamics_contacts", "mirror.dynamics_leads", "mirror.marketo_people", "inbox.touched"):
             world.rows(f"delete from {table}")
@@ -68,29 +88,47 @@ class Reused:
                 place,
                 **{key: f"r{place}"},
                 **world.told_of(record_type, f"r{place}"),
-                **{name: in_marketo(seen.marketo, RULES[name].type) for name, seen in fields.items()},
+                **{name: in_marketo(seen.marketo, CHOSEN[name].type) for name, seen in fields.items()},
             )
             self._remember(place, record_type, fields)
         with world.opened() as cycle:
             read_all(cycle)
+            self._tell_times(drawn)
             tally(cycle.reconcile().n_collisions)
         return [self._decided(place, fields) for place, (_, fields) in enumerate(drawn)]
 
     def _remember(self, person_id: int, record_type: RecordType, fields: dict[str, Seen]) -> None:
         rows = self.world.rows
         rows("insert into state.links values (?, ?, ?, now()::timestamp)", person_id, record_type, f"r{person_id}")
-        rows("insert into state.base (person_id) values (?)", person_id)
+        names, marks = ", ".join(f'"{name}"' for name in fields), ", ?" * len(fields)
+        bases = [seen.base for seen in fields.values()]
+        rows(f"insert into state.base (person_id, {names}) values (?{marks})", person_id, *bases)
         for name, seen in fields.items():
-            rows(f'update state.base set "{name}" = ? where person_id = ?', seen.base, person_id)
             if not seen.has_base:
                 rows("insert into state.base_missing values (?, ?)", person_id, name)
             if seen.standing is not None:
-                kind = RULES[name].type
+                kind = CHOSEN[name].type
                 reason = "one_way_edited" if seen.is_foreign else "kept_by_marketo"
                 halves = [compared(half, kind) for half in seen.standing]
                 rows(
                     "insert into state.standing_differences values (?, ?, ?, ?, ?, now()::timestamp)",
                     *(person_id, name, *halves, reason),
+                )
+
+    def _tell_times(self, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
+        """Which side was edited later, by an hour."""
+        for person_id, (record_type, fields) in enumerate(drawn):
+            for name, seen in fields.items():
+                if seen.later is None:
+                    continue
+                hour = {"dynamics": 9, "marketo": 11}[seen.later]
+                self.world.rows(
+                    "insert into state.dynamics_edits values (?, ?, ?, '2026-01-01 10:00', '2026-01-01 10:01')",
+                    *(record_type, f"r{person_id}", name),
+                )
+                self.world.rows(
+                    f"insert into state.marketo_edits values (?, ?, ?, '2026-01-01 {hour:02}:00')",
+                    *(person_id, name, normalised(seen.marketo, CHOSEN[name].type)),
                 )
 
     def _decided(self, person_id: int, fields: dict[str, Seen]) -> dict[str, Outcome]:
@@ -119,12 +157,12 @@ def reused() -> Reused:
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
-    expected = [outcomes(record_type, RULES, fields) for record_type, fields in drawn]
+    expected = [outcomes(record_type, CHOSEN, fields) for record_type, fields in drawn]
     planned = reused.planned(drawn)
     for (record_type, fields), slow, fast in zip(drawn, expected, planned, strict=True):
         for name in fields:
             # One-way rules name their own number also at a first meeting.
-            is_no_base = fast[name].is_no_base if RULES[name].direction == "both" else slow[name].is_no_base
+            is_no_base = fast[name].is_no_base if CHOSEN[name].direction == "both" else slow[name].is_no_base
             told = replace(fast[name], is_no_base=is_no_base)
             assert told == slow[name], f"{name} of a {record_type}: {fields[name]}"
 
@@ -136,7 +174,7 @@ def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[tuple
     reused.planned(drawn)
     for place, (_, fields) in enumerate(drawn):
         for name, seen in fields.items():
-            kind = RULES[name].type
+            kind = CHOSEN[name].type
             dynamics, marketo = compared(seen.dynamics, kind), compared(seen.marketo, kind)
             base = reused.world.base(place, name)
             if dynamics == marketo:

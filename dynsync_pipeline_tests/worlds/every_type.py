@@ -38,7 +38,10 @@ def column_of(name: str) -> str:
 
 def line_of(name: str, rule: Rule) -> str:
     """The line of a field in a field map, without the record type."""
-    return f"{name},{column_of(name)},{rule.type},{rule.direction},true"
+    chosen = (
+        "" if rule.collision == "original" else f"{rule.collision}:{rule.forbids}" if rule.forbids else rule.collision
+    )
+    return f"{name},{column_of(name)},{rule.type},{rule.direction},true,{chosen}"
 
 
 def in_marketo(value: str | None, kind: str) -> str | None:

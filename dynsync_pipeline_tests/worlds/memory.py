@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from dynsync_pipeline.cycle import Cycle
-from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, parse_field_map
+from dynsync_pipeline.model.field_map import OF_OPTIONS, Collision, Field, FieldMap, parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline.settings import Settings
@@ -26,6 +26,7 @@ from dynsync_pipeline_tests.worlds.memory_marketo import KEYS, MemoryMarketo
 from dynsync_pipeline_tests.worlds.rows import labels_of
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
+WITH_COLLISION = "record_type,marketo_field,dynamics_column,type,direction,enabled,collision\n"
 SAME_FOR_BOTH_TYPES = (
     "title,jobtitle,text,both,true",
     "phone,telephone1,text,both,true",
@@ -43,11 +44,18 @@ SAME_FOR_BOTH_TYPES = (
 def field_map(*lines: str) -> FieldMap:
     """A field map in which contacts and leads have the same fields; accounts have a name, which these tests leave alone."""
     text = (
-        HEADER
-        + "account,company,name,text,to_marketo,true\n"
-        + "".join(f"{kind},{line}\n" for kind in ("contact", "lead") for line in lines)
+        WITH_COLLISION
+        + "account,company,name,text,to_marketo,true,\n"
+        + "".join(f"{kind},{line}{',' * (line.count(',') < 5)}\n" for kind in ("contact", "lead") for line in lines)
     )
     return parse_field_map(text, "test.csv")
+
+
+def _rule_of(field: Field) -> str:
+    """The cell of the column `collision`."""
+    if field.collision is Collision.ORIGINAL:
+        return ""
+    return f"{field.collision}:{field.forbids}" if field.forbids else field.collision.value
 
 
 class MemorySystems:
@@ -129,10 +137,10 @@ class MemoryWorld:
 
     def _write_field_map(self) -> None:
         lines = (
-            f"{f.record_type},{f.marketo_field},{f.dynamics_column},{f.type},{f.direction},true\n"
+            f"{f.record_type},{f.marketo_field},{f.dynamics_column},{f.type},{f.direction},true,{_rule_of(f)}\n"
             for f in self.fields.fields
         )
-        (self.settings.data_dir / "fields.csv").write_text(HEADER + "".join(lines), "utf-8")
+        (self.settings.data_dir / "fields.csv").write_text(WITH_COLLISION + "".join(lines), "utf-8")
 
     @property
     def columns(self) -> PersonColumns:

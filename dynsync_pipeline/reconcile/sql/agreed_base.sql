@@ -11,7 +11,8 @@ select person_id, field from differing_fields
 where not has_base and (person_id, field) not in (select (person_id, field) from state.base_missing);
 
 insert into state.base_moves (person_id, field, value)
-select person_id, field, dynamics_value from field_outcomes where outcome = 'agree' or (outcome = 'stand' and not has_base);
+select person_id, field, dynamics_value from field_outcomes
+where outcome = 'agree' or (outcome = 'stand' and not has_base and rule_code <> 'in_review');
 
 -- A field without base that is null on both sides has no row in differing_fields: the null is agreed now.
 insert into state.base_moves (person_id, field, value)

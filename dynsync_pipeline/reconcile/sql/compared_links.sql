@@ -2,11 +2,11 @@
 -- or record that is linked more than once nobody knows whose values it should hold: such links are set aside and reported. So is
 -- what could not be read (R116), and what the filter keeps out.
 --
--- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, state.filtered_out,
---          mirror.marketo_people, mirror.person_records
--- makes    looked_at: one row per person who was touched, with the record or alone, or is due as unsettled
+-- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, state.reviews,
+--          state.filtered_out, reconcile.fields, mirror.marketo_people, mirror.person_records
+-- makes    looked_at: one row per person who was touched, with the record or alone, is due as unsettled, or was reviewed
 --          doubled: one row per link of a person or record looked at that is linked more than once
---          compared_links: one row per link that was touched on either side, or is due as unsettled
+--          compared_links: one row per link that was touched on either side, is due as unsettled, or was reviewed
 -- changes  nothing
 create temp table looked_at as
 select person_id from inbox.touched where person_id is not null
@@ -15,7 +15,13 @@ select l.person_id
 from state.links l
 join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
 union
-select u.person_id from state.unsettled u, this_cycle where u.person_id is not null and u.next_look_at <= planned_at;
+select u.person_id from state.unsettled u, this_cycle where u.person_id is not null and u.next_look_at <= planned_at
+union
+-- Somebody has decided, or the field map leaves it to nobody any more.
+select r.person_id
+from state.reviews r
+left join reconcile.fields f on f.record_type = r.record_type and f.field = r.field
+where r.choice is not null or f.collision is distinct from 'review';
 
 create temp table doubled as
 with near as (

@@ -63,6 +63,8 @@ with_base as (
         fields.dynamics_column,
         fields.type,
         fields.direction,
+        fields.collision,
+        fields.forbids,
         -- A field that was parked and comes back empty has lost its base: that is no clear (R107).
         missing.person_id is null and (
             returned.field is null
@@ -90,7 +92,7 @@ with_base as (
        or wide.base_value is distinct from wide.marketo_value
 )
 select
-    person_id, record_type, dynamics_id, field, dynamics_column, type, direction, has_base,
+    person_id, record_type, dynamics_id, field, dynamics_column, type, direction, collision, forbids, has_base,
     case when has_base then base_value end as base_value,
     dynamics_value, marketo_value, is_relabelled
 from with_base;

@@ -1,12 +1,15 @@
 -- field_outcomes: settles each differing field. This is the collision rule. Null is a value like any other (R46, R48, R50).
--- No clock takes part (R41): a side has an update when its value differs from what it held when the two last settled, which
--- is the base (R37), or its half of a standing difference.
+-- No clock takes part (R41), but where the field map says newest: a side has an update when its value differs from what it held
+-- when the two last settled, which is the base (R37), or its half of a standing difference. What waits for somebody's word is no
+-- settled difference: its sides stay edited until the word, or an edit back to the base.
 --
--- reads    differing_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled, state.columns, state.user_zone,
---          state.option_maps
--- makes    field_outcomes: one row per differing link and field, with its outcome
+-- reads    differing_fields, overwritten_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled,
+--          state.columns, state.user_zone, state.option_maps, state.dynamics_edits, state.marketo_edits, state.reviews
+-- makes    decided_fields: one row per differing link and field, and per edit that was overwritten unseen, with its outcome
+--          field_outcomes: one row per differing link and field, with its outcome
+--          overwritten_outcomes: one row per edit that was overwritten unseen, with its outcome
 -- changes  nothing
-create temp table field_outcomes as
+create temp table decided_fields as
 -- Two systems that each put their own value back would write for ever, so what is as regular as machines are is set aside for
 -- two hours: the last six writes of a field went to and fro between the same two values, at near-constant short gaps. People
 -- click a checkbox to and fro as well, but not by the clock; another value than the two travels at once
@@ -34,11 +37,31 @@ oscillating as (
        and max(gap_s) filter (where place < 6) <= 1.5 * min(gap_s) filter (where place < 6)
        and max(changed_at) > any_value((select planned_at from this_cycle)) - interval 2 hour
 ),
+fields as (
+    select *, false as is_overwritten, false as is_carried_over from differing_fields
+    union all by name
+    select *, true as is_overwritten from overwritten_fields
+),
+-- When Marketo's feed told the value that stands there.
+told as (
+    select person_id, field, value, max(told_at) as told_at from state.marketo_edits group by all
+),
 settled as (
     select
         f.*,
-        case when s.person_id is null then f.base_value else s.dynamics_value end as settled_dynamics_value,
-        case when s.person_id is null then f.base_value else s.marketo_value end as settled_marketo_value,
+        coalesce(s.reason_code = 'in_review', false) as was_in_review,
+        was_in_review
+            and s.dynamics_value is not distinct from f.dynamics_value
+            and s.marketo_value is not distinct from f.marketo_value as is_in_review,
+        case when s.person_id is null or was_in_review then f.base_value else s.dynamics_value end as settled_dynamics_value,
+        case when s.person_id is null or was_in_review then f.base_value else s.marketo_value end as settled_marketo_value,
+        case when r.dynamics_value is not distinct from f.dynamics_value and r.marketo_value is not distinct from f.marketo_value
+             then r.choice end as choice,
+        -- Which side was edited later, where that is known: Dynamics tells no time per field, so it was between two sightings.
+        case
+            when t.told_at + clocks_apart > e.until_at + interval 60 second then 'marketo'
+            when t.told_at + clocks_apart < e.after_at - interval 60 second then 'dynamics'
+        end as later,
         -- Marketo reads a boolean that nobody ever set as false, so at a first meeting false is no evidence either.
         f.dynamics_value is null or (f.type = 'boolean' and f.dynamics_value = 'false') as is_dynamics_blank,
         f.marketo_value is null or (f.type = 'boolean' and f.marketo_value = 'false') as is_marketo_blank,
@@ -51,27 +74,36 @@ settled as (
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
         case s.reason_code when 'kept_by_dynamics' then 'dynamics' when 'kept_by_marketo' then 'marketo' end as kept_by,
         x.ends_at as oscillates_until
-    from differing_fields f
+    from fields f
     cross join this_cycle
-    left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field
-    left join state.unsettled w on w.person_id = f.person_id and w.field = f.field
-    left join oscillating x on x.person_id = f.person_id and x.field = f.field
+    left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field and not f.is_overwritten
+    left join state.unsettled w on w.person_id = f.person_id and w.field = f.field and not f.is_overwritten
+    left join state.reviews r on r.person_id = f.person_id and r.field = f.field and not f.is_overwritten
+    left join state.dynamics_edits e
+        on f.collision = 'newest' and e.record_type = f.record_type and e.dynamics_id = f.dynamics_id and e.field = f.field
+    left join told t on f.collision = 'newest' and t.person_id = f.person_id and t.field = f.field
+        and t.value is not distinct from f.marketo_value
+    left join oscillating x on x.person_id = f.person_id and x.field = f.field and not f.is_overwritten
         and (f.type in ('choice', 'choices')  -- of which the ledger has the label
              or f.dynamics_value is not distinct from x.value_before or f.marketo_value is not distinct from x.value_before)
 ),
 updates as (
     select
         *,
-        has_base and dynamics_value is distinct from settled_dynamics_value as is_dynamics_update,
-        has_base and marketo_value is distinct from settled_marketo_value as is_marketo_update,
-        kept_by is not null and not is_dynamics_update and not is_marketo_update as is_kept
+        has_base and (is_in_review or is_carried_over or dynamics_value is distinct from settled_dynamics_value)
+            as is_dynamics_update,
+        has_base and (is_in_review or is_overwritten or marketo_value is distinct from settled_marketo_value)
+            as is_marketo_update,
+        kept_by is not null and not is_dynamics_update and not is_marketo_update as is_kept,
+        collision = 'never_clear' and is_dynamics_update <> is_marketo_update
+            and case when is_dynamics_update then dynamics_value else marketo_value end is null as is_clear_on_one_side
     from settled
 ),
 records as (
     select
         *,
-        bool_or(is_dynamics_update) over (partition by person_id) as is_record_updated_in_dynamics,
-        bool_or(is_marketo_update) over (partition by person_id) as is_record_updated_in_marketo
+        bool_or(is_dynamics_update and not is_overwritten) over (partition by person_id) as is_record_updated_in_dynamics,
+        bool_or(is_marketo_update and not is_overwritten) over (partition by person_id) as is_record_updated_in_marketo
     from updates
 ),
 decisions as (
@@ -92,11 +124,25 @@ decisions as (
             when direction = 'to_dynamics' and has_base and is_record_updated_in_marketo then 'take_marketo'       -- R44
             when direction = 'to_dynamics' and not has_base and not is_marketo_blank then 'take_marketo'           -- R44
             when direction = 'to_dynamics' then 'stand'
-            when not has_base and is_dynamics_blank then 'take_marketo'                                            -- R42
-            when not has_base and is_marketo_blank then 'take_dynamics'                                            -- R42
+            when not has_base and is_dynamics_blank and dynamics_value = forbids then 'collision_dynamics_wins'    -- R132
+            when not has_base and is_marketo_blank and marketo_value = forbids then 'collision_marketo_wins'       -- R132
+            when not has_base and is_dynamics_blank and not was_in_review then 'take_marketo'                      -- R42
+            when not has_base and is_marketo_blank and not was_in_review then 'take_dynamics'                      -- R42
             when has_base and not is_dynamics_update and not is_marketo_update then 'stand'
+            when is_clear_on_one_side then 'stand'                                                                 -- R48
             when has_base and not is_marketo_update then 'take_dynamics'                                           -- R34
             when has_base and not is_dynamics_update then 'take_marketo'                                           -- R34
+            when dynamics_value = forbids then 'collision_dynamics_wins'                                           -- R132
+            when marketo_value = forbids then 'collision_marketo_wins'                                             -- R132
+            when collision = 'never_clear' and dynamics_value is null then 'collision_marketo_wins'                -- R48
+            when collision = 'never_clear' and marketo_value is null then 'collision_dynamics_wins'                -- R48
+            when collision = 'review' and choice = 'dynamics' then 'collision_dynamics_wins'
+            when collision = 'review' and choice = 'marketo' then 'collision_marketo_wins'
+            when collision = 'review' then 'stand'
+            when collision = 'dynamics' then 'collision_dynamics_wins'
+            when collision = 'marketo' then 'collision_marketo_wins'
+            when collision = 'newest' and later = 'dynamics' then 'collision_dynamics_wins'
+            when collision = 'newest' and later = 'marketo' then 'collision_marketo_wins'
             when record_type = 'lead' then 'collision_marketo_wins'                                                -- R35, R36
             else 'collision_dynamics_wins'                                                                         -- R35
         end as decision
@@ -108,7 +154,9 @@ targeted as (
         d.*, c.held, z.zone,
         case when d.is_for_dynamics then d.marketo_value else shown_options(d.dynamics_value, d.type, o) end as written_value
     from (
-        select *, decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
+        select
+            *, decision in ('collision_dynamics_wins', 'collision_marketo_wins') as is_collision,
+            decision in ('take_marketo', 'collision_marketo_wins') as is_for_dynamics,
             decision in ('take_marketo', 'collision_marketo_wins', 'take_dynamics', 'collision_dynamics_wins') as is_written
         from decisions
     ) d
@@ -125,9 +173,10 @@ decided as (
     select *, misfit(written_value, type, held, zone) as misfit_code from targeted
 )
 select
-    * exclude (decision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
+    * exclude (decision, is_collision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
     held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
+        when is_overwritten then decision  -- it stood in Marketo already
         -- A label that Dynamics does not know is a validation failure, not a new option (R33).
         when decision in ('take_marketo', 'collision_marketo_wins') and type in ('choice', 'choices')
             and starts_with(marketo_value, '?') then 'refuse'
@@ -149,6 +198,19 @@ select
         when direction = 'to_dynamics' then 'marketo_owns'
         when is_kept then 'sent_again'
         when not has_base and decision in ('take_marketo', 'take_dynamics') then 'blank_filled'
+        when decision = 'stand' and collision = 'review' and (not has_base or is_dynamics_update and is_marketo_update)
+            then 'in_review'
+        when decision = 'stand' and is_clear_on_one_side then 'clear_stands'
+        when is_collision and choice is not null and collision = 'review' then 'reviewed'
+        when is_collision and forbids in (dynamics_value, marketo_value) then 'stricter_wins'
+        when is_collision and collision = 'never_clear' and (dynamics_value is null or marketo_value is null)
+            then 'value_over_clear'
+        when is_collision and collision = 'dynamics' then 'map_dynamics_wins'
+        when is_collision and collision = 'marketo' then 'map_marketo_wins'
+        when is_collision and collision = 'newest' and later = 'dynamics' then 'newest_dynamics_wins'
+        when is_collision and collision = 'newest' and later = 'marketo' then 'newest_marketo_wins'
+        when is_collision and collision = 'newest' and record_type = 'lead' then 'newest_unknown_marketo_wins'
+        when is_collision and collision = 'newest' then 'newest_unknown_dynamics_wins'
         when not has_base and record_type = 'lead' then 'first_meeting_marketo_wins'
         when not has_base then 'first_meeting_dynamics_wins'
         when decision = 'collision_marketo_wins' then 'marketo_wins'
@@ -156,3 +218,7 @@ select
         else 'one_sided'
     end as rule_code
 from decided;
+
+create temp table field_outcomes as select * exclude (is_overwritten) from decided_fields where not is_overwritten;
+
+create temp table overwritten_outcomes as select * from decided_fields where is_overwritten;

@@ -1,56 +1,62 @@
 -- unseen_edits: settles edits in Marketo that fell between our read and our write, and that our write overwrote. The feed is
--- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was (R35); that of a stale
--- person rests (R92), and where the record is gone since, the edit is kept as the loser.
+-- history: our own entry tells another old value than we knew. Such an edit is settled as the collision it was, by the same rule
+-- (R35); that of a stale person rests (R92), and where the record is gone since, the edit is kept as the loser.
 --
--- reads    this_cycle, field_outcomes, ended_links, state.unseen_edits, state.links, state.filtered_out, state.base_values,
---          state.option_maps, ledger.changes, reconcile.fields, reconcile.own_fields, reconcile.operations
+-- reads    this_cycle, field_outcomes, overwritten_outcomes, ended_links, state.unseen_edits, state.links, state.filtered_out,
+--          state.base_values, ledger.changes, reconcile.fields, reconcile.own_fields, reconcile.operations
 -- makes    unseen_edits: one row per such edit that nobody has overtaken since; `is_gone` where its record is
---          put_back: one row per such edit of a lead, which is written again
+--          put_back: one row per such edit that stands: it is written to Marketo again
 --          overwritten_keys: one row per key that somebody wrote on a linked person meanwhile
 -- changes  ledger.collisions, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          state.unseen_edits
 create temp table unseen_edits as
-with bases as (
-    from state.base_values where person_id in (select person_id from state.unseen_edits)
-),
-bearers as (
-    select l.person_id, l.record_type, l.dynamics_id, false as is_gone
-    from state.links l
-    anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id
-    union all
-    select person_id, record_type, dynamics_id, true from ended_links where side = 'dynamics'
+with found as (
+    select
+        false as is_gone, person_id, record_type, dynamics_id, field, type, marketo_value, base_value as value_before,
+        outcome, rule_code
+    from overwritten_outcomes
+    union all by name
+    select
+        true as is_gone, e.person_id, e.record_type, e.dynamics_id, u.field, f.type,
+        'collision_dynamics_wins' as outcome, 'deleted_in_dynamics' as rule_code
+    from state.unseen_edits u
+    join ended_links e on e.person_id = u.person_id and e.side = 'dynamics'
+    join reconcile.fields f
+        on f.record_type = e.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
 )
 select
-    l.is_gone, l.person_id, l.record_type, l.dynamics_id, u.field, f.type, u.value as marketo_shown,
-    c.old_value as base_shown, c.new_value as dynamics_shown,
-    compared_options(u.value, f.type, o) as marketo_value,
-    b.value as base_value
-from state.unseen_edits u
-join bearers l using (person_id)
+    found.*, u.value as marketo_shown, c.old_value as base_shown, c.new_value as dynamics_shown,
+    -- What was put on our side of an undone change stands in Dynamics as it was.
+    case when c.rule_code = 'undo' then c.old_value else c.new_value end as dynamics_stands
+from found
+join state.unseen_edits u using (person_id, field)
 join ledger.changes c on c.entry_id = u.change_id
-join reconcile.fields f on f.record_type = l.record_type and f.field = u.field and f.direction = 'both' and not f.is_on_company
-left join state.option_maps o on o.record_type = l.record_type and o.dynamics_column = f.dynamics_column
-left join long_of('bases') b on b.person_id = l.person_id and b.field = u.field
 -- Where a side has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit.
-where (l.person_id, u.field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');
+where (person_id, field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');
 
--- Contact, or nobody to carry it to: Dynamics wins, which is what stands; nothing is written, and only the loser is kept (R40).
+-- Dynamics wins, or there is nobody to carry it to: that is what stands; nothing is written, and only the loser is kept (R40).
 insert into ledger.collisions
     (entry_id, cycle_id, settled_at, record_type, person_id, dynamics_id, field, base_value, dynamics_value, marketo_value,
      winner, rule_code)
 select
     nextval('ledger.entries'), cycle_id, planned_at, record_type, person_id, dynamics_id, field, base_shown, dynamics_shown,
-    marketo_shown, 'dynamics', case when is_gone then 'deleted_in_dynamics' else 'dynamics_wins' end
+    marketo_shown, 'dynamics', rule_code
 from unseen_edits, this_cycle
-where record_type = 'contact' or is_gone;
+where outcome = 'collision_dynamics_wins';
 
--- Lead: Marketo wins. The edit is put back, the base stays, and so the next cycle carries it to Dynamics.
+-- Marketo wins: the edit is put back, the base stays, and so the next cycle carries it to Dynamics. Where a person is to decide,
+-- it is put back beside the base of before, so that both sides are edited.
 create temp table put_back as
+with bases as (
+    from state.base_values where person_id in (select person_id from unseen_edits)
+)
 select
-    (select coalesce(max(operation_id), 0) from reconcile.operations) + row_number() over (order by person_id, field) as operation_id,
-    *
-from unseen_edits
-where record_type = 'lead' and not is_gone;
+    (select coalesce(max(operation_id), 0) from reconcile.operations)
+        + row_number() over (order by e.person_id, e.field) as operation_id,
+    e.*, case when e.rule_code = 'in_review' then e.value_before else b.value end as base_value
+from unseen_edits e
+left join long_of('bases') b on b.person_id = e.person_id and b.field = e.field
+where e.outcome in ('collision_marketo_wins', 'take_marketo', 'stand');
 
 insert into reconcile.operations (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, body)
 select
@@ -59,13 +65,14 @@ select
 from put_back, this_cycle;
 
 insert into reconcile.planned_changes (operation_id, field, old_value, new_value, sent_value, base_after, rule_code)
-select operation_id, field, dynamics_shown, marketo_shown, marketo_value, base_value, 'marketo_wins'
+select operation_id, field, dynamics_shown, marketo_shown, marketo_value, base_value, rule_code
 from put_back;
 
 insert into reconcile.planned_collisions
     (operation_id, field, base_value, dynamics_value, marketo_value, winner, rule_code)
-select operation_id, field, base_shown, dynamics_shown, marketo_shown, 'marketo', 'marketo_wins'
-from put_back;
+select operation_id, field, base_shown, dynamics_stands, marketo_shown, 'marketo', rule_code
+from put_back
+where outcome = 'collision_marketo_wins';
 
 -- A key is never theirs (R18): ours stands, and they are told.
 create temp table overwritten_keys as

@@ -343,3 +343,28 @@ create table state.restored (restored_at timestamp not null, made_at timestamp n
 create table state.outdated_bases (person_id bigint not null);
 -- One row per person and field that a later snapshot tells to have been written after the backup.
 create table state.changed_after_backup (person_id bigint not null, field varchar not null);
+
+-- Who wins a field that both sides edited, as the field map says; `forbids`: the value of a boolean that wins where the stricter does.
+alter table reconcile.fields add column collision varchar default 'original';
+update reconcile.fields set collision = 'original';
+alter table reconcile.fields alter column collision set not null;
+alter table reconcile.fields add column forbids varchar;
+
+-- One row per linked record and field that the newest edit decides, while the two sides differ: Dynamics was seen with the value
+-- before as of `after_at`, and with the one it has as of `until_at`, both by its clock.
+create table state.dynamics_edits (
+    record_type varchar not null, dynamics_id varchar not null, field varchar not null, after_at timestamp,
+    until_at timestamp
+);
+-- One row per entry of Marketo's feed for such a field of a linked person, while the two sides differ, by Marketo's clock.
+create table state.marketo_edits (
+    person_id bigint not null, field varchar not null, value varchar, told_at timestamp not null
+);
+-- One row per link and field that both sides edited and that a person is to decide. `choice`: dynamics or marketo, once somebody
+-- has; it holds for these two values alone. What is shown are labels of options.
+create table state.reviews (
+    review_id bigint not null, person_id bigint not null, record_type varchar not null, dynamics_id varchar not null,
+    field varchar not null, base_value varchar, dynamics_value varchar, marketo_value varchar, base_shown varchar,
+    dynamics_shown varchar, marketo_shown varchar, opened_at timestamp not null, choice varchar, chosen_at timestamp,
+    chosen_by varchar
+);

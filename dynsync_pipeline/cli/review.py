@@ -1,0 +1,161 @@
+"""`dynsync review`: fields that both sides edited and that the field map leaves to a person; shows them, and decides.
+
+Not here: what a decision leads to (`reconcile/sql/field_outcomes.sql`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from dynsync_pipeline.cli.csv_files import export
+from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, value_cell
+from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
+from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.look.reviews import read_reviews
+from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.operator_actions import leave_action, named, operator
+from dynsync_pipeline.warehouse.reviews import decide, open_reviews
+
+MOST_SHOWN = 50
+COLUMNS = (
+    "review_id", "choice", "person_id_marketo", "record_type", "record_id_dynamics", "field", "base_value", "dynamics_value",
+    "marketo_value", "opened_at", "chosen_by", "chosen_at",
+)  # fmt: skip
+SIDES = ("dynamics", "marketo")
+
+
+@app.command(
+    help="Show fields that both sides edited and that wait for somebody's word, because the field map says review: the newest "
+    "50, or all of them as JSON or CSV. With a number and --take, or with a CSV whose column choice is filled in, the word "
+    "is kept; the next cycle carries it out. An edit of either side opens the review anew, under another number.\n\n"
+    "Exit codes: 0 done, 1 failed, or some reviews of the file are not open any more (also: no snapshot yet), 2 settings or "
+    "options wrong, 3 nothing was decided because a cycle is running."
+)
+def review(
+    review_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="The number of a review.")] = None,
+    take: Annotated[
+        Literal["dynamics", "marketo"] | None, typer.Option(help="Whose value is to stand on both sides.")
+    ] = None,
+    csv_file: Annotated[
+        str | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write all of them as CSV, to fill in choice; - is the standard output."
+        ),
+    ] = None,
+    apply: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Decide what this CSV says: columns review_id and choice.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them, or what was decided, as JSON.")] = False,
+) -> None:
+    """Print the reviews, or decide some. Raises: DynSyncError."""
+    settings = load_settings()
+    if take is None and apply is None:
+        _look(settings, review_id, csv_file, as_json=as_json)
+        return
+    if (apply is not None and (take or review_id)) or csv_file is not None or (take and review_id is None):
+        raise typer.BadParameter("--take goes with one number, --apply with neither; --csv only writes.")
+    choices = _read(apply) if apply else {review_id or 0: str(take)}
+    unknown = _decide(settings, choices, is_file=apply is not None)
+    n_decided = len(choices) - len(unknown)
+    if as_json:
+        print_json({"n_decided": n_decided, "not_open": unknown})
+    else:
+        prints_to.print(f"Decided: {n_decided:,}. The next cycle carries it out.", highlight=False)
+    if unknown:
+        told = ", ".join(map(str, unknown[:MOST_SHOWN]))
+        errors_to.print(
+            f"Not open any more, because a side was edited or they are settled: {told}. `dynsync review` shows what is open.",
+            highlight=False,
+        )
+        raise typer.Exit(Exit.FAILED)
+
+
+def _look(settings: Settings, review_id: int | None, csv_file: str | None, *, as_json: bool) -> None:
+    with open_snapshot(settings) as connection:
+        found = [row for row in read_reviews(connection) if review_id in (None, row["review_id"])]
+    if csv_file is not None:
+        export(found, COLUMNS, csv_file, "reviews")
+    elif as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _decide(settings: Settings, choices: Mapping[int, str], *, is_file: bool) -> list[int]:
+    """Keep the word for those that are open; returns the others. Raises: typer.BadParameter for a single one that is not."""
+    with CycleLock(settings.lock_file, is_cycle=False):
+        if not settings.working_file.exists():
+            raise StorageFailed(
+                f"{settings.working_file} does not exist yet.", next_step="Run `dynsync sync`, which makes it."
+            )
+        with Warehouse(settings.working_file) as warehouse, warehouse.transaction() as connection:
+            known = open_reviews(connection)
+            unknown = sorted(set(choices) - known)
+            if unknown and not is_file:
+                raise typer.BadParameter(f"No open review has the number {unknown[0]}; `dynsync review` shows them.")
+            chosen = {number: choice for number, choice in choices.items() if number in known}
+            if chosen:
+                counts = {side: list(chosen.values()).count(side) for side in SIDES}
+                leave_action(settings.data_dir, "review", {"reviews": named(sorted(chosen)), **counts})
+                decide(connection, chosen, operator(), now())
+    return unknown
+
+
+def _read(path: Path) -> dict[int, str]:
+    """What a CSV decides, whatever separator a spreadsheet gave it; lines without a choice wait. Raises: typer.BadParameter."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # what is read of it is ASCII
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
+    first = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    choices: dict[int, str] = {}
+    try:
+        if not {"review_id", "choice"} <= set(rows.fieldnames or ()):
+            raise typer.BadParameter(f"{path} has not the columns review_id and choice.", param_hint="--apply")
+        for row in rows:
+            number, choice = (row["review_id"] or "").strip(), (row["choice"] or "").strip().lower()
+            if not choice:
+                continue
+            if choice not in SIDES or not (number.isascii() and number.isdecimal() and len(number) < 19):
+                raise typer.BadParameter(
+                    f"{path}, line {rows.line_num}: a choice is dynamics or marketo, a review_id a number; nothing was decided.",
+                    param_hint="--apply",
+                )
+            if choices.setdefault(int(number), choice) != choice:
+                raise typer.BadParameter(
+                    f"{path}, line {rows.line_num}: review {number} is decided twice, and not alike; nothing was decided.",
+                    param_hint="--apply",
+                )
+    except csv.Error:
+        raise typer.BadParameter(f"{path} cannot be read as CSV.", param_hint="--apply") from None
+    return choices
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    if not found:
+        prints_to.print("Nothing waits for anybody's word.")
+        return
+    table = Table(title=f"Waiting for a word: {len(found):,} (times are UTC)", title_justify="left", show_lines=True)
+    for name in ("Review", "Field", "Before", "Dynamics", "Marketo"):
+        table.add_column(name, overflow="fold")
+    for row in found[:MOST_SHOWN]:
+        said = f"\n{row['choice']}, by {row['chosen_by']}" if row["choice"] else ""
+        table.add_row(
+            cell(f"{row['review_id']}\n{row['opened_at']:%Y-%m-%d %H:%M}{said}"),
+            cell(f"{row['field']}\n{row['record_type']}, person {row['person_id_marketo']}"),
+            *(value_cell(row[f"{side}_value"]) for side in ("base", "dynamics", "marketo")),
+        )
+    prints_to.print(table)
+    if len(found) > MOST_SHOWN:
+        prints_to.print(f"{len(found) - MOST_SHOWN:,} older ones are not shown: --csv FILE has all.", highlight=False)
+    prints_to.print("`dynsync review ID --take dynamics` or `--take marketo` decides one.", highlight=False)
