@@ -15,6 +15,7 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
+from dynsync_pipeline.extract.read_ahead import in_groups, read_ahead
 from dynsync_pipeline.extract.refused_links import leave_out, note_read_anew, waits_no_more, was_read_anew
 from dynsync_pipeline.extract.unread import reread_unread_records
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
@@ -39,7 +40,7 @@ def extract_records(
 ) -> int:
     """Bring one Dynamics table's mirror up to date; returns the number of records that were read or found deleted.
 
-    A page and its cursor commit together (R13), so a cut read goes on where it stopped. Another column list leads to a
+    Pages and the cursor behind them commit together (R13), so a cut read goes on where it stopped. Another column list leads to a
     full read, in which absence is no deletion (R86).
     Raises: ApiError, among them ColumnUnknown when the field map names a column that is gone, and CursorExpired. Both may
     mean that the table's definition changed: learn the schema again first, because a column that was secured reads null,
@@ -96,7 +97,7 @@ class _TableRead:
         return isinstance(refused, LinkRefused) or is_unchanged
 
     def land_pages(self, start: str | None, *, is_loaded: bool, is_refused: bool) -> None:
-        """Page by page into the inbox, each with its cursor; from the beginning where `start` is None. Raises: ApiError."""
+        """Page by page into the inbox, a few with each cursor; from the beginning where `start` is None. Raises: ApiError."""
         is_anew = start is None
         columns = [Column(name, kind) for name, kind in self._kinds.items()]
         with self._warehouse.reading() as connection:
@@ -105,16 +106,17 @@ class _TableRead:
                 f"{self._table.entity_set} read",
                 expected_rows(connection, self._record_type),
             )
-        for page in self._client.changes(self._table, columns, start):
+        for pages in in_groups(read_ahead(self._client.changes(self._table, columns, start))):
             with self._warehouse.transaction() as connection:
                 if is_anew:  # what an earlier read landed may be gone by now, which this cursor will not tell
                     connection.execute(f"delete from {self._table.inbox}")
                     if is_refused:
                         note_read_anew(connection, self.stream, self._warehouse.now())
                     is_anew = False
-                land_dynamics(connection, self._fields, self._table, page.rows, page.deleted_ids)
-                move_cursor(connection, self.stream, page.cursor, self.names, is_loaded=is_loaded)
-            progress.add(page.rows.num_rows)
+                for page in pages:
+                    land_dynamics(connection, self._fields, self._table, page.rows, page.deleted_ids)
+                move_cursor(connection, self.stream, pages[-1].cursor, self.names, is_loaded=is_loaded)
+            progress.add(sum(page.rows.num_rows for page in pages))
 
     def note_expired(self) -> None:
         """Tell, and remember as a finding, that the feed forgot where this read was to begin."""

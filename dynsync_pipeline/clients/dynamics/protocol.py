@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSpoiled
 from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
-from dynsync_pipeline.clients.rows import Unreadable, rows_table, text_of, text_table
+from dynsync_pipeline.clients.rows import Unreadable, literal_column, rows_table, text_column, text_of
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import UNREAD, EntitySet
@@ -247,17 +248,19 @@ class RowReader:
         return rows_table(self._names, rows)
 
     def _read_fast(self, value: bytes) -> tuple[pa.Table, tuple[str, ...]]:
+        """All rows at once, column by column. Raises: what `FAULTS` holds, where a single value is not as it should be."""
         found: list[Any] = self._decoder.decode(value)
-        live = [row for row in found if not _is_deletion(row.context)]
-        gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
-        columns: dict[str, list[str | None]] = {
-            "id": [guid(row.key) for row in live],
-            "etag": [row.etag for row in live],
-        }
-        for number, column in enumerate(self._columns):
-            values = [getattr(row, f"c{number}") for row in live]
-            columns[column.name] = values if column.type in _STRING_TYPES else [*map(_literal, values)]
-        return text_table(columns), gone
+        live = [row for row in found if row.context is msgspec.UNSET or not _is_deletion(row.context)]
+        gone: tuple[str, ...] = ()
+        if len(live) < len(found):
+            gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
+        if not live:
+            return self.nothing, gone
+        _, _, keys, etags, *values = zip(*map(msgspec.structs.astuple, live), strict=True)
+        columns = {"id": _guids(keys), "etag": text_column(etags)}
+        for column, held in zip(self._columns, values, strict=True):
+            columns[column.name] = text_column(held) if column.type in _STRING_TYPES else literal_column(held)
+        return pa.table(columns), gone
 
     def read_one(self, body: bytes) -> dict[str, str | None]:
         """One record as `id`, `etag` and the columns. Raises: ValueError."""
@@ -334,17 +337,12 @@ def _is_deletion(context: object) -> bool:
     return isinstance(context, str) and context.endswith("$deletedEntity")
 
 
-def _literal(raw: msgspec.Raw) -> str | None:
-    value = bytes(raw)
-    if value[:1] in b'"[{':  # also for the empty value of an absent column
-        return _absent_or_text(value)
-    return None if value == b"null" else value.decode("ascii")
-
-
-def _absent_or_text(value: bytes) -> str | None:
-    if not value:
-        raise Unreadable("a column is absent")
-    return text_of(value)
+def _guids(keys: Sequence[str]) -> pa.Array:
+    """Keys in lower case. Raises: Unreadable if one is no GUID; pa.ArrowException if one is no text."""
+    found = pc.utf8_lower(text_column(keys))
+    if not pc.all(pc.match_substring_regex(found, f"^{_GUID.pattern}$"), skip_nulls=False).as_py():
+        raise Unreadable("a key is no GUID")
+    return found
 
 
 def _text(row: Mapping[str, bytes], name: str) -> str | None:

@@ -9,7 +9,11 @@
 -- stays the text that it is, so that the other system, or a report, can say so; it never becomes nothing.
 -- A line ends alike on every road, and a file of Marketo holds NUL bytes that JSON does not.
 create or replace temp macro canonical_text(value) as
-    nullif(regexp_replace(replace(value, chr(0), ''), '\r+\n|\r', chr(10), 'g'), '');
+    nullif(
+        case when contains(value, chr(13)) or contains(value, chr(0))
+            then regexp_replace(replace(value, chr(0), ''), '\r+\n|\r', chr(10), 'g') else value end,
+        ''
+    );
 
 create or replace temp macro canonical_integer(value) as
     case when regexp_full_match(value, '[+-]?[0-9]+([.]0+)?') then coalesce(try_cast(value as hugeint)::varchar, value)

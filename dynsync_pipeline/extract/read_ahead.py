@@ -1,0 +1,49 @@
+"""Pages of a long read: the next one travels while one is landed, and several commit together.
+
+Not here: asking for them (`clients/dynamics/client.py`), what a page becomes (`dynamics.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from dynsync_pipeline.clients.dynamics.protocol import ChangesPage
+from dynsync_pipeline.errors import ApiError
+
+PAGES_A_COMMIT = 4  # of 5,000 rows: a commit costs as much as landing a page, and a cut loses what is not committed
+
+
+def read_ahead(pages: Iterator[ChangesPage]) -> Iterator[ChangesPage]:
+    """The same pages; while the caller works on one, the next is fetched and parsed. Raises: what `pages` raises.
+
+    A read of a single page takes no thread. Who leaves off early does not wait for the page that is on its way.
+    """
+    reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="page")
+    try:
+        page = next(pages, None)
+        while page is not None and not page.is_last:
+            coming = reader.submit(next, pages, None)
+            yield page
+            page = coming.result()
+        if page is not None:
+            yield page
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+
+
+def in_groups(pages: Iterator[ChangesPage], n_most: int = PAGES_A_COMMIT) -> Iterator[list[ChangesPage]]:
+    """The pages in lists of `n_most`; what came before an error is given before it is raised. Raises: what `pages` raises."""
+    group: list[ChangesPage] = []
+    try:
+        for page in pages:
+            group.append(page)
+            if len(group) == n_most:
+                yield group
+                group = []
+    except ApiError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group

@@ -1,0 +1,79 @@
+"""A long read of Dynamics asks for its next page while one is landed, and loses nothing of what came before a fault."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from dynsync_pipeline.clients.dynamics.protocol import ChangesPage
+from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.extract.read_ahead import in_groups, read_ahead
+
+WAIT_S = 10.0
+
+
+def page(number: int, n_pages: int) -> ChangesPage:
+    return ChangesPage(pa.table({}), (), str(number), is_last=number == n_pages)
+
+
+def pages_of(n_pages: int) -> Iterator[ChangesPage]:
+    return (page(number, n_pages) for number in range(1, n_pages + 1))
+
+
+@pytest.mark.parametrize("n_pages", [1, 2, 5])
+def test_every_page_comes_once_in_its_order(n_pages: int) -> None:
+    assert [each.cursor for each in read_ahead(pages_of(n_pages))] == [str(n) for n in range(1, n_pages + 1)]
+
+
+def test_the_next_page_is_fetched_before_anybody_asks_for_it_and_no_further_one() -> None:
+    fetched: list[int] = []
+    second = threading.Event()
+
+    def pages() -> Iterator[ChangesPage]:
+        for number in range(1, 4):
+            fetched.append(number)
+            if number == 2:
+                second.set()
+            yield page(number, 3)
+
+    reading = read_ahead(pages())
+    next(reading)
+    assert second.wait(WAIT_S)
+    assert fetched == [1, 2]
+    assert [each.cursor for each in reading] == ["2", "3"]
+
+
+def test_a_read_of_one_page_takes_no_thread() -> None:
+    n_threads = threading.active_count()
+    reading = read_ahead(pages_of(1))
+    next(reading)
+    assert threading.active_count() == n_threads
+
+
+def test_what_came_before_a_fault_is_given_before_the_fault_is_raised() -> None:
+    def pages() -> Iterator[ChangesPage]:
+        yield from (page(number, 9) for number in range(1, 4))
+        raise ServerFailed("No.", system="dynamics", request="GET")
+
+    found: list[list[str]] = []
+    with pytest.raises(ServerFailed):
+        found.extend([each.cursor for each in group] for group in in_groups(read_ahead(pages()), n_most=2))
+    assert found == [["1", "2"], ["3"]]
+
+
+def test_who_leaves_off_does_not_wait_for_the_page_on_its_way() -> None:
+    is_over = threading.Event()
+
+    def pages() -> Iterator[ChangesPage]:
+        yield page(1, 2)
+        is_over.wait(WAIT_S)
+        yield page(2, 2)
+
+    reading = read_ahead(pages())
+    next(reading)
+    reading.close()  # type: ignore[attr-defined]
+    assert not is_over.is_set()
+    is_over.set()
