@@ -8,7 +8,7 @@ A field that joins the map, or comes back to it, has no base yet (R103, R104).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import duckdb
@@ -127,7 +127,8 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         for f in fields.fields
     ]
     views = _views(fields, decimal_places(connection))
-    made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields))
+    side_by_side = _side_by_side(fields.linked_fields)
+    made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields), side_by_side)
     if connection.execute("select digest from state.followed_map").fetchall() == [(made_from,)]:
         return
     existing = _add_columns(connection, wanted)
@@ -139,6 +140,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     in_base = sorted(name for table, name in existing if table == "state.base" and name != "person_id")
     for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():
         connection.execute(f"create or replace view {name} as\n{select}")
+    connection.execute(f"create or replace macro side_by_side(people) as table\n{side_by_side}")
     connection.execute("delete from state.followed_map")
     connection.execute("insert into state.followed_map (digest) values (?)", [made_from])
 
@@ -245,6 +247,26 @@ def _moved_base(names: Iterable[str]) -> str:
     return (
         f"select b.person_id{moved} from state.base b join state.base_moves v on v.person_id = b.person_id "
         "group by b.person_id"
+    )
+
+
+def _side_by_side(names: Collection[str]) -> str:
+    """Of `people`, the name of a table, every field that has a value on any side, from the tables that `differing_fields` makes.
+
+    Written out field by field: nothing is sorted or gathered, so that a first load needs no memory for it.
+    """
+
+    def values(of: str) -> str:
+        return f"[{', '.join(f'{of}.{quoted(name)}' for name in names)}]::varchar[]"
+
+    fields = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"from (select p.person_id, unnest([{fields}]::varchar[]) as field, "
+        f"unnest({values('b')}) as base_value, unnest({values('d')}) as dynamics_value, "
+        f"unnest({values('m')}) as marketo_value "
+        "from query_table(people) p left join base_side b using (person_id) left join dynamics_side d using (person_id) "
+        "left join marketo_side m using (person_id)) "
+        "where coalesce(base_value, dynamics_value, marketo_value) is not null"
     )
 
 

@@ -123,7 +123,7 @@ class Relations(NamedTuple):
 def relations(file: SqlFile, temporary: Collection[str]) -> Relations:
     """What the statements of `file` do; `temporary` are the temporary relations that there are, of all chains."""
     text = re.sub(r"--[^\n]*", "", file.text)
-    longed = set(re.findall(r"long_of\('(\w+)'\)", text))
+    longed = set(re.findall(r"(?:long_of|side_by_side)\('(\w+)'\)", text))
     text = re.sub(r"'(?:[^']|'')*'", "''", text)
     made = set(re.findall(r"create (?:or replace )?temp (?:table|view) (\w+)", text))
     changed = set(re.findall(rf"(?:insert into|delete from|update)\s+(?:({SCHEMAS})\.(\w+))", text))

@@ -1,6 +1,5 @@
 -- differing_fields: finds what differs. The wide rows are compared once, by hash; only those that differ are turned long.
--- A null has no row there, so a value that is null on every side has none, and a null on one side comes back through the
--- outer group. What was changed and changed back differs no more (R39).
+-- A field that is null on every side has no row there. What was changed and changed back differs no more (R39).
 --
 -- reads    compared_links, state.base_values, state.dynamics_records, state.marketo_values, state.base_missing,
 --          state.returned_fields, state.old_labels, state.option_maps, reconcile.fields
@@ -35,25 +34,8 @@ having count(distinct h) > 1 or person_id in (select person_id from state.base_m
     or person_id in (select person_id from state.old_labels);
 
 create temp table differing_fields as
-with long as (
-    select person_id, field, 'base' as side, value from long_of('base_side')
-    where person_id in (select person_id from differing_links)
-    union all
-    select person_id, field, 'dynamics', value from long_of('dynamics_side')
-    where person_id in (select person_id from differing_links)
-    union all
-    select person_id, field, 'marketo', value from long_of('marketo_side')
-    where person_id in (select person_id from differing_links)
-),
-wide as (
-    select
-        person_id,
-        field,
-        max(value) filter (where side = 'base') as base_value,
-        max(value) filter (where side = 'dynamics') as dynamics_value,
-        max(value) filter (where side = 'marketo') as marketo_value
-    from long
-    group by person_id, field
+with wide as (
+    from side_by_side('differing_links')
 ),
 with_base as (
     select
