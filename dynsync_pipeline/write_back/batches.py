@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from dynsync_pipeline.write_back.receipts import PlannedWrite
 
 
-def batches(writes: Sequence[PlannedWrite], *, most_records: int, most_bytes: int) -> Iterator[list[PlannedWrite]]:
+def batches(writes: Iterable[PlannedWrite], *, most_records: int, most_bytes: int) -> Iterator[list[PlannedWrite]]:
     """The writes in order, as many a request as a system takes; `most_bytes` of bodies, a larger one goes alone.
 
     What failed with others before goes last and apart, in ever smaller company (docs/design.md#refusals).
     """
+    doubted: list[PlannedWrite] = []
+
+    def certain() -> Iterator[PlannedWrite]:
+        for write in writes:
+            if write.most_together is None:
+                yield write
+            else:
+                doubted.append(write)
+
+    yield from _chunks(certain(), most_records, most_bytes)
 
     def most_together(write: PlannedWrite) -> int:
-        return write.most_together or sys.maxsize
+        return write.most_together or most_records
 
-    for most, alike in groupby(sorted(writes, key=most_together, reverse=True), key=most_together):
+    for most, alike in groupby(sorted(doubted, key=most_together, reverse=True), key=most_together):
         yield from _chunks(alike, min(most, most_records), most_bytes)
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.protocol import Column, RecordWrite
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
+from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import land_dynamics
@@ -34,9 +35,8 @@ def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycl
     """
     turn = Turn(warehouse, "dynamics", client.now)
     writes = planned_writes(warehouse, cycle_id, "dynamics", "update")
-    for record_type in PERSON_TYPES:
-        way = _Updates(client, fields, record_type)
-        of_type = [write for write in writes if write.record_type == record_type]
+    for record_type, of_type in groupby(writes, key=lambda write: write.record_type):
+        way = _Updates(client, fields, RecordType(record_type))
         for batch in batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES):
             turn.send(way, batch)
     return replace(settle_receipts(warehouse, "dynamics"), failure=turn.told)

@@ -5,8 +5,9 @@ Not here: what to write (`reconcile/`), what follows from an answer (`sending.py
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import msgspec
 
@@ -15,7 +16,7 @@ from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
 from dynsync_pipeline.write_back.batches import batches
@@ -45,23 +46,30 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
         turn.send(_Companies(client, columns), batch)
     missing = unanswered_companies(warehouse) if turn.failure else set()
 
-    def people(action: str) -> list[PlannedWrite]:
-        writes = planned_writes(warehouse, cycle_id, "marketo", action)
-        return [write for write in writes if not missing or _company_of(write, columns) not in missing]
+    def people(action: str) -> Iterator[PlannedWrite]:
+        for write in planned_writes(warehouse, cycle_id, "marketo", action):
+            if not missing or _company_of(write, columns) not in missing:
+                yield write
 
-    creates = people("create")
-    with warehouse.reading() as connection:
-        progress = Progress(
-            warehouse.path.parent, "people created in Marketo", len(creates) if is_first_load(connection) else None
-        )
-    for record_type, key in ((RecordType.CONTACT, columns.own.contact_id), (RecordType.LEAD, columns.own.lead_id)):
-        for batch in _batches([write for write in creates if write.record_type == record_type]):
+    progress = Progress(warehouse.path.parent, "people created in Marketo", _n_expected(warehouse))
+    of_type = {RecordType.CONTACT: columns.own.contact_id, RecordType.LEAD: columns.own.lead_id}
+    for record_type, creates in groupby(people("create"), key=lambda write: RecordType(write.record_type)):
+        key = of_type[record_type]
+        for batch in _batches(creates):
             turn.send(_People(client, columns, "createOrUpdate", key, (key,)), batch)
             progress.add(len(batch))
     keys = ("id", columns.own.contact_id, columns.own.lead_id)
     for batch in _batches(people("update")):
         turn.send(_People(client, columns, "updateOnly", "id", keys), batch)
     return replace(settle_receipts(warehouse, "marketo"), failure=turn.told)
+
+
+def _n_expected(warehouse: Warehouse) -> int | None:
+    """How many people a first load is to create; None in any other cycle."""
+    with warehouse.reading() as connection:
+        if not is_first_load(connection):
+            return None
+        return scalar(connection, "select count(*) from reconcile.operations where action = 'create'")
 
 
 class _Companies:
@@ -142,5 +150,5 @@ def _company_of(write: PlannedWrite, columns: PersonColumns) -> str | None:
     return key if isinstance(key, str) else None
 
 
-def _batches(writes: Sequence[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
+def _batches(writes: Iterable[PlannedWrite]) -> Iterator[list[PlannedWrite]]:
     return batches(writes, most_records=MOST_RECORDS, most_bytes=MOST_BYTES)

@@ -5,7 +5,7 @@ A receipt is an observation. Mirror, link, base and ledger of a record move on i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -111,19 +111,29 @@ class Written:
         )
 
 
-def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str) -> list[PlannedWrite]:
-    """The operations of this cycle's plan for one system that have not been sent.
+def planned_writes(warehouse: Warehouse, cycle_id: int, system: str, action: str) -> Iterator[PlannedWrite]:
+    """The operations of this cycle's plan for one system that have not been sent, contacts before leads, a few at a time.
 
     Raises: PlanStale when the plan in the warehouse was made by another cycle.
     """
-    with warehouse.reading() as connection:
-        rows = connection.execute(_PLANNED, [system, action]).fetchall()
-    if any(planned_in != cycle_id for planned_in, *_ in rows):
-        raise PlanStale(
-            "The plan at hand was made by an earlier cycle, from values that may have changed since.",
-            next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
-        )
-    return [PlannedWrite(*values) for _, *values in rows]
+    last: tuple[str, int] = ("", 0)
+    is_more = True
+    while is_more:
+        with warehouse.reading() as connection:
+            rows = connection.execute(_PLANNED, [system, action, *last, AT_ONCE]).fetchall()
+        if any(planned_in != cycle_id for planned_in, *_ in rows):
+            raise PlanStale(
+                "The plan at hand was made by an earlier cycle, from values that may have changed since.",
+                next_step="Start the job sync_cycle, which reads both systems and plans anew before it writes.",
+            )
+        found = [PlannedWrite(*values) for _, *values in rows]
+        yield from found
+        is_more = len(found) == AT_ONCE
+        if is_more:
+            last = (found[-1].record_type, found[-1].operation_id)
+
+
+AT_ONCE = 5_000  # of up to some kilobytes each: a first load has as many as people, and never all of them in memory
 
 
 # What failed twice goes out in half the company it had.
@@ -133,8 +143,10 @@ select
     case when d.n_times > 1 then greatest(d.n_together // 2, 1) else d.n_together end, coalesce(d.is_at_fault, false)
 from reconcile.operations
 left join state.doubts d using (system, action, record_type, dynamics_id)
-where system = ? and action = ? and sent_at is null
-order by operation_id
+where system = $1 and action = $2 and sent_at is null
+  and (record_type > $3 or (record_type = $3 and operation_id > $4))
+order by record_type, operation_id
+limit $5
 """
 
 

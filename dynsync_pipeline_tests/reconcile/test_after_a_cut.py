@@ -168,9 +168,9 @@ def test_a_plan_of_an_earlier_cycle_is_not_sent() -> None:
         read_all(cycle)
         cycle.reconcile()
         for system in ("dynamics", "marketo"):
-            assert len(planned_writes(world.warehouse, cycle.cycle_id, system, "update")) == 1
+            assert len(list(planned_writes(world.warehouse, cycle.cycle_id, system, "update"))) == 1
             with pytest.raises(PlanStale, match="made by an earlier cycle"):
-                planned_writes(world.warehouse, cycle.cycle_id + 1, system, "update")
+                next(planned_writes(world.warehouse, cycle.cycle_id + 1, system, "update"))
     with world.opened() as cycle:
         cycle.write_dynamics()
         cycle.write_marketo()
