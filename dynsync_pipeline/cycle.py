@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems, System, Systems
-from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, StorageFailed
+from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, DynSyncError, FieldMapWrong, StorageFailed
 from dynsync_pipeline.extract.back_fill import read_back_fills
 from dynsync_pipeline.extract.census import Pace, census_people, census_records
 from dynsync_pipeline.extract.companies import extract_companies
@@ -34,18 +34,20 @@ from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.sync_filter import has_emptied_filters
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.extract.unread import ask_for_bearers
-from dynsync_pipeline.model.field_map import FieldMap, load_field_map
+from dynsync_pipeline.model.field_map import FieldMap, load_field_map, map_text
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.model.rule_cases import parse_cases
 from dynsync_pipeline.operate.wish import carry_out_wish
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
+from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.backlog import note_backlog
-from dynsync_pipeline.warehouse.columns import followed_fields, move_base
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.columns import digest, followed_fields, move_base
+from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import (
     CycleEnd,
@@ -115,6 +117,7 @@ class Cycle:
             self.warehouse.limit(settings.memory_mb, settings.threads, settings.temp_dir)
             # Only now: where somebody deleted the lock, DuckDB's own is what keeps a second cycle out.
             remove_leftovers(self.settings.data_dir)
+            self._test_rules()
             with self.warehouse.transaction() as connection:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
@@ -333,6 +336,32 @@ class Cycle:
             is_forced=is_forced,
             met=met,
         )
+
+    def _test_rules(self) -> None:
+        """Hold a changed field map against the cases of rules that somebody wrote (docs/field-map.md#rule-tests).
+
+        Raises: FieldMapWrong, before anything is read.
+        """
+        file = self.settings.rules_test_file
+        if not file.exists():
+            return
+        text = map_text(file)
+        tested = digest(self._wanted.fields, text)
+        with self.warehouse.reading() as connection:
+            if connection.execute("select digest from state.tested_rules").fetchall() == [(tested,)]:
+                return
+        with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
+            failing = failing_cases(connection, parse_cases(text, file.name), self._wanted)
+        if failing:
+            first = failing[0]
+            raise FieldMapWrong(
+                f"{file.name}, line {first.case.line}: by the field map the outcome is {first.found}, and not "
+                f"{first.case.outcome}; {len(failing):,} cases fail. Nothing was read.",
+                next_step="Change the field map back, or the cases, as `dynsync rules test` shows them.",
+            )
+        with self.warehouse.transaction() as connection:
+            connection.execute("delete from state.tested_rules")
+            connection.execute("insert into state.tested_rules (digest) values (?)", [tested])
 
     def _confirm_emptied_filters(self) -> None:
         """A column that was secured meanwhile reads as empty, and letting everybody in would be no act of anybody (R87)."""

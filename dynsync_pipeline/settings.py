@@ -296,6 +296,11 @@ class Settings(BaseSettings):
         return [token for token in map(str.strip, text.split(",")) if token]
 
     @property
+    def rules_test_file(self) -> Path:
+        """The CSV of cases that the rules of the field map must decide as it says, where there is one."""
+        return (self.field_map.parent if self.field_map else self.data_dir) / "rules_test.csv"
+
+    @property
     def requests_file(self) -> Path:
         """The SQLite file of requests that people become records."""
         return self.data_dir / "requests.sqlite"

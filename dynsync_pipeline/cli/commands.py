@@ -41,12 +41,13 @@ COMMANDS = {
     "requests": "Show requests that came back from a backup",
     "restore": "Put a backup back",
     "review": "Show fields that both sides edited and that wait for somebody's word",
+    "rules": "Test the rules of the field map",
     "setup": "Show what the sync needs of its own in Marketo and lacks",
     "status": "Show backlog, last full hour, last cycle, call budgets, cursors, errors",
     "sync": "Run one cycle",
     "task": "Make a task in Dynamics for each of these people of Marketo",
 }
-_MODULES = {"dev": "develop"}  # of another name than the command
+_MODULES = {"dev": "develop", "rules": "rule_tests"}  # of another name than the command
 
 
 def load(names: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from dynsync_pipeline.warehouse.restored import require_finished
 
 OWNER_ONLY = 0o600  # it holds everybody's data
 OWNERS_FOLDER = 0o700
+IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it is closed
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)

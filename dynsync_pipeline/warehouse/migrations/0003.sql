@@ -368,3 +368,6 @@ create table state.reviews (
     dynamics_shown varchar, marketo_shown varchar, opened_at timestamp not null, choice varchar, chosen_at timestamp,
     chosen_by varchar
 );
+
+-- One row: which field map and which cases of rules were last found to agree, as a digest; none before that.
+create table state.tested_rules (digest varchar not null);
