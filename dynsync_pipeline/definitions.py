@@ -5,12 +5,13 @@ Importing reads no settings: the UI loads without them, and a run says in a sent
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import dagster as dg
 
 from dynsync_pipeline.cycle import Cycle
-from dynsync_pipeline.defs.assets import CYCLE_ASSETS
+from dynsync_pipeline.defs.assets import CYCLE_ASSETS, SOURCE_ASSETS
 from dynsync_pipeline.defs.audit import audit
 from dynsync_pipeline.defs.checks import CHECKS
 from dynsync_pipeline.defs.cycle_run import cycle_resource
@@ -25,8 +26,11 @@ def build_definitions(
     settings: Settings | None = None, open_cycle: Callable[[Settings], Cycle] = Cycle
 ) -> dg.Definitions:
     """Assemble the code location. `settings` None: read from the environment by whatever needs them, when it does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # of code references, which only the UI shows
+        made = dg.with_source_code_references([*CYCLE_ASSETS, audit])
     return dg.Definitions(
-        assets=[*CYCLE_ASSETS, audit],
+        assets=[*SOURCE_ASSETS, *made],
         asset_checks=CHECKS,
         jobs=[sync_job, audit_job],
         schedules=[audit_schedule],

@@ -317,7 +317,8 @@ class Transport:
         )
 
     def _host_of(self, request: Request) -> str:
-        return urlsplit(request.url).netloc
+        """Whom a request goes to, as a sentence begins: the system, and by which host."""
+        return f"{self._system.capitalize()} ({urlsplit(request.url).netloc})"
 
     def _error(self, kind: type[Kind], request: Request, message: str, next_step: str = "") -> Kind:
         return kind(message, system=self._system, request=str(request), next_step=next_step)

@@ -6,8 +6,9 @@ Not here: the steps themselves (`cycle.py`), the daily comparison (`audit.py`).
 """
 
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -15,11 +16,15 @@ import pandas as pd
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.cycle_run import READS, CycleRun
+from dynsync_pipeline.defs.shown import SOURCES, counted, mirror_columns, people_columns, sql, table
 from dynsync_pipeline.model.records import TABLES, RecordType
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.write_back.receipts import Written
 
 OWNERS = ["team:dynsync"]
+# The kinds of Dynamics have the icon of its maker; Dagster has none of Marketo's.
+IN_DYNAMICS, IN_MARKETO = {"microsoft"}, {"marketo"}
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1), warn_window=timedelta(minutes=30))
 
 
 class _Before(NamedTuple):
@@ -29,25 +34,57 @@ class _Before(NamedTuple):
     n_calls: int
 
 
-def _stream_asset(name: str, system: System, mirror: str, description: str, kinds: set[str]) -> dg.AssetsDefinition:
-    @dg.asset(name=name, group_name="extract", owners=OWNERS, kinds=kinds, description=description)
-    def extract(context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
-        with cycle.step() as steps:
+SOURCE_ASSETS = [
+    dg.AssetSpec(
+        key,
+        group_name="systems",
+        owners=OWNERS,
+        kinds=IN_DYNAMICS if kind in TABLES else IN_MARKETO,
+        description=f"{key.path[-1].capitalize()} in {key.path[0].capitalize()}, where people edit them. "
+        "The sync reads and writes them, and does not make them.",
+    )
+    for kind, key in SOURCES.items()
+]
+
+
+def _stream_asset(
+    name: str, system: System, kind: RecordType | str, mirror: str, description: str, kinds: set[str]
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=name,
+        group_name="extract",
+        owners=OWNERS,
+        kinds=kinds,
+        deps=[SOURCES[kind]],
+        description=description,
+        output_required=False,  # where an earlier step of this run failed of the same cause, and said so
+    )
+    def extract(
+        context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with cycle.telling_once(context.log.error) as tells, cycle.step() as steps:
             read = cycle.read(name, _reads_of(context))
-            deleted = "count(*) filter (is_deleted)"
-            return dg.MaterializeResult(
-                metadata={
+            tells.append(
+                {
                     "rows": read.n_rows,
                     "calls": cycle.calls(system),
                     "seconds": round(read.seconds, 3),
-                    "preview": _table(steps.warehouse, _MIRROR.format(mirror=mirror, deleted=deleted), [read.n_rows]),
+                    **_mirrored(steps.warehouse, mirror, read.n_rows),
+                    **mirror_columns(steps.prepare(), kind),
                 }
             )
+        for metadata in tells:
+            yield dg.MaterializeResult(metadata=metadata)
 
     return extract
 
 
-_MIRROR = "select '{mirror}' as mirror, count(*) as n_rows, {deleted} as n_deleted, ? as n_read from {mirror}"
+def _mirrored(warehouse: Warehouse, mirror: str, n_read: int) -> dict[str, Any]:
+    """How many rows were read, and a mirror has, deleted ones included; DuckDB knows that without looking at any."""
+    with warehouse.reading() as connection:
+        n_rows = scalar(connection, f"select count(*) from {mirror}")
+    shown = pd.DataFrame([{"mirror": mirror, "rows read": n_read, "rows in it": n_rows}])
+    return {"dagster/row_count": n_rows, "preview": table(shown)}
 
 
 def _reads_of(context: dg.AssetExecutionContext) -> set[str]:
@@ -61,19 +98,21 @@ STREAM_ASSETS = [
         _stream_asset(
             f"dynamics_{TABLES[kind].entity_set}",
             "dynamics",
+            kind,
             TABLES[kind].mirror,
             f"{TABLES[kind].entity_set.capitalize()} changed or deleted in Dynamics since the last cycle, "
             "by change tracking, taken into the mirror.",
-            {"dynamics", "duckdb"},
+            IN_DYNAMICS | {"duckdb"},
         )
         for kind in RecordType
     ),
     _stream_asset(
         "marketo_people",
         "marketo",
+        "person",
         "mirror.marketo_people",
         "People changed or new in Marketo since the last cycle, by the change feed; the first time by bulk extract.",
-        {"marketo", "duckdb"},
+        IN_MARKETO | {"duckdb"},
     ),
 ]
 
@@ -81,8 +120,8 @@ STREAM_ASSETS = [
 @dg.asset(
     group_name="extract",
     owners=OWNERS,
-    kinds={"marketo", "duckdb"},
-    deps=STREAM_ASSETS,
+    kinds=IN_MARKETO | {"duckdb"},
+    deps=[*STREAM_ASSETS, SOURCES["company"]],
     description="Companies in Marketo that the changes of accounts, contacts and leads concern, read by their key; there "
     "is no feed of company changes.",
 )
@@ -91,13 +130,13 @@ def marketo_companies(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult
     with cycle.step() as steps:
         before = _Before(time.monotonic(), cycle.calls("marketo"))
         n_read = steps.extract_companies()
-        query = _MIRROR.format(mirror="mirror.marketo_companies", deleted="0")
         return dg.MaterializeResult(
             metadata={
                 "rows": n_read,
                 "calls": cycle.calls("marketo") - before.n_calls,
                 "seconds": _since(before.at_s),
-                "preview": _table(steps.warehouse, query, [n_read]),
+                **_mirrored(steps.warehouse, "mirror.marketo_companies", n_read),
+                **mirror_columns(steps.prepare(), "company"),
             }
         )
 
@@ -127,10 +166,17 @@ def reconcile(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
                 "records to update in Dynamics": plan.n_updates_to_dynamics,
                 "collisions": plan.n_collisions,
                 "preview": _table(steps.warehouse, _PLAN_BY_RULE),
+                "sql": sql(_CHANGED.format(cycle_id=steps.cycle_id)),
             }
         )
 
 
+# Whom it was about, and what; Dagster is told neither.
+_CHANGED = """select direction, person_id_marketo, record_id_dynamics, field, old_value, new_value, rule
+from changes where cycle_id = {cycle_id} order by change_id"""
+_REFUSED = """select object, person_id_marketo, record_id_dynamics, field, code, message
+from sync_errors where state <> 'resolved' and last_seen_at >= (select started_at from cycles where cycle_id = {cycle_id})"""
+_CYCLE = "select * from cycles where cycle_id = {cycle_id}"
 _PLAN_BY_RULE = """
 select o.system as to_system, o.action, o.record_type, c.field, codes.sentence as rule, count(*) as n_values
 from reconcile.operations o
@@ -143,7 +189,7 @@ group by all order by n_values desc, 1, 2, 3, 4, 5 limit 20
 @dg.asset(
     group_name="write_back",
     owners=OWNERS,
-    kinds={"dynamics"},
+    kinds=IN_DYNAMICS,
     deps=[reconcile],
     description="Marketo's edits of contacts and leads, sent to Dynamics in conditional batches; every record has its "
     "own receipt. Refuses a plan that another cycle made.",
@@ -159,7 +205,7 @@ def dynamics_writes(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[N
 @dg.asset(
     group_name="write_back",
     owners=OWNERS,
-    kinds={"marketo"},
+    kinds=IN_MARKETO,
     deps=[dynamics_writes],
     description="New people and Dynamics' edits, sent to Marketo in batches and read back; every person has its own "
     "receipt. Refuses a plan that another cycle made.",
@@ -183,7 +229,8 @@ def _writes_shown(
             "created": written.n_created,
             "updated": written.n_updated,
             "refused": written.n_refused,
-            "preview": _table(steps.warehouse, _RECEIPTS_BY_OUTCOME, [system]),
+            "preview": _table(steps.warehouse, _RECEIPTS_BY_OUTCOME, (system,)),
+            "sql": sql(_REFUSED.format(cycle_id=steps.cycle_id)),
         }
     )
 
@@ -201,14 +248,16 @@ group by all order by n_operations desc, 1, 2, 3, 4, 5 limit 20
     owners=OWNERS,
     kinds={"duckdb"},
     deps=[marketo_writes],
+    freshness_policy=FRESH,
     description="snapshot.duckdb in the data folder: what analysts read at any moment, swapped in whole.",
 )
-def snapshot(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
-    """Bring the snapshot up to date and end the cycle."""
+def snapshot(context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
+    """Bring the snapshot up to date and end the cycle, which one line and the tags of the run sum up."""
     with cycle.step() as steps:
         started_s = time.monotonic()
         published = steps.publish()
         rows = pd.DataFrame(sorted(published.n_rows.items()), columns=["table", "rows written"])
+        _sum_up(context, steps.warehouse)
         return dg.MaterializeResult(
             metadata={
                 "rows": sum(published.n_rows.values()),
@@ -217,7 +266,11 @@ def snapshot(cycle: dg.ResourceParam[CycleRun]) -> dg.MaterializeResult[None]:
                 "people": published.n_people,
                 "size in bytes": published.size_bytes,
                 "file": dg.MetadataValue.path(str(steps.settings.snapshot_file)),
-                "preview": dg.MetadataValue.md(rows.to_markdown(index=False)),
+                "preview": table(rows),
+                "dagster/row_count": published.n_people,
+                "dagster/table_name": "people",
+                "sql": sql(_CYCLE.format(cycle_id=steps.cycle_id)),
+                **people_columns(steps.prepare()),
             }
         )
 
@@ -229,8 +282,26 @@ def _since(started_s: float) -> float:
     return round(time.monotonic() - started_s, 3)
 
 
-def _table(warehouse: Warehouse, query: str, values: Sequence[object] = ()) -> dg.MetadataValue:
+def _table(warehouse: Warehouse, query: str, values: tuple[object, ...] = ()) -> dg.MetadataValue:
     """What `query` counts, as a table for people."""
     with warehouse.reading() as connection:
-        counts = connection.execute(query, list(values)).df()
-    return dg.MetadataValue.md(counts.fillna("").to_markdown(index=False) if len(counts) else "Nothing.")
+        return counted(connection, query, values)
+
+
+def _sum_up(context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
+    """One line for the log, and the same counts as tags, by which the list of runs is searched."""
+    with warehouse.reading() as connection:
+        ((cycle_id, n_marketo, n_dynamics, n_collisions, n_refused, seconds),) = connection.execute(_SUM).fetchall()
+    context.log.info(
+        f"Cycle {cycle_id}: {n_marketo:,} written to Marketo, {n_dynamics:,} to Dynamics, {n_collisions:,} collisions settled, "
+        f"{n_refused:,} refused, in {seconds:.1f} s."
+    )
+    tags = {"edits": n_marketo + n_dynamics, "collisions": n_collisions, "refused": n_refused}
+    context.instance.add_run_tags(context.run.run_id, {f"dynsync/{name}": str(n) for name, n in tags.items()})
+
+
+_SUM = """
+select cycle_id, n_companies_written + n_people_created + n_people_updated, n_records_updated, n_collisions, n_refused,
+    extract(epoch from ended_at - started_at)
+from ledger.cycles order by cycle_id desc limit 1
+"""

@@ -7,6 +7,7 @@ import dagster as dg
 
 from dynsync_pipeline.defs.assets import OWNERS, marketo_writes
 from dynsync_pipeline.defs.cycle_run import CycleRun
+from dynsync_pipeline.defs.shown import counted
 from dynsync_pipeline.reconcile.audit import run_audit
 
 # A cycle started from the command line may hold the lock at the moment; the audit waits for its end.
@@ -34,8 +35,7 @@ def audit(cycle: dg.ResourceParam[CycleRun]) -> Iterator[dg.MaterializeResult[No
     with cycle.looking() as warehouse, warehouse.transaction() as connection:
         started_s = time.monotonic()
         found = run_audit(connection, warehouse.now())
-        counts = connection.execute(_COUNTS).df()
-    table = counts.fillna("").to_markdown(index=False) if len(counts) else "Nothing."
+        preview = counted(connection, _COUNTS)
     yield dg.MaterializeResult(
         metadata={
             "rows": found.n_links,
@@ -43,7 +43,7 @@ def audit(cycle: dg.ResourceParam[CycleRun]) -> Iterator[dg.MaterializeResult[No
             "seconds": round(time.monotonic() - started_s, 3),
             "handed to the next cycle": found.n_missed,
             "damaged": found.n_damaged,
-            "preview": dg.MetadataValue.md(table),
+            "preview": preview,
         }
     )
     yield dg.AssetCheckResult(

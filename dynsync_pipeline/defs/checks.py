@@ -3,13 +3,17 @@
 Not here: the queries that select the offending rows (`reconcile/sql/offences/`).
 """
 
+from datetime import timedelta
+
 import dagster as dg
 
 from dynsync_pipeline.defs.assets import marketo_writes, reconcile, snapshot
 from dynsync_pipeline.defs.cycle_run import CycleRun
+from dynsync_pipeline.defs.shown import counted
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.publish.snapshot import count_people
 from dynsync_pipeline.reconcile.offences import Offences, find_offences
+from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.cycles import failure_of_last_cycle
 
 
@@ -83,7 +87,54 @@ def snapshot_holds_everybody(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheck
     )
 
 
+@dg.asset_check(
+    asset=snapshot,
+    description="No edit waits for longer than an hour to reach the other side, but those that a system refuses.",
+)
+def edits_arrive_within_an_hour(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Show what waits, which is the lag."""
+    with cycle.looking() as warehouse, warehouse.reading() as connection:
+        waiting = counted(connection, _LATE, [warehouse.now() - LONGEST_LAG])
+        n_rows = scalar(
+            connection, f"select coalesce(sum(n_values), 0)::bigint from ({_LATE})", [warehouse.now() - LONGEST_LAG]
+        )
+    return dg.AssetCheckResult(passed=not n_rows, severity=_WARN, metadata={"rows": n_rows, "preview": waiting})
+
+
+LONGEST_LAG = timedelta(hours=1)
+_LATE = """
+select u.record_type, u.field, sentence as reason, count(*) as n_values, min(since)::varchar as oldest
+from state.unsettled u left join codes on codes.code = u.reason_code
+where reason_code is distinct from 'refused' and since < ? group by all order by n_values desc limit 20
+"""
+
+
+@dg.asset_check(asset=snapshot, description="No system refuses a write that nobody has mended yet.")
+def nothing_is_refused(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
+    """Show what is refused, by cause."""
+    with cycle.looking() as warehouse, warehouse.reading() as connection:
+        n_rows = scalar(connection, "select count(*) from ledger.sync_errors where state <> 'resolved'")
+        causes = counted(connection, _REFUSED)
+    return dg.AssetCheckResult(
+        passed=not n_rows,
+        severity=_WARN,
+        metadata={
+            "rows": n_rows,
+            "preview": causes,
+            "next step": "`dynsync errors` shows records, values and what to do.",
+        },
+    )
+
+
+_WARN = dg.AssetCheckSeverity.WARN
+_REFUSED = """
+select record_type, operation, direction, field, code, state, count(*) as n_errors
+from ledger.sync_errors where state <> 'resolved' group by all order by n_errors desc, 1, 2, 3, 4, 5 limit 20
+"""
+
 CHECKS = [
+    edits_arrive_within_an_hour,
+    nothing_is_refused,
     one_link_per_person_and_record,
     unsettled_has_reason_and_next_look,
     nothing_lost,

@@ -14,6 +14,7 @@ from functools import cached_property
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import dagster as dg
 
@@ -64,6 +65,7 @@ class CycleRun:
         self._pool: ThreadPoolExecutor | None = None
         self._reads: dict[str, Future[Read]] = {}
         self._open = ExitStack()
+        self._told: set[str] = set()
 
     @cached_property
     def settings(self) -> Settings:
@@ -78,6 +80,22 @@ class CycleRun:
         """
         with self._as_failure():
             yield self._opened()
+
+    @contextmanager
+    def telling_once(self, log: Callable[[str], None]) -> Iterator[list[dict[str, Any]]]:
+        """Around a step that others run beside: what an earlier one failed of fails the run, and is told once.
+
+        Yields a list for what the step has to show, which stays empty in a step that only repeats a failure.
+        """
+        shown: list[dict[str, Any]] = []
+        try:
+            yield shown
+        except dg.Failure as failure:
+            sentence = failure.description or ""
+            if sentence not in self._told:
+                self._told.add(sentence)
+                raise
+            log("Not read, for what another step of this run failed of.")
 
     @contextmanager
     def looking(self) -> Iterator[Warehouse]:

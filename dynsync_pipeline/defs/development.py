@@ -63,14 +63,19 @@ def run_dagster(settings: Settings, environment: Mapping[str, str], *, port: int
         HOST,
         "-p",
         str(port),
+        "--log-level",
+        "warning",  # of the services; what a cycle does stands in its run
     ]
+    quiet = {
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"
+    }  # of `dagster dev`, which `dg dev` calls as well
     # Whoever started this process in the background may have made it ignore Ctrl-C, which its children would inherit.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A session of its own, so that one signal reaches the services and the run in progress, and nothing else.
     services = subprocess.Popen(  # noqa: S603
-        command, env={**os.environ, **environment, "DAGSTER_HOME": str(home)}, start_new_session=True
+        command, env={**os.environ, **quiet, **environment, "DAGSTER_HOME": str(home)}, start_new_session=True
     )
     try:
         return services.wait()

@@ -31,7 +31,9 @@ def audited(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInPro
 
 def findings(result: dg.ExecuteInProcessResult) -> str:
     [materialization] = result.asset_materializations_for_node("audit")
-    return str(materialization.metadata["preview"].value)
+    shown = materialization.metadata["preview"]
+    rows = shown.records if isinstance(shown, dg.TableMetadataValue) else []
+    return "\n".join(" | ".join(str(value) for value in row.data.values()) for row in rows) or str(shown.value)
 
 
 def touched(settings: Settings) -> list[tuple[str | None, str | None, int | None]]:

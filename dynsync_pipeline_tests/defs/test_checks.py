@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from dynsync_pipeline.publish.snapshot import Published
 from dynsync_pipeline.reconcile.offences import Offences, find_offences
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline.settings import Settings
@@ -198,8 +199,10 @@ def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.Dagst
     result = run_job(settings, instance)
     assert checks(result) == dict.fromkeys(
         [
+            "edits_arrive_within_an_hour",
             "everything_was_written",
             "feeds_tell_everything",
+            "nothing_is_refused",
             "nothing_lost",
             "one_link_per_person_and_record",
             "snapshot_holds_everybody",
@@ -207,3 +210,35 @@ def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.Dagst
         ],
         True,
     )
+
+
+def test_what_waits_for_too_long_or_is_refused_is_a_warning_and_fails_no_run(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    class Behind(QuietCycle):
+        """Leaves an edit that waits since the year before, one that began to wait just now, and one that is refused."""
+
+        def publish(self) -> Published:
+            waiting = (
+                "insert into state.unsettled (record_type, dynamics_id, field, reason_code, attempts, since, next_look_at) "
+                "values "
+                "('contact', 'c1', 'title', 'waiting', 0, '2025-01-01', '2025-01-01'), "
+                "('contact', 'c2', 'title', 'waiting', 0, now() at time zone 'UTC', '2025-01-01'), "
+                "('lead', 'l1', 'city', 'refused', 1, '2025-01-01', '2025-01-01')"
+            )
+            refused = (
+                "insert into ledger.sync_errors (error_id, cycle_id, happened_at, last_seen_at, record_type, dynamics_id, field, "
+                f"operation, direction, code, message, attempts, state) select i, 1, '2025-01-01', '2025-01-01', 'lead', i, "
+                f"'city', 'update', 'to_marketo', '1003', '{EMAIL}', 1, s from values (1, 'waiting'), (2, 'resolved') as t(i, s)"
+            )
+            _run(self.warehouse, waiting, refused)
+            return super().publish()
+
+    result = run_job(settings, instance, cycles=Behind)
+    assert result.success
+    told = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    for name in ("edits_arrive_within_an_hour", "nothing_is_refused"):
+        assert not told[name].passed
+        assert told[name].severity == dg.AssetCheckSeverity.WARN
+        assert told[name].metadata["rows"].value == 1, name
+        assert EMAIL not in str(told[name])
