@@ -64,7 +64,11 @@ format: $(INSTALLED) ## put the code in order
 
 lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra dev --extra emulators --extra notify --extra tracing --output-file requirements.lock pyproject.toml
+		--no-header --extra dev --extra emulators --extra notify --extra postgres --extra tracing --output-file requirements.lock \
+		pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--constraint requirements.lock --extra notify --extra postgres --extra tracing --output-file deploy/requirements.lock \
+		pyproject.toml
 
 clean: ## remove the environment and what runs made
 	rm -rf .venv build *.egg-info

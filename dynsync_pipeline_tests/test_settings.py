@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.operate.installation import settings_text
 from dynsync_pipeline.settings import PREFIX, Settings, load_settings
 
 ENV_EXAMPLE = Path(__file__).parent.parent / ".env.example"
@@ -30,19 +31,8 @@ def bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def env_example() -> str:
-    """What `.env.example` must be."""
-    lines = [
-        "# Every setting of DynSync with its default. Copy this file to .env and fill in what is empty and needed."
-    ]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else field.default
-        lines += ["", f"# {field.description}", f"{PREFIX}{name.upper()}={default}"]
-    return "\n".join(lines) + "\n"
-
-
 def test_env_example_tells_every_setting_with_its_default() -> None:
-    assert ENV_EXAMPLE.read_text("utf-8") == env_example()
+    assert ENV_EXAMPLE.read_text("utf-8") == settings_text()
 
 
 def test_env_example_changes_nothing_when_copied() -> None:
@@ -294,4 +284,4 @@ def test_a_misspelled_name_with_a_secret_is_told_without_it(tmp_path: Path, capl
 
 
 if __name__ == "__main__":
-    print(env_example(), end="")
+    print(settings_text(), end="")

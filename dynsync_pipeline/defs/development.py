@@ -36,13 +36,30 @@ def require_free_port(port: int) -> None:
             ) from None
 
 
-def prepare_home(settings: Settings) -> Path:
-    """Make Dagster's home in the data folder, with our `dagster.yaml`; returns its absolute path. Raises: OSError."""
+POSTGRES_URL = "DAGSTER_POSTGRES_URL"
+_POSTGRES = f"""
+# Runs, events and schedules in a database of their own, at the address in the environment; with the extra `postgres`.
+storage:
+  postgres:
+    postgres_url:
+      env: {POSTGRES_URL}
+"""
+
+
+def prepare_home(settings: Settings, *, has_postgres: bool | None = None) -> Path:
+    """Make Dagster's home in the data folder, with our `dagster.yaml`; returns its absolute path. Raises: OSError.
+
+    `has_postgres`: whether its storage is PostgreSQL; None: as it was.
+    """
     home = (settings.data_dir / "dagster").resolve()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.mkdir(mode=0o700, exist_ok=True)
     template = Template(files("dynsync_pipeline.defs").joinpath("dagster.yaml").read_text("utf-8"))
-    (home / "dagster.yaml").write_text(template.substitute(cycle_limit_s=round(settings.cycle_limit_s)), "utf-8")
+    file = home / "dagster.yaml"
+    if has_postgres is None:
+        has_postgres = file.exists() and POSTGRES_URL in file.read_text("utf-8")
+    text = template.substitute(cycle_limit_s=round(settings.cycle_limit_s))
+    file.write_text(text + (_POSTGRES if has_postgres else ""), "utf-8")
     return home
 
 
