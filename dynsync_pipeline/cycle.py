@@ -46,6 +46,7 @@ from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.backlog import note_backlog
+from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
 from dynsync_pipeline.warehouse.columns import digest, followed_fields, move_base
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
@@ -66,6 +67,7 @@ from dynsync_pipeline.warehouse.observations import forget_observations, note_ob
 from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
+from dynsync_pipeline.write_back.lanes import CallsLeft
 from dynsync_pipeline.write_back.marketo import write_people
 from dynsync_pipeline.write_back.receipts import Written, recognise_own_writes, settle_receipts
 from dynsync_pipeline.write_back.refusal_log import tell_refusals
@@ -104,6 +106,7 @@ class Cycle:
         self._fields: FieldMap | None = None
         self._ran: set[str] = set()
         self._n_refused = 0
+        self._n_waiting = 0
         self._failures: list[str] = []
         self._has_published = False
 
@@ -259,7 +262,7 @@ class Cycle:
         Requests for new records are served after that (R71).
         """
         dynamics = self.systems.dynamics
-        written, n_rounds = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id), 1
+        written, n_rounds = self._write_records(), 1
         # After a failure a new plan would forget what was sent and has no known outcome.
         while written.n_changed_meanwhile and not written.failure and n_rounds < ROUNDS:
             try:
@@ -267,7 +270,7 @@ class Cycle:
                 self.extract_companies()
                 # The cycle's first plan passed the guards, and some of it is written.
                 self._plan(None)
-                again = write_records(self.warehouse, dynamics, self.prepare(), self.cycle_id)
+                again = self._write_records()
             except ApiError as error:
                 again = Written(failure=str(error))
             written, n_rounds = written.plus(again), n_rounds + 1
@@ -281,8 +284,9 @@ class Cycle:
         Raises: PlanStale, StorageFailed.
         """
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
-        written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id)
-        type_id, n_calls_left = self.settings.marketo_activity_type, self._calls_left("marketo")
+        left = self._calls_to_write("marketo")
+        written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id, left)
+        type_id, n_calls_left = self.settings.marketo_activity_type, self._spare_calls("marketo")
         tell_refusals(self.warehouse, self.systems.marketo, type_id, self.cycle_id, n_calls_left)
         counts = {"n_companies_written": written.n_companies, "n_people_created": written.n_created}
         return self._written("write_marketo", written, n_people_updated=written.n_updated, **counts)
@@ -296,7 +300,9 @@ class Cycle:
         self._count({})
         self._note_backlog()
         with self.warehouse.transaction() as connection:
-            forget_observations(connection, self.warehouse.now(), self.settings.observation_days)
+            at, settings = self.warehouse.now(), self.settings
+            forget_observations(connection, at, settings.observation_days)
+            note_budget_days(connection, at, settings.calls_per_day, settings.call_reserve)
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, end)
         with self.warehouse.transaction() as connection:
@@ -375,28 +381,40 @@ class Cycle:
         """Read a part of what is new; returns the fields of this cycle, with those that were read of everybody by now."""
         columns = PersonColumns(fields, self.settings.own_fields)
         try:
-            read_new_fields(self.warehouse, self.systems.marketo, columns, self._calls_left("marketo"))
+            read_new_fields(self.warehouse, self.systems.marketo, columns, self._spare_calls("marketo"))
         except ColumnUnknown as error:
             return self._learn(is_forced=True, met=error)
         return self._learn(is_forced=False)
 
     def _back_fill(self, fields: FieldMap) -> int:
         """Read a part of what somebody wants filled again (R100)."""
-        n_calls_left = min(self._calls_left(system) for system in SYSTEMS)
+        n_calls_left = min(self._spare_calls(system) for system in SYSTEMS)
         return read_back_fills(
             self.warehouse, self.systems, PersonColumns(fields, self.settings.own_fields), n_calls_left
         )
 
     def _census_pace(self, system: System, *, n_streams: int) -> Pace:
         """How fast the census of one of `n_streams` streams may go: the fewer calls are left, the slower."""
-        n_calls = self.settings.census_share * self._calls_left(system) / n_streams
+        n_calls = self.settings.census_share * self._spare_calls(system) / n_streams
         return Pace(timedelta(days=self.settings.census_days), n_calls)
+
+    def _calls_to_write(self, system: System) -> CallsLeft:
+        """Reading keeps half of the reserve, so that nothing that is written makes it fail."""
+        reserve = reserved(self.settings.calls_per_day[system], self.settings.call_reserve)
+        return CallsLeft(self._spare_calls(system), max(self._calls_left(system) - reserve // 2, 0))
+
+    def _spare_calls(self, system: System) -> int:
+        """How many calls the day has left for what may wait."""
+        reserve = reserved(self.settings.calls_per_day[system], self.settings.call_reserve)
+        return max(self._calls_left(system) - reserve, 0)
 
     def _calls_left(self, system: System) -> int:
         """How many calls the day has left."""
-        settings = self.settings
-        per_day = {"dynamics": settings.dynamics_calls_per_day, "marketo": settings.marketo_calls_per_day}[system]
-        return max(per_day - self._n_calls_before[system] - self.systems.n_calls(system), 0)
+        return max(self.settings.calls_per_day[system] - self._n_calls_before[system] - self.systems.n_calls(system), 0)
+
+    def _write_records(self) -> Written:
+        left = self._calls_to_write("dynamics")
+        return write_records(self.warehouse, self.systems.dynamics, self.prepare(), self.cycle_id, left)
 
     def _reread_uncertain(self, fields: FieldMap) -> None:
         columns = PersonColumns(fields, self.settings.own_fields)
@@ -454,6 +472,7 @@ class Cycle:
 
     def _written(self, step: str, written: Written, **counts: int) -> Written:
         self._n_refused += written.n_refused
+        self._n_waiting += written.n_waiting
         self._failures += filter(None, [written.failure])
         self._done(step, n_collisions=self._n_collisions(), **counts)
         return written
@@ -471,4 +490,8 @@ class Cycle:
         """Store figures of the cycle with each step, calls included, so that those of a cycle killed later count too."""
         calls = {f"n_calls_{system}": self.systems.n_calls(system) for system in SYSTEMS}
         with self.warehouse.transaction() as connection:
-            count(connection, self.cycle_id, {**counts, **calls, "n_refused": self._n_refused})
+            count(
+                connection,
+                self.cycle_id,
+                {**counts, **calls, "n_refused": self._n_refused, "n_waiting": self._n_waiting},
+            )

@@ -158,6 +158,12 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days for which each value that moved in either system is kept in observations.",
     )
+    call_reserve: float = Field(
+        0.1,
+        ge=0,
+        le=0.9,
+        description="Part of a day's calls kept for reading, collisions and consent; other work waits when only that is left.",
+    )
     pause_s: float = Field(
         300.0,
         ge=0,
@@ -272,6 +278,11 @@ class Settings(BaseSettings):
         if self.lead_list is not None and self.lead_list == self.contact_list:
             raise ValueError(f"{PREFIX}LEAD_LIST and {PREFIX}CONTACT_LIST name one list; nobody becomes both")
         return self
+
+    @property
+    def calls_per_day(self) -> dict[str, int]:
+        """Calls that DynSync may send in 24 hours, by system."""
+        return {"dynamics": self.dynamics_calls_per_day, "marketo": self.marketo_calls_per_day}
 
     @property
     def working_file(self) -> Path:

@@ -150,6 +150,14 @@ def _show(
     prints_to.print(TOLD, style="dim", highlight=False)
     prints_to.print(_hour_table(found))
     prints_to.print(_calls_table(calls))
+    if found.budget:
+        prints_to.print(_budget_table(found, at))
+    if found.last_cycle and found.last_cycle["n_waiting"]:
+        prints_to.print(
+            f"{found.last_cycle['n_waiting']:,} writes of the last cycle wait for calls; collisions and consent go first (R126).",
+            style="red",
+            highlight=False,
+        )
     prints_to.print(_cursors_table(found, at))
     for line in _waiting_lines(found):
         prints_to.print(line, style="red", highlight=False)
@@ -196,6 +204,25 @@ def _calls_table(calls: list[dict[str, Any]]) -> Table:
         share = row["n_used"] / row["n_allowed"]
         style = "red" if share > SHORT else ""
         table.add_row(row["system"], f"{row['n_used']:,}", f"{row['n_allowed']:,}", cell(f"{share:.1%}", style=style))
+    return table
+
+
+def _budget_table(found: Status, at: datetime) -> Table:
+    """Used and forecast to the midnight of each system's day; what is left beside the reserve is what may wait."""
+    title = "\nForecast to midnight, Marketo's of US Central"
+    table = _table(title, "System", "Midnight in", "Used", "Then", "Allowed", "Kept back", "Export MB", "Then MB")
+    for row in found.budget:
+        style = "red" if row["n_forecast"] > row["n_allowed"] - row["n_reserved"] else ""
+        table.add_row(
+            row["system"],
+            rough(row["ends_at"] - at),
+            f"{row['n_used']:,}",
+            cell(f"{row['n_forecast']:,}", style=style),
+            f"{row['n_allowed']:,}",
+            f"{row['n_reserved']:,}",
+            f"{row['export_mb']:,.1f}",
+            f"{row['export_mb_forecast']:,.1f}",
+        )
     return table
 
 
@@ -274,6 +301,18 @@ def _unpublished_line(found: Status, settings: Settings, at: datetime) -> list[s
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for number, name in enumerate(columns):
-        is_number = name in ("Inserts", "Updates", "Used", "Allowed", "Share", "To Marketo", "To Dynamics")
+        is_number = name in (
+            "Inserts",
+            "Updates",
+            "Used",
+            "Then",
+            "Allowed",
+            "Kept back",
+            "Export MB",
+            "Then MB",
+            "Share",
+            "To Marketo",
+            "To Dynamics",
+        )
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=number == 0)
     return table

@@ -23,6 +23,7 @@ from dynsync_pipeline.extract.absence import confirm_people
 from dynsync_pipeline.extract.bad_files import ask_again
 from dynsync_pipeline.extract.census import forget_round
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.budget import note_export
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cursors import PEOPLE, move_cursor, read_cursor
 from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
@@ -192,6 +193,7 @@ def _land_file(
             note_unread_people(
                 connection, [(bad.person_id, f"line {bad.number} {told}: {bad.why}") for bad in bad_lines]
             )
+            note_export(connection, warehouse.now(), export.size_bytes or 0)
             connection.execute("update state.export_windows set is_landed = true where starts_at = ?", [starts_at])
             n_landed = scalar(connection, "select count(*) from inbox.marketo_people")
             n_done = scalar(connection, "select count(*) from state.export_windows where is_landed")

@@ -83,7 +83,13 @@ def go_on(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 
 # By which column their rows go on; streams are few, and all of them are told.
-_GOING_ON = {"cycles": "cycle_id", "cursors": "stream", "backlog_hours": "hour_at", "calls_between": "called_at"}
+_GOING_ON = {
+    "cycles": "cycle_id",
+    "cursors": "stream",
+    "backlog_hours": "hour_at",
+    "calls_between": "called_at",
+    "budget_days": "ends_at",
+}
 
 
 def select(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> list[Row]:

@@ -32,6 +32,7 @@ class Status:
     stale: how many people the filter keeps apart from their record, by its type (R90).
     back_fills: those that go on, as `read_back_fills` has them (R102).
     findings: what census and audit found in the last seven days, `n` by `finding_code`, `finding` and `last_found_at`.
+    budget: the day of each system, as `budget_days` has it: calls and megabytes, used and forecast to its midnight (R126).
     last_hour: records synced per object and direction in the last full clock hour, which began at `hour_at`.
     """
 
@@ -41,6 +42,7 @@ class Status:
     last_cycle: Row | None
     last_success: Row | None
     calls: dict[str, int]
+    budget: list[Row]
     cursors: list[Row]
     open_errors: dict[str, int]
     parked_fields: list[Row]
@@ -59,6 +61,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
         last_cycle=_cycle(connection, "ended_at is not null"),
         last_success=_cycle(connection, "is_whole"),
         calls=_calls(connection, at),
+        budget=select(connection, "from budget_days where ends_at > ? order by system", [at]),
         cursors=read_cursors(connection, at),
         open_errors={
             row["state"]: row["n"]
@@ -152,7 +155,7 @@ order by o.place
 def _cycle(connection: duckdb.DuckDBPyConnection, chosen: str) -> Row | None:
     found = select(
         connection,
-        "select cycle_id, started_at, ended_at, status, message, "
+        "select cycle_id, started_at, ended_at, status, message, n_waiting, "
         "extract(epoch from ended_at - started_at) as duration_s "
         f"from cycles where {chosen} order by cycle_id desc limit 1",
     )

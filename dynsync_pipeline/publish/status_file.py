@@ -28,6 +28,7 @@ MOVING = {
     "cycles": "cycle_id >= (select cycle_id from state.last_swap)",
     "cursors": "true",
     "calls_between": "called_at >= (select swapped_at from state.last_swap)",
+    "budget_days": "ends_at > (select swapped_at from state.last_swap)",
     "backlog_hours": "hour_at >= (select date_trunc('hour', swapped_at) from state.last_swap)",
 }
 

@@ -25,6 +25,7 @@ COUNTS = (
     "n_records_updated",
     "n_collisions",
     "n_refused",
+    "n_waiting",
     "n_calls_dynamics",
     "n_calls_marketo",
 )

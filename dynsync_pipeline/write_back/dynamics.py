@@ -19,6 +19,7 @@ from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import land_dynamics
 from dynsync_pipeline.write_back.batches import batches
+from dynsync_pipeline.write_back.lanes import CallsLeft, waiting_operations
 from dynsync_pipeline.write_back.receipts import PlannedWrite, Written, planned_writes, settle_receipts
 from dynsync_pipeline.write_back.sending import Turn
 from dynsync_pipeline.write_back.ways import Answer, Landing
@@ -27,19 +28,20 @@ MOST_RECORDS = 100
 MOST_BYTES = 10_000_000
 
 
-def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int) -> Written:
-    """Send this cycle's updates of contacts and leads, then settle their receipts.
+def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int, left: CallsLeft) -> Written:
+    """Send this cycle's updates of contacts and leads, as far as there are calls `left`, then settle their receipts.
 
     Every update carries `If-Match`, so an edit nobody has seen is never overwritten. The answer holds the record as
     Dynamics left it, which is what the mirror takes. Raises: PlanStale, StorageFailed.
     """
     turn = Turn(warehouse, "dynamics", client.now)
-    writes = planned_writes(warehouse, cycle_id, "dynamics", "update")
+    waiting = waiting_operations(warehouse, "dynamics", left)
+    writes = (w for w in planned_writes(warehouse, cycle_id, "dynamics", "update") if w.operation_id not in waiting)
     for record_type, of_type in groupby(writes, key=lambda write: write.record_type):
         way = _Updates(client, fields, RecordType(record_type))
         for batch in batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES):
             turn.send(way, batch)
-    return replace(settle_receipts(warehouse, "dynamics"), failure=turn.told)
+    return replace(settle_receipts(warehouse, "dynamics"), n_waiting=len(waiting), failure=turn.told)
 
 
 class _Updates:

@@ -20,6 +20,7 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
 from dynsync_pipeline.write_back.batches import batches
+from dynsync_pipeline.write_back.lanes import CallsLeft, waiting_operations
 from dynsync_pipeline.write_back.receipts import (
     PlannedWrite,
     Written,
@@ -34,20 +35,29 @@ MOST_RECORDS = 300
 MOST_BYTES = 900_000  # of the 1 MB that Marketo takes, the rest is for the envelope
 
 
-def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, cycle_id: int) -> Written:
+def write_people(
+    warehouse: Warehouse, client: Marketo, columns: PersonColumns, cycle_id: int, left: CallsLeft
+) -> Written:
     """Send this cycle's companies, creates and updates of people, in this order, then settle their receipts.
 
+    Where there are not calls `left` for all of them, some wait (`lanes.py`).
     Companies and creates upsert on a key, so that repeating one is harmless; updates go by id with `updateOnly`, so
     that one can never create. What Marketo made of the values is read back, and that is what the mirror takes.
     A person whose company has no answer waits for the next cycle. Raises: PlanStale, StorageFailed.
     """
     turn = Turn(warehouse, "marketo", client.now)
-    for batch in _batches(planned_writes(warehouse, cycle_id, "marketo", "company")):
+    waiting = waiting_operations(warehouse, "marketo", left)
+
+    def planned(action: str) -> Iterator[PlannedWrite]:
+        writes = planned_writes(warehouse, cycle_id, "marketo", action)
+        return (write for write in writes if write.operation_id not in waiting)
+
+    for batch in _batches(planned("company")):
         turn.send(_Companies(client, columns), batch)
-    missing = unanswered_companies(warehouse) if turn.failure else set()
+    missing = unanswered_companies(warehouse) if turn.failure or waiting else set()
 
     def people(action: str) -> Iterator[PlannedWrite]:
-        for write in planned_writes(warehouse, cycle_id, "marketo", action):
+        for write in planned(action):
             if not missing or _company_of(write, columns) not in missing:
                 yield write
 
@@ -61,7 +71,7 @@ def write_people(warehouse: Warehouse, client: Marketo, columns: PersonColumns, 
     keys = ("id", columns.own.contact_id, columns.own.lead_id)
     for batch in _batches(people("update")):
         turn.send(_People(client, columns, "updateOnly", "id", keys), batch)
-    return replace(settle_receipts(warehouse, "marketo"), failure=turn.told)
+    return replace(settle_receipts(warehouse, "marketo"), n_waiting=len(waiting), failure=turn.told)
 
 
 def _n_expected(warehouse: Warehouse) -> int | None:

@@ -87,7 +87,8 @@ class PlannedWrite:
 
 @dataclass(frozen=True)
 class Written:
-    """Counts of one write-back step; `n_changed_meanwhile` records were edited after they were read (412).
+    """Counts of one write-back step; `n_changed_meanwhile` records were edited after they were read (412), `n_waiting`
+    operations wait for the calls of another day.
 
     `failure` says why some of the plan was not sent, or was sent with unknown outcome; None where all was answered.
     """
@@ -97,6 +98,7 @@ class Written:
     n_updated: int = 0
     n_refused: int = 0
     n_changed_meanwhile: int = 0
+    n_waiting: int = 0
     failure: str | None = None
 
     def plus(self, later: Written) -> Written:
@@ -107,6 +109,7 @@ class Written:
             self.n_updated + later.n_updated,
             self.n_refused + later.n_refused,
             later.n_changed_meanwhile,
+            later.n_waiting,
             self.failure or later.failure,
         )
 

@@ -371,3 +371,16 @@ create table state.reviews (
 
 -- One row: which field map and which cases of rules were last found to agree, as a digest; none before that.
 create table state.tested_rules (digest varchar not null);
+-- Writes that were planned and wait for the calls of another day, in that cycle (R126).
+alter table ledger.cycles add column n_waiting bigint default 0;
+update ledger.cycles set n_waiting = 0;
+alter table ledger.cycles alter column n_waiting set not null;
+-- One row per file of a bulk export that was fetched.
+create table ledger.exports_read (read_at timestamp not null, n_bytes bigint not null);
+-- One row per system and its day, Marketo's in US Central: calls used, what they will be at its end, allowed, kept for reading,
+-- collisions and consent; bytes of bulk exports; all as of `told_at`.
+create table ledger.budget_days (
+    system varchar not null, begins_at timestamp not null, ends_at timestamp not null, told_at timestamp not null,
+    n_used bigint not null, n_forecast bigint not null, n_allowed bigint not null, n_reserved bigint not null,
+    n_export_bytes bigint not null, n_export_bytes_forecast bigint not null
+);
