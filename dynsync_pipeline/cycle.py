@@ -284,8 +284,8 @@ class Cycle:
         Raises: PlanStale, StorageFailed.
         """
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
-        left = self._calls_to_write("marketo")
-        written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id, left)
+        left, at_once = self._calls_to_write("marketo"), self.settings.marketo_calls_at_once
+        written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id, left, at_once=at_once)
         type_id, n_calls_left = self.settings.marketo_activity_type, self._spare_calls("marketo")
         tell_refusals(self.warehouse, self.systems.marketo, type_id, self.cycle_id, n_calls_left)
         counts = {"n_companies_written": written.n_companies, "n_people_created": written.n_created}
@@ -413,8 +413,9 @@ class Cycle:
         return max(self.settings.calls_per_day[system] - self._n_calls_before[system] - self.systems.n_calls(system), 0)
 
     def _write_records(self) -> Written:
-        left = self._calls_to_write("dynamics")
-        return write_records(self.warehouse, self.systems.dynamics, self.prepare(), self.cycle_id, left)
+        fields, left = self.prepare(), self._calls_to_write("dynamics")
+        at_once = self.settings.dynamics_calls_at_once
+        return write_records(self.warehouse, self.systems.dynamics, fields, self.cycle_id, left, at_once=at_once)
 
     def _reread_uncertain(self, fields: FieldMap) -> None:
         columns = PersonColumns(fields, self.settings.own_fields)

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     dynamics_calls_per_day: int = Field(
         100_000, gt=0, le=MANY, description="Requests DynSync may send to Dynamics in 24 hours."
     )
+    dynamics_calls_at_once: int = Field(
+        5, gt=0, le=50, description="Writes DynSync may have under way in Dynamics; never more than it advises."
+    )
 
     marketo_url: str = Field("", description="https://MUNCHKIN.mktorest.com; a trailing /rest is understood.")
     marketo_app_url: str = Field(
@@ -88,6 +91,9 @@ class Settings(BaseSettings):
         25_000, gt=0, le=MANY, description="Calls DynSync may send to Marketo in 24 hours."
     )
     marketo_calls_per_20_s: int = Field(50, gt=0, le=MANY, description="Calls DynSync may send in any 20 seconds.")
+    marketo_calls_at_once: int = Field(
+        5, gt=0, le=10, description="Writes DynSync may have under way in Marketo, which takes 10 calls from all tools."
+    )
     marketo_oldest_person: str = Field(
         "2010-01-01", description="Date before which no person was created; the first load starts there."
     )

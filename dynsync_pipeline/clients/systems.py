@@ -49,6 +49,10 @@ SYSTEMS: tuple[System, ...] = ("dynamics", "marketo")
 class Dynamics(Protocol):
     """What the steps of a cycle ask of Dynamics; `DynamicsClient` says what each method gives and raises."""
 
+    @property
+    def advised_at_once(self) -> int | None:
+        """How many requests at a time it advises."""
+
     def now(self) -> datetime:
         """Its own clock."""
 

@@ -28,19 +28,21 @@ MOST_RECORDS = 100
 MOST_BYTES = 10_000_000
 
 
-def write_records(warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int, left: CallsLeft) -> Written:
-    """Send this cycle's updates of contacts and leads, as far as there are calls `left`, then settle their receipts.
+def write_records(
+    warehouse: Warehouse, client: Dynamics, fields: FieldMap, cycle_id: int, left: CallsLeft, *, at_once: int
+) -> Written:
+    """Send this cycle's updates of contacts and leads, as far as there are calls `left` and `at_once` requests at a time; then
+    settle their receipts.
 
     Every update carries `If-Match`, so an edit nobody has seen is never overwritten. The answer holds the record as
     Dynamics left it, which is what the mirror takes. Raises: PlanStale, StorageFailed.
     """
-    turn = Turn(warehouse, "dynamics", client.now)
+    turn = Turn(warehouse, "dynamics", client.now, min(at_once, client.advised_at_once or at_once))
     waiting = waiting_operations(warehouse, "dynamics", left)
     writes = (w for w in planned_writes(warehouse, cycle_id, "dynamics", "update") if w.operation_id not in waiting)
     for record_type, of_type in groupby(writes, key=lambda write: write.record_type):
         way = _Updates(client, fields, RecordType(record_type))
-        for batch in batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES):
-            turn.send(way, batch)
+        turn.send_all(way, batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES))
     return replace(settle_receipts(warehouse, "dynamics"), n_waiting=len(waiting), failure=turn.told)
 
 

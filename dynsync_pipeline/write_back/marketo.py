@@ -36,24 +36,24 @@ MOST_BYTES = 900_000  # of the 1 MB that Marketo takes, the rest is for the enve
 
 
 def write_people(
-    warehouse: Warehouse, client: Marketo, columns: PersonColumns, cycle_id: int, left: CallsLeft
+    warehouse: Warehouse, client: Marketo, columns: PersonColumns, cycle_id: int, left: CallsLeft, *, at_once: int
 ) -> Written:
-    """Send this cycle's companies, creates and updates of people, in this order, then settle their receipts.
+    """Send this cycle's companies, creates and updates of people, in this order, `at_once` requests at a time; then settle
+    their receipts.
 
     Where there are not calls `left` for all of them, some wait (`lanes.py`).
     Companies and creates upsert on a key, so that repeating one is harmless; updates go by id with `updateOnly`, so
     that one can never create. What Marketo made of the values is read back, and that is what the mirror takes.
     A person whose company has no answer waits for the next cycle. Raises: PlanStale, StorageFailed.
     """
-    turn = Turn(warehouse, "marketo", client.now)
+    turn = Turn(warehouse, "marketo", client.now, at_once)
     waiting = waiting_operations(warehouse, "marketo", left)
 
     def planned(action: str) -> Iterator[PlannedWrite]:
         writes = planned_writes(warehouse, cycle_id, "marketo", action)
         return (write for write in writes if write.operation_id not in waiting)
 
-    for batch in _batches(planned("company")):
-        turn.send(_Companies(client, columns), batch)
+    turn.send_all(_Companies(client, columns), _batches(planned("company")))
     missing = unanswered_companies(warehouse) if turn.failure or waiting else set()
 
     def people(action: str) -> Iterator[PlannedWrite]:
@@ -65,12 +65,9 @@ def write_people(
     of_type = {RecordType.CONTACT: columns.own.contact_id, RecordType.LEAD: columns.own.lead_id}
     for record_type, creates in groupby(people("create"), key=lambda write: RecordType(write.record_type)):
         key = of_type[record_type]
-        for batch in _batches(creates):
-            turn.send(_People(client, columns, "createOrUpdate", key, (key,)), batch)
-            progress.add(len(batch))
+        turn.send_all(_People(client, columns, "createOrUpdate", key, (key,)), _told(progress, _batches(creates)))
     keys = ("id", columns.own.contact_id, columns.own.lead_id)
-    for batch in _batches(people("update")):
-        turn.send(_People(client, columns, "updateOnly", "id", keys), batch)
+    turn.send_all(_People(client, columns, "updateOnly", "id", keys), _batches(people("update")))
     return replace(settle_receipts(warehouse, "marketo"), n_waiting=len(waiting), failure=turn.told)
 
 
@@ -80,6 +77,13 @@ def _n_expected(warehouse: Warehouse) -> int | None:
         if not is_first_load(connection):
             return None
         return scalar(connection, "select count(*) from reconcile.operations where action = 'create'")
+
+
+def _told(progress: Progress, batches: Iterator[list[PlannedWrite]]) -> Iterator[list[PlannedWrite]]:
+    """The same batches; each counts as done when the next one is asked for."""
+    for batch in batches:
+        yield batch
+        progress.add(len(batch))
 
 
 class _Companies:

@@ -8,8 +8,11 @@ Not here: the requests themselves (`dynamics.py`, `marketo.py`), what a receipt 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
+from itertools import chain, islice
 
 import duckdb
 
@@ -43,15 +46,18 @@ MOST_IN_VAIN = 5  # records in a row that were refused field by field, after whi
 
 
 class Turn:
-    """All requests to `system` in one cycle, whose own clock is `clock`.
+    """All requests to `system` in one cycle, whose own clock is `clock`; `at_once` of them may be under way.
 
-    `failure` is why some operations were not sent, or have no known outcome.
+    `failure` is why some operations were not sent, or have no known outcome. What is counted in a row is counted as the
+    answers come, so that of a system that is down as many requests more are sent as were under way.
     """
 
-    def __init__(self, warehouse: Warehouse, system: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, warehouse: Warehouse, system: str, clock: Callable[[], datetime], at_once: int) -> None:
         self._warehouse = warehouse
         self._system = system
         self._clock = clock
+        self._at_once = at_once
+        self._counting = threading.Lock()
         self.failure: ApiError | None = None
         self.is_over = False
         self._closed: set[str] = set()  # kinds of operations that the system does not take from anybody
@@ -63,6 +69,29 @@ class Turn:
     def told(self) -> str | None:
         """The failure as a sentence."""
         return None if self.failure is None else str(self.failure)
+
+    def send_all(self, way: Way, batches: Iterator[list[PlannedWrite]]) -> None:
+        """Send batches of which no two hold the same record, several at a time. Raises: StorageFailed.
+
+        They are begun in their order; a single one needs no thread.
+        """
+        first = list(islice(batches, 2))
+        batches = chain(first, batches)
+        if len(first) < 2 or self._at_once == 1:
+            for batch in batches:
+                self.send(way, batch)
+            return
+        pool = ThreadPoolExecutor(self._at_once, thread_name_prefix=f"write-{self._system}")
+        under_way: set[Future[None]] = set()
+        try:
+            for batch in batches:
+                if len(under_way) == self._at_once:
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    _raise_first(done)
+                under_way.add(pool.submit(self.send, way, batch))
+            _raise_first(under_way)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
         """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""
@@ -121,12 +150,14 @@ class Turn:
 
     def _note_failure(self, error: ApiError) -> None:
         self.failure = self.failure or error
-        self._n_failures += 1
+        with self._counting:
+            self._n_failures += 1
         self.is_over = self.is_over or _proves_nothing_applied(error) or self._n_failures >= MOST_FAILURES
 
     def _alone(self, write: PlannedWrite, error: ApiError) -> Answer:
         """A whole request with one record was refused: that is the record's answer; if too often, it is everybody's."""
-        self._n_refused += 1
+        with self._counting:
+            self._n_refused += 1
         if self._n_refused >= MOST_REFUSED:
             self.failure = self.failure or error
             self.is_over = True
@@ -206,7 +237,8 @@ class Turn:
         if answer is None:
             self.failure = self.failure or search.error
             return
-        self._n_in_vain = 0 if search.done else self._n_in_vain + 1
+        with self._counting:
+            self._n_in_vain = 0 if search.done else self._n_in_vain + 1
         self._receive(way, write, answer, refused=search.refused)
 
     def _receive(self, way: Way, write: PlannedWrite, answer: Answer, refused: Sequence[ApiError] = ()) -> None:
@@ -218,6 +250,11 @@ class Turn:
             for error in refused:
                 note_refused_field(connection, write, self._system, error)
             self._store(connection, [(write, answer)], land)
+
+
+def _raise_first(done: Iterable[Future[None]]) -> None:
+    for each in done:
+        each.result()
 
 
 # Of one record inside an answer: there a failure is told by the system itself, and nothing was applied.

@@ -109,6 +109,9 @@ class MemoryWorld:
             marketo_client_secret=SecretStr("no secret"),
             marketo_oldest_person=self.clock.date().isoformat(),
             marketo_poll_s=0.001,
+            # One after the other, so that a cut falls at the same place every time.
+            dynamics_calls_at_once=1,
+            marketo_calls_at_once=1,
             first_load="create",
             largest_share=1.0,
         )

@@ -154,6 +154,11 @@ class MemoryDynamics:
         self.n_owners_read += len(found)
         return found
 
+    @property
+    def advised_at_once(self) -> int | None:
+        """It advises nothing."""
+        return None
+
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
         """As `DynamicsClient.changes`, in one page; the cursor is a version."""
         since = int(cursor or 0)

@@ -96,6 +96,7 @@ class DynamicsClient:
         self._base = origin + API_PATH
         self._transport = transport
         self._tokens = tokens
+        self._advised_at_once: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, budget: CallBudget) -> Self:
@@ -114,6 +115,11 @@ class DynamicsClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def advised_at_once(self) -> int | None:
+        """How many requests at a time its last answer advised; None until one did (docs/protocols/dataverse.md#limits)."""
+        return self._advised_at_once
 
     def now(self) -> datetime:
         """The clock of Dynamics (UTC), as its last answer told, at most a second behind."""
@@ -393,6 +399,7 @@ class DynamicsClient:
 
     def _call(self, request: Request, read: Callable[[bytes], Answer]) -> Answer:
         def decode(reply: Reply) -> Answer:
+            self._note_advice(reply)
             if not 200 <= reply.status < 300:
                 raise refusal(reply, str(request))
             try:
@@ -408,6 +415,11 @@ class DynamicsClient:
                 raise self._unreadable(request, what_is_wrong(fault)) from None
 
         return self._transport.call(request, decode)
+
+    def _note_advice(self, reply: Reply) -> None:
+        advice = reply.headers.get("x-ms-dop-hint", "")
+        if advice.isascii() and advice.isdigit() and int(advice) > 0:
+            self._advised_at_once = int(advice)
 
     def _unreadable(self, request: Request, why: object) -> AnswerUnreadable:
         return AnswerUnreadable(
