@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +46,7 @@ from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.tracing import span, traced
 from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
 from dynsync_pipeline.warehouse.columns import digest, followed_fields, move_base
@@ -114,6 +116,7 @@ class Cycle:
         self.settings.require_systems()
         with ExitStack() as opening:
             opening.enter_context(CycleLock(self.settings.lock_file))
+            opening.enter_context(span("cycle"))
             opening.push(self._back_up)  # once the working file is closed, and with the lock still held
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
             settings = self.settings
@@ -158,6 +161,7 @@ class Cycle:
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
+    @traced
     def prepare(self) -> FieldMap:
         """Learn both schemas and the owners, and settle what an earlier cycle left behind; once, before the first step."""
         with self._turn:
@@ -176,12 +180,16 @@ class Cycle:
                 self._fields = self._read_new_fields(fields) if fields.being_read else fields
             return self._fields
 
+    @traced
     def extract(self) -> dict[str, int]:
         """Step 1 for all streams side by side; returns the numbers of rows read. Raises: ApiError, StorageFailed."""
         self.prepare()
         pool = ThreadPoolExecutor(max_workers=len(STREAMS), thread_name_prefix="extract")
-        reads = {record_type.value: pool.submit(self.extract_records, record_type) for record_type in RecordType}
-        reads["person"] = pool.submit(self.extract_people)
+        reads = {
+            record_type.value: pool.submit(copy_context().run, self.extract_records, record_type)
+            for record_type in RecordType
+        }
+        reads["person"] = pool.submit(copy_context().run, self.extract_people)
         try:
             n_read = {name: read.result() for name, read in reads.items()}
         except BaseException as error:
@@ -191,6 +199,7 @@ class Cycle:
         pool.shutdown()
         return n_read
 
+    @traced
     def extract_records(self, record_type: RecordType) -> int:
         """Step 1 for one Dynamics table; returns the number of records read. Raises: ApiError, StorageFailed."""
         dynamics = self.systems.dynamics
@@ -203,6 +212,7 @@ class Cycle:
         self._done(record_type, **{f"n_{record_type}s_read": n_read})
         return n_read
 
+    @traced
     def extract_people(self) -> int:
         """Step 1 for Marketo; returns the number of people read. Raises: ApiError, StorageFailed."""
         n_read = self._with_schema(
@@ -214,6 +224,7 @@ class Cycle:
         self._done("person", n_people_read=n_read)
         return n_read
 
+    @traced
     def extract_companies(self) -> int:
         """The end of step 1, when all streams are in, which tell what companies concern; returns how many were read.
 
@@ -237,6 +248,7 @@ class Cycle:
         self._done("company")
         return n_read
 
+    @traced
     def reconcile(self) -> Plan:
         """Step 2: commit the plan of this cycle. Raises: GuardStopped, with nothing changed; StorageFailed.
 
@@ -254,6 +266,7 @@ class Cycle:
         self._done("reconcile")
         return plan
 
+    @traced
     def write_dynamics(self) -> Written:
         """Step 3, Marketo's updates to Dynamics, whose failure is returned. Raises: PlanStale, StorageFailed.
 
@@ -278,6 +291,7 @@ class Cycle:
         written = replace(written, failure=written.failure or waiting)
         return self._written("write_dynamics", written, n_records_updated=written.n_updated)
 
+    @traced
     def write_marketo(self) -> Written:
         """Step 3, people and companies to Marketo, whose failure is returned; then refusals to people's own log (R115).
 
@@ -291,6 +305,7 @@ class Cycle:
         counts = {"n_companies_written": written.n_companies, "n_people_created": written.n_created}
         return self._written("write_marketo", written, n_people_updated=written.n_updated, **counts)
 
+    @traced
     def publish(self) -> Published:
         """Step 4: end the cycle's row and, if there is anything new, swap the snapshot in.
 

@@ -12,9 +12,10 @@ import uvicorn
 
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.errors import PortTaken, SettingsWrong
+from dynsync_pipeline.publish.metrics import metrics_file
 from dynsync_pipeline.requests.listener import TOKEN_HEADER, Server, listener
 from dynsync_pipeline.requests.store import RequestStore, make_data_dir
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings import Settings, load_settings
 
 SHORTEST_TOKEN = 20
 
@@ -46,7 +47,7 @@ def listen(
         prints_to.print(f"Header   {TOKEN_HEADER}: one of DYNSYNC_LISTEN_TOKENS", highlight=False)
         prints_to.print("End      Ctrl-C", highlight=False)
         config = uvicorn.Config(
-            listener(settings, server, tokens),
+            listener(settings, server, tokens, lambda: _figures(settings)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -55,6 +56,12 @@ def listen(
             timeout_graceful_shutdown=25,
         )
         uvicorn.Server(config).run(sockets=[bound])
+
+
+def _figures(settings: Settings) -> str:
+    """What the last cycle told Prometheus; nothing before the first."""
+    file = metrics_file(settings.snapshot_file)
+    return file.read_text("utf-8") if file.exists() else ""
 
 
 def _require(host: str, certificate: Path | None, key: Path | None, tokens: list[str]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynsync_pipeline import __version__
+from dynsync_pipeline.cli.json_logs import log_as_json
 from dynsync_pipeline.errors import (
     AdoptionWrong,
     CycleRunning,
@@ -68,11 +69,16 @@ def options(
     is_debug: Annotated[
         bool, typer.Option("--debug", help="Tell each request and each SQL statement, with rows and milliseconds.")
     ] = False,
+    is_json: Annotated[
+        bool, typer.Option("--json-logs", help="Write the log as JSON, one object a line, on the standard error.")
+    ] = False,
     shows_version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Tell the version and end.")
     ] = False,
 ) -> None:
     """Two-way sync between Microsoft Dynamics 365 and Adobe Marketo Engage."""
+    if is_json:
+        log_as_json()
     if is_debug:
         logging.getLogger("dynsync_pipeline").setLevel(logging.DEBUG)
 

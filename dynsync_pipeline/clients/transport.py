@@ -45,6 +45,7 @@ from dynsync_pipeline.errors import (
     Unreachable,
 )
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.tracing import span
 
 LARGEST_BODY_BYTES = 128 * 1024 * 1024
 LONGEST_CONNECT_S = 15.0
@@ -249,7 +250,8 @@ class Transport:
         status: int | str = "no answer"
         future = asyncio.run_coroutine_threadsafe(self._exchange(request, headers), self._loop)
         try:
-            reply = future.result()
+            with span(str(request), system=self._system):
+                reply = future.result()
             status = reply.status
             if date := http_date(reply.headers.get("date", "")):
                 self._told = (date, time.monotonic())

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from operator import methodcaller
@@ -125,7 +126,7 @@ class CycleRun:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=len(READS), thread_name_prefix="extract")
             for started in sorted({name, *names_in_run} & READS.keys()):
-                self._reads[started] = self._pool.submit(_timed, READS[started], cycle)
+                self._reads[started] = self._pool.submit(copy_context().run, _timed, READS[started], cycle)
         return self._reads[name].result()
 
     def calls(self, system: System) -> int:

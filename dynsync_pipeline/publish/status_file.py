@@ -16,6 +16,7 @@ import duckdb
 
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.figures import read_figures
+from dynsync_pipeline.publish.metrics import metrics_file, metrics_text
 from dynsync_pipeline.publish.status_page import status_page
 from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.tables import published_tables
@@ -63,7 +64,9 @@ def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMa
     file = status_file(settings.snapshot_file)
     told = json.dumps({"publication": rows[0][0], **tables, "figures": figures}, default=_text, indent=1)
     write_readable(file, told)
-    write_readable(file.with_suffix(".html"), status_page(json.loads(told)["figures"]))
+    plain = json.loads(told)["figures"]
+    write_readable(file.with_suffix(".html"), status_page(plain))
+    write_readable(metrics_file(settings.snapshot_file), metrics_text(plain))
 
 
 def write_readable(file: Path, text: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from dynsync_pipeline.errors import ApiError, CycleRunning, DynSyncError
@@ -188,8 +188,13 @@ class Server:
         return failure
 
 
-def listener(settings: Settings, server: Server, tokens: Sequence[str]) -> Starlette:
-    """The application: `POST /requests`, `/owners`, `/tasks`, and `GET /health`."""
+def listener(
+    settings: Settings, server: Server, tokens: Sequence[str], figures: Callable[[], str] = lambda: ""
+) -> Starlette:
+    """The application: `POST /requests`, `/owners`, `/tasks`, and `GET /health` and `/metrics`.
+
+    `figures`: what the last cycle told Prometheus. They are shown to this machine, and elsewhere to who has a token.
+    """
     calls = _Calls(MOST_PER_MINUTE)
 
     def door(kind: type[_Call]) -> Callable[[HttpRequest], Awaitable[JSONResponse]]:
@@ -205,8 +210,28 @@ def listener(settings: Settings, server: Server, tokens: Sequence[str]) -> Starl
         except DynSyncError as error:
             return JSONResponse({"status": "failing", "message": error.message}, 503)
 
+    async def metrics(request: HttpRequest) -> Response:
+        if not _is_here(request) and (refused := _refused(request.headers, tokens, calls)):
+            return refused.response
+        try:
+            n_waiting = await run_in_threadpool(server.n_waiting)
+            told = await run_in_threadpool(figures)
+        except (DynSyncError, OSError):
+            return PlainTextResponse("", 503)
+        return Response(f"{told}{_WAITING}{n_waiting}\n", media_type="text/plain; version=0.0.4")
+
     doors = [Route(path, door(kind), methods=["POST"]) for path, (kind, _) in _DOORS.items()]
-    return Starlette(routes=[*doors, Route("/health", health)])
+    return Starlette(routes=[*doors, Route("/health", health), Route("/metrics", metrics)])
+
+
+_WAITING = """# HELP dynsync_requests_waiting Requests that have not ended.
+# TYPE dynsync_requests_waiting gauge
+dynsync_requests_waiting """
+
+
+def _is_here(request: HttpRequest) -> bool:
+    """Whether a call comes from this machine."""
+    return request.client is not None and request.client.host in ("127.0.0.1", "::1")
 
 
 def _refused(headers: Mapping[str, str], tokens: Sequence[str], calls: _Calls) -> Answer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from dynsync_pipeline.defs.requests import build_request_sensor
+from dynsync_pipeline.requests.listener import Server, listener
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock, read_cycle_lock
 from dynsync_pipeline_tests.worlds.core import CoreWorld
@@ -293,3 +296,35 @@ def test_each_entry_into_a_list_asks_once_and_staying_asks_for_nothing(world: Co
     assert world.values(early, "dynamicsContactId", "dynamicsIsDeleted")[1] is False
     assert world.values(early, "dynamicsContactId")[0] not in (None, contact_ids[0])
     world.settle()
+
+
+def test_prometheus_reads_the_figures_of_the_last_cycle_and_of_the_requests_on_this_machine(
+    world: CoreWorld, webhook: httpx.Client
+) -> None:
+    world.sync_once()
+    with httpx.Client(base_url=webhook.base_url, trust_env=False) as anybody:
+        answer = anybody.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    told = {family.name: family.samples for family in text_string_to_metric_families(answer.text)}
+    assert told["dynsync_last_cycle_status"]
+    assert told["dynsync_requests_waiting"][0].value >= 0
+
+
+def test_elsewhere_the_figures_are_shown_to_who_has_a_token() -> None:
+    class Idle:
+        def n_waiting(self) -> int:
+            return 3
+
+    app = listener(Settings(_env_file=None), cast(Server, Idle()), [TOKEN], lambda: "a 1\n")
+
+    async def from_elsewhere() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as away:
+            return await away.get("/metrics"), await away.get("/metrics", headers={"X-DynSync-Token": TOKEN})
+
+    refused, answer = asyncio.run(from_elsewhere())
+    assert refused.status_code == 401
+    assert "a 1" not in refused.text
+    assert answer.text.startswith("a 1\n")
+    assert answer.text.endswith("dynsync_requests_waiting 3\n")

@@ -1,0 +1,104 @@
+"""Traces reach a collector where one is set, as a tree of cycle, step and request, and hold nothing of anybody."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+CYCLE = """
+import sys, time
+from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.tracing import span
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+world = MemoryWorld(publishes=True)
+world.link(RecordType.CONTACT, "c", title="O'Brien")
+with world.opened() as cycle:
+    cycle.extract()
+    cycle.extract_companies()
+    with span("GET /contacts", system="dynamics"):
+        pass
+    cycle.publish()
+try:
+    with span("fails"):
+        raise ServerFailed("secret of O'Brien", system="marketo", request="GET /x")
+except ServerFailed:
+    pass
+print(time.monotonic())
+"""
+
+
+class Collector(ThreadingHTTPServer):
+    """A collector on this machine, and the spans that it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.sent: list[Span] = []
+        self.raw = b""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.raw += body
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in resource.scope_spans:
+                self.server.sent += scope.spans
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def run(endpoint: str) -> subprocess.CompletedProcess[str]:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-c", CYCLE + "import json; print(json.dumps(sorted(m for m in sys.modules if 'opentel' in m)))"],
+        cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+
+
+def test_a_cycle_is_a_tree_of_steps_and_requests(collector: Collector) -> None:
+    run(f"http://127.0.0.1:{collector.server_port}")
+    by_id = {span.span_id: span for span in collector.sent}
+    parents = {span.name: by_id[span.parent_span_id].name for span in collector.sent if span.parent_span_id}
+    assert parents["extract"] == "cycle"
+    assert parents["extract_people"] == parents["extract_records"] == "extract", "in threads of their own"
+    assert parents["GET /contacts"] == "cycle"
+    assert parents["publish"] == "cycle"
+    (failed,) = [span for span in collector.sent if span.name == "fails"]
+    assert {each.key: each.value.string_value for each in failed.attributes} == {"error.type": "ServerFailed"}
+    assert not failed.events
+    assert b"Brien" not in collector.raw
+
+
+def test_a_collector_that_is_gone_fails_no_cycle_and_holds_nobody_up() -> None:
+    began_s = time.monotonic()
+    run("http://127.0.0.1:9")
+    assert time.monotonic() - began_s < 30
+
+
+def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
+    assert json.loads(run("").stdout.splitlines()[-1]) == []
