@@ -97,10 +97,12 @@ def _is_text(argument: str) -> bool:
 
 
 def _report(error: DynSyncError) -> int:
+    from rich.text import Text
+
     from dynsync_pipeline.cli.looking import cell
 
-    errors_to.print("[bold red]Error:[/] ", end="")
-    errors_to.print(cell(str(error)), highlight=False)  # it may quote a file
+    said = cell(str(error))  # it may quote a file
+    errors_to.print(Text.assemble(("Error: ", "bold red"), said), highlight=False)
     if isinstance(error, SqlFileFailed):
         errors_to.print(f"\n{error.statement}", markup=False, highlight=False)
     return exit_code_of(error)

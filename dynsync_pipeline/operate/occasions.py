@@ -154,6 +154,13 @@ def _of_findings(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterato
 
 
 def _of_waiting(connection: duckdb.DuckDBPyConnection) -> Iterator[Occasion]:
+    (row,) = select(connection, "select count(*) as n, min(opened_at) as since from reviews where choice is null")
+    if row["n"]:
+        yield Occasion(
+            "reviews_wait",
+            f"{row['n']:,} collisions wait for somebody's word, the oldest since {row['since']:%Y-%m-%d %H:%M} UTC.",
+            "`dynsync review` lists them, and takes the decision.",
+        )
     (row,) = select(connection, "select count(*) as n from merge_proposals where state = 'open'")
     if row["n"]:
         yield Occasion(

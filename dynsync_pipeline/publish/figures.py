@@ -24,7 +24,6 @@ MOST_CYCLES = 60
 MOST_ROWS = 50  # of what is listed
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)
-PACE_H = 6  # whose calls tell how many are to come
 Row = dict[str, Any]
 
 
@@ -44,6 +43,7 @@ def read_figures(
         "collided": _rows(connection, _COLLIDED, [at - WEEK]),
         "refused": _rows(connection, _REFUSED),
         "budgets": _budgets(connection, settings, at),
+        "waiting_for_people": _rows(connection, _WAITING_FOR_PEOPLE)[0],
         "schema": _rows(connection, _SCHEMA, [at - MONTH]),
         "parked": _rows(connection, _PARKED),
         "fanned_out": _named(connection, fields, _rows(connection, _FANNED_OUT, [at - WEEK])),
@@ -131,21 +131,28 @@ def _named(connection: duckdb.DuckDBPyConnection, fields: FieldMap, accounts: li
 
 
 def _budgets(connection: duckdb.DuckDBPyConnection, settings: Settings, at: datetime) -> list[Row]:
-    """Calls of the last 24 and of the last six hours, and how many a day may have, by system."""
+    """Calls of the last 24 hours, how many these may have, and the forecast of the system's own day, by system."""
     allowed = {"dynamics": settings.dynamics_calls_per_day, "marketo": settings.marketo_calls_per_day}
-    rows = _rows(connection, _CALLS, [at - timedelta(hours=PACE_H), at - timedelta(days=1)])
-    return [row | {"n_allowed": allowed[row["system"]], "hours": PACE_H} for row in rows]
+    days = {row["system"]: row for row in _rows(connection, _DAYS, [at])}
+    used = _rows(connection, _CALLS, [at - timedelta(days=1)])
+    return [row | {"n_allowed": allowed[row["system"]], "day": days.get(row["system"])} for row in used]
+
+
+_WAITING_FOR_PEOPLE = """
+select (select count(*) from state.reviews where choice is null) as n_reviews,
+    (select count(*) from ledger.merge_proposals where state = 'open') as n_merges
+"""
+_DAYS = "select system, ends_at, n_used, n_forecast from ledger.budget_days where ends_at > ? order by ends_at"
 
 
 _CALLS = """
-select system, coalesce(sum(n_calls), 0)::bigint as n_used,
-    coalesce(sum(n_calls) filter (where called_at > $1), 0)::bigint as n_last_hours
+select system, coalesce(sum(n_calls), 0)::bigint as n_used
 from (
-    select 'dynamics' as system, started_at as called_at, n_calls_dynamics as n_calls from ledger.cycles where started_at > $2
+    select 'dynamics' as system, n_calls_dynamics as n_calls from ledger.cycles where started_at > $1
     union all
-    select 'marketo', started_at, n_calls_marketo from ledger.cycles where started_at > $2
+    select 'marketo', n_calls_marketo from ledger.cycles where started_at > $1
     union all
-    select system, called_at, n_calls from ledger.calls_between where called_at > $2
+    select system, n_calls from ledger.calls_between where called_at > $1
 )
 group by system order by system
 """

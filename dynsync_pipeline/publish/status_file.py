@@ -55,7 +55,7 @@ def publication_of(file: Path) -> str | None:
 
 def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMap) -> None:
     """Write `status.json` and what is made of it; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
-    with warehouse.reading() as connection:
+    with storage_errors(status_file(settings.snapshot_file)), warehouse.reading() as connection:
         rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
         if len(rows) != 1:
             return

@@ -56,6 +56,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> HandMade:
         "true, 'account_changed' from range(1, 3) r(i)",
         "insert into ledger.schema_changes (entry_id, seen_at, system, record_type, name, code, new_value) "
         f"values (1, {an_hour}, 'dynamics', 'contact', 'jobtitle', 'column_shortened', '{'x' * 300}')",
+        "insert into ledger.budget_days (system, begins_at, ends_at, told_at, n_used, n_forecast, n_allowed, n_reserved, "
+        "n_export_bytes, n_export_bytes_forecast) select 'marketo', b::timestamp, b::timestamp + interval 1 day, b::timestamp, "
+        f"35, n, 25000, 0, 0, 0 from values ('{ago(hours=30)}', 1), ('{ago(hours=6)}', 26000) as t(b, n)",
+        "insert into state.reviews (review_id, person_id, record_type, dynamics_id, field, opened_at, choice) select i, i, "
+        f"'lead', i, 'city', {an_hour}, [null, 'marketo'][i] from range(1, 3) r(i)",
         f"insert into ledger.calls_between (called_at, system, n_calls) values ('{ago(hours=7)}', 'marketo', 13)",
     )
     with Warehouse(home.settings.working_file) as warehouse, warehouse.transaction() as connection:

@@ -41,8 +41,10 @@ def test_the_figures_count_what_waits_was_refused_collided_and_reached_people(ho
     assert sum(n for *_, n in collided) == 9, "eight days ago is no more among them"
     (account,) = told["fanned_out"]
     assert (account["name"], account["fields"], account["n_contacts"]) == (HOSTILE, "company, website", 5001)
-    calls = {row["system"]: (row["n_used"], row["n_last_hours"], row["n_allowed"]) for row in told["budgets"]}
-    assert calls == {"dynamics": (14, 14, 100_000), "marketo": (22 + 13, 22, 25_000)}
+    calls = {row["system"]: (row["n_used"], row["n_allowed"]) for row in told["budgets"]}
+    assert calls == {"dynamics": (14, 100_000), "marketo": (22 + 13, 25_000)}
+    assert [row["day"] and row["day"]["n_forecast"] for row in told["budgets"]] == [None, 26_000]
+    assert told["waiting_for_people"] == {"n_reviews": 1, "n_merges": 0}
     assert told["schema"][0]["meaning"].startswith("R109 shorter")
 
 
@@ -77,6 +79,8 @@ def test_the_page_begins_with_how_it_stands_and_tells_texts_as_they_are(seen: di
     assert "All but 2 refused writes" in text
     assert text.count(HOSTILE) == 2, "the account's name, and what was said of the refusals"
     assert "Marketo: 35 of 25,000 in 24 hours" in text
+    assert "with about 26,000 calls: more than it may have." in text
+    assert "1 collision: dynsync review" in text
 
 
 def test_a_page_leads_nowhere_outside(home: HandMade) -> None:

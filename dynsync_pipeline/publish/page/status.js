@@ -131,24 +131,23 @@ function refusals() {
   figures.refused.length ? element("p", { class: "dim" }, "Records, names and values: ", element("code", {}, "dynsync errors")) : null);
 }
 
-// Hours until a day ends where the quota of a system is counted.
-function hoursToMidnight(zone) {
-  const parts = new Intl.DateTimeFormat("en", { timeZone: zone, hour: "numeric", minute: "numeric", hourCycle: "h23" }).formatToParts(now);
-  const part = (kind) => Number(parts.find((each) => each.type === kind).value);
-  return 24 - part("hour") - part("minute") / 60;
-}
-
 function budgets() {
-  const zones = { dynamics: "UTC", marketo: "America/Chicago" };
   section("Calls", element("div", { class: "pair" }, figures.budgets.map((row) => {
     const name = row.system === "marketo" ? "Marketo" : "Dynamics";
-    const expected = Math.round(row.n_last_hours / row.hours * hoursToMidnight(zones[row.system]));
-    const isShort = row.n_used + expected > row.n_allowed;
+    const isShort = row.day && row.day.n_forecast > row.n_allowed;
     return element("div", {},
       element("p", {}, `${name}: ${number(row.n_used)} of ${number(row.n_allowed)} in 24 hours`),
       element("meter", { min: 0, max: row.n_allowed, value: row.n_used, low: row.n_allowed * 0.8, high: row.n_allowed * 0.95, optimum: 0, "aria-label": `Calls to ${name}, of those allowed in 24 hours` }),
-      element("p", { class: isShort ? "bad" : "dim" }, `At the pace of the last ${row.hours} hours, ${number(expected)} more until midnight${row.system === "marketo" ? " in US Central time" : " UTC"}${isShort ? ": more than are left." : "."}`));
+      row.day ? element("p", { class: isShort ? "bad" : "dim" }, `Its day ends ${moment(row.day.ends_at)}, with about ${number(row.day.n_forecast)} calls${isShort ? ": more than it may have." : "."}`) : null);
   })));
+}
+
+function people() {
+  const { n_reviews, n_merges } = figures.waiting_for_people;
+  if (!n_reviews && !n_merges) return;
+  section("Waiting for somebody's word",
+    n_reviews ? element("p", {}, `${counted(n_reviews, "collision")}: `, element("code", {}, "dynsync review")) : null,
+    n_merges ? element("p", {}, `${counted(n_merges, "merge")}: `, element("code", {}, "dynsync merge")) : null);
 }
 
 function schema() {
@@ -170,6 +169,6 @@ function fanOuts() {
 }
 
 head();
-[inStep, lastCycles, backlog, collisions, refusals, budgets, fanOuts, schema].forEach((draw) => draw());
+[people, inStep, lastCycles, backlog, collisions, refusals, budgets, fanOuts, schema].forEach((draw) => draw());
 page.append(element("p", { class: "dim" }, `As the cycle left it at ${moment(figures.told_at)}, by DynSync ${figures.version}. Times are those of this browser. Rules such as R54: docs/sync-rules.md.`));
 setTimeout(() => location.reload(), 300000);
