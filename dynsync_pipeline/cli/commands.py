@@ -47,6 +47,7 @@ COMMANDS = {
     "status": "Show backlog, last full hour, last cycle, call budgets, cursors, errors",
     "sync": "Run one cycle",
     "task": "Make a task in Dynamics for each of these people of Marketo",
+    "undo": "Take back what one cycle wrote",
     "whatif": "Decide past collisions, and what differs now, again under the rules of another field map",
 }
 _MODULES = {"dev": "develop", "rules": "rule_tests"}  # of another name than the command

@@ -256,7 +256,7 @@ _MASS_CHANGES = {
         where not t.is_let_in and l.linked_at <> planned_at""",  # else they are linked anew, and were stale before
     "people or records with a field emptied": """
         select count(distinct (record_type, dynamics_id)) from planned_writes
-        where action = 'update' and value is null and dynamics_column is not null""",
+        where action = 'update' and value is null and dynamics_column is not null and rule_code <> 'undo'""",
     "people with a collision": """
         select count(distinct person_id) from field_outcomes
         where has_base and outcome in ('collision_dynamics_wins', 'collision_marketo_wins')""",
@@ -282,7 +282,7 @@ with cleared as (
     select if(system = 'dynamics', 'Marketo', 'Dynamics') as system,
         if(system = 'dynamics', null, record_type) as record_type, field, type
     from planned_writes
-    where action <> 'create' and person_id is not null and dynamics_column is not null
+    where action <> 'create' and person_id is not null and dynamics_column is not null and rule_code <> 'undo'
       and (value is null or type = 'boolean' and value = 'false')
     union all
     select 'Dynamics', 'account', d.field, f.type

@@ -39,6 +39,7 @@ STEPS = (
     "reconcile/overwritten_fields",
     "reconcile/differing_fields",
     "reconcile/field_outcomes",
+    "reconcile/undone_fields",
     "reconcile/new_people",
     "reconcile/company_differences",
     "reconcile/company_links",

@@ -37,6 +37,7 @@ SETTLING = (
     "write_back/answers",
     "write_back/settled_base",
     "write_back/settled_differences",
+    "write_back/settled_undos",
     "write_back/seen_edits",
     "write_back/settled_ledger",
     "write_back/answered_refusals",

@@ -2,9 +2,10 @@
 -- meets anew in it (R42), so that what the field lost while it was gone is no clear (R107). A table that was not read with its
 -- new columns yet is looked at when it was.
 --
--- reads    compared_links, state.links, state.unread_tables, state.returned_fields, state.base_missing
+-- reads    compared_links, undone_fields, state.links, state.unread_tables, state.returned_fields, state.base_missing
 -- makes    nothing
--- changes  inbox.touched, inbox.merges, state.base_missing, state.returned_fields, state.joined_fields, state.relabelled_accounts
+-- changes  inbox.touched, inbox.merges, state.base_missing, state.returned_fields, state.joined_fields, state.relabelled_accounts,
+--          state.undoing
 insert into state.base_missing (person_id, field)
 select l.person_id, f.field
 from state.links l
@@ -18,3 +19,6 @@ delete from inbox.merges;
 delete from state.returned_fields where record_type not in (select record_type from state.unread_tables);
 delete from state.joined_fields where record_type not in (select record_type from state.unread_tables);
 delete from state.relabelled_accounts;
+
+-- What is not ours any more is not undone.
+delete from state.undoing where change_id not in (select change_id from undone_fields);

@@ -96,7 +96,8 @@ select
     case when w.system = 'marketo' then w.marketo_shown else w.dynamics_shown end,
     case when w.system = 'marketo' then w.dynamics_shown else w.marketo_shown end,
     w.value,
-    w.value,
+    -- What is undone was agreed on, and stays the base.
+    case when w.rule_code = 'undo' then w.base_value else w.value end,
     w.rule_code
 from planned_writes w
 join reconcile.operations o using (system, action, record_type, dynamics_id);

@@ -2,7 +2,7 @@
 -- `value` is what the target must come to hold, as compared (numbers of options); what is shown to people is their labels (R29,
 -- R33). The sync's own fields on a person are written like any other.
 --
--- reads    field_outcomes, new_people, own_field_writes, state.dynamics_records, state.option_maps, state.old_labels,
+-- reads    field_outcomes, undone_fields, new_people, own_field_writes, state.dynamics_records, state.option_maps, state.old_labels,
 --          state.columns, state.user_zone, reconcile.fields
 -- makes    new_values: one row per record to create in Marketo and field that it holds a value of; `misfit_code` where Marketo is
 --              known to refuse that
@@ -58,6 +58,15 @@ with writes as (
         record_type, dynamics_id, person_id, field, type, rule_code, 'take_dynamics' as outcome,
         new_value as dynamics_value, old_value as marketo_value
     from own_field_writes
+    union all by name
+    select
+        case when direction = 'to_marketo' then 'marketo' else 'dynamics' end as system, 'update' as action,
+        record_type, dynamics_id, person_id, field, dynamics_column, type, 'undo' as rule_code,
+        case when direction = 'to_marketo' then 'take_dynamics' else 'take_marketo' end as outcome,
+        value_written as base_value,
+        case when direction = 'to_marketo' then value_before else value_written end as dynamics_value,
+        case when direction = 'to_marketo' then value_written else value_before end as marketo_value
+    from undone_fields
 ),
 labelled as (
     select

@@ -384,3 +384,11 @@ create table ledger.budget_days (
     n_used bigint not null, n_forecast bigint not null, n_allowed bigint not null, n_reserved bigint not null,
     n_export_bytes bigint not null, n_export_bytes_forecast bigint not null
 );
+
+-- One row per value that somebody wants undone, until it was written or found to be edited since. `change_id`: the row of
+-- `ledger.changes` that wrote it; old and new value as people read them.
+create table state.undoing (
+    change_id bigint not null, cycle_id bigint not null, person_id bigint, record_type varchar not null,
+    dynamics_id varchar not null, field varchar not null, direction varchar not null, old_value varchar, new_value varchar,
+    rule_code varchar not null
+);
