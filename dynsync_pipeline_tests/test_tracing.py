@@ -16,7 +16,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 CYCLE = """
-import sys, time
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.tracing import span
@@ -34,7 +33,6 @@ try:
         raise ServerFailed("secret of O'Brien", system="marketo", request="GET /x")
 except ServerFailed:
     pass
-print(time.monotonic())
 """
 
 
@@ -72,16 +70,26 @@ def collector() -> Iterator[Collector]:
         server.shutdown()
 
 
-def run(endpoint: str) -> subprocess.CompletedProcess[str]:
+# Where no cycle is needed.
+SPAN = """
+import json, sys
+from dynsync_pipeline.tracing import span
+with span("cycle"):
+    pass
+print(json.dumps(sorted(name for name in sys.modules if "opentel" in name)))
+"""
+
+
+def run(endpoint: str, script: str) -> subprocess.CompletedProcess[str]:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        [sys.executable, "-c", CYCLE + "import json; print(json.dumps(sorted(m for m in sys.modules if 'opentel' in m)))"],
+        [sys.executable, "-c", script],
         cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
 
 
 def test_a_cycle_is_a_tree_of_steps_and_requests(collector: Collector) -> None:
-    run(f"http://127.0.0.1:{collector.server_port}")
+    run(f"http://127.0.0.1:{collector.server_port}", CYCLE)
     by_id = {span.span_id: span for span in collector.sent}
     parents = {span.name: by_id[span.parent_span_id].name for span in collector.sent if span.parent_span_id}
     assert parents["extract"] == "cycle"
@@ -96,9 +104,9 @@ def test_a_cycle_is_a_tree_of_steps_and_requests(collector: Collector) -> None:
 
 def test_a_collector_that_is_gone_fails_no_cycle_and_holds_nobody_up() -> None:
     began_s = time.monotonic()
-    run("http://127.0.0.1:9")
+    run("http://127.0.0.1:9", SPAN)
     assert time.monotonic() - began_s < 30
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
-    assert json.loads(run("").stdout.splitlines()[-1]) == []
+    assert json.loads(run("", SPAN).stdout.splitlines()[-1]) == []

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.working import telling_progress
+from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify_quietly
 from dynsync_pipeline.settings import load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
@@ -24,8 +25,9 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures
     try:
         with telling_progress(settings.data_dir) as tell:
             report = run_cycle(settings, tell)
-    finally:  # also of a cycle that failed; its lock is free by now
-        notify_quietly(settings)
+    except DynSyncError:
+        notify_quietly(settings)  # the lock is free by now
+        raise
     if as_json:
         print(json.dumps(dataclasses.asdict(report)))  # noqa: T201 (programs read this, not people)
     else:
@@ -33,6 +35,7 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures
         prints_to.print(
             f"Snapshot: {settings.snapshot_file} (see tables changes, collisions, sync_errors)", highlight=False
         )
+    notify_quietly(settings)
     if report.failures:
         errors_to.print(f"{NOT_ALL_WRITTEN} {' '.join(report.failures)}", markup=False, highlight=False)
         raise typer.Exit(Exit.FAILED)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline.warehouse.pause import pause, resume
 from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.worlds.hook import Hook, listening
 
 ERROR = (
     "insert into ledger.sync_errors (cycle_id, happened_at, error_id, last_seen_at, record_type, person_id, dynamics_id, "
@@ -27,42 +26,10 @@ ERROR = (
 )
 
 
-class Hook(ThreadingHTTPServer):
-    """A webhook on this machine: what it was sent, and how it answers."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.told: list[dict[str, Any]] = []
-        self.status = 200
-        self.delay_s = 0.0
-
-    @property
-    def address(self) -> str:
-        return f"json://127.0.0.1:{self.server_port}/secret-path"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(self.server.delay_s)
-        if self.server.status == 200:
-            self.server.told.append(body)
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    with listening() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def ago(**length: float) -> str:
     return f"{utc_now().replace(tzinfo=None) - timedelta(**length):%Y-%m-%d %H:%M:%S}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> HandMade:
     """A working file with some of everything that the page tells, made by hand."""
     home = HandMade(tmp_path_factory.mktemp("pages"))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.metrics import metrics_text
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.cli.conftest import HandMade
 from dynsync_pipeline_tests.publish.conftest import HOSTILE, figures_of
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
 OF_THE_LISTENER = {"dynsync_requests_waiting"}
@@ -61,16 +58,3 @@ def test_the_dashboard_asks_for_nothing_that_is_not_told(home: HandMade) -> None
     assert told - asked <= {"dynsync_info", "dynsync_told_timestamp_seconds", "dynsync_last_cycle_timestamp_seconds",
                             "dynsync_refused_records"}  # fmt: skip
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-
-
-def test_every_cycle_writes_them_for_everybody() -> None:
-    world = MemoryWorld(publishes=True)
-    world.link(RecordType.CONTACT, "c", title="A")
-    world.settled()
-    world.cycle()
-    file = world.settings.data_dir / "metrics.prom"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o444
-    assert samples(file.read_text("utf-8"))["dynsync_last_read_timestamp_seconds"].keys() == {
-        ("to_marketo", "account"), ("to_marketo", "contact"), ("to_marketo", "lead"),
-        ("to_dynamics", "contact"), ("to_dynamics", "lead"),
-    }  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.figures import read_figures
+from dynsync_pipeline.publish.metrics import metrics_text
 from dynsync_pipeline.publish.status_page import status_page
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.pause import pause, resume
@@ -125,19 +126,22 @@ def test_whatever_is_wrong_stands_first(tmp_path: Path) -> None:
         assert says in text
 
 
-def test_the_page_is_written_by_every_cycle_for_everybody_at_no_price() -> None:
+def test_page_and_metrics_are_written_by_every_cycle_for_everybody_at_no_price() -> None:
     world = MemoryWorld(publishes=True)
     world.link(RecordType.CONTACT, "c", title="A")
     world.settled()
     world.cycle()
     folder = world.settings.data_dir
-    page, told, snapshot = (folder / name for name in ("status.html", "status.json", "snapshot.duckdb"))
+    names = ("status.html", "status.json", "snapshot.duckdb", "metrics.prom")
+    page, told, snapshot, metrics = (folder / name for name in names)
     first, swapped = page.read_text("utf-8"), snapshot.stat().st_ino
     world.cycle()
     assert snapshot.stat().st_ino == swapped, "a quiet cycle swaps nothing in"
     assert page.read_text("utf-8") != first
     assert json.dumps(json.loads(told.read_text())["figures"], ensure_ascii=False) in page.read_text("utf-8")
-    assert stat.S_IMODE(page.stat().st_mode) == 0o444
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (page, metrics)} == {0o444}
+    assert metrics.read_text("utf-8") == metrics_text(json.loads(told.read_text())["figures"])
+    assert 'dynsync_waiting_records{direction="to_dynamics",object="lead"} 0.0' in metrics.read_text("utf-8")
     began_s = time.process_time()
     for _ in range(5):
         with world.warehouse.reading() as connection:
