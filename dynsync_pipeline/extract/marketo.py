@@ -172,7 +172,7 @@ def _read_feed(warehouse: Warehouse, client: Marketo, columns: PersonColumns, to
         labels = dict(connection.execute(_UNIQUE_LABELS).fetchall())
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     feed = Feed(columns, seen)
-    for page in client.changes(token, columns.names):
+    for page in client.changes(token, columns.told):
         feed.unread_ids += page.unread_ids
         for change in page.items:
             feed.add(

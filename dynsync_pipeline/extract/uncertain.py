@@ -149,7 +149,7 @@ def _land_feed(warehouse: Warehouse, marketo: Marketo, columns: PersonColumns, s
     with warehouse.reading() as connection:
         seen = {row[0] for row in connection.execute("select guid from state.feed_seen").fetchall()}
     feed = Feed(columns, seen)  # what was read before our write left is none of it
-    for page in marketo.changes(marketo.start_of_feed(sent_at - OVERLAP).token, columns.names):
+    for page in marketo.changes(marketo.start_of_feed(sent_at - OVERLAP).token, columns.told):
         for change in page.items:
             if change.at >= sent_at - SERVERS_APART:
                 feed.add(change.guid, change.person_id, change.at, change.field, change.old_value, change.new_value)

@@ -335,7 +335,7 @@ class _Hiding:
 _OF_THE_SYSTEMS = frozenset(
     {
         *("createdon", "modifiedon", "statecode", "merged", FILTER_COLUMN, "is_deleted", "is_deleted_in_dynamics"),
-        *("dynamics_type", "dynamics_created_on"),
+        *("dynamics_type", "dynamics_created_on", "created_at", "updated_at"),
     }
 )
 

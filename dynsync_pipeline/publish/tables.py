@@ -109,6 +109,18 @@ def _people(fields: FieldMap) -> PublishedTable:
             PublishedColumn(
                 "record_id_dynamics", "varchar", "l.dynamics_id", "Id of the linked contact or lead; null: not linked."
             ),
+            PublishedColumn(
+                "created_in_marketo_at",
+                "timestamp",
+                "try_cast(m.created_at as timestamp)",
+                "Created in Marketo at, UTC.",
+            ),
+            PublishedColumn(
+                "updated_in_marketo_at",
+                "timestamp",
+                "try_cast(m.updated_at as timestamp)",
+                "When Marketo said last that it changed, by whatever cause, UTC: as of when the person was last read.",
+            ),
             PublishedColumn("is_linked", "boolean", "l.person_id is not null", "It has a row in links (R18)."),
             PublishedColumn("company_id_marketo", "varchar", "m.external_company_id", _COMPANY),
             PublishedColumn(

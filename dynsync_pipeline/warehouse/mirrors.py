@@ -64,8 +64,12 @@ def land_dynamics(
 # Columns that every reading fills, whatever the field map says.
 STRUCTURE = frozenset(
     {"etag", "is_deleted", "external_company_id", "is_deleted_in_dynamics", "dynamics_lead_id", "dynamics_contact_id"}
-    | {"dynamics_type", "dynamics_created_on"}
+    | {"dynamics_type", "dynamics_created_on", "created_at", "updated_at"}
 ).union(*(table.system_columns for table in TABLES.values()))
+
+
+# Marketo's own times of a person, which it moves by itself, with the mirror's names for them.
+TIMES = {"createdAt": "created_at", "updatedAt": "updated_at"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,11 @@ class PersonColumns:
     @property
     def names(self) -> list[str]:
         """REST names to ask for, `id` left out, in an order that does not depend on that of the field map."""
+        return list(dict.fromkeys([*self.mirror_of_own, *TIMES, *sorted(self.kinds)]))
+
+    @property
+    def told(self) -> list[str]:
+        """REST names that the feed is asked for: Marketo's own times change with whatever else does."""
         return [*self.mirror_of_own, *sorted(self.kinds)]
 
     @property
@@ -117,7 +126,7 @@ def land_people(
         connection.register("landed_people", people)
     landing = _next_landing(connection)
     kinds = columns.kinds
-    targets = ", ".join((*columns.mirror_of_own.values(), *(quoted(name) for name in kinds)))
+    targets = ", ".join((*columns.mirror_of_own.values(), *TIMES.values(), *(quoted(name) for name in kinds)))
     values = ", ".join(
         (
             f"canonical_guid({quoted(columns.own.lead_id)})",
@@ -126,6 +135,7 @@ def land_people(
             f"canonical_boolean({quoted(columns.own.is_deleted)})",
             f"canonical_text({quoted(columns.own.person_type)})",
             f"canonical_datetime({quoted(columns.own.created_on)})",
+            *(f"canonical_datetime({quoted(name)})" for name in TIMES),
             *(canonical_in_marketo(name, kind) for name, kind in kinds.items()),
         )
     )

@@ -240,13 +240,13 @@ def test_a_day_without_calls_left_puts_a_back_fill_off_and_holds_up_nothing() ->
     world, people = six_contacts(TITLE)
     world.follow(field_map(TITLE, PHONE))
     world.cycle()
-    world.allow(marketo_calls_per_day=1)  # of which a half is no call
+    world.allow(marketo_calls_per_day=1, call_reserve=0)  # of which a half is no call
     world.marketo.put(people["alike"], title="B")
     world.cycle()
     assert world.both(people["alike"], "title") == ("B", "B")
     assert world.rows(PARKED) == [("phone", "being_read")]
     world.clock += timedelta(minutes=45)  # of an hour, with the cycles before and after
-    world.allow(marketo_calls_per_day=48)  # a half of them is one an hour, which is saved up
+    world.allow(marketo_calls_per_day=48, call_reserve=0)  # a half of them is one an hour, which is saved up
     prepare(world)
     assert world.rows(PARKED) == [("phone", "being_read")]
     prepare(world)

@@ -166,6 +166,19 @@ def test_an_edit_is_told_with_who_made_it_and_when_and_so_are_its_write_and_a_co
     assert n_values >= 1 and 0 < median_s <= longest_s < 3600
 
 
+def test_marketos_own_times_of_a_person_are_told_and_are_no_edit(world: MemoryWorld) -> None:
+    ((lead,),) = asked(world, "select person_id_marketo from links where record_id_dynamics = 'l'")
+    before = len(asked(world, "from observations"))
+    world.marketo.rows[lead].values.update(createdAt="2020-01-02T03:04:05Z", updatedAt="2026-02-03T04:05:06Z")
+    world.marketo.put(lead, phone="9")
+    world.settled()
+    times = asked(
+        world, "select created_in_marketo_at, updated_in_marketo_at from people where person_id_marketo = ?", lead
+    )
+    assert times == [(datetime(2020, 1, 2, 3, 4, 5), datetime(2026, 2, 3, 4, 5, 6))]
+    assert len(asked(world, "from observations")) == before + 2, "the phone, on either side"
+
+
 def test_everybody_without_a_row_in_links_is_unlinked_for_a_reason_and_nobody_else(world: MemoryWorld) -> None:
     stranger = world.marketo.next_id
     world.marketo.put(stranger, title="Only here")

@@ -392,3 +392,8 @@ create table state.undoing (
     dynamics_id varchar not null, field varchar not null, direction varchar not null, old_value varchar, new_value varchar,
     rule_code varchar not null
 );
+-- Marketo's own times of a person, as of when it was last read.
+alter table inbox.marketo_people add column created_at varchar;
+alter table inbox.marketo_people add column updated_at varchar;
+alter table mirror.marketo_people add column created_at varchar;
+alter table mirror.marketo_people add column updated_at varchar;
