@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
@@ -56,11 +57,15 @@ def measured(n_people: int) -> dict[str, float]:
     return times
 
 
-def multiplied(n_people: int) -> MemoryWorld:
-    """A settled world of contacts of which all but ten are copies that stand in the working file alone."""
-    world = MemoryWorld(is_optimised=True, publishes=True)
+def multiplied(n_people: int, fields: FieldMap | None = None) -> MemoryWorld:
+    """A settled world of contacts of which all but ten are copies that stand in the working file alone.
+
+    They have a title and a phone, and of `fields`, where given, a text in each.
+    """
+    world = MemoryWorld(fields, is_optimised=True, publishes=True)
+    names = list(fields.person_fields) if fields else ["title", "phone"]
     for number in range(N_SEEDS):
-        world.link(RecordType.CONTACT, f"c{number}", title="A", phone=f"{number}")
+        world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in names})
     world.settled()
     ids = {
         "mirror.dynamics_contacts": ("contactid",),
