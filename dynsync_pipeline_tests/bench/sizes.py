@@ -63,9 +63,9 @@ def multiplied(n_people: int, fields: FieldMap | None = None) -> MemoryWorld:
     They have a title and a phone, and of `fields`, where given, a text in each.
     """
     world = MemoryWorld(fields, is_optimised=True, publishes=True)
-    names = list(fields.person_fields) if fields else ["title", "phone"]
+    filled = list(fields.person_fields) if fields else ["title", "phone"]
     for number in range(N_SEEDS):
-        world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in names})
+        world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in filled})
     world.settled()
     ids = {
         "mirror.dynamics_contacts": ("contactid",),

@@ -9,6 +9,7 @@ import pytest
 from dynsync_pipeline.extract import census
 from dynsync_pipeline.extract.census import Pace
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.rows import Row
 
@@ -80,6 +81,7 @@ def test_a_tight_budget_slows_it_down(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.both(1001, "title") == ("Chief", "Chief")
 
 
+@deep
 def test_slices_and_windows_cover_everybody_round_and_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many slices, many created in one second, some found nowhere in the mirror, some gone from the middle of a round."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 2)

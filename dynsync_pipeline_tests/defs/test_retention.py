@@ -9,6 +9,7 @@ from dagster._core.storage.runs import SqlRunStorage
 from sqlalchemy import text
 
 from dynsync_pipeline.defs.retention import prune
+from dynsync_pipeline_tests.properties.effort import deep
 
 MOST_RUNS = 5
 
@@ -54,6 +55,7 @@ def rows_left(instance: dg.DagsterInstance) -> dict[str, int]:
     return counts
 
 
+@deep
 def test_disk_use_levels_off_over_25_runs(instance: dg.DagsterInstance) -> None:
     """The last 15 runs leave no more behind than the first 10 did."""
     seen = {}

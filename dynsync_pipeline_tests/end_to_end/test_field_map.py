@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 HEAD = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -122,6 +123,7 @@ def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Call
     assert world.query("select count(*) from collisions") == [(0,)]
 
 
+@deep
 def test_r107_a_column_that_was_dropped_and_made_anew_is_filled_and_clears_nobody(
     make_world: Callable[..., HttpWorld],
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from dynsync_pipeline_tests.mutants.check import PACKAGE, ROOT, candidates, explained, rule_files
 from dynsync_pipeline_tests.mutants.learning import line_of_statement
 from dynsync_pipeline_tests.mutants.sql_mutants import mutants_of
+from dynsync_pipeline_tests.properties.effort import deep
 
 
 def one_line(sql: str) -> set[str]:
@@ -100,6 +101,7 @@ def test_a_line_belongs_to_the_statement_that_begins_at_or_before_it() -> None:
     assert places[second - first] == second
 
 
+@deep
 def test_every_rule_file_has_mutants_and_every_explained_survivor_is_one_of_them() -> None:
     found = candidates(ROOT / PACKAGE)
     files = {str(file.relative_to(ROOT / PACKAGE)) for file in rule_files(ROOT / PACKAGE)}

@@ -6,9 +6,14 @@ The profiles are in the `conftest.py` of all tests; `deep.py` runs the deep one 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+import pytest
 from hypothesis import settings
 
+deep = (
+    pytest.mark.deep
+)  # tried by `make deep` alone: a long story of a rule that a shorter test of `make test` holds too
 TALLY: Counter[str] = Counter()
 
 
@@ -20,6 +25,12 @@ def is_deep() -> bool:
 def examples(n: int) -> settings:
     """`n` examples, but in the profile deep as many as that says."""
     return settings() if is_deep() else settings(max_examples=n)
+
+
+def sampled(values: Sequence[object], n: int) -> list[object]:
+    """Parameters of a test: the first `n` as they are, the others for `make deep` alone."""
+    others = (value if isinstance(value, tuple) else (value,) for value in values[n:])
+    return [*values[:n], *(pytest.param(*value, marks=deep) for value in others)]
 
 
 def tally(n_collisions: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -57,6 +58,7 @@ def test_what_does_not_stick_is_written_at_growing_gaps_under_one_open_error() -
     assert world.rows("select * from state.unsettled") == []
 
 
+@deep
 def test_a_new_person_whose_type_is_kept_otherwise_is_not_written_in_every_cycle() -> None:
     world = MemoryWorld(FIELDS)
     world.marketo.keeps = keeping(KEYS.person_type, "Contact ")

@@ -11,6 +11,7 @@ import pytest
 from dynsync_pipeline import sql_files, sql_sources
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.rows import Values, refuse_nothing
@@ -98,6 +99,7 @@ class Watch(logging.Handler):
             self.did_something.add(sql)
 
 
+@deep
 def test_what_is_left_out_would_have_done_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch()
     log = logging.getLogger("dynsync_pipeline.sql_files")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 FIELDS = field_map(
@@ -49,6 +50,7 @@ def test_two_workflows_that_fight_are_caught_after_six_writes_and_the_rest_of_th
     assert {error[5] for error in world.errors()} == {"resolved"}
 
 
+@deep
 def test_a_fight_that_lasts_costs_a_few_writes_every_two_hours_and_is_never_quarantined() -> None:
     world, person_id = fought()
     world.clock += timedelta(hours=2)
@@ -87,6 +89,7 @@ def test_honest_clicks_on_a_checkbox_travel_from_both_sides_all_day() -> None:
     assert world.errors() == []
 
 
+@deep
 def test_edits_to_and_fro_on_one_side_travel_all_day() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")

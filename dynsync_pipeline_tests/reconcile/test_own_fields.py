@@ -7,6 +7,7 @@ from datetime import timedelta
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -110,6 +111,7 @@ def test_a_person_whose_record_is_deleted_keeps_what_people_make_of_it() -> None
     assert own(world, person_id)[0] == "Friend"
 
 
+@deep
 def test_a_company_a_flag_and_a_former_id_that_do_not_stay_are_written_at_growing_gaps_and_told() -> None:
     """R12, R116: as of key, type and creation date, and edits of the same people go on."""
     world = MemoryWorld(FIELDS)

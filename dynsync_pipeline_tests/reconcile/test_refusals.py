@@ -218,7 +218,7 @@ def test_a_refusal_that_names_a_field_sets_that_field_alone_aside(system: str) -
     assert [row[5] for row in world.errors()] == ["resolved"]
 
 
-def test_after_eight_attempts_it_is_quarantined_until_somebody_edits_it() -> None:
+def test_r116_after_eight_attempts_one_is_quarantined_until_somebody_edits_it() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
     world.settled()

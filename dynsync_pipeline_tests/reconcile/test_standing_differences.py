@@ -14,6 +14,7 @@ import pytest
 
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -124,6 +125,7 @@ def test_edits_on_both_sides_of_it_collide_by_the_rule() -> None:
     assert len(world.ledger()["collisions"]) == 4
 
 
+@deep
 def test_an_edit_of_it_stays_one_sided_when_the_cycle_that_carries_it_is_cut() -> None:
     """The plan alone must not use up the standing difference: that is for the receipt."""
     world, links = lossy_world(n_each=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -34,6 +35,7 @@ def test_a_taken_key_is_one_open_error_until_the_key_is_free_and_then_the_record
     assert world.marketo.rows[new].values["title"] == "L2"
 
 
+@deep
 def test_an_error_of_a_taken_key_is_never_quarantined_because_it_is_looked_at_every_day() -> None:
     world = MemoryWorld(FIELDS)
     bearer, other = (world.link(RecordType.CONTACT, f"c{n}", title="A") for n in range(2))

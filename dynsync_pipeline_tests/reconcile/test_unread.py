@@ -8,6 +8,7 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.audit import run_audit
+from dynsync_pipeline_tests.properties.effort import sampled
 from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS, successors
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -251,7 +252,7 @@ def test_a_cut_at_any_step_of_reading_loses_nothing_that_was_set_aside(world: Me
 
 
 @pytest.mark.parametrize("record_type", [LEAD, CONTACT])
-@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("is_new", sampled([True, False], 1))
 def test_an_edit_made_while_our_own_write_cannot_be_read_back_meets_no_edit_of_ours(
     record_type: RecordType, is_new: bool
 ) -> None:

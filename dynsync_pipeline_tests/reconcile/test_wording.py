@@ -6,6 +6,7 @@ from typing import Any
 
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.rows import Values, as_is, refuse_nothing
 
@@ -60,6 +61,7 @@ def told(world: MemoryWorld) -> dict[str, list[tuple[Any, ...]]]:
     return tables | world.ledger()
 
 
+@deep
 def test_sentences_that_are_worded_anew_change_no_decision() -> None:
     as_they_are, anew = MemoryWorld(FIELDS), MemoryWorld(FIELDS)
     anew.rows("update codes set sentence = 'worded anew'")

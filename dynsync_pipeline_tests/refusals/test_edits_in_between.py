@@ -21,6 +21,7 @@ from dynsync_pipeline.errors import RequestRefused, ServerFailed, TimedOut
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline.whole_cycle import run_cycle
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.http import settings_from
@@ -83,6 +84,7 @@ def test_an_edit_to_be_put_back_survives_a_failure_of_either_system(
         assert_marketo_won(world, lead, person)
 
 
+@deep
 def test_an_edit_to_be_put_back_survives_a_second_round_of_the_same_cycle(world: CoreWorld) -> None:
     lead, person = overwrite_unseen(world)
     contact, other = world.take("contact")
@@ -92,6 +94,7 @@ def test_an_edit_to_be_put_back_survives_a_second_round_of_the_same_cycle(world:
     assert_marketo_won(world, lead, person)
 
 
+@deep
 def test_an_overwritten_edit_is_found_also_when_the_feed_shows_it_a_cycle_late(
     world: CoreWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def n_steps_before() -> int:
     return int(sent[0])
 
 
-@pytest.mark.parametrize("n_later", range(-2, 10, 1 if is_deep() else 3))
+@pytest.mark.parametrize("n_later", range(-2, 10, 1 if is_deep() else 5))
 def test_a_cut_anywhere_leaves_one_record_and_one_person_each(
     n_steps_before: int, n_later: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

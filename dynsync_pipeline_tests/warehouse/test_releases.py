@@ -12,6 +12,7 @@ from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.releases import open_errors, release_errors
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.rows import Values
@@ -70,6 +71,7 @@ def test_a_released_error_is_tried_by_the_next_cycle_and_the_other_stays() -> No
     assert [row[5] for row in world.errors()] == ["resolved", "quarantined"]
 
 
+@deep
 def test_a_release_begins_the_tries_anew() -> None:
     """Refused again it waits as long as after a first try, and is not quarantined at once."""
     world = quarantined({"title": "B"}, refuses=refuse_everything)
@@ -83,6 +85,7 @@ def test_a_release_begins_the_tries_anew() -> None:
     assert world.both(1001, "title") == ("B", "B")
 
 
+@deep
 def test_an_error_of_a_field_releases_that_field_and_no_other() -> None:
     world = quarantined({"title": "B", "phone": "2"}, refuses=refuse_field("jobtitle", "telephone1"))
     ids = dict(world.rows("select field, error_id from ledger.sync_errors"))
@@ -103,6 +106,7 @@ def test_a_record_refused_as_a_whole_is_released_with_all_its_fields() -> None:
     assert [row[5] for row in world.errors()] == ["resolved"] * 2
 
 
+@deep
 def test_a_release_survives_a_cycle_that_finds_nothing_left_to_do() -> None:
     """Somebody took the edit back meanwhile: the error ends as resolved, and nothing is written."""
     world = quarantined({"title": "B"}, refuses=refuse_everything)
