@@ -62,6 +62,7 @@ from dynsync_pipeline.warehouse.cycles import (
     failed,
     n_collisions,
 )
+from dynsync_pipeline.warehouse.erased import sweep_erased
 from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
@@ -440,6 +441,7 @@ class Cycle:
         own_fields = self.settings.own_fields
         with self.warehouse.transaction() as connection:
             at = self.warehouse.now()
+            sweep_erased(connection)
             plan = make_plan(
                 connection,
                 cycle_id=self.cycle_id,

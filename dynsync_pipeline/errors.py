@@ -7,6 +7,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
 ├── ExtraMissing             the emulators were not installed
 ├── NotTold                  no way to tell people took a message
 ├── PortTaken                another program listens on the port
+├── ErasureRefused           nobody was erased: nobody is named so, or the person lives in a synced system
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
 ├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
@@ -81,6 +82,10 @@ class NotTold(DynSyncError):
 
 class PortTaken(DynSyncError):
     """The port that was asked for cannot be listened on; nothing was started."""
+
+
+class ErasureRefused(DynSyncError):
+    """Nobody was erased, and nothing changed: nobody is named so, or the person lives in a synced system."""
 
 
 class CycleRunning(DynSyncError):

@@ -31,6 +31,7 @@ COMMANDS = {
     "errors": "Show what a system refused",
     "explain": "Show one person",
     "filter": "Show whom the column new_synctomkto keeps out",
+    "forget": "Erase a person",
     "init": "Make what a server needs",
     "listen": "Listen for Marketo's flow step Call Webhook",
     "merge": "Show which people may be merged in Marketo",

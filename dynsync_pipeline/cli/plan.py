@@ -29,6 +29,7 @@ from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.erased import FILE as ERASURES
 from dynsync_pipeline.warehouse.leftovers import SCRATCH, remove_leftovers
 
 MOST_SHOWN = 50
@@ -90,6 +91,8 @@ def planned(
         with folder as name:
             scratch = settings.model_copy(update={"data_dir": Path(name)})
             _copy(settings.working_file, scratch.working_file)
+            if (settings.data_dir / ERASURES).exists():
+                shutil.copyfile(settings.data_dir / ERASURES, scratch.data_dir / ERASURES)
             return _dry_cycle(scratch, look, progress)
 
 

@@ -29,9 +29,9 @@ def restore(
     """
     settings = load_settings()
     at = utc_now()
+    leave_action(settings.data_dir, "restore", {"backup": file.name})
     with errors_to.status("Reading the backup …"):
         done = put_back(settings, file, at)
-    leave_action(settings.data_dir, "restore", {"made_at": done.contents.made_at, "cycle_id": done.contents.cycle_id})
     told = done.contents
     if as_json:
         print_json(

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +25,11 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.field_map import map_text
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, OWNERS_FOLDER, Warehouse, scalar, storage_errors
+from dynsync_pipeline.warehouse.erased import FILE as ERASURES
 from dynsync_pipeline.warehouse.leftovers import BACKUP
 
 WORKING, REQUESTS, FIELD_MAP, CONTENTS = "dynsync.duckdb", "requests.sqlite", "fields.csv", "backup.json"
+NAMES = (WORKING, REQUESTS, FIELD_MAP, ERASURES)
 UNFINISHED = ".new"
 _NAME = re.compile(r"dynsync-\d{8}T\d{6}\.\d{3}\.zip")
 
@@ -150,17 +152,44 @@ def _pack(settings: Settings, at: datetime, new: Path, scratch_folder: Path) -> 
     # Opened once, so that no write-ahead log is left that would belong to it, and an older one is of this version.
     with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
         contents = _contents(connection, at, n_requests)
+    files = {REQUESTS: scratch_folder / REQUESTS, WORKING: settings.working_file}
+    (scratch_folder / FIELD_MAP).write_text(map_text(settings.field_map), "utf-8")
+    files[FIELD_MAP] = scratch_folder / FIELD_MAP
+    if (settings.data_dir / ERASURES).exists():
+        files[ERASURES] = settings.data_dir / ERASURES
+    _write(new, contents, files)
+    return contents
+
+
+def _write(new: Path, contents: Contents, files: Mapping[str, Path]) -> None:
+    """Write these files, by their names in it, into a backup, and see that it is on the disk."""
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OWNER_ONLY)
     # Not compressed: DuckDB does that by itself.
     with os.fdopen(descriptor, "w+b") as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as backup:
             backup.writestr(CONTENTS, msgspec.json.format(msgspec.json.encode(contents)))
-            backup.writestr(FIELD_MAP, map_text(settings.field_map))
-            backup.write(scratch_folder / REQUESTS, REQUESTS)
-            backup.write(settings.working_file, WORKING)
+            for name, file in files.items():
+                backup.write(file, name)
         stream.flush()
         os.fsync(stream.fileno())
-    return contents
+
+
+def rewrite_backup(settings: Settings, file: Path, change: Callable[[Path], None]) -> None:
+    """Write a backup anew after `change` was made to what it holds, in a folder of its own. Raises: StorageFailed."""
+    new = file.with_name(file.name + UNFINISHED)
+    with storage_errors(new), scratch(settings) as folder, scratch(settings) as tried:
+        before = unpack(file, folder)
+        change(folder)
+        with closing(duckdb.connect(folder / WORKING, read_only=True)) as connection:
+            n_rows = _n_rows(connection)
+        with closing(sqlite3.connect(folder / REQUESTS)) as store:
+            contents = msgspec.structs.replace(before, n_rows=n_rows, n_requests=_n_requests(store))
+        try:
+            _write(new, contents, {each.name: each for each in sorted(folder.iterdir()) if each.name in NAMES})
+            _try(new, contents, tried)
+            new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def _copy_requests(source: Path, target: Path) -> int:
@@ -212,9 +241,10 @@ def _try(file: Path, contents: Contents, folder: Path) -> None:
     """Unpack a backup into `folder`, open what came out, and count. Raises: StorageFailed, if anything is missing."""
     try:
         with zipfile.ZipFile(file) as backup:
-            for name in (WORKING, REQUESTS, FIELD_MAP):
-                backup.extract(name, folder)  # compares checksums
-                (folder / name).chmod(OWNER_ONLY)
+            for name in NAMES:
+                if name != ERASURES or name in backup.namelist():
+                    backup.extract(name, folder)  # compares checksums
+                    (folder / name).chmod(OWNER_ONLY)
         with closing(duckdb.connect(folder / WORKING, read_only=True)) as connection:
             n_rows: Mapping[str, int] = _n_rows(connection)
         with closing(sqlite3.connect(folder / REQUESTS)) as store:

@@ -19,6 +19,7 @@ import duckdb
 from dynsync_pipeline.errors import FieldMapWrong, StorageFailed
 from dynsync_pipeline.model.field_map import map_text
 from dynsync_pipeline.operate.backup import FIELD_MAP, REQUESTS, WORKING, Contents, scratch, unpack
+from dynsync_pipeline.operate.forget import erase_unpacked
 from dynsync_pipeline.publish.private_copy import LEDGERS, literal
 from dynsync_pipeline.publish.status_file import read_status_file, status_file
 from dynsync_pipeline.requests.store import RequestStore
@@ -26,6 +27,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.erased import FILE, Erasures, keep_erasures, read_erasures
 from dynsync_pipeline.warehouse.restored import mark_unfinished
 from dynsync_pipeline.warehouse.systems import require_same_systems
 
@@ -55,14 +57,17 @@ def restore(settings: Settings, file: Path, at: datetime) -> Restored:
     """
     with CycleLock(settings.lock_file, is_cycle=False), scratch(settings) as folder:
         contents = unpack(file, folder)
+        erasures = _erasures(settings, folder)
         with Warehouse(folder / WORKING) as warehouse:
             if settings.names_a_system:
                 require_same_systems(warehouse, settings)
             _put_back(warehouse, settings, contents, at)
+        erase_unpacked(folder)
         requests = _newer_requests(settings, folder)
         with RequestStore(requests) as store:
             n_asking = store.ask_first()
         with storage_errors(settings.working_file):
+            keep_erasures(settings.data_dir, erasures)
             mark = mark_unfinished(settings.data_dir, file.absolute())
             _set_aside(settings.working_file)
             if requests != settings.requests_file:
@@ -133,6 +138,16 @@ def _newest_cycle(connection: duckdb.DuckDBPyConnection, settings: Settings, *, 
     if has_snapshot:
         newest = max(newest, scalar(connection, "select coalesce(max(cycle_id), 0) from read_snapshot.cycles"))
     return newest
+
+
+def _erasures(settings: Settings, folder: Path) -> Erasures:
+    """All erasures that either knows, kept in the folder of the backup too: nobody comes back by it."""
+    known = [read_erasures(each) for each in (settings.data_dir, folder) if (each / FILE).exists()]
+    erasures = known[0] if known else read_erasures(folder)
+    for others in known[1:]:
+        erasures = erasures.merged(others)
+    keep_erasures(folder, erasures)
+    return erasures
 
 
 def _newer_requests(settings: Settings, folder: Path) -> Path:

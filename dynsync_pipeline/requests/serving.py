@@ -29,6 +29,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import dynamics_columns, move_base, quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.erased import without_erased
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
     canonical_in_marketo,
@@ -134,6 +135,7 @@ class Serving:
             return {}
         people, has_witness = self._read({self._requests[each].person_id for each in owners})
         with self._warehouse.transaction() as connection:
+            people = without_erased(connection, people)
             land_people(connection, self._columns, people)
             take_in_people(connection, self._warehouse.now())
             self._show_people(connection, people)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -300,6 +300,22 @@ class RequestStore:
                 [[WITHDRAWN, _WITHDRAWN, request_id] for request_id in request_ids],
             )
             _wake(db, request_ids)
+
+    def erase(self, person_ids: Collection[int]) -> int:
+        """Remove all requests for these people, and write the file anew; returns how many there were."""
+        with self._writing() as db:
+            n_removed = sum(
+                db.execute("delete from requests where person_id = ?", [person_id]).rowcount for person_id in person_ids
+            )
+        with self._reading() as db:
+            db.execute("vacuum")
+            db.execute("pragma wal_checkpoint(truncate)")
+        return n_removed
+
+    def people(self) -> list[int]:
+        """Whoever was ever asked for."""
+        with self._reading() as db:
+            return [int(row[0]) for row in db.execute("select distinct person_id from requests")]
 
     def refused_since(self, at: datetime) -> list[Request]:
         """Requests that were asked for since and ended without what they asked for, newest first."""

@@ -18,6 +18,7 @@ import duckdb
 
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.warehouse.erased import load_erased
 from dynsync_pipeline.warehouse.parsing import parsing_once
 from dynsync_pipeline.warehouse.restored import require_finished
 
@@ -112,6 +113,12 @@ class Warehouse:
             if free > max(used, FEWEST_BLOCKS):
                 self._compact()
 
+    def rewrite(self) -> None:
+        """Write the file anew: what was deleted is then nowhere in it."""
+        with self._turn, storage_errors(self.path):
+            self._connection.execute("checkpoint")
+            self._compact()
+
     def _compact(self) -> None:
         new = self.path.with_name(self.path.name + ".new")
         new.unlink(missing_ok=True)
@@ -174,6 +181,7 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
         path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
     run_steps(connection, ("warehouse/macros", "warehouse/codes"))
+    load_erased(connection, path.parent)
     return parsing_once(connection)
 
 

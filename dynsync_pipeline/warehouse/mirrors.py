@@ -21,6 +21,7 @@ from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_na
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
+from dynsync_pipeline.warehouse.erased import drop_erased, has_erased
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
@@ -53,6 +54,8 @@ def land_dynamics(
             f"select {landing}, canonical_guid(id), etag, false, {values} from landed_rows"
         )
         connection.unregister("landed_rows")
+        if has_erased(connection):
+            drop_erased(connection, [table.inbox])
     if deleted_ids:
         connection.execute(
             f"insert into {table.inbox} (landing, {table.id_column}, is_deleted) "
@@ -156,6 +159,8 @@ def land_people(
         _note_empty_cells(connection, columns, landing)
     if people is not None:
         connection.unregister("landed_people")
+    if has_erased(connection):
+        drop_erased(connection, ["inbox.marketo_people", "state.empty_cells"])
 
 
 def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Sequence[int]) -> None:
@@ -181,6 +186,8 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
         f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
     )
     connection.unregister("landed_companies")
+    if has_erased(connection):
+        drop_erased(connection, ["inbox.marketo_companies"])
 
 
 def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColumns, landing: int) -> None:

@@ -1,0 +1,160 @@
+"""Looking for values in every file of an installation: the proof of an erasure, which finds them before and nothing after.
+
+Databases and Parquet files are opened, and every table is read; archives are unpacked; everything else is searched byte by byte.
+Not here: removing anything (`forget.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+
+from dynsync_pipeline.publish.private_copy import literal
+
+_SQLITE, _ZIP, _PARQUET = b"SQLite format 3\0", b"PK\x03\x04", b"PAR1"
+_BLOCK = 1 << 20
+
+
+def find(folders: Collection[Path], values: Collection[str], left_out: Collection[Path] = ()) -> list[str]:
+    """The places, a file or a table in one, that hold any of these values, in any case of letters; in order.
+
+    `left_out`: folders that are no part of the installation. A file that cannot be opened is named as such a place.
+    """
+    wanted = sorted({value.lower() for value in values if value})
+    found: list[str] = []
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not any(file.is_relative_to(each) for each in left_out):
+                found += _in_file(file, str(file), wanted)
+    return sorted(set(found))
+
+
+def _in_file(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if head[8:12] == b"DUCK":
+        yield from _in_duckdb(file, name, wanted)
+    elif head == _SQLITE:
+        yield from _in_sqlite(file, name, wanted)
+    elif head.startswith(_PARQUET):
+        yield from _in_parquet(file, name, wanted)
+    elif head.startswith(_ZIP):
+        yield from _in_zip(file, name, wanted)
+    elif _has_bytes(file, wanted):
+        yield name
+
+
+def _in_duckdb(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+    # Beside a copy of its write-ahead log, which may hold what the file does not.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(file, Path(folder) / "copy.duckdb"))
+        log = file.with_name(file.name + ".wal")
+        if log.exists():
+            shutil.copy(log, copy.with_name("copy.duckdb.wal"))
+        try:
+            with closing(duckdb.connect(copy)) as connection:
+                tables = connection.execute(
+                    "select schema_name, table_name from duckdb_tables() where not internal and not temporary order by all"
+                ).fetchall()
+                for schema, table in tables:
+                    if _count(connection, f'"{schema}"."{table}"', wanted):
+                        yield f"{name}: {schema}.{table}"
+        except duckdb.Error:
+            yield f"{name}: cannot be opened"
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str, wanted: list[str]) -> int:
+    query = (
+        f"select count(*) from (select lower(concat_ws(chr(1), *columns(*))) as text from {relation}) "
+        "where len(list_filter(?::varchar[], lambda wanted: contains(text, wanted))) > 0"
+    )
+    return int(connection.execute(query, [wanted]).fetchall()[0][0])
+
+
+def _in_parquet(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+    with closing(duckdb.connect()) as connection:
+        if _count(connection, f"read_parquet({literal(file)})", wanted):
+            yield name
+
+
+def _in_sqlite(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as store:
+            names = store.execute("select name from sqlite_schema where type = 'table'").fetchall()
+            for (table,) in names:
+                for row in store.execute(f'select * from "{table}"'):
+                    text = "\1".join(_text(value) for value in row).lower()
+                    if any(value in text for value in wanted):
+                        yield f"{name}: {table}"
+                        break
+    except sqlite3.Error:
+        yield f"{name}: cannot be opened"
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _in_zip(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(folder)
+        except zipfile.BadZipFile:
+            yield f"{name}: cannot be opened"
+            return
+        for inner in sorted(Path(folder).rglob("*")):
+            if inner.is_file():
+                yield from _in_file(inner, f"{name}/{inner.relative_to(folder)}", wanted)
+
+
+def _has_bytes(file: Path, wanted: list[str]) -> bool:
+    patterns = [value.encode() for value in wanted]
+    longest = max((len(pattern) for pattern in patterns), default=0)
+    rest = b""
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            text = (
+                (rest + block).lower()
+                if (rest + block).isascii()
+                else (rest + block).decode("utf-8", "replace").lower().encode()
+            )
+            if any(pattern in text for pattern in patterns):
+                return True
+            rest = (rest + block)[-4 * longest :]
+    return False
+
+
+def in_postgres(values: Collection[str], address: str) -> list[str]:
+    """The tables of a PostgreSQL at `address` that hold any of these values; needs the extra `postgres`."""
+    import psycopg2
+    from psycopg2 import sql
+
+    found = []
+    with closing(psycopg2.connect(address.replace("+psycopg2", ""))) as database, database.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = 'public' order by 1")
+        for (table,) in cursor.fetchall():
+            query = sql.SQL("select count(*) from {table} t where lower(t::text) like any (%s)").format(
+                table=sql.Identifier(table)
+            )
+            cursor.execute(query, [[f"%{_escaped(value.lower())}%" for value in values]])
+            if cursor.fetchone()[0]:
+                found.append(f"PostgreSQL: {table}")
+    return found
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def storage_of_dagster() -> str | None:
+    """The address of the PostgreSQL that Dagster keeps its runs in, if any."""
+    return os.environ.get("DAGSTER_POSTGRES_URL") or None

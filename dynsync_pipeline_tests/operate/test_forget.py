@@ -1,0 +1,225 @@
+"""Who is forgotten is in no file any more, and nobody brings them back; everybody else stays as they are."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dynsync_pipeline.errors import ErasureRefused
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.operate import forget as forgetting
+from dynsync_pipeline.operate.backup import backups, unpack, utc_now
+from dynsync_pipeline.operate.forget import finish, forget
+from dynsync_pipeline.operate.restore import restore
+from dynsync_pipeline.operate.scan import find
+from dynsync_pipeline.requests.store import RequestStore, Wish
+from dynsync_pipeline.warehouse.erased import FILE, read_erasures
+from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline_tests.worlds.cuts import Cut
+from dynsync_pipeline_tests.worlds.kept import KeptWorld
+from dynsync_pipeline_tests.worlds.memory import field_map
+
+GUID = "aaaaaaaa-0000-4000-8000-00000000000{}"
+WHO, LEAD, OTHER, CHILD = (GUID.format(number) for number in range(4))
+FIELDS = field_map(
+    "email,emailaddress1,text,both,true", "title,jobtitle,text,both,true", "phone,telephone1,text,both,true"
+)
+EMAIL, OLD_EMAIL, TITLE = "Zoë.O'Brien@Example.com", "before@example.com", "Chief of 大阪 🦊"
+SEARCHED = (WHO, LEAD, EMAIL, OLD_EMAIL, TITLE)
+CONTACT = RecordType.CONTACT
+
+
+Erased = tuple["Known", list[str], forgetting.Forgotten]
+
+
+class Known:
+    """A contact who was a lead, with everything that an installation may hold of them, and somebody else beside."""
+
+    away: Path  # a copy of the backup that somebody took away before
+
+    def __init__(self) -> None:
+        world = self.world = KeptWorld(FIELDS)
+        self.person = world.link(RecordType.LEAD, LEAD, email=OLD_EMAIL, title="Buyer", phone="1")
+        self.other = world.link(CONTACT, OTHER, email="other@example.com", title="Buyer", phone="1")
+        world.cycle()
+        world.dynamics.put(CONTACT, WHO, emailaddress1=OLD_EMAIL, jobtitle="Buyer", _originatingleadid_value=LEAD)
+        world.dynamics.put(RecordType.LEAD, LEAD, statecode="1")
+        world.dynamics.put(CONTACT, OTHER, _parentcustomerid_value=WHO)
+        world.cycle()
+        self.backup = world.back_up().file
+        world.dynamics.put(CONTACT, WHO, emailaddress1=EMAIL)
+        world.marketo.put(self.person, email="collides@example.com", title=TITLE)
+        with RequestStore(world.settings.requests_file) as store:
+            store.ask([Wish(self.person, CONTACT, "push"), Wish(self.other, CONTACT, "push")], utc_now())
+        world.cycle()
+        folder = world.settings.data_dir
+        leave_action(folder, "push", {"records": named([WHO])})
+        with (folder / "adoption.csv").open("w", newline="") as out:
+            csv.writer(out).writerows([["id", "email"], [WHO, EMAIL], [OTHER, "line\nbreak"]])
+        duckdb.execute(
+            f"copy (select '{EMAIL.replace(chr(39), chr(39) * 2)}' as email union all select 'x') "
+            f"to '{folder}/kept.parquet'"
+        )
+
+    def leave(self) -> None:
+        """The person is deleted in both systems, and the sync has seen that."""
+        self.world.dynamics.delete(CONTACT, WHO)
+        self.world.dynamics.delete(RecordType.LEAD, LEAD)
+        self.world.marketo.delete(self.person)
+        self.world.cycle()
+
+    def places(self) -> list[str]:
+        """Where anything of the person stands, searched by the test's own values."""
+        return find([self.world.settings.data_dir], SEARCHED)
+
+
+@pytest.fixture(scope="module")
+def erased(tmp_path_factory: pytest.TempPathFactory) -> Erased:
+    """The person, where they were found before they were forgotten, and what that did."""
+    known = Known()
+    with pytest.raises(
+        ErasureRefused, match=f"lives as contact {WHO} in Dynamics, lead {LEAD} in Dynamics, person {known.person}"
+    ):
+        forget(known.world.settings, EMAIL, utc_now(), blocks=False)
+    known.leave()
+    known.world.back_up()
+    known.away = Path(shutil.copy(known.backup, tmp_path_factory.mktemp("away") / "copy.zip"))
+    before = known.places()
+    return known, before, forget(known.world.settings, str(known.person), utc_now(), blocks=False)
+
+
+def test_every_file_held_the_person_and_none_does(erased: Erased) -> None:
+    known, before, done = erased
+    folder = known.world.settings.data_dir
+    files = {place.removeprefix(f"{folder}/").split("/")[0].split(":")[0] for place in before}
+    assert files >= {
+        "dynsync.duckdb",
+        "snapshot.duckdb",
+        "snapshot.private.duckdb",
+        "backups",
+        "adoption.csv",
+        "kept.parquet",
+    }
+    assert known.places() == []
+    assert done.found_before
+    assert done.found_after == []
+    with closing(sqlite3.connect(known.world.settings.requests_file)) as store:
+        assert store.execute("select distinct person_id from requests").fetchall() == [(known.other,)]
+
+
+def test_nobody_else_lost_anything(erased: Erased) -> None:
+    known, *_ = erased
+    world = known.world
+    assert world.rows("select person_id from state.links") == [(known.other,)]
+    with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
+        assert snapshot.execute("select email, title from people").fetchall() == [("other@example.com", "Buyer")]
+    assert (world.settings.data_dir / "adoption.csv").read_text().count(OTHER) == 1
+    assert world.rows("select _parentcustomerid_value from mirror.dynamics_contacts") == [(None,)]
+    n_writes = len(world.dynamics.writes), len(world.marketo.writes)
+    world.settled()
+    assert (len(world.dynamics.writes), len(world.marketo.writes)) == n_writes
+
+
+def test_the_record_of_the_erasure_names_nobody(erased: Erased) -> None:
+    known, *_ = erased
+    folder = known.world.settings.data_dir
+    ((erasure,),) = read_erasures(folder).by_key.values()
+    assert erasure.is_finished
+    assert len(erasure.hashes) == 3
+    assert erasure.n_removed["mirror.dynamics_contacts"] == 1
+    assert oct((folder / FILE).stat().st_mode)[-3:] == "600"
+
+
+def test_a_restore_of_whatever_age_brings_nobody_back(erased: Erased, tmp_path: Path) -> None:
+    known, *_ = erased
+    world = known.world
+    whole = known.backup.read_bytes()
+    unpack(known.backup, tmp_path)
+    assert find([tmp_path], SEARCHED) == [], "it was rewritten"
+    copy = known.away
+    assert find([copy.parent], SEARCHED)
+    restore(world.settings, copy, utc_now())
+    world.settled()
+    assert find([world.settings.data_dir], (WHO, LEAD, OLD_EMAIL)) == []
+    assert whole == known.backup.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def blocked() -> Iterator[Known]:
+    """Somebody who lives, is blocked, and whose erasure was killed at one place after another.
+
+    It is given again while the person can still be found, and finished by hashes from then on.
+    """
+    known = Known()
+    settings = known.world.settings
+
+    def go_on() -> None:
+        try:
+            forget(settings, WHO, utc_now(), blocks=True)
+        except ErasureRefused:
+            finish(settings)
+
+    for name in ("_from_text_files", "rewrite_backup", "_erase", "_erase_requests", "_publish_anew"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(forgetting, name, _cut)
+            go_on()
+    go_on()
+    yield known
+
+
+def test_an_erasure_that_was_killed_again_and_again_is_whole_in_the_end(blocked: Known) -> None:
+    settings = blocked.world.settings
+    assert blocked.places() == []
+    assert all(each.is_finished for some in read_erasures(settings.data_dir).by_key.values() for each in some)
+    assert len(backups(settings)) == 1
+
+
+def _cut(*_: Any, **__: Any) -> None:
+    raise Cut
+
+
+def test_who_is_blocked_is_kept_out_though_they_live_and_are_edited(blocked: Known) -> None:
+    known, world = blocked, blocked.world
+    n_people = len(world.marketo.rows)
+    world.dynamics.put(CONTACT, WHO, jobtitle="Edited")
+    world.marketo.put(known.person, title=TITLE)
+    world.clock += world.clock - world.clock.replace(hour=0)
+    world.cycle()
+    assert len(world.marketo.rows) == n_people
+    assert world.dynamics.rows[CONTACT, WHO].values["jobtitle"] == "Edited"
+    assert world.marketo.rows[known.person].values["title"] == TITLE
+    assert known.places() == []
+    with RequestStore(world.settings.requests_file) as store:
+        store.ask([Wish(known.person, RecordType.LEAD, "push")], utc_now())
+    n_records = len(world.dynamics.rows)
+    world.cycle()
+    assert len(world.dynamics.rows) == n_records
+
+
+@pytest.mark.parametrize("key", ["nobody@example.com", "4711", GUID.format(9), "O'Brien", "x@y' or 1=1 --"])
+def test_who_is_not_known_is_not_forgotten(key: str, erased: Erased) -> None:
+    with pytest.raises(ErasureRefused):
+        forget(erased[0].world.settings, key, utc_now(), blocks=True)
+
+
+@pytest.mark.parametrize("make", ["sqlite", "zip", "text"])
+def test_the_search_finds_a_value_in_any_kind_of_file(make: str, tmp_path: Path) -> None:
+    makers: dict[str, Callable[[], object]] = {
+        "sqlite": lambda: sqlite3.connect(tmp_path / "a.db").executescript(
+            f"create table t (v); insert into t values ('{TITLE}')"
+        ),
+        "zip": lambda: zipfile.ZipFile(tmp_path / "a.zip", "w").writestr("b/c.txt", TITLE),
+        "text": lambda: (tmp_path / "a.log").write_text("x" * ((1 << 20) - 8) + TITLE),
+    }
+    assert find([tmp_path], [TITLE]) == []
+    makers[make]()
+    assert len(find([tmp_path], [TITLE.upper()])) == 1
