@@ -66,7 +66,7 @@ from dynsync_pipeline.warehouse.erased import sweep_erased
 from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
-from dynsync_pipeline.warehouse.observations import forget_observations, note_observed_fields
+from dynsync_pipeline.warehouse.observations import forget_ledgers, forget_observations, note_observed_fields
 from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
@@ -318,6 +318,7 @@ class Cycle:
         with self.warehouse.transaction() as connection:
             at, settings = self.warehouse.now(), self.settings
             forget_observations(connection, at, settings.observation_days)
+            forget_ledgers(connection, at, settings.ledger_days)
             note_budget_days(connection, at, settings.calls_per_day, settings.call_reserve)
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, end)

@@ -31,6 +31,7 @@ logging.getLogger("dotenv.main").addFilter(lambda _: False)  # `_warn_of_lines` 
 PREFIX = "DYNSYNC_"
 OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
 MANY = 1_000_000_000_000  # calls or people: more than any system has, and small enough to reckon with
+SHORTEST_LEDGER_DAYS = 30
 MOST_MB = 16_000_000
 YEAR_S = 31_536_000.0
 FAULTS = {
@@ -158,6 +159,12 @@ class Settings(BaseSettings):
     census_share: float = Field(
         0.1, ge=0, le=1, description="Part of a day's calls that are left which the census may use; 0: no census."
     )
+    ledger_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days for which changes, collisions and activities are kept; 0: for good, else 30 at least.",
+    )
     observation_days: int = Field(
         400,
         ge=1,
@@ -246,6 +253,13 @@ class Settings(BaseSettings):
         if oldest < OLDEST:
             raise ValueError(f"must not lie before {OLDEST}; Marketo has no older people")
         return oldest.isoformat()
+
+    @field_validator("ledger_days")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if 0 < value < SHORTEST_LEDGER_DAYS:
+            raise ValueError(f"must be 0 or at least {SHORTEST_LEDGER_DAYS}: rules and undos read what was written")
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_sign_in(self) -> Self:

@@ -19,6 +19,7 @@ from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.views import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.observations import LEDGERS_BY_AGE
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 LEDGERS = (
@@ -34,7 +35,7 @@ LEDGERS = (
     "schema_changes",
     "operator_actions",
 )  # rows are only ever added
-FORGOTTEN = ("observations",)  # of these, those whose oldest rows are dropped in time
+FORGOTTEN = ("observations", *LEDGERS_BY_AGE)  # of these, those whose oldest rows are dropped in time
 SMALL = (
     "sync_errors",
     "cycles",
@@ -169,7 +170,8 @@ def _write_table(connection: duckdb.DuckDBPyConnection, table: PublishedTable, c
         newest = scalar(connection, f"select coalesce(max({key}), 0) from {target}")
         chosen = f"{table.key} > {newest}"
         if table.name in FORGOTTEN:
-            connection.execute(f"delete from {target} where {key} < (select min({table.key}) from {table.table})")
+            oldest = f"coalesce((select min({table.key}) from {table.table}), {newest} + 1)"
+            connection.execute(f"delete from {target} where {key} < {oldest}")
     elif table.name in SMALL:
         connection.execute(f"delete from {target}")
         chosen = "true"

@@ -185,3 +185,30 @@ def forget_observations(connection: duckdb.DuckDBPyConnection, at: datetime, day
     if n_forgotten:
         connection.execute("update state.observed_fields set since = ? where since < ?", [before, before])
     return n_forgotten
+
+
+# Those whose rows only tell, and the time that their age goes by. What a rule reads of them is a week old at most.
+LEDGERS_BY_AGE = {
+    "changes": "changed_at",
+    "collisions": "settled_at",
+    "activities": "activity_at",
+    "account_changes": "changed_at",
+    "marketo_entries": "ended_at",
+    "audit_findings": "found_at",
+    "schema_changes": "seen_at",
+    "error_attempts": "attempted_at",
+}
+
+
+def forget_ledgers(connection: duckdb.DuckDBPyConnection, at: datetime, days: int) -> None:
+    """Drop what the ledgers tell of more than `days` days before `at` (UTC without zone); 0: they are kept for good.
+
+    An undo that somebody asked for keeps the rows from the oldest one on that it reads. Errors, cycles, requests and proposals
+    stay: rules ask them for what is open, or was ever asked. The snapshot follows, as above.
+    """
+    if not days:
+        return
+    wanted = "select coalesce(min(change_id), 9223372036854775807) from state.undoing"
+    for name, time in LEDGERS_BY_AGE.items():
+        kept = f" and entry_id < ({wanted})" if name in ("changes", "collisions") else ""
+        connection.execute(f"delete from ledger.{name} where {time} < ?{kept}", [at - timedelta(days=days)])

@@ -49,8 +49,12 @@ class KeptWorld(MemoryWorld):
     def _open(self, path: Path) -> FileWarehouse:
         return FileWarehouse(path, self.steps, lambda: self.now() + self.host_ahead)
 
+    def open(self) -> FileWarehouse:
+        """The working file, between two cycles; to be used in `with`."""
+        return self._open(self.settings.working_file)
+
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._open(self.settings.working_file) as warehouse, warehouse.reading() as connection:
+        with self.open() as warehouse, warehouse.reading() as connection:
             return connection.execute(query, list(values)).fetchall()
 
     def back_up(self) -> Backup:

@@ -1,0 +1,57 @@
+"""What is older than the settings say goes from the ledgers, in working file and snapshot, and nothing that is still read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import duckdb
+import pytest
+
+from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.warehouse.observations import forget_ledgers
+from dynsync_pipeline_tests.worlds.kept import KeptWorld
+
+
+def titles(world: KeptWorld) -> tuple[list[str], list[str]]:
+    """What the ledger of changes tells: the working file's, the snapshot's."""
+    query = "select new_value from {} where field = 'title' order by 1"
+    with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
+        published = [row[0] for row in snapshot.execute(query.format("changes")).fetchall()]
+    return [row[0] for row in world.rows(query.format("ledger.changes"))], published
+
+
+def test_ledgers_lose_what_is_too_old_but_for_what_an_undo_reads() -> None:
+    world = KeptWorld()
+    world.link(RecordType.CONTACT, "c1", title="A")
+    world.settled()
+    world.allow(ledger_days=30)
+    for title in ("B", "C"):
+        world.dynamics.put(RecordType.CONTACT, "c1", jobtitle=title)
+        world.cycle()
+    assert titles(world) == (["B", "C"], ["B", "C"])
+    world.clock += timedelta(days=31)
+    world.dynamics.put(RecordType.CONTACT, "c1", jobtitle="D")
+    world.cycle()
+    assert titles(world) == (["D"], ["D"])
+    ((change,),) = world.rows("select entry_id from ledger.changes where new_value = 'D'")
+    columns = dict(world.rows("select column_name, data_type from duckdb_columns() where table_name = 'undoing'"))
+    values = {"change_id": str(change), "record_type": "'lead'", "dynamics_id": "'nobody'"}
+    defaults = {"BIGINT": "0", "VARCHAR": "''", "TIMESTAMP": "now()::timestamp", "BOOLEAN": "false"}
+    given = ", ".join(values.get(name, defaults[kind]) for name, kind in columns.items())
+    world.rows(f"insert into state.undoing ({', '.join(columns)}) values ({given})")
+    later = world.clock.replace(tzinfo=None) + timedelta(days=31)
+    with world.open() as warehouse, warehouse.transaction() as connection:
+        forget_ledgers(connection, later, 30)
+    assert titles(world)[0] == ["D"], "somebody wants it undone"
+    world.rows("delete from state.undoing")
+    world.clock += timedelta(days=31)
+    world.cycle()
+    assert titles(world) == ([], [])
+
+
+def test_fewer_days_than_rules_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_LEDGER_DAYS", "7")
+    with pytest.raises(SettingsWrong, match="LEDGER_DAYS: must be 0 or at least 30"):
+        load_settings()
