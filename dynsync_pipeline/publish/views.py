@@ -171,6 +171,8 @@ def _base_text(value: str, kind: FieldType) -> str:
 
 # -- as of a time -------------------------------------------------------------------------------------------------------
 
+# Whatever kind of time the reader gives: a text, a day, or an instant in the zone of the reader's session.
+_UTC = "make_timestamp(epoch_us(coalesce(moment, null::timestamp)))"
 _AS_OF = "Null where is_known is false: before it was observed, or beyond the retention (DYNSYNC_OBSERVATION_DAYS)."
 _AS_OF_COLUMNS = {
     "value": "What it held then, as text; options as labels.",
@@ -209,7 +211,7 @@ def _person_as_of(fields: FieldMap) -> PublishedView:
         {"field": "REST name of the field in Marketo.", **_AS_OF_COLUMNS},
         f"""
 with later as (
-    from observations where object = 'person' and person_id_marketo = person and seen_at > moment
+    from observations where object = 'person' and person_id_marketo = person and seen_at > {_UTC}
 ),
 its_company as (
     select case
@@ -219,7 +221,7 @@ its_company as (
     end as company_id
 ),
 later_of_company as (
-    from observations where object = 'company' and company_id_marketo = (select company_id from its_company) and seen_at > moment
+    from observations where object = 'company' and company_id_marketo = (select company_id from its_company) and seen_at > {_UTC}
 ),
 seen_later as (
     select field, false as is_of_company, first(old_value order by observation_id) as old_value from later group by field
@@ -240,7 +242,7 @@ held as (
 judged as (
     select
         h.field, case when s.field is not null then coalesce(s.old_value, h.blank) else h.value end as value,
-        k.is_person_known and (not h.is_of_company or k.is_company_known) and coalesce(o.since <= moment, false) as is_known
+        k.is_person_known and (not h.is_of_company or k.is_company_known) and coalesce(o.since <= {_UTC}, false) as is_known
     from held h cross join known k
     left join seen_later s on s.field = h.field and s.is_of_company = h.is_of_company
     left join observed_fields o
@@ -269,7 +271,7 @@ def _record_as_of(fields: FieldMap) -> PublishedView:
         },
         f"""
 with later as (
-    from observations where system = 'dynamics' and record_id_dynamics = record and seen_at > moment
+    from observations where system = 'dynamics' and record_id_dynamics = record and seen_at > {_UTC}
 ),
 seen_later as (
     select dynamics_column, first(old_value order by observation_id) as old_value from later group by dynamics_column
@@ -281,7 +283,7 @@ judged as (
     select
         h.record_type, h.field, h.dynamics_column,
         case when s.dynamics_column is not null then coalesce(s.old_value, h.blank) else h.value end as value,
-        (select count(*) from later where is_first_seen) = 0 and coalesce(o.since <= moment, false) as is_known
+        (select count(*) from later where is_first_seen) = 0 and coalesce(o.since <= {_UTC}, false) as is_known
     from held h
     left join seen_later s on s.dynamics_column = h.dynamics_column
     left join observed_fields o on o.object = h.record_type and o.dynamics_column = h.dynamics_column

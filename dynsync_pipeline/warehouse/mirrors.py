@@ -64,6 +64,7 @@ def land_dynamics(
         )
 
 
+MODIFIED_BY = "_modifiedby_value"
 # Columns that every reading fills, whatever the field map says.
 STRUCTURE = frozenset(
     {"etag", "is_deleted", "external_company_id", "is_deleted_in_dynamics", "dynamics_lead_id", "dynamics_contact_id"}
@@ -257,7 +258,8 @@ def take_in_dynamics(
         return 0
     if record_type is RecordType.ACCOUNT:
         # Only an update counts (R52): a row that is read again as it was must not undo local edits of its company.
-        names = ", ".join(quoted(name) for name in _columns(connection, table.mirror))
+        # Nor must its last editor, of whom an upgrade learns.
+        names = ", ".join(quoted(name) for name in _columns(connection, table.mirror) if name != MODIFIED_BY)
         connection.execute(
             f"insert into inbox.touched (record_type, dynamics_id, is_receipt) "
             f"select distinct 'account', {table.id_column}, false from ("

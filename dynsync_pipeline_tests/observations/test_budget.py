@@ -19,10 +19,15 @@ def cycles(world: MemoryWorld) -> tuple[object, ...]:
     return world.rows("select status, n_waiting from ledger.cycles order by cycle_id desc limit 1")[0]
 
 
-def test_collisions_and_consent_go_first_then_edits_then_creations_and_what_waits_goes_when_there_are_calls() -> None:
-    world = MemoryWorld(
-        field_map(*SAME_FOR_BOTH_TYPES, "unsubscribed,donotbulkemail,boolean,both,true"), publishes=True
-    )
+@pytest.fixture(scope="module")
+def world() -> MemoryWorld:
+    fields = field_map(*SAME_FOR_BOTH_TYPES, "unsubscribed,donotbulkemail,boolean,both,true")
+    return MemoryWorld(fields, publishes=True)
+
+
+def test_collisions_and_consent_go_first_then_edits_and_what_waits_goes_when_there_are_calls(
+    world: MemoryWorld,
+) -> None:
     people = {f"c{n}": world.link(LEAD, f"c{n}", title="A", phone="1") for n in range(6)}
     world.settled()
     for n in range(4):
@@ -45,8 +50,9 @@ def test_collisions_and_consent_go_first_then_edits_then_creations_and_what_wait
     assert all(world.both(person, "phone")[0] == "2" for name, person in people.items() if name in ("c0", "c3"))
 
 
-def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_their_company() -> None:
-    world = MemoryWorld(publishes=True)
+def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_their_company(
+    world: MemoryWorld,
+) -> None:
     person = world.link(CONTACT, "c", title="A")
     world.settled()
     world.dynamics.put(RecordType.ACCOUNT, "a", name="New Ltd")

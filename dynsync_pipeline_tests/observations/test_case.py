@@ -48,33 +48,43 @@ VALUES = {
 }
 
 
-@pytest.fixture(scope="module", params=[CONTACT, LEAD])
-def packed(request: pytest.FixtureRequest) -> tuple[Case, list[tuple[Any, ...]]]:
-    """A person in the midst of edits on either side, a collision, an equal edit and a refusal; and what its plan says."""
+ID = "8f14e45f-ceea-467f-a0f8-1234567890ab"
+Packed = tuple[Case, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def of_both_types() -> dict[RecordType, Packed]:
+    """A person of each type in the midst of edits on either side, a collision, an equal edit and a refusal; and their plans."""
     world = MemoryWorld(FIELDS)
-    person = world.link(request.param, "8f14e45f-ceea-467f-a0f8-1234567890ab", **VALUES)
-    world.link(request.param, "somebody", title="Somebody Else")
+    people = {kind: world.link(kind, f"{ID[:-1]}{n}", **VALUES) for n, kind in enumerate((CONTACT, LEAD))}
+    world.link(CONTACT, "somebody", title="Somebody Else")
     world.settled()
-    columns = {f.marketo_field: f.dynamics_column for f in FIELDS.of(request.param)}
-    in_dynamics = {"text0": "Zoë 🦜 rocks", "text1": "דוד", "text2": "Same", "title": None}
-    world.dynamics.put(
-        request.param, "8f14e45f-ceea-467f-a0f8-1234567890ab", **{columns[n]: v for n, v in in_dynamics.items()}
-    )
-    world.marketo.put(person, text1="יעקב", text2="Same", text3="花子", rating="No such label", revenue="99.95")
+    for n, (kind, person) in enumerate(people.items()):
+        columns = {f.marketo_field: f.dynamics_column for f in FIELDS.of(kind)}
+        in_dynamics = {"text0": "Zoë 🦜 rocks", "text1": "דוד", "text2": "Same", "title": None}
+        world.dynamics.put(kind, f"{ID[:-1]}{n}", **{columns[name]: value for name, value in in_dynamics.items()})
+        world.marketo.put(person, text1="יעקב", text2="Same", text3="花子", rating="No such label", revenue="99.95")
     with world.opened() as cycle:
         read_all(cycle)
         with world.warehouse.reading() as connection:
-            case = pack(connection, cycle.prepare(), world.settings.own_fields, person, world.warehouse.now())
+            cases = {
+                kind: pack(connection, cycle.prepare(), world.settings.own_fields, person, world.warehouse.now())
+                for kind, person in people.items()
+            }
         cycle.reconcile()
-        plan = world.rows(
-            "select c.field, c.rule_code from reconcile.planned_changes c join reconcile.operations o using (operation_id) "
-            "where o.person_id = ? order by all",
-            person,
-        )
-    return case, plan
+    planned = (
+        "select c.field, c.rule_code from reconcile.planned_changes c join reconcile.operations o using (operation_id) "
+        "where o.person_id = ? order by all"
+    )
+    return {kind: (cases[kind], world.rows(planned, person)) for kind, person in people.items()}
 
 
-def test_no_word_of_the_person_is_in_the_file(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+@pytest.fixture(params=[CONTACT, LEAD])
+def packed(request: pytest.FixtureRequest, of_both_types: dict[RecordType, Packed]) -> Packed:
+    return of_both_types[request.param]
+
+
+def test_no_word_of_the_person_is_in_the_file(packed: Packed) -> None:
     text = packed[0].to_json()
     words = {
         word
@@ -87,7 +97,7 @@ def test_no_word_of_the_person_is_in_the_file(packed: tuple[Case, list[tuple[Any
     assert [word for word in words if word in text] == []
 
 
-def test_lengths_blanks_scripts_and_equalities_are_kept(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+def test_lengths_blanks_scripts_and_equalities_are_kept(packed: Packed) -> None:
     ((person,),) = [packed[0].tables["mirror.marketo_people"]]
     for name, value in VALUES.items():
         if name.startswith("text") and name not in ("text1", "text2", "text3"):
@@ -99,7 +109,7 @@ def test_lengths_blanks_scripts_and_equalities_are_kept(packed: tuple[Case, list
 
 
 def test_it_is_decided_as_the_plan_decides_it_and_again_from_the_file(
-    packed: tuple[Case, list[tuple[Any, ...]]],
+    packed: Packed,
 ) -> None:
     case, plan = packed
     written = sorted((row["field"], row["code"]) for row in case.outcome if row["what"] == "write")
@@ -113,7 +123,7 @@ def test_it_is_decided_as_the_plan_decides_it_and_again_from_the_file(
     assert decide(again) == again.outcome == case.outcome
 
 
-def test_another_version_of_the_format_and_what_is_no_case_say_so(packed: tuple[Case, list[tuple[Any, ...]]]) -> None:
+def test_another_version_of_the_format_and_what_is_no_case_say_so(packed: Packed) -> None:
     told = json.loads(packed[0].to_json())
     told["versions"]["case"] = 99
     for text in (json.dumps(told), "{}", "", "[1]", "null", packed[0].to_json()[:-100]):

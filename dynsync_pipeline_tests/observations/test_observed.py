@@ -116,6 +116,22 @@ def test_a_move_to_another_account_and_an_edit_of_it_are_observed(world: MemoryW
     ) == [("b", "company", "b", "B & Co")]
 
 
+def test_that_an_upgrade_learns_who_modified_an_account_last_is_no_update_of_it(world: MemoryWorld) -> None:
+    """R52: a local edit of its company stays, and nothing is observed to move."""
+    world.dynamics.put(ACCOUNT, "u", name="Upgraded")
+    world.dynamics.put(CONTACT, "of u", jobtitle="X", _parentcustomerid_value="u")
+    world.settled()
+    world.marketo.put_company("u", company="Local")
+    world.marketo.put(person(world, "of u"), phone="2")  # whose company is read then
+    world.settled()
+    ((before,),) = world.rows(NEW)
+    world.rows("update mirror.dynamics_accounts set _modifiedby_value = null")
+    world.rows("delete from state.cursors where stream = 'dynamics_accounts'")
+    world.settled()
+    assert world.marketo.company_rows["u"]["company"] == "Local"
+    assert moved(world, before) == []
+
+
 def test_a_field_that_joins_the_map_fills_up_unobserved_and_is_observed_from_then_on() -> None:
     world = MemoryWorld()
     world.link(CONTACT, "c", title="A")
