@@ -55,7 +55,8 @@ VIEWS = """
 ## Views and macros
 
 Questions that take several of these tables, asked once.
-A macro is called like a table, with an id and a time, which is UTC unless it bears a zone: `from person_as_of(1001, timestamp '2026-11-01 12:00')`.
+A macro is called like a table, with an id and a time, which is UTC unless it bears a zone:
+`from person_as_of(1001, timestamp '2026-11-01 12:00')`.
 Who attaches the file beside others says `use` first, as in `use snapshot`, so that a macro finds its tables.
 """
 BESIDE = """
