@@ -42,9 +42,11 @@ mutants: $(INSTALLED) ## break the rule files in one place at a time; some test 
 deep: $(INSTALLED) ## every kill and cut once, then property tests with random examples for MINUTES minutes (10)
 	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)
 
-bench: $(INSTALLED) ## what start-up, a plan and a publication cost from 2,000 people to a million; on an idle machine
+bench: $(INSTALLED) ## start-up, plans, publications and extraction, as ratios; on an idle machine, some minutes
 	$(BIN)/python -m dynsync_pipeline_tests.bench.starting
 	$(BIN)/python -m dynsync_pipeline_tests.bench.sizes 2000 200000 1000000
+	$(BIN)/python -m dynsync_pipeline_tests.bench.extracting 100000
+	$(BIN)/python -m dynsync_pipeline_tests.bench.comparing 1000000
 
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
 	$(BIN)/dynsync dev

@@ -60,8 +60,14 @@ def sources_of_tests(folder: Path) -> dict[str, str]:
         tree = ast.parse(text)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
-                found[node.name] = f"{ast.get_docstring(tree)}\n{ast.get_source_segment(text, node)}"
+                marks = "".join(f"@{ast.unparse(mark)}\n" for mark in node.decorator_list)
+                found[node.name] = f"{ast.get_docstring(tree)}\n{marks}{ast.get_source_segment(text, node)}"
     return found
+
+
+def is_deep(test: str) -> bool:
+    """Whether only `make deep` runs a test, whose source begins with its decorators."""
+    return re.search(r"^@deep$", test, re.MULTILINE) is not None
 
 
 def names_rule(number: int, text: str) -> bool:
@@ -123,6 +129,7 @@ def test_every_test_of_a_rule_is_there_and_names_the_rule() -> None:
         assert match, row.numbers
         tests = sources_of_tests(ROOT / "dynsync_pipeline_tests" / match[1])
         assert match[2] in tests, row.test
+        assert not is_deep(tests[match[2]]), f"make test does not run {row.test}"
         silent += [f"R{number}: {match[2]}" for number in row.numbers if not names_rule(number, tests[match[2]])]
     assert silent == []
 
