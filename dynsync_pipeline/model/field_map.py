@@ -28,9 +28,16 @@ BEFORE_COLLISIONS = COLUMNS[:-1]  # those of maps from before anybody could choo
 _TAKEN_IN_MARKETO = frozenset(
     {"id", "person_id", "record_type", "dynamics_id", "account_id", "landing", "is_deleted", "is_deleted_in_dynamics"}
     | {"dynamics_lead_id", "dynamics_contact_id", "external_company_id", "externalcompanyid"}
-    | {"dynamics_type", "dynamics_created_on", "owner_name", "owner_email"}
+    | {"dynamics_type", "dynamics_created_on", "created_at", "updated_at"}
+    # and columns of the published tables
+    | {"person_id_marketo", "contact_id_dynamics", "lead_id_dynamics", "account_id_dynamics", "record_id_dynamics"}
+    | {"company_id_marketo", "account_state", "is_linked", "is_stale", "stale_since", "fields_without_base"}
+    | {"owner_id_dynamics", "owner_name", "owner_email", "created_in_marketo_at", "updated_in_marketo_at"}
 )
-_TAKEN_IN_DYNAMICS = frozenset(("landing", "etag", "is_deleted", "record_type", "dynamics_id"))
+_TAKEN_IN_DYNAMICS = frozenset(
+    {"landing", "etag", "is_deleted", "record_type", "dynamics_id", "record_id_dynamics", "account_id_dynamics"}
+    | {"owner_name", "owner_email", "modified_at", "modified_by", "parent_is_contact"}
+)
 _MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _DYNAMICS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 

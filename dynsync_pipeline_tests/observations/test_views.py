@@ -10,7 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.records import TABLES, RecordType, logical_name
+from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
@@ -292,3 +294,34 @@ def test_every_view_and_macro_says_what_it_is(world: MemoryWorld) -> None:
         "and coalesce(comment, '') = ''",
     )
     assert silent == []
+
+
+def test_no_field_of_a_map_may_be_called_as_a_column_of_its_published_tables() -> None:
+    """Whoever maps such a field learns so when the map is read, and not from a snapshot that cannot be made."""
+    fields = field_map(*SAME_FOR_BOTH_TYPES)
+    mapped = {f.marketo_field for f in fields.fields}
+    columns = {f.dynamics_column for f in fields.fields}
+    system = {
+        logical_name(name) for table in TABLES.values() for name in (*table.system_columns, *table.offered_columns)
+    }
+    tables = {table.name: {column.name for column in table.columns} for table in published_tables(fields)}
+    of_marketo = (tables["people"] | tables["companies"] | tables["base"]) - mapped
+    of_dynamics = (tables["contacts"] | tables["leads"]) - columns - system - {"contactid", "leadid"}
+    assert len(of_marketo) > 15 and len(of_dynamics) > 6
+    for name in of_marketo:
+        with pytest.raises(FieldMapWrong, match="needs for itself"):
+            field_map(f"{name},new_any,text,both,true")
+    for name in of_dynamics:
+        with pytest.raises(FieldMapWrong, match="needs for itself"):
+            field_map(f"any,{name},text,both,true")
+
+
+def test_marketos_own_times_may_be_mapped_as_well() -> None:
+    world = MemoryWorld(
+        field_map(*SAME_FOR_BOTH_TYPES[:1], "createdAt,new_mktcreated,datetime,to_dynamics,true"), publishes=True
+    )
+    person = world.link(CONTACT, "c", title="A")
+    world.marketo.rows[person].values["createdAt"] = "2020-01-02T03:04:05Z"
+    world.settled()
+    assert world.both(person, "createdAt") == ("2020-01-02T03:04:05Z", "2020-01-02T03:04:05Z")
+    assert asked(world, "select createdAt = created_in_marketo_at from people") == [(True,)]
