@@ -55,11 +55,11 @@ def demo(
     Exit codes: 0 everything ended as the rules say, 1 it did not, or the emulators are not installed, 2 the folder is not
     the demo's own.
     """
-    prints_to.print(
-        f"Starting a Dynamics and a Marketo on this machine, with some 10,000 contacts; everything is kept in {data}.",
-        highlight=False,
-    )
     with emulating():
+        prints_to.print(
+            f"Starting a Dynamics and a Marketo on this machine, with some 10,000 contacts; everything is kept in {data}.",
+            highlight=False,
+        )
         is_right = _play(data)
     if not is_right:
         raise typer.Exit(Exit.FAILED)

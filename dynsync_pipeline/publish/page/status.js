@@ -94,7 +94,7 @@ function backlog() {
   chart(holder, "Records that were not settled, at most in each hour of the last five days, by object", (options) => Plot.plot({
     ...options, height: 200, marginLeft: 60, x: { type: "time", label: null, domain: [new Date(now - 5 * 86400000), now] }, y: { grid: true, label: "records", zero: true },
     color: { legend: true, domain: ["account", "contact", "lead"], range: COLOURS },
-    marks: [Plot.lineY(rows, { x: "at", y: "n_most", z: "object", stroke: "object", marker: "dot", curve: "step-after" }), Plot.ruleY([0])],
+    marks: [Plot.lineY(rows, { x: "at", y: "n_most", z: "object", stroke: "object", marker: rows.length < 60 ? "dot" : null, curve: "step-after" }), Plot.ruleY([0])],
   }), table("Records not settled, newest first", [
     ["Hour", (row) => moment(row.hour_at)], ["Object", (row) => row.object],
     ["Least", (row) => number(row.n_least), "number"], ["Most", (row) => number(row.n_most), "number"],
