@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,13 @@ import pytest
 from dynsync_pipeline.errors import FieldMapWrong
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.model.rule_cases import RuleCase, default_cases_text, parse_cases
+from dynsync_pipeline.model.rule_cases import OUTCOMES, RuleCase, default_cases_text, parse_cases
 from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.cli.conftest import Run
 from dynsync_pipeline_tests.oracles.three_way_merge import Outcome, Rule, Seen, outcomes
 from dynsync_pipeline_tests.worlds.cases import CASES
+from dynsync_pipeline_tests.worlds.every_type import line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 HEADER = "record_type,field,base,dynamics,marketo,outcome"
@@ -61,6 +65,55 @@ def _by_oracle(case: RuleCase) -> str:
     if found == Outcome():
         return "nothing"
     return f"{found.winner}_wins" if found.winner else "to_dynamics" if found.write_dynamics else "to_marketo"
+
+
+# A field for each rule; of every type that a rule asks for.
+RULED = {
+    "original": Rule(),
+    "dynamics": Rule(collision="dynamics"),
+    "marketo": Rule(collision="marketo"),
+    "newest": Rule(collision="newest"),
+    "never_clear": Rule(collision="never_clear"),
+    "review": Rule(collision="review"),
+    "box": Rule("boolean"),
+    "box_review": Rule("boolean", collision="review"),
+    "opt_out": Rule("boolean", collision="restrictive", forbids="true"),
+    "opt_in": Rule("boolean", collision="restrictive", forbids="false"),
+    "to_marketo": Rule(direction="to_marketo"),
+    "to_dynamics": Rule(direction="to_dynamics"),
+}
+
+
+def every_case() -> Iterator[RuleCase]:
+    """Each rule with all that the two sides and the base can be, by equality and emptiness, and all that is known of times."""
+    line = itertools.count(2)
+    for record_type, (name, rule) in itertools.product(("lead", "contact"), RULED.items()):
+        values = (None, "true", "false") if rule.type == "boolean" else (None, "A", "B", "C")
+        bases = [(False, None), *((True, value) for value in values)]
+        laters = (None, "dynamics", "marketo") if name == "newest" else (None,)
+        for (has_base, base), dynamics, marketo, later in itertools.product(bases, values, values, laters):
+            case = RuleCase(next(line), record_type, name, base, has_base, dynamics, marketo, later, "")
+            yield dataclasses.replace(case, outcome=_expected(case, rule))
+
+
+def _expected(case: RuleCase, rule: Rule) -> str:
+    seen = Seen(case.base, case.dynamics, case.marketo, case.has_base, later=case.later)
+    found = outcomes(case.record_type, {"it": rule}, {"it": seen})["it"]
+    if found != Outcome():
+        return f"{found.winner}_wins" if found.winner else "to_dynamics" if found.write_dynamics else "to_marketo"
+    # A review is nothing to write, like two sides that agree: of another rule there would be a winner.
+    original = dataclasses.replace(rule, collision="original")
+    plain = outcomes(case.record_type, {"it": original}, {"it": seen})["it"]
+    return "review" if rule.collision == "review" and plain.winner else "nothing"
+
+
+def test_every_case_of_every_rule_comes_out_as_by_the_oracle() -> None:
+    cases = list(every_case())
+    lines = (line_of(name, rule) for name, rule in RULED.items())
+    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
+        failing = failing_cases(connection, cases, field_map(*lines))
+    assert [(each.found, each.case) for each in failing] == []
+    assert {case.outcome for case in cases} == set(OUTCOMES)
 
 
 def test_cases_of_ones_own_are_decided_by_ones_own_map(run: Run, tmp_path: Path) -> None:

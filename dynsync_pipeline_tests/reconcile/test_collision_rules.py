@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 KINDS = (CONTACT, LEAD)
-COLUMNS = {"title": "jobtitle", "doNotCall": "donotphone", "city": "address1_city"}
+COLUMNS = {"title": "jobtitle", "phone": "telephone1", "doNotCall": "donotphone", "city": "address1_city"}
 MINUTE = timedelta(minutes=1)
 
 
-def ruled(rule: str, other: str = "") -> MemoryWorld:
+def ruled(rule: str) -> MemoryWorld:
     """A world whose title, or checkbox, goes by this rule."""
     title = "" if rule.startswith("restrictive") else rule
     box = rule if rule.startswith("restrictive") else ""
@@ -26,7 +24,7 @@ def ruled(rule: str, other: str = "") -> MemoryWorld:
         field_map(
             f"title,jobtitle,text,both,true,{title}",
             f"doNotCall,donotphone,boolean,both,true,{box}",
-            f"city,address1_city,text,both,true,{other}",
+            "city,address1_city,text,both,true",
         )
     )
 
@@ -49,54 +47,66 @@ def collisions(world: MemoryWorld) -> list[tuple[object, ...]]:
     )
 
 
-@pytest.mark.parametrize("side", ["dynamics", "marketo"])
-def test_the_side_that_the_map_names_wins_of_contacts_and_leads_and_at_a_first_meeting(side: str) -> None:
+NAMED = field_map(
+    "title,jobtitle,text,both,true,dynamics",
+    "phone,telephone1,text,both,true,marketo",
+    "city,address1_city,text,both,true",
+)
+WINS = {"title": "dynamics", "phone": "marketo"}
+
+
+def test_the_side_that_the_map_names_wins_of_contacts_and_leads_and_at_a_first_meeting() -> None:
     """The edit of one side alone goes to the other all the same, and other fields keep the original's rule."""
-    world = ruled(side)
-    people = linked(world, "met", title="A", city="A")
-    alone = linked(world, "alone", title="A")
+    world = MemoryWorld(NAMED)
+    people = linked(world, "met", title="A", phone="A", city="A")
+    alone = linked(world, "alone", title="A", phone="A")
     world.settled()
-    strangers = {kind: world.link(kind, f"new-{kind}", title="D") for kind in KINDS}
-    edit(world, people, "met", "title", "D", "M")
-    edit(world, people, "met", "city", "D", "M")
+    strangers = {kind: world.link(kind, f"new-{kind}", title="D", phone="D") for kind in KINDS}
     for person_id in strangers.values():
-        world.marketo.rows[person_id].values["title"] = "M"
+        world.marketo.rows[person_id].values.update(title="M", phone="M")
+    for field in ("title", "phone", "city"):
+        edit(world, people, "met", field, "D", "M")
     world.marketo.put(alone[CONTACT], title="one-sided")
-    world.dynamics.put(LEAD, "alone-lead", jobtitle="one-sided")
+    world.dynamics.put(LEAD, "alone-lead", telephone1="one-sided")
     world.settled()
-    stands = {"dynamics": "D", "marketo": "M"}[side]
     for person_id in (*people.values(), *strangers.values()):
-        assert world.both(person_id, "title") == (stands, stands)
-    for person_id in alone.values():
-        assert world.both(person_id, "title") == ("one-sided", "one-sided")
+        assert world.both(person_id, "title") == ("D", "D")
+        assert world.both(person_id, "phone") == ("M", "M")
+    assert world.both(alone[CONTACT], "title") == ("one-sided", "one-sided")
+    assert world.both(alone[LEAD], "phone") == ("one-sided", "one-sided")
     assert [world.both(people[kind], "city")[0] for kind in KINDS] == ["D", "M"]
     assert collisions(world) == [
-        ("contact", "city", "D", "M", "dynamics", "dynamics_wins"),
-        *[("contact", "title", "D", "M", side, f"map_{side}_wins")] * 2,
-        ("lead", "city", "D", "M", "marketo", "marketo_wins"),
-        *[("lead", "title", "D", "M", side, f"map_{side}_wins")] * 2,
+        (kind, *row)
+        for kind, winner in ((CONTACT, "dynamics"), (LEAD, "marketo"))
+        for row in (
+            ("city", "D", "M", winner, f"{winner}_wins"),
+            *[("phone", "D", "M", "marketo", "map_marketo_wins")] * 2,
+            *[("title", "D", "M", "dynamics", "map_dynamics_wins")] * 2,
+        )
     ]
     assert world.settled() == 0
 
 
-@pytest.mark.parametrize("side", ["dynamics", "marketo"])
-def test_an_edit_that_our_write_overwrote_unseen_goes_by_the_same_rule(side: str) -> None:
-    world = ruled(side)
-    people = linked(world, "met", title="A")
+def test_an_edit_that_our_write_overwrote_unseen_goes_by_the_same_rule() -> None:
+    world = MemoryWorld(NAMED)
+    people = linked(world, "met", title="A", phone="A")
     world.settled()
     for kind in KINDS:
-        world.dynamics.put(kind, f"met-{kind}", jobtitle="D")
+        world.dynamics.put(kind, f"met-{kind}", jobtitle="D", telephone1="D")
     with world.opened() as cycle:
         read_all(cycle)
         cycle.reconcile()
         for person_id in people.values():
-            world.marketo.put(person_id, title="unseen")
+            world.marketo.put(person_id, title="unseen", phone="unseen")
         cycle.write_dynamics()
         cycle.write_marketo()
     world.settled()
-    stands = {"dynamics": "D", "marketo": "unseen"}[side]
-    assert [world.both(person_id, "title") for person_id in people.values()] == [(stands, stands)] * 2
-    assert collisions(world) == [(kind, "title", "D", "unseen", side, f"map_{side}_wins") for kind in KINDS]
+    for person_id in people.values():
+        assert world.both(person_id, "title") == ("D", "D")
+        assert world.both(person_id, "phone") == ("unseen", "unseen")
+    assert collisions(world) == [
+        (kind, field, "D", "unseen", side, f"map_{side}_wins") for kind in KINDS for field, side in sorted(WINS.items())
+    ]
 
 
 def test_of_a_consent_the_value_that_forbids_wins_at_a_first_meeting_and_an_opt_in_of_one_side_passes() -> None:
@@ -126,19 +136,30 @@ def test_of_a_consent_the_value_that_forbids_wins_at_a_first_meeting_and_an_opt_
 
 def test_of_a_consent_that_stood_unequal_and_was_edited_on_both_sides_the_value_that_forbids_wins() -> None:
     """Dynamics keeps the contrary of what it is sent, so that both sides can be edited to unequal values."""
-    world = ruled("restrictive:true")
-    people = linked(world, "met", doNotCall="false")
+    world = MemoryWorld(
+        field_map(
+            "doNotCall,donotphone,boolean,both,true,restrictive:true",
+            "mayMail,new_maymail,boolean,both,true,restrictive:false",
+        )
+    )
+    people = linked(world, "met", doNotCall="false", mayMail="false")
     world.settled()
-    world.dynamics.keeps = lambda name, value: "false" if name == "donotphone" else value
+    world.dynamics.keeps = lambda name, value: "false"
     for person_id in people.values():
-        world.marketo.put(person_id, doNotCall="true")
+        world.marketo.put(person_id, doNotCall="true", mayMail="true")
     world.settled()
     world.dynamics.keeps = lambda name, value: value
     assert [world.both(person_id, "doNotCall") for person_id in people.values()] == [("false", "true")] * 2
-    edit(world, people, "met", "doNotCall", "true", "false")
+    for kind, person_id in people.items():
+        world.dynamics.put(kind, f"met-{kind}", donotphone="true", new_maymail="true")
+        world.marketo.put(person_id, doNotCall="false", mayMail="false")
     world.settled()
     assert [world.both(person_id, "doNotCall") for person_id in people.values()] == [("true", "true")] * 2
-    assert [row[4:] for row in collisions(world)] == [("dynamics", "stricter_wins")] * 2
+    assert [world.both(person_id, "mayMail") for person_id in people.values()] == [("false", "false")] * 2
+    assert [(row[1], *row[4:]) for row in collisions(world)] == [
+        ("doNotCall", "dynamics", "stricter_wins"),
+        ("mayMail", "marketo", "stricter_wins"),
+    ] * 2
 
 
 def test_what_is_emptied_on_one_side_stays_on_the_other_until_either_is_edited() -> None:
