@@ -33,6 +33,8 @@ from dynsync_pipeline.warehouse.erased import FILE as ERASURES
 from dynsync_pipeline.warehouse.leftovers import SCRATCH, remove_leftovers
 
 MOST_SHOWN = 50
+MOST_REACHES = 10
+FEW_REACHED = 50  # people; what reaches no more is told by its rows alone
 Found = TypeVar("Found")
 
 
@@ -159,6 +161,9 @@ def _show(found: PlannedOperations) -> None:
     if found.collisions:
         prints_to.print(_collisions_table(found))
         _say_more(found.n_collisions - len(found.collisions))
+    if wide := [row for row in found.reach if row["n_people"] > FEW_REACHED]:
+        prints_to.print(_reach_table(wide))
+        _say_more(len(wide) - MOST_REACHES)
     total = sum(group["n"] for group in found.groups)
     prints_to.print(
         f"\n{_number(total, 'write')}, {_number(found.n_collisions, 'collision')}. "
@@ -169,6 +174,27 @@ def _show(found: PlannedOperations) -> None:
 
 def _number(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _reach_table(rows: list[Row]) -> Table:
+    title = f"\nWhat reaches more than {FEW_REACHED} people"
+    table = Table(title=title, title_justify="left")
+    table.add_column("Cause", overflow="fold")
+    for name in ("Writes", "People", "Activities", "Calls", "Minutes"):
+        table.add_column(name, justify="right")
+    for row in rows[:MOST_REACHES]:
+        figures = (f"{row[name]:,}" for name in ("n_writes", "n_people", "n_activities", "n_calls"))
+        minutes = "" if row["minutes"] is None else f"{row['minutes']:,}"
+        table.add_row(cell(_cause(row)), *figures, minutes)
+    return table
+
+
+def _cause(row: Row) -> str:
+    if row["cause"] == "account":
+        return f"account {row['name']}"
+    if row["cause"] == "create":
+        return f"new people of {row['record_type']}s"
+    return f"{row['name']} of {row['record_type']}s, to {row['system'].capitalize()}"
 
 
 _of_group = itemgetter("system", "action", "record_type")

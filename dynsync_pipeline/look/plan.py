@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from dynsync_pipeline.look.back_fills import PEOPLE_PER_CALL
 from dynsync_pipeline.look.reading import Row, select
 
 
@@ -20,11 +21,15 @@ class PlannedOperations:
     groups: `system`, `action`, `record_type` and how many operations, `n`.
     operations: one row per write with `operation_id`, these three, both ids, `body` (what would be sent), and `changes`
     (`field`, `old_value`, `new_value`, `rule_code`, `rule`; options as labels).
+    reach: what each account, and each field of a record type, would reach: `cause` (account, field or create), `name`,
+    `system`, `record_type`, `n_writes`, `n_people` (those behind a company included), `n_activities`, `n_calls`, and
+    `minutes`, as calls took in the last cycles (null: none did); the most people first.
     collisions: both ids, `record_type`, `field`, three values, `winner`, `rule_code`, `rule`; `n_collisions` counts all of them.
     """
 
     groups: list[Row]
     operations: list[Row]
+    reach: list[Row]
     n_collisions: int
     collisions: list[Row]
 
@@ -43,10 +48,51 @@ def read_plan(connection: duckdb.DuckDBPyConnection, most: int | None = None) ->
     return PlannedOperations(
         groups=select(connection, _GROUPS),
         operations=operations,
+        reach=select(connection, _REACH, [PEOPLE_PER_CALL]),
         n_collisions=select(connection, "select count(*) as n from reconcile.planned_collisions")[0]["n"],
         collisions=collisions,
     )
 
+
+# A company is one write that all its people see; what is written to Dynamics counts call by call, also in a batch.
+_REACH = """
+with activities as (
+    select operation_id, count(*) as n from reconcile.planned_activities group by all
+),
+causes as (
+    select
+        'account' as cause, o.dynamics_id as name, o.system, o.record_type, 1 as n_writes, count(p.person_id) as n_people,
+        coalesce(any_value(a.n), 0) as n_activities
+    from reconcile.operations o
+    left join mirror.marketo_people p on p.external_company_id = o.company_key and not p.is_deleted
+    left join activities a using (operation_id)
+    where o.action = 'company' and o.record_type = 'account'
+    group by o.operation_id, o.dynamics_id, o.system, o.record_type
+    union all
+    select
+        'field', c.field, o.system, o.record_type, count(*), count(distinct o.person_id),
+        count(*) filter (where o.system = 'marketo')
+    from reconcile.planned_changes c
+    join reconcile.operations o using (operation_id)
+    join reconcile.fields f on f.record_type = o.record_type and f.field = c.field
+    where o.action = 'update'
+    group by all
+    union all
+    select 'create', o.record_type, o.system, o.record_type, count(*), count(*), count(*)
+    from reconcile.operations o
+    where o.action = 'create'
+    group by all
+),
+pace as (
+    select sum(epoch(ended_at - started_at)) / nullif(sum(n_calls_dynamics + n_calls_marketo), 0) / 60 as minutes_a_call
+    from (from ledger.cycles where is_whole order by cycle_id desc limit 10)
+)
+select
+    causes.*, case when system = 'marketo' then ceil(n_writes / $1)::bigint else n_writes end as n_calls,
+    round(n_calls * minutes_a_call, 1) as minutes
+from causes, pace
+order by n_people desc, n_writes desc, cause, name, system
+"""
 
 _GROUPS = """
 select system, action, record_type, count(*) as n from reconcile.operations group by all order by all
