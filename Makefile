@@ -11,7 +11,7 @@ MINUTES ?= 10
 DATA ?= $(or $(DYNSYNC_DATA_DIR),data)
 # One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help demo test cover mutants deep bench dev query lint format lock clean
+.PHONY: help demo test cover mutants deep bench years dev query lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,9 @@ bench: $(INSTALLED) ## start-up, plans, publications and extraction, as ratios; 
 	$(BIN)/python -m dynsync_pipeline_tests.bench.sizes 2000 200000 1000000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.extracting 100000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.comparing 1000000
+
+years: $(INSTALLED) ## years of cycles in one process, and 200 runs of Dagster: nothing may grow (FLAGS="--cycles 300 --runs 30")
+	$(BIN)/python -m dynsync_pipeline_tests.bench.years $(FLAGS)
 
 dev: $(INSTALLED) ## Dagster's UI on 127.0.0.1:3000, syncing unattended
 	$(BIN)/dynsync dev
