@@ -22,6 +22,7 @@ from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.sql_files import sql_file
+from dynsync_pipeline.warehouse.reviews import decide
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -191,6 +192,20 @@ def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story)
         **{story.ids[name]: "restored" for name in ("changed back", "cleared", "new")},
         story.ids["stood"]: "kept_by_marketo",
     }
+
+
+def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(story: Story) -> None:
+    world = story.world
+    reviews = dict(world.rows("select person_id, review_id from state.reviews"))
+    assert reviews.keys() == {story.ids[name] for name in ("changed back", "cleared", "new")}
+    n_writes = writes(world)
+    world.cycle()
+    assert writes(world) == n_writes
+    with world.open() as warehouse, warehouse.transaction() as connection:
+        decide(connection, {reviews[story.ids["new"]]: "marketo"}, "somebody", utc_now())
+    world.settled()
+    assert story.both("new", "title") == ("By marketing", "By marketing")
+    assert story.both("changed back", "title") == ("Between", "Before")
 
 
 def test_a_blank_that_was_blank_is_filled(story: Story) -> None:

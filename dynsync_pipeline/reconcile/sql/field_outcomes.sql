@@ -48,8 +48,16 @@ told as (
 ),
 settled as (
     select
-        f.*,
-        coalesce(s.reason_code = 'in_review', false) as was_in_review,
+        f.* exclude (collision),
+        -- What came back from a backup and differs is for somebody to decide, whatever the field map says, until a side is edited.
+        coalesce(
+            s.reason_code = 'restored' and f.direction = 'both'
+                and s.dynamics_value is not distinct from f.dynamics_value
+                and s.marketo_value is not distinct from f.marketo_value,
+            false
+        ) as is_restored,
+        case when is_restored then 'review' else f.collision end as collision,
+        is_restored or coalesce(s.reason_code = 'in_review', false) as was_in_review,
         was_in_review
             and s.dynamics_value is not distinct from f.dynamics_value
             and s.marketo_value is not distinct from f.marketo_value as is_in_review,
@@ -102,8 +110,8 @@ updates as (
 records as (
     select
         *,
-        bool_or(is_dynamics_update and not is_overwritten) over (partition by person_id) as is_record_updated_in_dynamics,
-        bool_or(is_marketo_update and not is_overwritten) over (partition by person_id) as is_record_updated_in_marketo
+        bool_or(is_dynamics_update and not is_overwritten and not is_restored) over (partition by person_id) as is_record_updated_in_dynamics,
+        bool_or(is_marketo_update and not is_overwritten and not is_restored) over (partition by person_id) as is_record_updated_in_marketo
     from updates
 ),
 decisions as (
@@ -173,7 +181,7 @@ decided as (
     select *, misfit(written_value, type, held, zone) as misfit_code from targeted
 )
 select
-    * exclude (decision, is_collision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
+    * exclude (decision, is_restored, is_collision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
     held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
         when is_overwritten then decision  -- it stood in Marketo already
