@@ -198,7 +198,7 @@ def _land_file(
             n_landed = scalar(connection, "select count(*) from inbox.marketo_people")
             n_done = scalar(connection, "select count(*) from state.export_windows where is_landed")
             n_windows = scalar(connection, "select count(*) from state.export_windows")
-    log.info(
+    log.debug(
         "Landed the people created from %s on, export %d of %d; %s so far.",
         starts_at.date(), n_done, n_windows, f"{n_landed:,}",
     )  # fmt: skip
