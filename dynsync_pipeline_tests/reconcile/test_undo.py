@@ -213,3 +213,62 @@ def test_a_refused_undo_is_told_and_not_repeated() -> None:
     assert world.rows("from state.undoing") == []
     assert len(world.errors()) == 2
     assert world.settled() == 0
+
+
+def test_what_was_undone_stands_also_where_the_field_was_parked_or_out_of_the_map_meanwhile() -> None:
+    """What it got back is no edit when the field comes back: it would be written to the editor's own side."""
+    undone = Undone("x")
+    world = undone.world
+    undone.ask("title")
+    world.settled()
+    stood = undone.titles()
+    world.dynamics.hidden = {"jobtitle"}
+    world.follow(FIELDS)
+    world.settled()
+    world.dynamics.hidden = set()
+    world.follow(FIELDS)
+    world.settled()
+    assert undone.titles() == stood == {"d-x": ("B", "A"), "m-x": ("A", "B")}
+    world.follow(field_map("city,address1_city,text,both,true"))
+    for key in undone.people:
+        world.dynamics.put(LEAD, key, address1_city="touched")
+    world.settled()
+    world.follow(FIELDS)
+    world.settled()
+    assert undone.titles() == stood
+
+
+def test_what_was_undone_of_a_one_way_field_ends_with_an_edit_of_that_field_and_of_no_other() -> None:
+    """Any other difference of such a field gives way as soon as its record moves (R43, R44)."""
+    world = MemoryWorld(
+        field_map(
+            "source,new_source,text,to_marketo,true",
+            "leadScore,mkt_leadscore,integer,to_dynamics,true",
+            "city,address1_city,text,both,true",
+        )
+    )
+    people = {kind: world.link(kind, f"x-{kind}", source="A", leadScore="1", city="A") for kind in (CONTACT, LEAD)}
+    world.settled()
+    for kind, person_id in people.items():
+        world.dynamics.put(kind, f"x-{kind}", new_source="B")
+        world.marketo.put(person_id, leadScore="2")
+    world.settled()
+    (cycle_id,) = world.rows("select max(cycle_id) from ledger.changes")[0]
+    with world.warehouse.transaction() as connection:
+        assert {each.verdict for each in want_undo(connection, cycle_id, None, None)} == {"ours"}
+    world.settled()
+    for city in "BC":
+        for kind, person_id in people.items():
+            if city == "B":
+                world.dynamics.put(kind, f"x-{kind}", address1_city=city)
+            else:
+                world.marketo.put(person_id, city=city)
+        world.settled()
+        for person_id in people.values():
+            assert (world.both(person_id, "source"), world.both(person_id, "leadScore")) == (("B", "A"), ("1", "2"))
+    for kind, person_id in people.items():
+        world.dynamics.put(kind, f"x-{kind}", new_source="C")
+        world.marketo.put(person_id, leadScore="3")
+    world.settled()
+    for person_id in people.values():
+        assert (world.both(person_id, "source"), world.both(person_id, "leadScore")) == (("C", "C"), ("3", "3"))

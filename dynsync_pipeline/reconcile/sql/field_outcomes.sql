@@ -81,6 +81,7 @@ settled as (
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
         case s.reason_code when 'kept_by_dynamics' then 'dynamics' when 'kept_by_marketo' then 'marketo' end as kept_by,
+        s.reason_code is not distinct from 'undo' as was_undone,
         x.ends_at as oscillates_until
     from fields f
     cross join this_cycle
@@ -103,6 +104,7 @@ updates as (
         has_base and (is_in_review or is_overwritten or marketo_value is distinct from settled_marketo_value)
             as is_marketo_update,
         kept_by is not null and not is_dynamics_update and not is_marketo_update as is_kept,
+        was_undone and not is_dynamics_update and not is_marketo_update as is_undone,
         collision = 'never_clear' and is_dynamics_update <> is_marketo_update
             and case when is_dynamics_update then dynamics_value else marketo_value end is null as is_clear_on_one_side
     from settled
@@ -121,6 +123,7 @@ decisions as (
             when dynamics_value is not distinct from marketo_value and not is_relabelled then 'agree'              -- R38
             when is_waiting then 'wait'                                                                            -- R116
             when dynamics_value is not distinct from marketo_value then 'take_dynamics'                            -- R33
+            when is_undone then 'stand'  -- also where another field of its record moves (R43)
             when is_kept and not is_pending then 'stand'                                                           -- R31
             when is_kept and kept_by = 'marketo' then 'take_dynamics'                                              -- R104
             when is_kept then 'take_marketo'                                                                       -- R104

@@ -1,15 +1,16 @@
 -- standing_differences: accepts, replaces and ends standing differences. One ends where nothing differs any more, or a new one
 -- takes its place; where a write is planned it stays until the receipt, because a cut in between must not turn one edit into a
--- collision.
+-- collision. That of a parked field rests: nobody compared its sides, and what was accepted must not come back as an edit.
 --
--- reads    this_cycle, compared_links, differing_fields, field_outcomes, state.standing_differences
+-- reads    this_cycle, compared_links, differing_fields, field_outcomes, state.standing_differences, reconcile.fields
 -- makes    nothing
 -- changes  state.standing_differences, state.unpublished
 delete from state.standing_differences s
 using compared_links c
 where c.person_id = s.person_id
   and (
-      (s.person_id, s.field) not in (select (person_id, field) from differing_fields)
+      ((s.person_id, s.field) not in (select (person_id, field) from differing_fields)
+       and (c.record_type, s.field) in (select (record_type, field) from reconcile.fields))
       or (s.person_id, s.field) in (select (person_id, field) from field_outcomes where outcome = 'agree')
       or (s.person_id, s.field) in (
           select (o.person_id, o.field)
