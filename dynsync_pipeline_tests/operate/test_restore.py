@@ -23,6 +23,7 @@ from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.sql_files import sql_file
 from dynsync_pipeline.warehouse.reviews import decide
+from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -351,7 +352,7 @@ def test_a_request_that_was_open_is_not_carried_out_before_somebody_says_so(kept
         assert (store.request(again).outcome, store.unfinished()) == ("withdrawn", [])
 
 
-@pytest.mark.parametrize("n_steps", range(0, 8))
+@pytest.mark.parametrize("n_steps", range(8) if is_deep() else (2, 5))
 def test_a_kill_while_a_backup_is_put_back_leaves_the_old_or_says_to_go_on(
     kept: tuple[KeptWorld, Path], n_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

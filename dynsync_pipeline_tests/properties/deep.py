@@ -23,6 +23,8 @@ SAMPLED = [
         "accounts/test_fan_out.py",
         "reconcile/test_changed_map.py",
         "requests/test_cut_serving.py",
+        "operate/test_restore.py",
+        "defs/test_postgres.py",
     )
 ]
 TOLD = re.compile(r"Collisions in (\d+) of (\d+) examples\.")
