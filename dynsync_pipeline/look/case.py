@@ -22,7 +22,7 @@ from dynsync_pipeline import __version__
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.pseudonyms import Pseudonyms
 from dynsync_pipeline.look.reading import Row, select
-from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType, parse_field_map
+from dynsync_pipeline.model.field_map import COLUMNS, OF_OPTIONS, Collision, Field, FieldMap, FieldType, parse_field_map
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES
 from dynsync_pipeline.reconcile.plan import make_plan
@@ -73,6 +73,7 @@ _PLAIN = frozenset(
         *(
             "winner",
             "what",
+            "choice",
             "kind",
             "door",
             "decision",
@@ -149,7 +150,7 @@ def pack(connection: duckdb.DuckDBPyConnection, fields: FieldMap, own: OwnFields
     names = Pseudonyms()
     hidden = _Hiding(names, fields, _labels(connection))
     tables = {table: [hidden.row(table, row) for row in rows] for table, rows in real.items()}
-    lines = _lines(fields)
+    lines = map_as_text(fields)
     case = Case(lines, astuple(own), tables, at, [], [])
     outcome = decide(case)
     of_real = [hidden.row("outcome", row) for row in decide(Case(lines, astuple(own), real, at, [], []))]
@@ -363,11 +364,21 @@ def _labels(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
     return frozenset(str(row[0]) for row in rows)
 
 
-def _lines(fields: FieldMap) -> str:
-    header = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
-    return header + "".join(
-        f"{f.record_type},{f.marketo_field},{f.dynamics_column},{f.type},{f.direction},true\n" for f in fields.fields
+def map_as_text(fields: FieldMap) -> str:
+    """The lines of a field map as CSV, which reads as the same fields with the same rules."""
+    return (
+        ",".join(COLUMNS)
+        + "\n"
+        + "".join(
+            f"{f.record_type},{f.marketo_field},{f.dynamics_column},{f.type},{f.direction},true,{_collision(f)}\n"
+            for f in fields.fields
+        )
     )
+
+
+def _collision(field: Field) -> str:
+    rule = "" if field.collision is Collision.ORIGINAL else str(field.collision.value)
+    return f"{rule}:{field.forbids}" if field.forbids else rule
 
 
 def _literal(text: str) -> str:

@@ -107,6 +107,9 @@ def _make_views(connection: duckdb.DuckDBPyConnection, views: tuple[PublishedVie
     try:
         for statement in (each for view in views for each in view.statements):
             connection.execute(statement)
+    except duckdb.Error:
+        connection.rollback()  # or the working file could not be used again
+        raise
     finally:
         connection.execute(f"use {quoted(working)}")
 

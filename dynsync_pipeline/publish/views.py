@@ -95,7 +95,8 @@ def _struct(**values: str) -> str:
 
 
 def _side_by_side(fields: FieldMap) -> PublishedView:
-    halves = "\nunion all\n".join(_sides(fields, record_type) for record_type in PERSON_TYPES)
+    sides = [_sides(fields, record_type) for record_type in PERSON_TYPES if fields.of(record_type)]
+    halves = "\nunion all\n".join([_NO_SIDES, *sides])
     return PublishedView(
         "side_by_side",
         "One row per link and synced field: what both sides last agreed on, and what each of them held when it was last read.",
@@ -139,6 +140,15 @@ left join standing_differences d on d.person_id_marketo = s.person_id_marketo an
     )
 
 
+# A map may have no field of either type.
+_NO_SIDES = """
+select
+    null::bigint as person_id_marketo, null::varchar as record_type, null::varchar as record_id_dynamics, null::varchar as field,
+    null::varchar as dynamics_column, null::varchar as direction, null::varchar as base_value, null::varchar as dynamics_value,
+    null::varchar as marketo_value
+where false"""
+
+
 def _sides(fields: FieldMap, record_type: RecordType) -> str:
     table, joins, values = TABLES[record_type], "", []
     for field, labels, join in _numbered(fields, record_type):
@@ -180,6 +190,12 @@ _AS_OF_COLUMNS = {
 }
 
 
+_NOTHING_HELD = (
+    "select null::varchar as field, null::boolean as is_of_company, null::varchar as value, null::varchar as blank "
+    "where false"
+)
+
+
 def _person_as_of(fields: FieldMap) -> PublishedView:
     def held(kinds: Mapping[str, FieldType], of_company: str) -> str:
         """One struct per field with its value now, as text; options are labels in Marketo."""
@@ -193,7 +209,7 @@ def _person_as_of(fields: FieldMap) -> PublishedView:
             for name, kind in kinds.items()
         )
 
-    halves = [
+    halves = [_NOTHING_HELD] + [
         f"select unnest([{held(kinds, of_company)}], recursive := true) from (select 1) left join ({now}) h on true"
         for kinds, of_company, now in (
             (fields.person_fields, "false", "from people where person_id_marketo = person"),

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.case import Case, decide, pack, read_case
+from dynsync_pipeline.look.case import Case, decide, map_as_text, pack, read_case
 from dynsync_pipeline.look.pseudonyms import Pseudonyms
-from dynsync_pipeline.model.field_map import FieldType
+from dynsync_pipeline.model.field_map import COLUMNS, FieldType, parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map, read_all
 
@@ -149,3 +149,13 @@ def test_unequal_values_stay_unequal_and_keep_their_form(kind: FieldType, texts:
     assert len(set(given)) == len(texts)
     assert [len(text) for text in given] == [len(text) for text in texts]
     assert Pseudonyms().of("Ann") != "Ann"
+
+
+RULES = ("", "dynamics", "marketo", "newest", "restrictive:true", "restrictive:false", "review")
+
+
+def test_the_field_map_of_a_case_keeps_every_rule_of_its_fields(packed: Packed) -> None:
+    lines = "".join(f"contact,f{n},new_f{n},boolean,both,true,{rule}\n" for n, rule in enumerate(RULES))
+    fields = parse_field_map(f"{','.join(COLUMNS)}\n{lines}", "test.csv")
+    assert parse_field_map(map_as_text(fields), "test.csv") == fields
+    assert parse_field_map(packed[0].field_map, "case.csv").fields == FIELDS.fields

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import TABLES, RecordType, logical_name
 from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
@@ -325,3 +326,11 @@ def test_marketos_own_times_may_be_mapped_as_well() -> None:
     world.settled()
     assert world.both(person, "createdAt") == ("2020-01-02T03:04:05Z", "2020-01-02T03:04:05Z")
     assert asked(world, "select createdAt = created_in_marketo_at from people") == [(True,)]
+
+
+def test_a_map_may_have_no_field_of_a_record_type_or_of_companies() -> None:
+    header = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
+    for lines in ("account,company,name,text,to_marketo,true\n", "contact,title,jobtitle,text,both,true\n"):
+        world = MemoryWorld(parse_field_map(header + lines, "test.csv"), publishes=True)
+        world.cycle()
+        assert asked(world, "from side_by_side") == asked(world, "from person_as_of(1, now())") == []
