@@ -25,7 +25,7 @@ PAIRS = {
     "cursors": "select stream, moved_at, is_loaded, waits_because from state.cursors "
     "left join state.refused_links using (stream)",
     "options": "from state.options",
-    "field_map": "select record_type, field, dynamics_column, type, direction from reconcile.fields",
+    "field_map": "select record_type, field, dynamics_column, type, direction, collision, forbids from reconcile.fields",
 }
 
 
