@@ -93,16 +93,18 @@ def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record
 
 @BOTH_TYPES
 def test_an_uncertain_update_that_marketo_kept_shorter_is_no_collision(record_type: RecordType) -> None:
+    """Whether Marketo held another value there before, or nothing."""
     world = MemoryWorld(FIELDS)
     person_id = world.link(record_type, "r", title="A")
     world.settled()
-    world.marketo.keeps = lambda name, value: value[:3] if value and name == "title" else value
-    world.dynamics.put(record_type, "r", jobtitle="long value")
+    world.marketo.keeps = lambda name, value: value[:3] if value and name in ("title", "phone") else value
+    world.dynamics.put(record_type, "r", jobtitle="long value", telephone1="12345")
     cut_when_marketo_was_written(world)
     world.settled()
     assert world.both(person_id, "title") == ("long value", "lon")
+    assert world.both(person_id, "phone") == ("12345", "123")
     assert world.ledger()["collisions"] == []
-    assert world.standing() == [(person_id, "title", "long value", "lon")]
+    assert world.standing() == [(person_id, "phone", "12345", "123"), (person_id, "title", "long value", "lon")]
 
 
 @BOTH_TYPES
