@@ -24,7 +24,7 @@ A_FEW = 0.2  # columns: what looks at some rows of a table reads a block of it
 # How many columns of the store each may read once something changed. Keys are looked for in narrow columns, and the rows of
 # whoever changed, which lie all over the store, are read with all their columns: no statement needs to read both twice.
 READS_COLUMNS = {
-    "insert into published.people": 22,
+    "insert into published.people": 24,
     "create temp table marketo_side": 15,
     "create temp table base_side": 15,
     "create temp table doubled": 11,
