@@ -234,8 +234,8 @@ def test_r30_a_map_is_proposed_by_label_and_changes_nothing(emulators: Emulators
     ran = run("check", "--propose-map", environment=own)
     assert ran.code == 0
     lines = ran.out.splitlines()
-    assert lines[0] == HEADER
-    assert "lead,mSDoNotEmail,donotemail,boolean,both,false" in lines
+    assert lines[0] == f"{HEADER},collision"
+    assert "lead,mSDoNotEmail,donotemail,boolean,both,false," in lines
     assert "Named by label: contact: Microsoft Do Not Email → mSDoNotEmail" in ran.err
     assert parse_field_map(ran.out, "proposed").fields == load_field_map().fields
     assert not (tmp_path / "data").exists()
