@@ -109,6 +109,44 @@ def test_an_edit_that_our_write_overwrote_unseen_goes_by_the_same_rule() -> None
     ]
 
 
+def test_an_edit_that_our_write_overwrote_unseen_meets_a_later_edit_in_dynamics_and_is_not_lost() -> None:
+    """Whoever wins; a later edit in Marketo itself is all there is of that side."""
+    world = MemoryWorld(NAMED)
+    people, again = (linked(world, name, title="A", phone="A") for name in ("met", "again"))
+    world.settled()
+    for kind in KINDS:
+        for name in ("met", "again"):
+            world.dynamics.put(kind, f"{name}-{kind}", jobtitle="D", telephone1="D")
+    with world.opened() as cycle:
+        read_all(cycle)
+        cycle.reconcile()
+        for person_id in (*people.values(), *again.values()):
+            world.marketo.put(person_id, title="unseen", phone="unseen")
+        cycle.write_dynamics()
+        cycle.write_marketo()
+    for kind in KINDS:
+        for name in ("met", "again"):
+            world.dynamics.put(kind, f"{name}-{kind}", jobtitle="D2", telephone1="D2")
+        world.marketo.put(again[kind], title="M2", phone="M2")
+    world.settled()
+    for kind in KINDS:
+        assert world.both(people[kind], "title") == world.both(again[kind], "title") == ("D2", "D2")
+        assert world.both(people[kind], "phone") == ("unseen", "unseen")
+        assert world.both(again[kind], "phone") == ("M2", "M2")
+    assert collisions(world) == [
+        (kind, *row)
+        for kind in KINDS
+        for row in (
+            ("phone", "D", "unseen", "marketo", "map_marketo_wins"),
+            ("phone", "D2", "M2", "marketo", "map_marketo_wins"),
+            ("phone", "D2", "unseen", "marketo", "map_marketo_wins"),
+            ("title", "D", "unseen", "dynamics", "map_dynamics_wins"),
+            ("title", "D2", "M2", "dynamics", "map_dynamics_wins"),
+        )
+    ]
+    assert world.settled() == 0
+
+
 def test_of_a_consent_the_value_that_forbids_wins_at_a_first_meeting_and_an_opt_in_of_one_side_passes() -> None:
     """R132, whichever value forbids and whichever side holds it."""
     for forbids, allows in (("true", "false"), ("false", "true")):

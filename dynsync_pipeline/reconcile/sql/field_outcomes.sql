@@ -7,7 +7,7 @@
 --          state.columns, state.user_zone, state.option_maps, state.dynamics_edits, state.marketo_edits, state.reviews
 -- makes    decided_fields: one row per differing link and field, and per edit that was overwritten unseen, with its outcome
 --          field_outcomes: one row per differing link and field, with its outcome
---          overwritten_outcomes: one row per edit that was overwritten unseen, with its outcome
+--          overwritten_outcomes: one row per edit that was overwritten unseen, with its outcome; `is_to_stand` where it did not lose
 -- changes  nothing
 create temp table decided_fields as
 -- Two systems that each put their own value back would write for ever, so what is as regular as machines are is set aside for
@@ -232,4 +232,5 @@ from decided;
 
 create temp table field_outcomes as select * exclude (is_overwritten) from decided_fields where not is_overwritten;
 
-create temp table overwritten_outcomes as select * from decided_fields where is_overwritten;
+create temp table overwritten_outcomes as
+select *, outcome in ('collision_marketo_wins', 'take_marketo', 'stand') as is_to_stand from decided_fields where is_overwritten;

@@ -2,7 +2,7 @@
 -- `value` is what the target must come to hold, as compared (numbers of options); what is shown to people is their labels (R29,
 -- R33). The sync's own fields on a person are written like any other.
 --
--- reads    field_outcomes, undone_fields, new_people, own_field_writes, state.dynamics_records, state.option_maps, state.old_labels,
+-- reads    field_outcomes, overwritten_outcomes, undone_fields, new_people, own_field_writes, state.dynamics_records, state.option_maps, state.old_labels,
 --          state.columns, state.user_zone, reconcile.fields
 -- makes    new_values: one row per record to create in Marketo and field that it holds a value of; `misfit_code` where Marketo is
 --              known to refuse that
@@ -33,6 +33,9 @@ create temp table taken_values as
 select o.*, f.is_on_company, o.outcome in ('take_dynamics', 'collision_dynamics_wins') as is_for_marketo
 from field_outcomes o
 join reconcile.fields f using (record_type, field)
+-- An edit in Marketo that we overwrote unseen is put back before this one of Dynamics meets it.
+anti join overwritten_outcomes w
+    on w.person_id = o.person_id and w.field = o.field and w.is_to_stand and o.is_dynamics_update and not o.is_marketo_update
 where o.outcome in ('take_dynamics', 'take_marketo', 'collision_dynamics_wins', 'collision_marketo_wins');
 
 create temp table planned_writes as

@@ -13,12 +13,12 @@ create temp table unseen_edits as
 with found as (
     select
         false as is_gone, person_id, record_type, dynamics_id, field, type, marketo_value, base_value as value_before,
-        outcome, rule_code
+        outcome, is_to_stand, rule_code
     from overwritten_outcomes
     union all by name
     select
         true as is_gone, e.person_id, e.record_type, e.dynamics_id, u.field, f.type,
-        'collision_dynamics_wins' as outcome, 'deleted_in_dynamics' as rule_code
+        'collision_dynamics_wins' as outcome, false as is_to_stand, 'deleted_in_dynamics' as rule_code
     from state.unseen_edits u
     join ended_links e on e.person_id = u.person_id and e.side = 'dynamics'
     join reconcile.fields f
@@ -31,8 +31,12 @@ select
 from found
 join state.unseen_edits u using (person_id, field)
 join ledger.changes c on c.entry_id = u.change_id
--- Where a side has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit.
-where (person_id, field) not in (select (person_id, field) from field_outcomes where outcome <> 'stand');
+-- Where Marketo has moved again since, that later edit is settled like any other; what Marketo made of our value is no edit. A
+-- later edit of Dynamics waits for the next cycle, and meets there what is put back.
+where (person_id, field) not in (
+    select (person_id, field) from field_outcomes
+    where outcome = 'agree' or outcome <> 'stand' and (is_marketo_update or not is_dynamics_update)
+);
 
 -- Dynamics wins, or there is nobody to carry it to: that is what stands; nothing is written, and only the loser is kept (R40).
 insert into ledger.collisions
@@ -56,7 +60,7 @@ select
     e.*, case when e.rule_code = 'in_review' then e.value_before else b.value end as base_value
 from unseen_edits e
 left join long_of('bases') b on b.person_id = e.person_id and b.field = e.field
-where e.outcome in ('collision_marketo_wins', 'take_marketo', 'stand');
+where e.is_to_stand;
 
 insert into reconcile.operations (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, body)
 select
