@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +25,22 @@ from dynsync_pipeline.errors import (
     SettingsWrong,
 )
 
+
+class _Commands(typer.core.TyperGroup):
+    """All commands; a wrong choice is told in a sentence of one piece."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command that was named. Raises: typer.BadParameter, and whatever the command does."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, which Typer asks
+            raise
+
+
 app = typer.Typer(
     name="dynsync",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from typer.testing import CliRunner
 
-from dynsync_pipeline.cli.output import PlainConsole
+from dynsync_pipeline.cli.commands import load
+from dynsync_pipeline.cli.output import PlainConsole, app
 from dynsync_pipeline.cli.rules import rules_line
 from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.warehouse.first_load import Progress, progress
@@ -38,6 +40,13 @@ def test_long_work_tells_rows_rate_and_the_time_left(tmp_path: Path, monkeypatch
     assert progress(tmp_path)["contacts read"] == "6,000 of about 10,000 contacts read, 6 a second, 11 min left"
     work.add(4_000)
     assert progress(tmp_path)["contacts read"] == "10,000 of about 10,000 contacts read"
+
+
+def test_a_choice_that_there_is_not_is_told_in_a_sentence_of_one_piece() -> None:
+    load(["backfill", "rules"])
+    told = CliRunner().invoke(app, ["backfill", "--table", "person"], env={"COLUMNS": "200"})
+    assert told.exit_code == 2
+    assert "Invalid value for '--table': 'person' is not one of 'account', 'contact', 'lead'." in told.output
 
 
 def test_without_a_terminal_each_step_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
