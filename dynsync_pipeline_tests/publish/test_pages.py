@@ -77,7 +77,7 @@ def test_the_page_is_light_or_dark_as_the_reader_wants_it(seen: dict[int, Seen])
 def test_the_page_begins_with_how_it_stands_and_tells_texts_as_they_are(seen: dict[int, Seen]) -> None:
     text = seen[1200].found["text"]
     assert text.startswith("In step\n")
-    assert "All but 2 refused writes" in text
+    assert "All but 2 refused writes and 2 records that are yet to be written" in text
     assert text.count(HOSTILE) == 2, "the account's name, and what was said of the refusals"
     assert "Marketo: 35 of 25,000 in 24 hours" in text
     assert "with about 26,000 calls: more than it may have." in text

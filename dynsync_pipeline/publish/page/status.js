@@ -8,6 +8,16 @@ const last = cycles.find((cycle) => cycle.ended_at);
 const success = cycles.find((cycle) => cycle.is_whole);
 const to = { to_marketo: "to Marketo", to_dynamics: "to Dynamics" };
 
+// What is not on both sides yet, in words; nothing where all is.
+function owes() {
+  const sum = (rows, name) => rows.reduce((n, row) => n + row[name], 0);
+  const nRefused = sum(figures.refused, "n"), nWaiting = sum(figures.lag, "n_waiting");
+  return [
+    nRefused ? counted(nRefused, "refused write") : null,
+    nWaiting ? `${counted(nWaiting, "record")} that ${nWaiting === 1 ? "is" : "are"} yet to be written` : null,
+  ].filter(Boolean).join(" and ");
+}
+
 function verdict() {
   if (figures.paused) return ["held", "Paused", figures.paused];
   if (!last) return ["held", "Beginning", "No cycle has ended yet."];
@@ -15,8 +25,8 @@ function verdict() {
   if (last.status === "failed") return ["bad", "The last cycle failed", "The next one tries again by itself."];
   const age = success ? (now - time(success.ended_at)) / 1000 : Infinity;
   if (age > LONGEST_LAG_S) return ["bad", "Behind", success ? `No cycle has succeeded for ${span(age)}. Is the sync running?` : "No cycle has succeeded yet."];
-  const n = figures.refused.reduce((sum, cause) => sum + cause.n, 0);
-  return ["good", "In step", n ? `All but ${counted(n, "refused write")}, which are told below.` : "Everything is written on both sides."];
+  const owed = owes();
+  return ["good", "In step", owed ? `All but ${owed}, which are told below.` : "Everything is written on both sides."];
 }
 
 function head() {
