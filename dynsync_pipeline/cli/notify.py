@@ -9,6 +9,7 @@ import typer
 from dynsync_pipeline.cli.output import Exit, app, prints_to
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.operate.notify import Way, notify, send_test
+from dynsync_pipeline.operate.occasions import kind_of
 from dynsync_pipeline.settings import load_settings
 
 
@@ -29,7 +30,7 @@ def notify_command(
         raise SettingsWrong(
             "DYNSYNC_NOTIFY is not set.", next_step="Set it to the addresses to tell (docs/operate.md#be-told)."
         )
-    codes = [key.partition(" ")[0] for key in notify(settings)]
+    codes = [kind_of(key) for key in notify(settings)]
     prints_to.print(f"Told: {', '.join(codes)}." if codes else "Nothing new to tell.", highlight=False)
 
 

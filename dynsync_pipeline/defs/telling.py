@@ -8,6 +8,7 @@ import dagster as dg
 
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify
+from dynsync_pipeline.operate.occasions import kind_of
 from dynsync_pipeline.settings import Settings, load_settings
 
 TICK_S = 120
@@ -31,8 +32,6 @@ def build_notify_sensor(settings: Settings | None = None) -> dg.SensorDefinition
         except DynSyncError as error:
             context.log.warning(str(error))
             return dg.SkipReason(str(error))
-        return dg.SkipReason(
-            f"Told: {', '.join(key.partition(' ')[0] for key in told)}." if told else "Nothing new to tell."
-        )
+        return dg.SkipReason(f"Told: {', '.join(kind_of(key) for key in told)}." if told else "Nothing new to tell.")
 
     return notify_sensor

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from dynsync_pipeline.errors import DynSyncError, ExtraMissing, NotTold, SettingsWrong
 from dynsync_pipeline.look.reading import reading_snapshot
-from dynsync_pipeline.operate.occasions import Occasion, find_occasions, refusals_digest, without_snapshot
+from dynsync_pipeline.operate.occasions import Occasion, find_occasions, kind_of, refusals_digest, without_snapshot
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import storage_errors, utc_now
 from dynsync_pipeline.warehouse.operator_actions import write_whole
@@ -64,8 +64,9 @@ def notify(settings: Settings) -> list[str]:
         if due or digest:
             _require_sent(_send(sender, _title(settings, due), _body(due, digest)))
         keys = [each.key for each in due] + ([DIGEST] if digest else [])
-        lasting = {each.key for each in occasions} | {DIGEST}
-        kept = {key: when for key, when in told.items() if key in lasting or at - when < REST}
+        # A kind that comes by turns of one cause and of another has not healed.
+        lasting = {each.code for each in occasions} | {DIGEST}
+        kept = {key: when for key, when in told.items() if kind_of(key) in lasting or at - when < REST}
         _write(settings.data_dir / FILE, kept | dict.fromkeys(keys, at))
     return keys
 

@@ -32,16 +32,26 @@ NO_ACCESS = ("access_denied", "sign_in_refused")
 
 @dataclass(frozen=True)
 class Occasion:
-    """One thing to be told: `code` is that of its kind, `what` a sentence, `next_step` another."""
+    """One thing to be told: `code` is that of its kind, `what` a sentence, `next_step` another.
+
+    `cause`: what tells it from another of its kind where its sentence quotes a system, which says it anew each time.
+    """
 
     code: str
     what: str
     next_step: str
+    cause: str | None = None
 
     @property
     def key(self) -> str:
-        """Tells it from another of its kind, whose sentence differs in more than its numbers."""
-        return f"{self.code} {zlib.crc32(re.sub(r'[0-9.,]+', '', self.what).encode()):08x}"
+        """Tells it from another of its kind: by its cause, or else by a sentence that differs in more than its numbers."""
+        told = re.sub(r"[0-9.,]+", "", self.what) if self.cause is None else self.cause
+        return f"{self.code} {zlib.crc32(told.encode()):08x}"
+
+
+def kind_of(key: str) -> str:
+    """The code of the kind of occasion that a key is of."""
+    return key.partition(" ")[0]
 
 
 def find_occasions(connection: duckdb.DuckDBPyConnection, settings: Settings, at: datetime) -> list[Occasion]:
@@ -84,13 +94,17 @@ def _of_cycles(cycles: list[Row]) -> Iterator[Occasion]:
         )
     elif last["failure_code"] in NO_ACCESS:
         yield Occasion(
-            "access_lost", f"{told}, was refused: {last['message']}", "`dynsync check` tells what is missing."
+            "access_lost",
+            f"{told}, was refused: {last['message']}",
+            "`dynsync check` tells what is missing.",
+            cause=last["failure_code"],
         )
     elif len(cycles) == FAILED_TIMES and all(cycle["status"] == "failed" for cycle in cycles):
         yield Occasion(
             "cycles_failed",
             f"The last {FAILED_TIMES} cycles failed. {told}: {last['message']}",
             "The next cycle tries again by itself; `dynsync status` tells how it stands.",
+            cause=last["failure_code"] or "",
         )
 
 
@@ -141,7 +155,7 @@ def _of_cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterator
 def _of_findings(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterator[Occasion]:
     found = select(
         connection,
-        "select finding, count(*) as n from audit_findings where found_at > ? group by all order by n desc, finding",
+        "select finding, count(*) as n from audit_findings where found_at > ? group by all order by finding",
         [at - RECENT],
     )
     if found:

@@ -104,6 +104,23 @@ def test_cycles_that_fail_are_told_at_the_third_once_and_again_a_day_later(home:
     assert codes(settings) == [], "it lasts, and was told two hours ago"
 
 
+def test_a_night_of_failures_is_told_once_whatever_each_of_them_quotes(home: HandMade, hook: Hook) -> None:
+    settings = told_by(home, hook)
+    kinds = ["server_failed", "timed_out"]
+    home.publish(
+        *failed(home), "update ledger.cycles set failure_code = 'server_failed' where failure_code is not null"
+    )
+    for number in range(6):
+        quoted = f"Dynamics answered 500: see activity {'abcdef'[number] * 8}."
+        home.publish(
+            cycle(home, 20 + number, 0, "failed", quoted),
+            f"update ledger.cycles set failure_code = '{kinds[number // 2 % 2]}' where cycle_id = {20 + number}",
+        )
+        codes(settings)
+        later(settings, timedelta(minutes=50))
+    assert len(hook.told) == 2, "one for each kind of failure"
+
+
 OCCASIONS = {
     "stopped_by_guard": "More than 1,000 new people.",
     "access_lost": "The user lacks prvReadContact.",
