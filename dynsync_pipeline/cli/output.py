@@ -29,7 +29,7 @@ from dynsync_pipeline.errors import (
 class _Commands(typer.core.TyperGroup):
     """All commands; a wrong choice is told in a sentence of one piece."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that was named. Raises: typer.BadParameter, and whatever the command does."""
         try:
             return super().invoke(ctx)
