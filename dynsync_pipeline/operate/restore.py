@@ -89,7 +89,7 @@ def _put_back(warehouse: Warehouse, settings: Settings, contents: Contents, at: 
         connection.execute("create temp table later_tombstones as " + (_TOMBSTONES if has_snapshot else _NO_TOMBSTONES))
         connection.execute(
             "create temp table later_changes as " + (_CHANGES if has_snapshot else _NO_CHANGES),
-            [own] if has_snapshot else [],
+            {"own": own} if has_snapshot else {},
         )
     with warehouse.transaction() as connection:
         connection.execute(
@@ -106,8 +106,15 @@ select person_id_marketo as person_id, record_type, record_id_dynamics as dynami
 from read_snapshot.tombstones
 """
 _NO_TOMBSTONES = "from state.tombstones limit 0"
+# What the sync wrote, and what was seen to move: equal edits of both sides stand in no other ledger.
 _CHANGES = """
-select person_id_marketo as person_id, field from read_snapshot.changes where change_id > ? and person_id_marketo is not null
+select person_id_marketo as person_id, field from read_snapshot.changes where change_id > $own and person_id_marketo is not null
+union
+select coalesce(o.person_id_marketo, l.person_id_marketo), o.field
+from read_snapshot.observations o
+left join read_snapshot.links l on l.record_type = o.object and l.record_id_dynamics = o.record_id_dynamics
+where o.observation_id > $own and o.field is not null
+  and coalesce(o.person_id_marketo, l.person_id_marketo) is not null
 """
 _NO_CHANGES = "from state.changed_after_backup limit 0"
 

@@ -183,7 +183,17 @@ def _base_text(value: str, kind: FieldType) -> str:
 
 # Whatever kind of time the reader gives: a text, a day, or an instant in the zone of the reader's session.
 _UTC = "make_timestamp(epoch_us(coalesce(moment, null::timestamp)))"
-_AS_OF = "Null where is_known is false: before it was observed, or beyond the retention (DYNSYNC_OBSERVATION_DAYS)."
+_AS_OF = (
+    "Null where is_known is false: before it was observed, beyond the retention (DYNSYNC_OBSERVATION_DAYS), or in the time of "
+    "which a restored backup knows nothing."
+)
+# Between the last cycle that a backup knows and the first one after it came back, values moved that nobody knows of.
+_IS_TOLD = f"""(
+    select count(*) from cycles r where r.status = 'restored' and not exists (
+        select 1 from cycles w
+        where w.is_whole and w.ended_at between least({_UTC}, r.started_at) and greatest({_UTC}, r.started_at)
+    )
+) = 0"""
 _AS_OF_COLUMNS = {
     "value": "What it held then, as text; options as labels.",
     "is_known": "Whether that is known. A change counts from the moment at which the sync saw it.",
@@ -250,7 +260,8 @@ known as (
         (select company_id from its_company) is null
             or (select count(*) from companies where company_id_marketo = (select company_id from its_company))
                 + (select count(*) from later_of_company) > 0
-            and (select count(*) from later_of_company where is_first_seen) = 0 as is_company_known
+            and (select count(*) from later_of_company where is_first_seen) = 0 as is_company_known,
+        {_IS_TOLD} as is_told
 ),
 held as (
 {chr(10).join(f"{'union all ' if number else ''}{half}" for number, half in enumerate(halves))}
@@ -258,7 +269,8 @@ held as (
 judged as (
     select
         h.field, case when s.field is not null then coalesce(s.old_value, h.blank) else h.value end as value,
-        k.is_person_known and (not h.is_of_company or k.is_company_known) and coalesce(o.since <= {_UTC}, false) as is_known
+        k.is_told and k.is_person_known and (not h.is_of_company or k.is_company_known)
+            and coalesce(o.since <= {_UTC}, false) as is_known
     from held h cross join known k
     left join seen_later s on s.field = h.field and s.is_of_company = h.is_of_company
     left join observed_fields o
@@ -299,7 +311,8 @@ judged as (
     select
         h.record_type, h.field, h.dynamics_column,
         case when s.dynamics_column is not null then coalesce(s.old_value, h.blank) else h.value end as value,
-        (select count(*) from later where is_first_seen) = 0 and coalesce(o.since <= {_UTC}, false) as is_known
+        {_IS_TOLD} and (select count(*) from later where is_first_seen) = 0
+            and coalesce(o.since <= {_UTC}, false) as is_known
     from held h
     left join seen_later s on s.dynamics_column = h.dynamics_column
     left join observed_fields o on o.object = h.record_type and o.dynamics_column = h.dynamics_column

@@ -22,10 +22,11 @@ from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.sql_files import sql_file
-from dynsync_pipeline.warehouse.reviews import decide
+from dynsync_pipeline.warehouse.reviews import decide, open_reviews
 from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
-from dynsync_pipeline_tests.worlds.kept import KeptWorld
+from dynsync_pipeline_tests.worlds.kept import FEW, KeptWorld
+from dynsync_pipeline_tests.worlds.memory import field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 VALUES = {
@@ -106,7 +107,7 @@ class Edited:
 def lose_and_restore(world: KeptWorld, backup: Path) -> None:
     """The working file is lost, and comes back as it was."""
     world.settings.working_file.unlink()
-    restore(world.settings, backup, utc_now())
+    restore(world.settings, backup, world.now().replace(tzinfo=None))
 
 
 def test_a_base_older_than_the_world_undoes_nobodys_edits() -> None:
@@ -129,10 +130,10 @@ class Story:
         world = self.world = KeptWorld()
         contact, lead = RecordType.CONTACT, RecordType.LEAD
         self.ids = {
-            name: world.link(kind, name, title="Before", phone=None if name == "filled" else "1")
+            name: world.link(kind, name, title="Before", phone=None if name in ("filled", "alike") else "1")
             for name, kind in {
                 **dict.fromkeys(("deleted", "edited and deleted", "cleared", "filled", "changed back", "stood"), contact),
-                **dict.fromkeys(("merged contact", "gone", "unreadable"), contact),
+                **dict.fromkeys(("merged contact", "gone", "unreadable", "alike"), contact),
                 **dict.fromkeys(("merged lead", "qualified"), lead),
             }.items()
         }  # fmt: skip
@@ -144,9 +145,16 @@ class Story:
         world.dynamics.put(contact, "edited and deleted", jobtitle="Edited")
         world.dynamics.put(contact, "changed back", jobtitle="Between")
         world.dynamics.put(contact, "new", jobtitle="New", telephone1="1")
-        world.dynamics.put(contact, "new and deleted", jobtitle="New")
+        for name in ("new and deleted", "new and cleared", "new and unread"):
+            world.dynamics.put(contact, name, jobtitle="New")
+        world.dynamics.put(contact, "alike", telephone1="2")
+        world.marketo.put(self.ids["alike"], phone="2")
         world.settled()
-        self.ids |= {name: world.marketo.bearers(KEYS.contact_id, name)[0] for name in ("new", "new and deleted")}
+        self.between = world.clock.replace(tzinfo=None)
+        self.ids |= {
+            name: world.marketo.bearers(KEYS.contact_id, name)[0]
+            for name in ("new", "new and deleted", "new and cleared", "new and unread")
+        }
         for name in ("deleted", "edited and deleted", "new and deleted"):
             world.marketo.delete(self.ids[name])
         world.marketo.merge(self.ids["merged contact"], self.ids["merged lead"])
@@ -157,13 +165,16 @@ class Story:
         world.marketo.put(self.ids["filled"], phone="2")
         world.marketo.put(self.ids["changed back"], title="Before")
         world.marketo.put(self.ids["new"], title="By marketing")
+        world.marketo.put(self.ids["new and cleared"], title=None)
+        world.marketo.put(self.ids["new and unread"], title="By marketing")
+        world.dynamics.put(contact, "alike", telephone1=None)
         world.marketo.put_company("a", company="Company, local")
         world.marketo.put(self.ids["unreadable"], title="By marketing")
         world.dynamics.put(contact, "heir", jobtitle="Before", telephone1="1", _originatingleadid_value="qualified")
         world.dynamics.put(lead, "qualified", statecode="1", jobtitle="Before")
         self.n_people = len(world.marketo.rows)
         world.dynamics.put(contact, "unreadable", telephone1="2")
-        world.dynamics.unreadable["unreadable"] = "jobtitle"
+        world.dynamics.unreadable |= {"unreadable": "jobtitle", "new and unread": "jobtitle"}
         with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
             newest = "select max(change_id), max(cycle_id) from changes"
             ((self.newest_change, self.newest_cycle),) = snapshot.execute(newest).fetchall()
@@ -186,11 +197,12 @@ def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story)
     assert story.both("changed back", "title") == ("Between", "Before")
     assert story.both("cleared", "title") == (None, "Before")
     assert story.both("new", "title") == ("New", "By marketing")
+    assert story.both("new and cleared", "title") == ("New", None)
     reasons = dict(
         story.world.rows("select person_id, reason_code from state.standing_differences where field = 'title'")
     )
     assert reasons == {
-        **{story.ids[name]: "restored" for name in ("changed back", "cleared", "new")},
+        **{story.ids[name]: "restored" for name in ("changed back", "cleared", "new", "new and cleared")},
         story.ids["stood"]: "kept_by_marketo",
     }
 
@@ -198,7 +210,9 @@ def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story)
 def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(story: Story) -> None:
     world = story.world
     reviews = dict(world.rows("select person_id, review_id from state.reviews"))
-    assert reviews.keys() == {story.ids[name] for name in ("changed back", "cleared", "new")}
+    assert reviews.keys() == {
+        story.ids[name] for name in ("changed back", "cleared", "new", "new and cleared", "alike")
+    }
     n_writes = writes(world)
     world.cycle()
     assert writes(world) == n_writes
@@ -212,6 +226,22 @@ def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(story
 def test_a_blank_that_was_blank_is_filled(story: Story) -> None:
     """R42."""
     assert story.both("filled", "phone") == ("2", "2")
+
+
+def test_what_both_sides_entered_alike_and_one_emptied_is_not_filled_again(story: Story) -> None:
+    """No ledger tells equal edits; observations do."""
+    assert story.both("alike", "phone") == (None, "2")
+
+
+def test_what_was_between_a_backup_and_its_return_is_not_known(story: Story) -> None:
+    with duckdb.connect(story.world.settings.snapshot_file, read_only=True) as snapshot:
+        held = "select value, is_known from person_as_of(?, ?) where field = 'title'"
+        person = story.ids["changed back"]
+        assert snapshot.execute(held, [person, story.between]).fetchall() == [(None, False)]
+        now = story.world.clock.replace(tzinfo=None)
+        assert snapshot.execute(held, [person, now]).fetchall() == [("Before", True)]
+        held_by_record = "select value, is_known from record_as_of('changed back', ?) where field = 'title'"
+        assert snapshot.execute(held_by_record, [story.between]).fetchall() == [(None, False)]
 
 
 def test_who_was_deleted_stays_so_and_nobody_is_made_anew(story: Story) -> None:
@@ -250,6 +280,7 @@ def test_who_could_not_be_read_meets_the_same_later(story: Story) -> None:
     world.settled()
     assert story.both("unreadable", "title") == ("Before", "By marketing")
     assert story.both("unreadable", "phone") == ("2", "1")
+    assert story.both("new and unread", "title") == ("New", "By marketing")
     assert world.rows("select count(*) from state.outdated_bases") == [(0,)]
 
 
@@ -275,6 +306,37 @@ def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(s
         "where schema_name in ('inbox', 'reconcile') and not temporary"
     )
     assert {name for (name,) in tables} - {"reconcile.fields", "reconcile.own_fields"} <= {*sql_file(step).changes}
+
+
+def test_fields_that_joined_since_or_are_parked_just_then_undo_nobodys_edits() -> None:
+    """R42, R107; nor does a word that was given before the backup, and carried out after it."""
+    title, *others = FEW
+    phone, fax = others[0], "fax,fax,text,both,true"
+    reviewed = f"{title},review"
+    world = KeptWorld(field_map(reviewed, fax))
+    person = world.link(RecordType.CONTACT, "c1", title="Before", fax="Before")
+    world.settled()
+    world.dynamics.put(RecordType.CONTACT, "c1", jobtitle="By sales", telephone1="Both", fax="Both")
+    world.marketo.put(person, title="By marketing")
+    world.settled()
+    with world.open() as warehouse, warehouse.transaction() as connection:
+        decide(connection, dict.fromkeys(open_reviews(connection), "dynamics"), "somebody", utc_now())
+    backup = world.back_up().file
+    world.map_to(field_map(reviewed, phone, fax))
+    world.settled()
+    assert [world.both(person, name)[1] for name in ("title", "phone", "fax")] == ["By sales", "Both", "Both"]
+    world.marketo.put(person, title="By marketing", phone="By marketing", fax="By marketing")
+    world.map_to(field_map(reviewed, phone))
+    lose_and_restore(world, backup)
+    world.settled()
+    world.map_to(field_map(reviewed, phone, fax))
+    world.settled()
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert world.both(person, "title") == ("By sales", "By marketing")
+    assert world.both(person, "phone") == world.both(person, "fax") == ("Both", "By marketing")
+    waiting = world.rows("select field, choice from state.reviews order by field")
+    assert waiting == [("fax", None), ("phone", None), ("title", None)]
 
 
 def writes(world: KeptWorld) -> int:

@@ -4,7 +4,7 @@
 --
 -- reads    putting_back, later_tombstones, later_changes, state.links, state.tombstones, reconcile.own_fields
 -- makes    nothing
--- changes  state.restored, state.outdated_bases, state.changed_after_backup, state.tombstones, state.cursors,
+-- changes  state.restored, state.outdated_bases, state.outdated_fields, state.reviews, state.changed_after_backup, state.tombstones, state.cursors,
 --          state.export_windows, state.empty_cells, state.unsettled, state.unseen_edits, state.undoing, state.dynamics_edits, state.marketo_edits, state.untold, state.suspects, state.doubts,
 --          state.back_fills, state.back_fill_windows, state.untold_entries, state.told_until, state.definitions_read, state.started,
 --          state.base_moves, state.expected_rows, state.refused_links, state.relabelled_accounts, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
@@ -18,6 +18,11 @@ insert into state.restored (restored_at, made_at, reread_at)
 select restored_at, made_at, null from putting_back;
 
 delete from state.outdated_bases;
+
+delete from state.outdated_fields;
+
+-- A word was for what stood there then, and may have been carried out since.
+update state.reviews set choice = null, chosen_at = null, chosen_by = null;
 
 delete from state.changed_after_backup;
 

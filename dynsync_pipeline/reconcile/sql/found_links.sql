@@ -1,13 +1,16 @@
 -- found_links: links people with the records whose keys they bear, where neither has a link yet (R16). Happens after a lost
 -- working file, or when somebody filled the key field by hand. The contact's key counts before the lead's (R25); of several
--- people with one key the oldest is taken, so that the answer never depends on the order of rows.
+-- people with one key the oldest is taken, so that the answer never depends on the order of rows. Who bears the creation date as well
+-- was linked by the sync before; where a backup was put back that did not know of it, the two have met, and nobody knows their base.
 --
--- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, reconcile.fields
+-- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, state.restored,
+--          state.changed_after_backup, reconcile.fields
 -- makes    touched_bearers: one row per person who bears a key, where the record was touched, or the person who has no link
 --          key_bearers: one row per touched person without a link who bears the key of a living record
 --          found_links: one row per new link
 --          shared_keys: one row per person who bears the key of a record that is linked to somebody else
--- changes  state.links, state.base, state.base_missing, state.adoption, state.tombstones, state.tombstone_values,
+--          linked_after_backup: one row per new link that the sync made after the backup that came back
+-- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.changed_after_backup, state.adoption, state.tombstones, state.tombstone_values,
 --          state.unpublished, inbox.touched
 create temp table touched_bearers as
 with bearers as not materialized (
@@ -47,6 +50,12 @@ select person_id, record_type, dynamics_id from key_bearers where person_id not 
 insert into state.links (person_id, record_type, dynamics_id, linked_at)
 select person_id, record_type, dynamics_id, planned_at from found_links, this_cycle;
 
+create temp table linked_after_backup as
+select f.person_id, f.record_type
+from found_links f
+join mirror.marketo_people m on m.person_id = f.person_id and m.dynamics_created_on is not null
+where exists (from state.restored);
+
 update state.adoption a
 set decision = 'linked'
 from found_links f
@@ -60,6 +69,13 @@ select person_id from found_links;
 
 insert into state.base_missing (person_id, field)
 select person_id, field from found_links join reconcile.fields using (record_type);
+
+insert into state.outdated_bases (person_id)
+select person_id from linked_after_backup;
+
+insert into state.changed_after_backup (person_id, field)
+select person_id, field from linked_after_backup join reconcile.fields using (record_type)
+where (person_id, field) not in (select (person_id, field) from state.changed_after_backup);
 
 insert into state.unpublished (published_table, person_id)
 select 'people', person_id from found_links;

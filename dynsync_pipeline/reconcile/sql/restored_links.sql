@@ -4,18 +4,23 @@
 -- somebody edits or decides; but a blank that was blank then, and of which nothing tells a value since, is filled (R42). A field that
 -- goes one way stands likewise, unless the side that does not own it is as it was (R43, R44). An account's company that was edited since,
 -- or that differs, is left alone until the account's next update (R52); a tombstone brings nobody back by what was edited since (R81).
+-- A field that is parked meets the same when it is on offer.
 --
 -- reads    this_cycle, compared_links, state.restored, state.links, state.outdated_bases, state.base_values, state.base_missing,
 --          state.dynamics_values, state.dynamics_records, state.marketo_values, state.standing_differences, state.changed_after_backup,
---          state.known_fields, state.local_company_edits, state.tombstones, reconcile.fields
+--          state.known_fields, state.parked_fields, state.outdated_fields, state.local_company_edits, state.tombstones, reconcile.fields
 -- makes    being_restored: no or one row: the restore after which this is the first plan
 --          restored_links: one row per compared link whose base is that of a backup, or that this very plan made
 --          restored_base: one row per such link, its base as it came back
 --          restored_dynamics: one row per such link, its record in the words of Marketo
 --          restored_marketo: one row per such link, its person
 --          restored_fields: one row per such link and field whose sides differ, and whether both stand, or it has no base
+--          meeting_fields: one row per other compared link and field that was parked then and is on offer now
+--          meeting_dynamics: one row per such link, its record in the words of Marketo
+--          meeting_marketo: one row per such link, its person
+--          met_fields: one row per such field whose sides differ and both stand
 --          kept_tombstones: one row per tombstone of the backup that could bring somebody back
--- changes  state.base, state.base_missing, state.standing_differences, state.outdated_bases, state.changed_after_backup,
+-- changes  state.base, state.base_missing, state.standing_differences, state.outdated_bases, state.outdated_fields, state.changed_after_backup,
 --          state.tombstone_values, state.unpublished, state.restored, inbox.touched
 create temp table being_restored as
 select restored_at from state.restored where reread_at is null;
@@ -124,8 +129,59 @@ delete from state.base_missing m
 using state.standing_differences s, restored_links r
 where r.person_id = m.person_id and s.person_id = m.person_id and s.field = m.field;
 
+create temp table meeting_fields as
+select o.person_id, o.field, o.was_filled, case when f.type = 'boolean' then 'false' end as blank
+from state.outdated_fields o
+join compared_links c using (person_id)
+join reconcile.fields f on f.record_type = c.record_type and f.field = o.field
+where o.person_id not in (select person_id from restored_links);
+
+create temp table meeting_dynamics as
+select * from state.dynamics_values where person_id in (select person_id from meeting_fields);
+
+create temp table meeting_marketo as
+select * from state.marketo_values where person_id in (select person_id from meeting_fields);
+
+create temp table met_fields as
+select f.person_id, f.field, d.value as dynamics_value, m.value as marketo_value
+from meeting_fields f
+left join long_of('meeting_dynamics') d on d.person_id = f.person_id and d.field = f.field
+left join long_of('meeting_marketo') m on m.person_id = f.person_id and m.field = f.field
+where d.value is distinct from m.value
+  and (
+      f.was_filled
+      or coalesce(d.value, f.blank) is distinct from f.blank and coalesce(m.value, f.blank) is distinct from f.blank
+  );
+
+insert into state.standing_differences (person_id, field, dynamics_value, marketo_value, reason_code, since)
+select person_id, field, dynamics_value, marketo_value, 'restored', planned_at
+from met_fields, this_cycle
+where (person_id, field) not in (select (person_id, field) from state.standing_differences);
+
+delete from state.base_missing m using met_fields f where f.person_id = m.person_id and f.field = m.field;
+
+delete from state.outdated_fields o using meeting_fields f where f.person_id = o.person_id and f.field = o.field;
+
+delete from state.outdated_fields o using restored_links r where r.person_id = o.person_id;
+
+insert into state.outdated_fields (person_id, field, was_filled)
+with parked as (
+    select record_type, field, true as is_known from state.known_fields
+    union all
+    select record_type, marketo_field, false from state.parked_fields
+)
+select l.person_id, p.field, bool_or(p.is_known or c.person_id is not null)
+from restored_links r
+join state.links l using (person_id)
+join parked p using (record_type)
+left join state.changed_after_backup c on c.person_id = l.person_id and c.field = p.field
+where (p.record_type, p.field) not in (select (record_type, field) from reconcile.fields)
+group by all;
+
 insert into state.unpublished (published_table, person_id)
-select 'people', person_id from restored_links;
+select 'people', person_id from restored_links
+union
+select 'people', person_id from met_fields;
 
 delete from state.outdated_bases using restored_links r where r.person_id = state.outdated_bases.person_id;
 

@@ -4,13 +4,14 @@
 --
 -- reads    this_cycle, taken_over, reconcile.fields
 -- makes    nothing
--- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.standing_differences, state.unsettled, state.tombstones,
+-- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.outdated_fields, state.standing_differences, state.unsettled, state.tombstones,
 --          state.tombstone_values, state.unpublished, inbox.touched
 update state.links l set person_id = t.person_id, linked_at = planned_at
 from taken_over t, this_cycle where l.person_id = t.loser_id;
 
 update state.base b set person_id = t.person_id from taken_over t where b.person_id = t.loser_id;
 update state.outdated_bases b set person_id = t.person_id from taken_over t where b.person_id = t.loser_id;
+update state.outdated_fields b set person_id = t.person_id from taken_over t where b.person_id = t.loser_id;
 update state.base_missing b set person_id = t.person_id from taken_over t where b.person_id = t.loser_id;
 update state.standing_differences s set person_id = t.person_id from taken_over t where s.person_id = t.loser_id;
 delete from state.unsettled u using taken_over t where u.person_id = t.loser_id;

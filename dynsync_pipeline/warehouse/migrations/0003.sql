@@ -397,3 +397,6 @@ alter table inbox.marketo_people add column created_at varchar;
 alter table inbox.marketo_people add column updated_at varchar;
 alter table mirror.marketo_people add column created_at varchar;
 alter table mirror.marketo_people add column updated_at varchar;
+-- One row per link that came back from a backup and field that could not be compared when it was, because it was parked: whatever base
+-- it had is that of the backup. `was_filled`: that either side held a value, which may have been emptied since.
+create table state.outdated_fields (person_id bigint not null, field varchar not null, was_filled boolean not null);
