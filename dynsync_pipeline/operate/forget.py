@@ -22,7 +22,7 @@ import duckdb
 from dynsync_pipeline.errors import ErasureRefused, StorageFailed
 from dynsync_pipeline.look.explain import GUID, PERSON_ID
 from dynsync_pipeline.model.field_map import load_field_map
-from dynsync_pipeline.operate.backup import REQUESTS, WORKING, backup_folder, backups, rewrite_backup
+from dynsync_pipeline.operate.backup import REQUESTS, UNFINISHED, WORKING, backup_folder, backups, rewrite_backup
 from dynsync_pipeline.operate.scan import find, in_postgres, storage_of_dagster
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.publish.snapshot import publish_snapshot
@@ -41,7 +41,9 @@ from dynsync_pipeline.warehouse.erased import (
     keep_erasures,
     person_name,
     read_erasures,
+    rows_of_others,
 )
+from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 
 SCHEMAS = ("inbox", "mirror", "state", "reconcile", "ledger")
@@ -51,12 +53,16 @@ LEFT_OUT = ("emulator", "demo")  # folders of the data folder that stand for the
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody by all ids that the working file knows, and where they live still; `values` are those nobody else has."""
+    """Somebody by all ids that the working file knows, and where they live still.
+
+    `values`: ids of records and texts that stand nowhere else; `cells`: these, and addresses that are a part of another's.
+    """
 
     person_ids: tuple[int, ...]
     record_ids: tuple[str, ...]
     lives_as: tuple[str, ...]
     values: tuple[str, ...]
+    cells: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:
@@ -115,7 +121,6 @@ def finish(settings: Settings) -> dict[str, int]:
 def identify(connection: duckdb.DuckDBPyConnection, key: str) -> Person:
     """Whoever `key` names, with all ids that ever were theirs. Raises: ErasureRefused, where it names nobody, or several."""
     key = key.strip()
-    connection.execute("create or replace temp table theirs (name varchar not null)")
     if PERSON_ID.fullmatch(key):
         names = [person_name(int(key))]
     elif guid := GUID.fullmatch(key):
@@ -139,8 +144,14 @@ def identify(connection: duckdb.DuckDBPyConnection, key: str) -> Person:
     known = connection.execute(_KNOWN, [list(person_ids), list(record_ids)]).fetchall()
     if not known:
         raise ErasureRefused("Nobody is known by that name.", next_step="`dynsync explain` shows who is.")
-    values = _values(connection, person_ids, record_ids)
-    return Person(person_ids, record_ids, tuple(row[0] for row in living), values)
+    values, addresses = _values(connection, theirs)
+    return Person(
+        person_ids,
+        record_ids,
+        tuple(row[0] for row in living),
+        (*record_ids, *values),
+        (*record_ids, *values, *addresses),
+    )
 
 
 # Each pair is of one natural person: a link, now or before, a request, a lead and the contact it became, a record merged.
@@ -190,10 +201,10 @@ def _by_email(connection: duckdb.DuckDBPyConnection, email: str) -> list[str]:
 
 
 def _sources(connection: duckdb.DuckDBPyConnection, field: str | None = None) -> list[tuple[str, str, list[str]]]:
-    """The mirrors of people and their records: table, id, and the columns of one mapped field, or of all."""
+    """The mirrors of people and their records: table, id, and the columns of one mapped text, or of all."""
     rows = connection.execute(
         "select distinct field, dynamics_column from reconcile.fields "
-        "where record_type <> 'account' and field = coalesce(?, field)",
+        "where record_type <> 'account' and type = 'text' and field = coalesce(?, field)",
         [field],
     ).fetchall()
     found = []
@@ -207,21 +218,33 @@ def _sources(connection: duckdb.DuckDBPyConnection, field: str | None = None) ->
     return found
 
 
-def _values(
-    connection: duckdb.DuckDBPyConnection, person_ids: Collection[int], record_ids: Collection[str]
-) -> tuple[str, ...]:
-    """Ids, and the values of the person that nobody else has in the same column: what an erasure has to be proved by."""
-    found = set(record_ids)
+def _values(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> tuple[list[str], list[str]]:
+    """The texts of the person that stand nowhere with anybody else, as a part neither; and all their e-mail addresses.
+
+    `names`: as `Person.names`. A search for a text that others have as well, or that is a word of the sync's own, proves nothing.
+    """
+    person_ids = [int(name.partition(":")[2]) for name in names if ":" in name]
+    record_ids = [name for name in names if ":" not in name]
+    texts = set()
     for table, id_column, columns in _sources(connection):
-        ids: list[int] | list[str] = list(person_ids) if id_column == "person_id" else list(record_ids)
-        kind = "bigint[]" if id_column == "person_id" else "varchar[]"
-        theirs = f"list_contains(?::{kind}, {id_column})"
+        ids: list[int] | list[str] = person_ids if id_column == "person_id" else record_ids
         for name in map(quoted, columns):
-            others = f"select {name} from {table} where not {theirs} and {name} is not null"
-            is_long = f"len({name}) >= {SHORTEST}"
-            query = f"select distinct {name} from {table} where {theirs} and {is_long} and {name} not in ({others})"
-            found |= {row[0] for row in connection.execute(query, [ids, ids]).fetchall()}
-    return tuple(sorted(found))
+            query = f"select distinct {name} from {table} where list_contains($1, {id_column}) and len({name}) >= {SHORTEST}"
+            texts |= {row[0] for row in connection.execute(query, [ids]).fetchall()}
+    connection.execute("create or replace temp table theirs as select unnest(?::varchar[]) as id", [list(names)])
+    own = {text for text in texts if "@" in text}
+    for rows in rows_of_others(connection, "theirs"):
+        texts -= set(_held(connection, rows, texts))
+    return sorted(texts), sorted(own)
+
+
+def _held(connection: duckdb.DuckDBPyConnection, rows: str, texts: Collection[str]) -> list[str]:
+    """Those of the texts that any of these rows holds, in any case of letters."""
+    query = (
+        "select distinct unnest(list_filter($1::varchar[], lambda wanted: contains(text, lower(wanted)))) "
+        f"from (select lower(concat_ws(chr(1), *columns(*))) as text from {rows})"
+    )
+    return [row[0] for row in connection.execute(query, [sorted(texts)]).fetchall()] if texts else []
 
 
 def _told(person: Person) -> str:
@@ -259,7 +282,7 @@ def _note(settings: Settings, erasures: Erasures, erasure: Erasure) -> None:
 def _from_text_files(settings: Settings, person: Person) -> dict[str, int]:
     """Lines of CSV files in the data folder that hold the person, and what a restore replaced."""
     removed: dict[str, int] = {}
-    wanted = [value.lower() for value in (*person.values, *map(str, person.person_ids))]
+    wanted = [value.lower() for value in (*person.cells, *map(str, person.person_ids))]
     with storage_errors(settings.data_dir):
         for file in settings.data_dir.glob("*.replaced"):
             file.unlink()
@@ -313,10 +336,13 @@ def _without_rows(file: Path, person: Person) -> int:
 
 def _finish(settings: Settings) -> dict[str, int]:
     """Remove the erased, by hashes, from backups, requests, working file and snapshot; rows by table of the data folder's own."""
+    for unfinished in backup_folder(settings).glob(f"*{UNFINISHED}"):  # which a kill left
+        unfinished.unlink()
     for backup in backups(settings):
         rewrite_backup(settings, backup, lambda folder: _erase_backup(settings, folder))
     removed: dict[str, int] = {}
     with Warehouse(settings.working_file) as warehouse:
+        remove_leftovers(settings.data_dir)
         with warehouse.transaction() as connection:  # what commands were about, which may be the person
             actions = take_in_actions(connection, settings.data_dir)
         remove_taken_in(actions)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,11 @@ RECORD_COLUMNS = (
 )
 EITHER_COLUMNS = ("suspect_id", "key")  # of a person as text, or of a record
 REFERENCES = ("_parentcustomerid_value", "_masterid_value", "_originatingleadid_value", "_parentcontactid_value")
+# Of nobody: definitions, accounts, users.
+OF_NOBODY = (
+    *("mirror.dynamics_accounts", "mirror.dynamics_owners", "reconcile.fields", "state.options", "state.former_labels"),
+    *("state.columns", "ledger.schema_changes", "ledger.account_changes"),
+)
 # What a read may leave beside the mirrors; swept before each plan.
 SWEPT = ("state.untold", "state.suspects", "state.unread", "state.partitions", "state.requested")
 
@@ -105,11 +110,7 @@ def has_erased(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def drop_erased(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> dict[str, int]:
     """Remove what these tables, each with its schema, hold of the erased, and references to them; rows by table."""
-    columns: dict[str, list[str]] = {}
-    for table, name in connection.execute(
-        "select schema_name || '.' || table_name, column_name from duckdb_columns() where not internal"
-    ).fetchall():
-        columns.setdefault(table, []).append(name)
+    columns = _columns(connection)
     removed = {}
     for table in tables:
         test = _test(columns[table])
@@ -119,6 +120,18 @@ def drop_erased(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) ->
         if n_rows:
             removed[table] = int(n_rows)
     return removed
+
+
+def rows_of_others(connection: duckdb.DuckDBPyConnection, theirs: str) -> Iterator[str]:
+    """Each table of a working file less the rows of whoever's ids, as they are hashed, the table `theirs` has in `id`.
+
+    Afterwards `is_erased` goes by that table on this connection.
+    """
+    connection.execute(f"create or replace temp macro is_erased(name) as name in (select id from {theirs})")
+    yield from OF_NOBODY
+    for table, names in _columns(connection).items():
+        if is_theirs := _test(names):
+            yield f"(from {table} where not ({is_theirs}))"
 
 
 def sweep_erased(connection: duckdb.DuckDBPyConnection) -> None:
@@ -141,6 +154,18 @@ def without_erased(connection: duckdb.DuckDBPyConnection, people: pa.Table) -> p
     ).fetchall()
     kept = {row[0] for row in rows}
     return people.filter(pa.array([each in kept for each in ids], pa.bool_()))
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """The columns of each table, by schema and name."""
+    columns: dict[str, list[str]] = {}
+    for table, name in connection.execute(
+        "select schema_name || '.' || table_name, column_name from duckdb_columns() "
+        "where not internal and (schema_name, table_name) in "
+        "(select (schema_name, table_name) from duckdb_tables() where not temporary)"
+    ).fetchall():
+        columns.setdefault(table, []).append(name)
+    return columns
 
 
 def _test(names: Collection[str]) -> str:

@@ -223,3 +223,39 @@ def test_the_search_finds_a_value_in_any_kind_of_file(make: str, tmp_path: Path)
     assert find([tmp_path], [TITLE]) == []
     makers[make]()
     assert len(find([tmp_path], [TITLE.upper()])) == 1
+
+
+def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_line() -> None:
+    """Labels, days, words of the sync, and texts that are a part of another's; also where a kill left an unpacked backup."""
+    fields = (
+        *(
+            "email,emailaddress1,text,both,true",
+            "title,jobtitle,text,both,true",
+            "source,new_source,text,to_marketo,true",
+        ),
+        *(
+            "seenOn,new_seenon,date,both,true",
+            "rating,new_rating,choice,both,true",
+            "revenue,new_revenue,decimal,both,true",
+        ),
+    )
+    world = KeptWorld(field_map(*fields))
+    folder, today = world.settings.data_dir, world.clock.date().isoformat()
+    theirs = {"title": "contact", "source": "Marketo", "seenOn": today, "rating": "1", "revenue": "100000"}
+    person = world.link(CONTACT, WHO, email="ann.lee@example.com", **theirs)
+    world.link(CONTACT, OTHER, email="joann.lee@example.com", title="Buyer", rating="2", revenue="1000009")
+    world.cycle()
+    world.dynamics.delete(CONTACT, WHO)
+    world.marketo.delete(person)
+    world.cycle()
+    lines = [["contact", WHO, ""], ["contact", OTHER, ""], ["contact", "", "ann.lee@example.com"]]
+    with (folder / "adoption.csv").open("w", newline="") as out:
+        csv.writer(out).writerows(lines)
+    (folder / "backup-killed").mkdir()
+    (folder / "backup-killed" / "requests.sqlite").write_text(WHO)
+    before = (folder / "fields.csv").read_text()
+    done = forget(world.settings, str(person), utc_now(), blocks=False)
+    assert done.found_after == []
+    with (folder / "adoption.csv").open(newline="") as kept:
+        assert list(csv.reader(kept)) == lines[1:2]
+    assert (folder / "fields.csv").read_text() == before
