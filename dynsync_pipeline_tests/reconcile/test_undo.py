@@ -272,3 +272,30 @@ def test_what_was_undone_of_a_one_way_field_ends_with_an_edit_of_that_field_and_
     world.settled()
     for person_id in people.values():
         assert (world.both(person_id, "source"), world.both(person_id, "leadScore")) == (("C", "C"), ("3", "3"))
+
+
+@pytest.mark.parametrize(("key", "cut_after"), [("m", 27), ("m", 28), ("d", 33), ("d", 34)])
+def test_an_undo_that_was_cut_stands_also_where_its_field_left_the_map_before_the_next_cycle(
+    key: str, cut_after: int
+) -> None:
+    """Nobody reads the field when the cut is looked at: before the answer was kept, and before it was settled."""
+    city = "city,address1_city,text,both,true"
+    world = MemoryWorld(field_map("title,jobtitle,text,both,true", city))
+    people = {name: world.link(LEAD, name, title="A", city="A") for name in "dm"}
+    world.settled()
+    world.dynamics.put(LEAD, "d", jobtitle="B")
+    world.marketo.put(people["m"], title="B")
+    world.settled()
+    (cycle_id,) = world.rows("select max(cycle_id) from ledger.changes")[0]
+    with world.warehouse.transaction() as connection:
+        want_undo(connection, cycle_id, None, None)
+    world.cycle(cut_after=cut_after)
+    stood = world.both(people[key], "title")
+    assert stood == {"d": ("B", "A"), "m": ("A", "B")}[key], "it was cut after the write"
+    world.follow(field_map(city))
+    for name in people:
+        world.dynamics.put(LEAD, name, address1_city="touched")
+    world.settled()
+    world.follow(field_map("title,jobtitle,text,both,true", city))
+    world.settled()
+    assert world.both(people[key], "title") == stood

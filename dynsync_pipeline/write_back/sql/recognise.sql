@@ -19,7 +19,7 @@
 --          recognised: one row per uncertain operation of which something is ours
 --          never_done: one row per value of these that is not
 -- changes  reconcile.receipts, reconcile.edited_meanwhile, reconcile.unsent_fields, reconcile.planned_changes,
---          reconcile.planned_collisions, reconcile.planned_activities, inbox.feed_after_cut, inbox.last_changed_by_us
+--          reconcile.planned_collisions, reconcile.planned_activities, state.standing_differences, inbox.feed_after_cut, inbox.last_changed_by_us
 create temp table uncertain as
 select * from reconcile.operations
 where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts);
@@ -172,6 +172,17 @@ left join held h on h.person_id = m.person_id and h.field = c.field
 left join told t on t.operation_id = c.operation_id and t.field = c.field
 where m.is_in_parts and not coalesce(t.is_ours_told, false)
   and coalesce(case when t.field is null then h.value else t.first_value end, 'false') = 'false';
+
+-- Of an undo whose field is compared no more since nobody can tell whether it was applied. Then what it put back must be no edit,
+-- once the field comes back; where it was not applied, the two sides are equal, and no difference stands.
+insert into state.standing_differences (person_id, field, dynamics_value, marketo_value, reason_code, since)
+select
+    u.person_id, c.field, case u.system when 'dynamics' then c.sent_value else c.base_after end,
+    case u.system when 'marketo' then c.sent_value else c.base_after end, 'undo', noted_at
+from uncertain u
+cross join this_moment
+join reconcile.planned_changes c on c.operation_id = u.operation_id and c.rule_code = 'undo'
+where (u.record_type, c.field) not in (select (record_type, field) from reconcile.fields);
 
 -- What is not ours of an operation that is was not done by it.
 create temp table never_done as

@@ -10,8 +10,8 @@ with written as (
     select
         c.person_id, c.system, c.changed_field as field, c.sent_value, c.base_after, d.value as dynamics_value,
         m.value as marketo_value,
-        -- What was edited after ours, or cannot be read, tells nothing of what the system made of our value.
-        (c.operation_id, c.changed_field) not in (select (operation_id, field) from reconcile.edited_meanwhile)
+        -- What was edited after ours, or is not read just now, tells nothing of what the system made of our value.
+        c.is_mapped and (c.operation_id, c.changed_field) not in (select (operation_id, field) from reconcile.edited_meanwhile)
             and c.person_id not in (select person_id from state.unread_links) as is_read_back
     from applied_changes c
     left join dynamics_long d on d.person_id = c.person_id and d.field = c.changed_field
