@@ -63,7 +63,7 @@ from dynsync_pipeline.warehouse.cycles import (
     n_collisions,
 )
 from dynsync_pipeline.warehouse.erased import sweep_erased
-from dynsync_pipeline.warehouse.first_load import end_first_load, is_first_load
+from dynsync_pipeline.warehouse.first_load import end_first_load, forget_progress, is_first_load
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.observations import forget_ledgers, forget_observations, note_observed_fields
@@ -151,6 +151,7 @@ class Cycle:
             end = failed(self.cycle_id, self.warehouse.now(), error) if error else self._ended()
             with self.warehouse.transaction() as connection:
                 end_cycle(connection, end)
+                forget_progress(connection, self.warehouse.path.parent)
                 # One that failed before it learned the schema is published with the fields that the last one synced.
                 fields = self._fields or followed_fields(connection, self._wanted)
             if error is not None and fields.fields:
@@ -327,6 +328,7 @@ class Cycle:
             end_cycle(connection, end)
             if is_first:
                 end_first_load(connection, self.warehouse.path.parent)
+            forget_progress(connection, self.warehouse.path.parent)
         self._has_published = True
         try:
             self._write_status_file(fields)

@@ -172,6 +172,18 @@ def set_aside_sentence(row: Row) -> str:
     )
 
 
+def pace_sentence(row: Row, at: datetime) -> str:
+    """How fast a back-fill is read since it was asked for, and when it is done at that pace; nothing where that is not known."""
+    took, n_left = at - row["asked_at"], row["n_records"] - row["n_read"]
+    if row["ended_at"] or not row["n_read"] or n_left <= 0 or took <= timedelta():
+        return ""
+    an_hour = row["n_read"] / (took / timedelta(hours=1))
+    return (
+        f"Back-fill {row['back_fill_id']} reads {an_hour:,.0f} {row['record_type']}s an hour: about "
+        f"{rough(timedelta(hours=n_left / an_hour))} left."
+    )
+
+
 def _show(found: list[Row]) -> None:
     if not found:
         prints_to.print("Nobody has asked for a back-fill yet; --field tells what one would cost.", highlight=False)
@@ -192,5 +204,6 @@ def _show(found: list[Row]) -> None:
             f"{row['outcome_code']} {moment(row['ended_at'])}" if row["ended_at"] else "",
         )
     prints_to.print(table)
-    for line in filter(None, map(set_aside_sentence, found)):
+    paces = [pace_sentence(row, now()) for row in found]
+    for line in filter(None, [*paces, *map(set_aside_sentence, found)]):
         prints_to.print(line, markup=False, highlight=False)

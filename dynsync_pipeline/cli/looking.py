@@ -47,9 +47,11 @@ def running_cycle(settings: Settings) -> LastCycle | None:
 
 
 def first_load_sentence(settings: Settings) -> str:
-    """What the first load costs and how far it is, while it lasts (R4)."""
+    """What the first load costs and how far it is, while it lasts (R4); how far a later cycle is that runs for long."""
     told = progress(settings.data_dir)
     estimated = told.pop("estimate", "")
+    if not estimated and not running_cycle(settings):  # it was killed, and the next one begins anew
+        return ""
     parts = [
         *([f"First load: {estimated}."] if estimated else []),
         *([f"So far {', '.join(told.values())}."] if told else []),

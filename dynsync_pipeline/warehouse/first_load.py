@@ -1,7 +1,8 @@
-"""The first load while it runs: how many rows are expected, how far it is, and that it has ended (R4).
+"""Long work while it runs: of a first load how many rows are expected, how far it is, and that it has ended (R4); of later
+cycles how far their writes are, where these take long.
 
-It lasts until a whole cycle has succeeded. What is told here goes to a logger of its own, which `dynsync sync` prints, and
-into a file beside the working file, which the cycle keeps to itself, for `dynsync status`.
+The first load lasts until a whole cycle has succeeded. What is told here goes to a logger of its own, which `dynsync sync`
+prints, and into a file beside the working file, which the cycle keeps to itself, for `dynsync status`.
 Not here: what it will cost (`extract/first_load.py`).
 """
 
@@ -24,6 +25,7 @@ log = logging.getLogger("dynsync_pipeline.first_load")
 
 GAP_S = 60.0  # between two lines about one stream
 NOTE_S = 1.0  # between two looks of the file at one stream
+LONG_S = 5.0  # from which on the work of a later cycle is long
 FILE = "first_load.json"
 _noting = threading.Lock()
 
@@ -62,6 +64,13 @@ def end_first_load(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     )
 
 
+def forget_progress(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Forget how far a cycle was, now that it ends; a first load that was cut goes on."""
+    if (folder / FILE).exists() and not is_first_load(connection):
+        with suppress(OSError):
+            (folder / FILE).unlink(missing_ok=True)
+
+
 def note_progress(folder: Path, what: str, told: str) -> None:
     """Keep for whoever looks on how far one part of the first load is; a file that cannot be written holds nothing up."""
     file = folder / FILE
@@ -73,7 +82,7 @@ def note_progress(folder: Path, what: str, told: str) -> None:
 
 
 def progress(folder: Path) -> dict[str, str]:
-    """How far the parts of a first load are that runs, or was cut; empty before and after."""
+    """How far the parts are of a first load that runs, or was cut, or of a long cycle; empty before and after."""
     try:
         found = json.loads((folder / FILE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -82,15 +91,16 @@ def progress(folder: Path) -> dict[str, str]:
 
 
 class Progress:
-    """Tells how far one stream of the first load is, a line a minute at most; nothing where no number is expected.
+    """Tells how far one part of a cycle is, a line a minute at most; nothing where no number is expected.
 
-    `folder` is that of the working file.
+    `folder` is that of the working file. Of a later cycle than the `is_first` load nothing is told that is done in seconds.
     """
 
-    def __init__(self, folder: Path, what: str, n_expected: int | None) -> None:
+    def __init__(self, folder: Path, what: str, n_expected: int | None, *, is_first: bool = True) -> None:
         self._folder = folder
         self._what = what
         self._n_expected = n_expected
+        self._prefix, self._quiet_s = ("First load: ", 0.0) if is_first else ("", LONG_S)
         self._n = 0
         self._began_at_s = self._told_at_s = time.monotonic()
         self._noted_at_s = -NOTE_S
@@ -101,13 +111,15 @@ class Progress:
         if self._n_expected is None:
             return
         at_s = time.monotonic()
+        if at_s - self._began_at_s < self._quiet_s:
+            return
         told = f"{self._n:,} of about {self._n_expected:,} {self._what}{self._pace(at_s)}"
         if at_s - self._noted_at_s >= NOTE_S or self._n >= self._n_expected:
             self._noted_at_s = at_s
             note_progress(self._folder, self._what, told)
         if at_s - self._told_at_s >= GAP_S:
             self._told_at_s = at_s
-            log.info("First load: %s.", told)
+            log.info("%s%s.", self._prefix, told)
 
     def _pace(self, at_s: float) -> str:
         """How many a second since the beginning, and how long the rest takes at that pace; nothing in the first second."""

@@ -22,6 +22,7 @@ from dynsync_pipeline.write_back.batches import batches
 from dynsync_pipeline.write_back.lanes import CallsLeft, waiting_operations
 from dynsync_pipeline.write_back.receipts import PlannedWrite, Written, planned_writes, settle_receipts
 from dynsync_pipeline.write_back.sending import Turn
+from dynsync_pipeline.write_back.telling import counted, progress_of
 from dynsync_pipeline.write_back.ways import Answer, Landing
 
 MOST_RECORDS = 100
@@ -40,9 +41,10 @@ def write_records(
     turn = Turn(warehouse, "dynamics", client.now, min(at_once, client.advised_at_once or at_once))
     waiting = waiting_operations(warehouse, "dynamics", left)
     writes = (w for w in planned_writes(warehouse, cycle_id, "dynamics", "update") if w.operation_id not in waiting)
+    updated = progress_of(warehouse, "dynamics", "update", "records updated in Dynamics", waiting)
     for record_type, of_type in groupby(writes, key=lambda write: write.record_type):
         way = _Updates(client, fields, RecordType(record_type))
-        turn.send_all(way, batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES))
+        turn.send_all(way, counted(updated, batches(of_type, most_records=MOST_RECORDS, most_bytes=MOST_BYTES)))
     return replace(settle_receipts(warehouse, "dynamics"), n_waiting=len(waiting), failure=turn.told)
 
 

@@ -16,8 +16,7 @@ from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
-from dynsync_pipeline.warehouse.first_load import Progress, is_first_load
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_companies, land_people
 from dynsync_pipeline.write_back.batches import batches
 from dynsync_pipeline.write_back.lanes import CallsLeft, waiting_operations
@@ -29,6 +28,7 @@ from dynsync_pipeline.write_back.receipts import (
     unanswered_companies,
 )
 from dynsync_pipeline.write_back.sending import Turn
+from dynsync_pipeline.write_back.telling import counted, progress_of
 from dynsync_pipeline.write_back.ways import Answer, Landing
 
 MOST_RECORDS = 300
@@ -61,29 +61,15 @@ def write_people(
             if not missing or _company_of(write, columns) not in missing:
                 yield write
 
-    progress = Progress(warehouse.path.parent, "people created in Marketo", _n_expected(warehouse))
+    created = progress_of(warehouse, "marketo", "create", "people created in Marketo", waiting)
     of_type = {RecordType.CONTACT: columns.own.contact_id, RecordType.LEAD: columns.own.lead_id}
     for record_type, creates in groupby(people("create"), key=lambda write: RecordType(write.record_type)):
         key = of_type[record_type]
-        turn.send_all(_People(client, columns, "createOrUpdate", key, (key,)), _told(progress, _batches(creates)))
+        turn.send_all(_People(client, columns, "createOrUpdate", key, (key,)), counted(created, _batches(creates)))
     keys = ("id", columns.own.contact_id, columns.own.lead_id)
-    turn.send_all(_People(client, columns, "updateOnly", "id", keys), _batches(people("update")))
+    updated = progress_of(warehouse, "marketo", "update", "people updated in Marketo", waiting)
+    turn.send_all(_People(client, columns, "updateOnly", "id", keys), counted(updated, _batches(people("update"))))
     return replace(settle_receipts(warehouse, "marketo"), n_waiting=len(waiting), failure=turn.told)
-
-
-def _n_expected(warehouse: Warehouse) -> int | None:
-    """How many people a first load is to create; None in any other cycle."""
-    with warehouse.reading() as connection:
-        if not is_first_load(connection):
-            return None
-        return scalar(connection, "select count(*) from reconcile.operations where action = 'create'")
-
-
-def _told(progress: Progress, batches: Iterator[list[PlannedWrite]]) -> Iterator[list[PlannedWrite]]:
-    """The same batches; each counts as done when the next one is asked for."""
-    for batch in batches:
-        yield batch
-        progress.add(len(batch))
 
 
 class _Companies:

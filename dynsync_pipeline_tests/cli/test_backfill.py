@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
+from dynsync_pipeline.cli.backfill import pace_sentence
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
@@ -51,6 +53,17 @@ def test_one_that_is_begun_is_shown_until_it_ends_and_can_be_stopped_once(run: R
     assert (lead["created_since"][:10], lead["modified_since"][:19]) == ("2026-01-02", "2026-02-03T04:05:06")
     assert "is stopped" in run("backfill", "--stop", "1", environment=environment).out
     assert run("backfill", "--stop", "1", environment=environment).code == 2
+
+
+@pytest.mark.parametrize(
+    ("n_read", "told"),
+    [(0, ""), (300, "Back-fill 1 reads 150 contacts an hour: about 6 h left."), (1_200, "")],
+)
+def test_a_back_fill_tells_its_pace_and_the_time_left_while_there_is_any(n_read: int, told: str) -> None:
+    at = datetime.fromisoformat("2026-02-03T04:00:00")
+    row = {"back_fill_id": 1, "record_type": "contact", "asked_at": at - timedelta(hours=2), "n_records": 1_200}
+    assert pace_sentence({**row, "n_read": n_read, "ended_at": None}, at) == told
+    assert pace_sentence({**row, "n_read": n_read, "ended_at": at}, at) == ""
 
 
 @pytest.mark.parametrize(

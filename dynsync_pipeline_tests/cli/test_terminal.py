@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def test_long_work_tells_rows_rate_and_the_time_left(tmp_path: Path, monkeypatch
     assert progress(tmp_path)["contacts read"] == "6,000 of about 10,000 contacts read, 6 a second, 11 min left"
     work.add(4_000)
     assert progress(tmp_path)["contacts read"] == "10,000 of about 10,000 contacts read"
+
+
+def test_a_later_cycle_tells_how_far_it_is_once_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="dynsync_pipeline.first_load")
+    at_s = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: at_s[0])
+    work = Progress(tmp_path, "people updated in Marketo", 9_000, is_first=False)
+    at_s[0] += 2
+    work.add(300)
+    assert progress(tmp_path) == {}
+    at_s[0] += 58
+    work.add(2_700)
+    told = "3,000 of about 9,000 people updated in Marketo, 50 a second, 2 min left"
+    assert list(progress(tmp_path).values()) == [told]
+    assert [record.getMessage() for record in caplog.records] == [f"{told}."]
 
 
 def test_a_choice_that_there_is_not_is_told_in_a_sentence_of_one_piece() -> None:

@@ -75,6 +75,29 @@ def test_a_first_load_is_told_before_while_and_after_and_later_cycles_are_silent
     assert len(told()) == n_lines
 
 
+def test_a_later_cycle_that_writes_for_long_tells_how_far_it_is_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_load, "LONG_S", 0.0)
+    world = MemoryWorld(field_map("title,jobtitle,text,both,true"))
+    world.publishes = True
+    world.link(LEAD, "l", title="A")
+    person_id = world.link(CONTACT, "c", title="A")
+    world.settled()
+    seen = list[dict[str, str]]()
+    refuses = world.marketo.refuses
+    world.marketo.refuses = lambda key, values: seen.append(first_load.progress(world.settings.data_dir))
+    world.dynamics.put(LEAD, "l", jobtitle="B")
+    world.marketo.put(person_id, title="C")
+    world.cycle()
+    assert seen[0]["records updated in Dynamics"] == "1 of about 1 records updated in Dynamics"
+    assert first_load.progress(world.settings.data_dir) == {}
+    assert first_load_sentence(world.settings) == ""
+    world.marketo.refuses = refuses
+    world.settled()
+    assert world.both(person_id, "title") == ("C", "C")
+
+
 def test_a_dynamics_that_does_not_count_holds_nothing_up(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
