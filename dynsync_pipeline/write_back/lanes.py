@@ -1,7 +1,8 @@
 """What goes first where the day's calls get short: collisions and consent, then edits, then creations; the rest waits (R126).
 
-What waits is no failure: it stays planned, is planned anew in the next cycle, and is counted. Not here: how many calls there
-are (`warehouse/budget.py`), what is read when they get short (`extract/`).
+What waits is no failure: it stays planned, is planned anew in the next cycle, and is counted. Within a lane who waited longest
+goes first; a company that somebody of it is to stand behind goes before them, or they would wait for it.
+Not here: how many calls there are (`warehouse/budget.py`), what is read when they get short (`extract/`).
 """
 
 from __future__ import annotations
@@ -55,19 +56,35 @@ _COUNTS = "select action, count(*) from reconcile.operations where system = ? an
 
 # Consent is what says whether and how somebody wants to be reached.
 _BY_LANE = f"""
-select
-    operation_id, action,
-    case
-        when operation_id in (select operation_id from reconcile.planned_collisions) then {URGENT}
-        when operation_id in (
-            select operation_id from reconcile.planned_changes c join reconcile.fields f using (field)
-            where c.rule_code <> 'new_in_dynamics'
-              and (starts_with(f.dynamics_column, 'donot') or c.field in ('unsubscribed', 'doNotCall', 'marketingSuspended'))
-        ) then {URGENT}
-        when action = 'create' then {CREATION}
-        else {EDIT}
-    end as lane
-from reconcile.operations
-where system = ? and sent_at is null
-order by lane, operation_id
+with people as (
+    select
+        * exclude (company_key), json_extract_string(body, o.company) as company_key,
+        case
+            when operation_id in (select operation_id from reconcile.planned_collisions) then {URGENT}
+            when operation_id in (
+                select operation_id from reconcile.planned_changes c join reconcile.fields f using (field)
+                where c.rule_code <> 'new_in_dynamics'
+                  and (starts_with(f.dynamics_column, 'donot') or c.field in ('unsubscribed', 'doNotCall', 'marketingSuspended'))
+            ) then {URGENT}
+            when action = 'create' then {CREATION}
+            else {EDIT}
+        end as lane
+    from reconcile.operations, reconcile.own_fields o
+    where system = $1 and sent_at is null and action <> 'company'
+),
+laned as (
+    select operation_id, action, record_type, dynamics_id, lane from people
+    union all
+    select
+        operation_id, action, record_type, dynamics_id,
+        case when company_key in (select company_key from people where lane = {URGENT}) then {URGENT} else {EDIT} end
+    from reconcile.operations
+    where system = $1 and sent_at is null and action = 'company'
+)
+select operation_id, action, lane
+from laned
+left join (
+    select record_type, dynamics_id, min(since) as since from state.unsettled where reason_code = 'planned' group by all
+) waiting using (record_type, dynamics_id)
+order by lane, action <> 'company', since, operation_id
 """

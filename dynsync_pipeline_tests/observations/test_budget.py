@@ -50,6 +50,32 @@ def test_collisions_and_consent_go_first_then_edits_and_what_waits_goes_when_the
     assert all(world.both(person, "phone")[0] == "2" for name, person in people.items() if name in ("c0", "c3"))
 
 
+def test_who_has_waited_longest_goes_first_whoever_is_edited_meanwhile() -> None:
+    world = MemoryWorld(field_map("phone,telephone1,text,both,true"), publishes=True)
+    people = {name: world.link(LEAD, name, phone="1") for name in ("a", "b", "z")}
+    world.settled()
+    world.allow(dynamics_calls_per_day=1, call_reserve=0)
+    world.marketo.put(people["z"], phone="2")
+    for number in range(2):
+        for name in ("a", "b"):
+            world.marketo.put(people[name], phone=f"2{number}")
+        world.cycle()
+    assert world.both(people["z"], "phone") == ("2", "2")
+
+
+def test_consent_does_not_wait_for_ever_for_the_company_that_it_moves_to() -> None:
+    world = MemoryWorld(field_map("unsubscribed,donotbulkemail,boolean,both,true"), publishes=True)
+    world.dynamics.put(RecordType.ACCOUNT, "a", name="A")
+    person = world.link(CONTACT, "c", unsubscribed="false")
+    world.settled()
+    world.dynamics.put(RecordType.ACCOUNT, "a", name="B")
+    world.dynamics.put(CONTACT, "c", donotbulkemail="true", _parentcustomerid_value="a")
+    world.allow(marketo_calls_per_day=4, call_reserve=1.0)  # half of the reserve is for what is urgent
+    world.cycle()
+    world.cycle()
+    assert world.both(person, "unsubscribed") == ("true", "true")
+
+
 def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_their_company(
     world: MemoryWorld,
 ) -> None:
