@@ -16,7 +16,7 @@ from dynsync_pipeline.look.sync_errors import Cause, by_cause
 from dynsync_pipeline.settings import Settings
 
 MOST_ROWS = 10  # of one cause
-_TO = {"to_marketo": "to Marketo", "to_dynamics": "to Dynamics"}
+_IN = {"to_marketo": "in Marketo", "to_dynamics": "in Dynamics"}
 
 
 def show_causes(errors: list[Row], settings: Settings, limit: str) -> None:
@@ -35,7 +35,7 @@ def show_causes(errors: list[Row], settings: Settings, limit: str) -> None:
 
 def _show_cause(cause: Cause) -> None:
     at = f" at {cause.field}" if cause.field else ""
-    what = f"{cause.operation} {cause.object} {_TO[cause.direction]}"
+    what = f"{cause.operation} {cause.object} {_IN[cause.direction]}"
     prints_to.print()
     prints_to.print(cell(f"{len(cause.rows):,} × {cause.code}{at}: {what}", style="bold"))
     prints_to.print(cell(cause.message))

@@ -63,9 +63,16 @@ class Object(StrEnum):
     "released because a cycle is running."
 )
 def errors(
-    state: Annotated[State | None, typer.Option(help="Only errors in this state.")] = None,
-    direction: Annotated[Direction | None, typer.Option(help="Only writes in this direction.")] = None,
-    object_: Annotated[Object | None, typer.Option("--object", help="Only this kind of record.")] = None,
+    state: Annotated[
+        State | None, typer.Option(metavar="STATE", help="Only errors that are waiting, quarantined or resolved.")
+    ] = None,
+    direction: Annotated[
+        Direction | None, typer.Option(metavar="WAY", help="Only writes that go to_marketo or to_dynamics.")
+    ] = None,
+    object_: Annotated[
+        Object | None,
+        typer.Option("--object", metavar="KIND", help="Only of one kind: account, contact, lead, person or company."),
+    ] = None,
     code: Annotated[str | None, typer.Option(help="Only this error code, such as 1003 or 0x80044331.")] = None,
     search: Annotated[
         str | None,

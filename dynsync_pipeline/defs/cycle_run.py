@@ -96,7 +96,7 @@ class CycleRun:
             if sentence not in self._told:
                 self._told.add(sentence)
                 raise
-            log("Not read, for what another step of this run failed of.")
+            log("Not read: another step of this run failed, and says why.")
 
     @contextmanager
     def looking(self) -> Iterator[Warehouse]:

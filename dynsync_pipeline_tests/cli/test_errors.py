@@ -168,8 +168,8 @@ def test_errors_of_one_cause_are_told_once_with_the_name_and_the_refused_value(r
         "DYNSYNC_MARKETO_APP_URL": "https://app-ab00.marketo.com/",
     }
     shown = run("errors", environment=hand_made.environment | addresses, width=80).out
-    assert shown.count("1003 at email: update contact to Marketo") == 1
-    assert shown.index("3 × 1003") < shown.index("1 × 0x1 at title: update lead to Dynamics")
+    assert shown.count("1003 at email: update contact in Marketo") == 1
+    assert shown.index("3 × 1003") < shown.index("1 × 0x1 at title: update lead in Dynamics")
     assert all(len(line) <= 80 for line in shown.split("Open a record")[0].splitlines())
     assert "https://org.crm.dynamics.com/main.aspx?etn=contact&pagetype=entityrecord&id=ID" in shown
     found = {

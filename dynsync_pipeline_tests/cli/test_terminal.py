@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from dynsync_pipeline.cli.commands import load
+from dynsync_pipeline.cli.commands import COMMANDS, load
 from dynsync_pipeline.cli.output import PlainConsole, app
 from dynsync_pipeline.cli.rules import rules_line
 from dynsync_pipeline.cli.working import telling_progress
@@ -65,6 +66,14 @@ def test_a_choice_that_there_is_not_is_told_in_a_sentence_of_one_piece() -> None
     told = CliRunner().invoke(app, ["backfill", "--table", "person"], env={"COLUMNS": "200"})
     assert told.exit_code == 2
     assert "Invalid value for '--table': 'person' is not one of 'account', 'contact', 'lead'." in told.output
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"rules"}))
+def test_the_help_of_a_command_breaks_no_choice_at_80_columns(command: str) -> None:
+    load([command])
+    told = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    broken = [line for line in told.splitlines() if re.search(r"<[a-z_|]*\|[a-z_|]*(\s|$)", line)]
+    assert broken == []
 
 
 def test_without_a_terminal_each_step_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ function collisions() {
 function refusals() {
   section("Refused", table("What systems refuse, by cause", [
     ["Writes", (row) => number(row.n), "number"],
-    ["What", (row) => `${row.operation} ${row.object} ${to[row.direction]}${row.field ? `, field ${row.field}` : ""}`],
+    ["What", (row) => `${row.operation} ${row.object} ${to[row.direction].replace("to", "in")}${row.field ? `, field ${row.field}` : ""}`],
     ["Code", (row) => row.code],
     ["What was said, and what to do", (row) => row.message, "wide"],
     ["Since", (row) => moment(row.since)],
