@@ -15,7 +15,7 @@ from dynsync_pipeline.extract.bulk_load import WINDOW
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES, RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.first_load import expect_rows, is_first_load, log, note_progress
+from dynsync_pipeline.warehouse.first_load import expect_rows, forget_progress, is_first_load, log, note_progress
 
 ROWS_A_PAGE = 5_000
 PEOPLE_A_CALL = 300
@@ -65,6 +65,7 @@ def tell_first_load(warehouse: Warehouse, dynamics: Dynamics, settings: Settings
     """
     with warehouse.reading() as connection:
         if not is_first_load(connection):
+            forget_progress(connection, warehouse.path.parent)  # of a cycle that was killed
             return
     try:
         n_rows = dynamics.record_counts(list(TABLES.values()))

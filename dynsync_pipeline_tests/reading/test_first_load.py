@@ -84,12 +84,15 @@ def test_a_later_cycle_that_writes_for_long_tells_how_far_it_is_until_it_ends(
     world.link(LEAD, "l", title="A")
     person_id = world.link(CONTACT, "c", title="A")
     world.settled()
+    first_load.note_progress(world.settings.data_dir, "people created in Marketo", "300 of about 900")
+    assert first_load_sentence(world.settings) == "", "none runs any more"
     seen = list[dict[str, str]]()
     refuses = world.marketo.refuses
     world.marketo.refuses = lambda key, values: seen.append(first_load.progress(world.settings.data_dir))
     world.dynamics.put(LEAD, "l", jobtitle="B")
     world.marketo.put(person_id, title="C")
     world.cycle()
+    assert "people created in Marketo" not in seen[0], "a killed cycle told that"
     assert seen[0]["records updated in Dynamics"] == "1 of about 1 records updated in Dynamics"
     assert first_load.progress(world.settings.data_dir) == {}
     assert first_load_sentence(world.settings) == ""
