@@ -116,7 +116,8 @@ def test_only_snapshot_and_status_are_open_to_other_users_of_the_machine(world: 
         file.name for folder in folders for file in folder.rglob("*") if file.is_file() and file.stat().st_mode & 0o077
     }
     # The lock tells when a cycle ran, and of nobody.
-    assert open_to_others - {"cycle.lock"} == {"snapshot.duckdb", "status.json"}
+    # status.html and metrics.prom hold figures and no person, and are read by browsers and collectors.
+    assert open_to_others - {"cycle.lock"} == {"snapshot.duckdb", "status.json", "status.html", "metrics.prom"}
     assert stat.S_IMODE((world.data_dir / "snapshot.duckdb").stat().st_mode) == 0o444
     assert stat.S_IMODE(world.emulators.state_dir.stat().st_mode) == 0o700
 
