@@ -260,7 +260,7 @@ def test_a_large_one_goes_on_in_later_cycles_beside_all_else_and_can_be_stopped(
 @pytest.mark.usefixtures("slowly")
 def test_cut_anywhere_it_goes_on_where_it_was_and_ends() -> None:
     world, people = many(3)
-    for cut_after in range(4, 40, 1 if is_deep() else 9):
+    for cut_after in range(4, 40, 1 if is_deep() else 18):
         for person in people:
             world.marketo.put(person, source="M")
         world.settled()

@@ -13,6 +13,7 @@ import pytest
 
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.rows import Row
@@ -225,6 +226,7 @@ def test_what_is_unchanged_is_neither_compared_nor_published(world: Agreed) -> N
     assert plan.n_compared == 0
 
 
+@deep
 def test_it_finds_what_was_planted_also_when_every_cycle_is_cut_once(world: Agreed) -> None:
     world.dynamics.rows[LEAD, "l1"].values["jobtitle"] = "Chief"
     world.marketo.rows[world.contact].is_deleted = True

@@ -13,6 +13,7 @@ from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse import cycles
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -88,6 +89,7 @@ def test_edits_of_other_fields_cross_in_every_cycle_of_a_back_fill_and_nobody_is
     assert {row[-1] for row in world.ledger()["collisions"]} == {"first_meeting_dynamics_wins"}
 
 
+@deep
 def test_a_back_fill_that_is_cut_anywhere_reads_everybody_all_the_same() -> None:
     """Begun, part by part, and where the field joins, so that all links are compared."""
     world, people = six_contacts(TITLE)
@@ -385,6 +387,7 @@ def test_an_edit_while_a_field_is_read_anew_as_another_type_is_one_sided(
     assert world.settled() == 0
 
 
+@deep
 def test_whatever_happens_during_a_back_fill_both_sides_agree_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Edits of old and new fields, kills, and a map that grows and shrinks: nobody's last word is lost."""
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 1)

@@ -12,6 +12,7 @@ import pytest
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.emulators.faults import Fault
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.http import settings_from
 
@@ -46,6 +47,7 @@ def let_feed_go_on(world: CoreWorld, passed: timedelta) -> None:
         )
 
 
+@deep
 def test_a_back_fill_that_is_killed_while_it_reads_goes_on_and_sends_the_value_once_more(world: CoreWorld) -> None:
     contact, person = world.take("contact")
     world.sync()

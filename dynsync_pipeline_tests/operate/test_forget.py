@@ -24,6 +24,7 @@ from dynsync_pipeline.operate.scan import find
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
@@ -176,6 +177,7 @@ def blocked() -> Iterator[Known]:
     yield known
 
 
+@deep
 def test_an_erasure_that_was_killed_again_and_again_is_whole_in_the_end(blocked: Known) -> None:
     settings = blocked.world.settings
     assert blocked.places() == []

@@ -11,6 +11,7 @@ from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import load_settings
 from dynsync_pipeline.warehouse.observations import forget_ledgers
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 
 
@@ -22,6 +23,7 @@ def titles(world: KeptWorld) -> tuple[list[str], list[str]]:
     return [row[0] for row in world.rows(query.format("ledger.changes"))], published
 
 
+@deep
 def test_ledgers_lose_what_is_too_old_but_for_what_an_undo_reads() -> None:
     world = KeptWorld()
     world.link(RecordType.CONTACT, "c1", title="A")

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.publish import snapshot
-from dynsync_pipeline_tests.properties.effort import sampled
+from dynsync_pipeline_tests.properties.effort import deep, sampled
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
@@ -69,6 +69,7 @@ def test_after_the_working_file_came_back_from_a_backup_the_snapshot_tells_what_
     assert world.query("select title from people") == [("After it",)]
 
 
+@deep
 def test_the_copy_is_kept_from_one_publication_to_the_next_also_where_one_was_cut(
     world: HttpWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.status_file import MOVING
 from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.warehouse.back_fills import ask_back_fill
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -118,6 +119,7 @@ EVENTS: dict[str, Callable[[MemoryWorld, int, int], Any]] = {
 }
 
 
+@deep
 def test_whatever_happens_is_told_at_the_end_of_its_cycle(world: MemoryWorld) -> None:
     contact, lead = (world.rows("select person_id from state.links where dynamics_id = ?", i)[0][0] for i in ("c", "l"))
     for event, happens in EVENTS.items():

@@ -9,6 +9,7 @@ import pytest
 from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, GuardStopped
 from dynsync_pipeline.extract.absence import confirm_people, confirm_records, suspect
 from dynsync_pipeline.model.records import RecordType, Table
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS, successors
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
@@ -71,6 +72,7 @@ def test_a_record_gone_without_a_word_ends_its_link_when_a_write_misses_it(recor
     assert world.errors() == []
 
 
+@deep
 def test_no_such_record_is_asked_for_more_than_eight_times_and_never_quarantined() -> None:
     """Marketo shows the people, yet takes no write for them: nobody is forgotten, and nobody is deleted."""
     world = MemoryWorld(FIELDS)

@@ -69,7 +69,7 @@ def test_a_full_read_that_is_cut_anywhere_leaves_no_deletion_unseen() -> None:
     maps = itertools.cycle([field_map(*LINES), field_map(*LINES[:2])])
     world = MemoryWorld(next(maps))
     world.link(RecordType.CONTACT, "stays", title="A")
-    for cut_after in itertools.count(1, 1 if is_deep() else 3):
+    for cut_after in itertools.count(1, 1 if is_deep() else 6):
         gone = world.link(RecordType.CONTACT, f"gone-{cut_after}", title="A")
         world.cycle()
         world.dynamics.delete(RecordType.CONTACT, f"gone-{cut_after}")
