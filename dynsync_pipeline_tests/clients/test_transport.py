@@ -354,6 +354,8 @@ def test_a_retry_is_announced_without_address_or_content(
     make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    # Dagster sets the level of the package's loggers when it runs in the same process.
+    caplog.set_level(logging.DEBUG, logger="dynsync_pipeline.clients.transport")
     with (
         serving(lambda _, n_earlier: Canned(503 if n_earlier == 0 else 200, b"ada@example.com")) as server,
         Transport("dynamics", server.url, make_settings(), tokens=FixedTokens()) as transport,
