@@ -90,8 +90,11 @@ class Turn:
                     _raise_first(done)
                 under_way.add(pool.submit(self.send, way, batch))
             _raise_first(under_way)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException as error:
+            # Whoever interrupts waits for no answer: what is under way stands as sent, and the next cycle finds it out.
+            pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            raise
+        pool.shutdown()
 
     def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
         """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""

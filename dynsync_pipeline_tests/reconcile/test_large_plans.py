@@ -146,3 +146,24 @@ def test_a_process_that_dies_with_several_requests_under_way_loses_and_doubles_n
     held = ["B0", "C1", "B2", "B3", "C4", "B5"]
     assert [world.both(person, "title") for person in people] == [(value, value) for value in held]
     assert world.ledger()["collisions"] == []
+
+
+def test_who_interrupts_waits_for_no_answer_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, people = edited_world(monkeypatch, 4, at_once=2)
+    write, answered = world.marketo.sync_people, threading.Event()
+
+    def sync_people(*arguments: Any) -> list[PersonResult]:
+        if "B1" in str(arguments):
+            raise KeyboardInterrupt
+        answered.wait(WAIT_S)
+        return write(*arguments)
+
+    monkeypatch.setattr(world.marketo, "sync_people", sync_people)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        world.cycle()
+    assert time.monotonic() - began_s < WAIT_S / 2
+    answered.set()
+    monkeypatch.undo()
+    world.settled()
+    assert [world.both(person, "title") for person in people] == [(f"B{n}", f"B{n}") for n in range(4)]
