@@ -19,7 +19,7 @@ from dynsync_pipeline.extract.field_types import type_misfit
 from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.look.reading import reading_snapshot
 from dynsync_pipeline.look.status import Status, read_status
-from dynsync_pipeline.model.field_map import Collision, Direction, Field, FieldMap, FieldType
+from dynsync_pipeline.model.field_map import CONSENT, Collision, Direction, Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, TASKS, EntitySet, RecordType
 from dynsync_pipeline.model.records import Table as DynamicsTable
 from dynsync_pipeline.requests.store import RequestStore
@@ -36,10 +36,6 @@ class Finding:
     is_ok: bool
     answer: str
     next_step: str = ""
-
-
-# Columns in Dynamics that say whom not to reach, and how; true forbids (R132).
-CONSENT = frozenset({"donotphone", "donotbulkemail", "donotemail", "donotfax", "donotsendmm"})
 
 
 def findings(settings: Settings, fields: FieldMap) -> Iterator[Finding]:

@@ -78,6 +78,18 @@ class Collision(StrEnum):
     REVIEW = "review"  # a person decides
 
 
+# Columns in Dynamics that say whom not to reach, and how; true forbids (R132).
+CONSENT = frozenset(
+    {
+        "donotphone",
+        "donotbulkemail",
+        "donotemail",
+        "donotfax",
+        "donotsendmm",
+        "donotpostalmail",
+        "donotbulkpostalmail",
+    }
+)
 FORBIDS = ("true", "false")  # after a colon, the value of a boolean that forbids
 
 

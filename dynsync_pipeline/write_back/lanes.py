@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dynsync_pipeline.model.field_map import CONSENT, Collision
 from dynsync_pipeline.warehouse.connection import Warehouse
 
 URGENT, EDIT, CREATION = 1, 2, 3
@@ -31,7 +32,7 @@ def waiting_operations(warehouse: Warehouse, system: str, left: CallsLeft) -> se
         counts = Counter(dict(connection.execute(_COUNTS, [system]).fetchall()))
         if _cost(system, counts) <= left.n_spare:
             return set()
-        return _waiting(system, connection.execute(_BY_LANE, [system]).fetchall(), left)
+        return _waiting(system, connection.execute(_BY_LANE, [system, sorted(CONSENT)]).fetchall(), left)
 
 
 def _waiting(system: str, rows: Sequence[tuple[int, str, int]], left: CallsLeft) -> set[int]:
@@ -54,7 +55,7 @@ def _cost(system: str, counts: Counter[str]) -> int:
 
 _COUNTS = "select action, count(*) from reconcile.operations where system = ? and sent_at is null group by action"
 
-# Consent is what says whether and how somebody wants to be reached.
+# Consent is what says whether and how somebody wants to be reached, or what the field map lets only forbid.
 _BY_LANE = f"""
 with people as (
     select
@@ -64,7 +65,11 @@ with people as (
             when operation_id in (
                 select operation_id from reconcile.planned_changes c join reconcile.fields f using (field)
                 where c.rule_code <> 'new_in_dynamics'
-                  and (starts_with(f.dynamics_column, 'donot') or c.field in ('unsubscribed', 'doNotCall', 'marketingSuspended'))
+                  and (
+                      list_contains($2, f.dynamics_column)
+                      or c.field in ('unsubscribed', 'doNotCall', 'marketingSuspended')
+                      or f.collision = '{Collision.RESTRICTIVE}'
+                  )
             ) then {URGENT}
             when action = 'create' then {CREATION}
             else {EDIT}

@@ -63,17 +63,22 @@ def test_who_has_waited_longest_goes_first_whoever_is_edited_meanwhile() -> None
     assert world.both(people["z"], "phone") == ("2", "2")
 
 
-def test_consent_does_not_wait_for_ever_for_the_company_that_it_moves_to() -> None:
-    world = MemoryWorld(field_map("unsubscribed,donotbulkemail,boolean,both,true"), publishes=True)
+@pytest.mark.parametrize(
+    "line", ["unsubscribed,donotbulkemail,boolean,both,true", "quiet,new_quiet,boolean,both,true,restrictive:true"]
+)
+def test_consent_does_not_wait_for_ever_for_the_company_that_it_moves_to(line: str) -> None:
+    """Consent is what Dynamics calls so, and what the field map lets only forbid."""
+    field, column = line.split(",")[:2]
+    world = MemoryWorld(field_map(line), publishes=True)
     world.dynamics.put(RecordType.ACCOUNT, "a", name="A")
-    person = world.link(CONTACT, "c", unsubscribed="false")
+    person = world.link(CONTACT, "c", **{field: "false"})
     world.settled()
     world.dynamics.put(RecordType.ACCOUNT, "a", name="B")
-    world.dynamics.put(CONTACT, "c", donotbulkemail="true", _parentcustomerid_value="a")
+    world.dynamics.put(CONTACT, "c", **{column: "true", "_parentcustomerid_value": "a"})
     world.allow(marketo_calls_per_day=4, call_reserve=1.0)  # half of the reserve is for what is urgent
     world.cycle()
     world.cycle()
-    assert world.both(person, "unsubscribed") == ("true", "true")
+    assert world.both(person, field) == ("true", "true")
 
 
 def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_their_company(
