@@ -218,6 +218,12 @@ class Settings(BaseSettings):
         300.0, ge=0, le=YEAR_S, allow_inf_nan=False, description="Longest time spent on retrying one request."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_empty(cls, values: dict[str, object]) -> dict[str, object]:
+        """A value of blanks is not set, as an empty one is."""
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and value.isspace())}
+
     @field_validator("*", mode="before")
     @classmethod
     def _can_be_typed(cls, value: object) -> object:

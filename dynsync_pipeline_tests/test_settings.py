@@ -230,7 +230,7 @@ def test_all_files_move_with_the_data_folder(monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-@pytest.mark.parametrize("name", [" ", "a b", "Dynamics Typ", 'x"; drop table people; --', "grüße"])
+@pytest.mark.parametrize("name", ["a b", "Dynamics Typ", 'x"; drop table people; --', "grüße"])
 def test_an_own_field_is_named_as_marketos_api_names_fields(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNSYNC_MARKETO_FIELD_TYPE", name)
     with pytest.raises(SettingsWrong, match="DYNSYNC_MARKETO_FIELD_TYPE: must be the REST name"):
@@ -285,3 +285,11 @@ def test_a_misspelled_name_with_a_secret_is_told_without_it(tmp_path: Path, capl
 
 if __name__ == "__main__":
     print(settings_text(), end="")
+
+
+def test_a_value_of_blanks_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNSYNC_NOTIFY", "   ")
+    monkeypatch.setenv("DYNSYNC_BACKUP_HOURS", "\t")
+    settings = Settings(_env_file=None)
+    assert settings.notify is None
+    assert settings.backup_hours == Settings.model_fields["backup_hours"].default

@@ -10,6 +10,8 @@ import fcntl
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ def notify(settings: Settings) -> list[str]:
     """
     if settings.notify is None:
         return []
-    sender = _sender(settings)
+    ways = _ways(settings)
     at = utc_now().replace(tzinfo=None)
     with _one_at_a_time(settings.data_dir) as is_ours:
         if not is_ours:
@@ -62,7 +64,7 @@ def notify(settings: Settings) -> list[str]:
         due = [each for each in occasions if _is_due(told.get(each.key), at)]
         digest = digest if _is_due(told.get(DIGEST), at) else None
         if due or digest:
-            _require_sent(_send(sender, _title(settings, due), _body(due, digest)))
+            _require_sent(_send(ways, _title(settings, due), _body(due, digest)))
         keys = [each.key for each in due] + ([DIGEST] if digest else [])
         # A kind that comes by turns of one cause and of another has not healed.
         lasting = {each.code for each in occasions} | {DIGEST}
@@ -88,7 +90,7 @@ def send_test(settings: Settings) -> list[Way]:
             "DYNSYNC_NOTIFY is not set.", next_step="Set it to the addresses to tell (docs/operate.md#be-told)."
         )
     title = f"DynSync can tell you ({_installation(settings)})"
-    return _send(_sender(settings), title, "This is the test that somebody asked for with `dynsync notify --test`.")
+    return _send(_ways(settings), title, "This is the test that somebody asked for with `dynsync notify --test`.")
 
 
 def _at_hand(settings: Settings, at: datetime) -> tuple[list[Occasion], str | None]:
@@ -120,8 +122,8 @@ def _installation(settings: Settings) -> str:
     return urlsplit(settings.dynamics_url).hostname or str(settings.data_dir.resolve())
 
 
-def _sender(settings: Settings) -> Any:
-    """apprise, knowing every address. Raises: ExtraMissing, SettingsWrong, which names none of them."""
+def _ways(settings: Settings) -> list[Any]:
+    """Apprise once for each address, which it knows. Raises: ExtraMissing, SettingsWrong, which names none of them."""
     try:
         from apprise import Apprise
     except ImportError:
@@ -130,19 +132,37 @@ def _sender(settings: Settings) -> Any:
             next_step="Run `pip install 'dynsync-pipeline[notify]'`.",
         ) from None
     addresses = _SPACE.split(settings.notify.get_secret_value().strip()) if settings.notify else []
-    sender = Apprise()
-    if wrong := [str(number) for number, address in enumerate(addresses, 1) if not sender.add(address)]:
+    ways = [Apprise() for _ in addresses]
+    added = [way.add(address) for way, address in zip(ways, addresses, strict=True)]
+    if wrong := [str(number) for number, is_known in enumerate(added, 1) if not is_known]:
         raise SettingsWrong(
             f"DYNSYNC_NOTIFY: apprise does not understand address {', '.join(wrong)} of {len(addresses)}.",
             next_step="Its documentation lists the forms, such as mailto://, slack://, msteams:// and json://.",
         )
-    return sender
+    return ways
 
 
-def _send(sender: Any, title: str, body: str) -> list[Way]:
-    """Send by every way, side by side, and wait for none longer than the limit."""
-    results = sender.notify(body=body, title=title, timeout=LONGEST_S)
-    return [Way(str(result.name), bool(result)) for result in results]
+def _send(ways: Sequence[Any], title: str, body: str) -> list[Way]:
+    """Send by every way, side by side, and wait for none longer than the limit.
+
+    Each in a daemon thread, which keeps no process from ending: apprise's own time limit leaves a thread that does, and an
+    address that answers a byte a second is never done.
+    """
+    sent: dict[int, bool] = {}
+
+    def send(number: int, way: Any) -> None:
+        try:
+            sent[number] = bool(way.notify(body=body, title=title))
+        except Exception:  # of apprise, or of what it sends by; its text may hold the address
+            sent[number] = False
+
+    threads = [threading.Thread(target=send, args=each, name="notify", daemon=True) for each in enumerate(ways)]
+    for thread in threads:
+        thread.start()
+    ends_s = time.monotonic() + LONGEST_S
+    for thread in threads:
+        thread.join(max(0.0, ends_s - time.monotonic()))
+    return [Way(str(way[0].service_name), sent.get(number, False)) for number, way in enumerate(ways)]
 
 
 def _require_sent(ways: Sequence[Way]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -238,15 +239,20 @@ def test_one_address_that_fails_keeps_the_others_from_nothing(
     assert [way.is_sent for way in send_test(settings)] == [False, True]
 
 
-def test_an_address_that_hangs_holds_nobody_up_for_longer_than_the_limit(
-    failing: HandMade, hook: Hook, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("manner", ["hangs", "trickles"])
+def test_an_address_that_does_not_come_to_an_end_holds_nobody_up_for_longer_than_the_limit(
+    manner: str, failing: HandMade, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither the cycle, nor afterwards the process that ran it: what waits for the address is left with neither."""
     assert LONGEST_S <= 20
     monkeypatch.setattr(notifying, "LONGEST_S", 0.3)
-    hook.delay_s = 1.0
+    hook.delay_s = 60.0 if manner == "hangs" else 0.0
+    hook.trickles = manner == "trickles"
     began_s = time.monotonic()
     notify_quietly(told_by(failing, hook))
-    assert time.monotonic() - began_s < 0.9
+    assert time.monotonic() - began_s < 20
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    assert left and all(thread.daemon for thread in left), "a process waits at its end for any other"
 
 
 def test_an_address_of_no_known_form_is_a_sentence_without_it(home: HandMade) -> None:

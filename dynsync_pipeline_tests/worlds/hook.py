@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +19,7 @@ class Hook(ThreadingHTTPServer):
         self.told: list[dict[str, Any]] = []
         self.status = 200
         self.delay_s = 0.0
+        self.trickles = False  # whether it answers with a byte at a time, and never to the end
 
     @property
     def address(self) -> str:
@@ -33,9 +34,21 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.delay_s)
         if self.server.status == 200:
             self.server.told.append(body)
+        if self.server.trickles:
+            self._trickle()
+            return
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def _trickle(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
+            for _ in range(600):
+                self.wfile.write(b".")
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
