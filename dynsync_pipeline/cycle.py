@@ -128,7 +128,7 @@ class Cycle:
             with self.warehouse.transaction() as connection:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
-                self.cycle_id = begin_cycle(connection, at)
+                self.cycle_id = begin_cycle(connection, at, is_shadow=self.settings.is_shadow)
                 actions = take_in_actions(connection, self.settings.data_dir)
             remove_taken_in(actions)
             self._n_calls_before = used
@@ -261,7 +261,7 @@ class Cycle:
         self._confirm_emptied_filters()
         settings = self.settings
         note_requests(self.warehouse, settings)
-        plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load))
+        plan = self._plan(Limits(settings.max_creates, settings.largest_share, settings.first_load, settings.is_shadow))
         with self.warehouse.transaction() as connection:
             note_observed_fields(connection, self.warehouse.now())
         self._note_backlog()
@@ -274,8 +274,10 @@ class Cycle:
 
         Where somebody edited a record after it was read, it is read again, settled again and sent again
         (docs/design.md#updates), three rounds at most; what still meets an edit then waits for the next cycle.
-        Requests for new records are served after that (R71).
+        Requests for new records are served after that (R71). In shadow nothing of it is done.
         """
+        if self.settings.is_shadow:
+            return self._written("write_dynamics", Written(), n_records_updated=0)
         dynamics = self.systems.dynamics
         written, n_rounds = self._write_records(), 1
         # After a failure a new plan would forget what was sent and has no known outcome.
@@ -297,8 +299,10 @@ class Cycle:
     def write_marketo(self) -> Written:
         """Step 3, people and companies to Marketo, whose failure is returned; then refusals to people's own log (R115).
 
-        Raises: PlanStale, StorageFailed.
+        In shadow nothing of it is done. Raises: PlanStale, StorageFailed.
         """
+        if self.settings.is_shadow:
+            return self._written("write_marketo", Written(), n_people_updated=0)
         columns = PersonColumns(self.prepare(), self.settings.own_fields)
         left, at_once = self._calls_to_write("marketo"), self.settings.marketo_calls_at_once
         written = write_people(self.warehouse, self.systems.marketo, columns, self.cycle_id, left, at_once=at_once)
@@ -452,6 +456,7 @@ class Cycle:
                 own_fields=own_fields,
                 limits=limits,
                 clocks_apart=self.systems.dynamics.now() - self.systems.marketo.now(),
+                is_shadow=self.settings.is_shadow,
             )
             move_base(connection)
         return plan

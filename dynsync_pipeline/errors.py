@@ -12,6 +12,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
 ├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
 ├── GuardStopped             what was seen is too unlikely to act on; nothing was written
+├── InShadow                 DYNSYNC_MODE is shadow: what would write to a system was refused before it left
 ├── PlanStale                write back was asked for a plan of another cycle
 └── ApiError                 a remote system said no; carries `system`, `request`, `code`, `retry_after_s`
     ├── Unreachable          no connection: name, port, TLS or proxy
@@ -108,6 +109,16 @@ class SqlFileFailed(DynSyncError):
 
 class GuardStopped(DynSyncError):
     """The cycle stopped before any remote write, because what it saw is too unlikely to act on."""
+
+
+class InShadow(DynSyncError):
+    """DYNSYNC_MODE is shadow: what would write to a system was refused before anything left; the message names it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is not done in shadow, which writes to neither system. Nothing was sent.",
+            next_step="Set DYNSYNC_MODE=live once the sync is to write (docs/switch-over.md).",
+        )
 
 
 class PlanStale(DynSyncError):

@@ -21,7 +21,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dynsync_pipeline.errors import SettingsWrong
+from dynsync_pipeline.errors import InShadow, SettingsWrong
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import RecordType
 
@@ -33,6 +33,7 @@ OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
 MANY = 1_000_000_000_000  # calls or people: more than any system has, and small enough to reckon with
 SHORTEST_LEDGER_DAYS = 30
 MOST_MB = 16_000_000
+SHADOW_SENTENCE = "Shadow: both systems are read, and neither is written to."
 YEAR_S = 31_536_000.0
 FAULTS = {
     "int_parsing": "must be a whole number", "int_parsing_size": "must be a whole number of fewer digits",
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="Folder of the working file, the snapshot and the lock.")
     field_map: Path | None = Field(None, description="CSV of the synced fields; empty: the one in the package.")
+    mode: Literal["live", "shadow"] = Field(
+        "live", description="shadow: reads both systems and decides, beside a native sync, and writes to neither."
+    )
 
     dynamics_url: str = Field("", description="https://ORG.crm.dynamics.com, without a path.")
     dynamics_authority: str = Field(
@@ -382,6 +386,16 @@ class Settings(BaseSettings):
             for setting, name in self._own_settings.items()
             if offered.get(name) != types[name]
         }
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether nothing is ever written to a system."""
+        return self.mode == "shadow"
+
+    def require_live(self, what: str) -> None:
+        """Raise `InShadow` where nothing is written; `what` would be, as a sentence begins."""
+        if self.is_shadow:
+            raise InShadow(what)
 
     def _missing_secrets(self) -> list[str]:
         has_proof = self.dynamics_client_secret or self.dynamics_certificate_file or self.dynamics_username

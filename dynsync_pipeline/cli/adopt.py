@@ -26,6 +26,7 @@ from dynsync_pipeline.reconcile.adoption import (
     count_undecided,
     find_faults,
     keep_decisions,
+    keep_unkeyed,
     propose_pairs,
     unknown_people,
 )
@@ -45,7 +46,7 @@ Tell = Callable[[str], None]
     "Without options both systems are read, nothing is written to them, and a CSV is made in which people review what to do "
     "with each contact and lead: link it with a person, create a new one, or skip it. With --apply the reviewed file is "
     "carried out: the chosen people get the ids of their records, and the next `dynsync sync` finds them by these. A file "
-    "can be applied again, also after a cut.\n\n"
+    "can be applied again, also after a cut. In shadow the links stand in the working file alone.\n\n"
     "Exit codes: 0 done, 1 failed, or Marketo did not take some of the links, 2 settings, options or the file wrong, "
     "3 a cycle is running."
 )
@@ -143,27 +144,34 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
             leave_action(settings.data_dir, "adopt --apply", _counts(reviewed))
             # The decisions are stored before the first write, so that no cycle creates a person for a link under way.
             n_linked = keep_decisions(connection, reviewed, datetime.now(UTC).replace(tzinfo=None))
-        try:
-            adopted = write_keys(
-                cycle.warehouse,
-                cycle.systems.marketo,
-                PersonColumns(cycle.prepare(), settings.own_fields),
-                lambda n, n_all: status.update(f"Writing ids to people in Marketo: {n:,} of {n_all:,} …"),
-            )
-        except ApiError:
-            errors_to.print("What was written stays. Run the same command again to go on.")
-            raise
+            n_unkeyed = keep_unkeyed(connection) if settings.is_shadow else 0
+        adopted = Adopted() if settings.is_shadow else _write_keys(cycle, status.update)
         with cycle.warehouse.reading() as connection:
             n_undecided = count_undecided(connection)
     decided = _counts(reviewed)
     if as_json:
-        figures = {"n_written": adopted.n_written, "n_before": adopted.n_before, "n_linked": n_linked}
+        figures = {"n_written": adopted.n_written, "n_before": adopted.n_before, "n_unkeyed": n_unkeyed}
+        figures |= {"n_linked": n_linked}
         figures |= {f"n_{decision}": n for decision, n in decided.items()} | {"n_undecided": n_undecided}
         print(json.dumps({**figures, "refusals": [refusal._asdict() for refusal in adopted.refusals]}))  # noqa: T201
     else:
         _show_applied(adopted, decided, n_linked, n_undecided)
+        prints_to.print(_then(settings, n_unkeyed), highlight=False)
     if adopted.refusals:
         raise typer.Exit(Exit.FAILED)
+
+
+def _write_keys(cycle: Cycle, tell: Tell) -> Adopted:
+    try:
+        return write_keys(
+            cycle.warehouse,
+            cycle.systems.marketo,
+            PersonColumns(cycle.prepare(), cycle.settings.own_fields),
+            lambda n, n_all: tell(f"Writing ids to people in Marketo: {n:,} of {n_all:,} …"),
+        )
+    except ApiError:
+        errors_to.print("What was written stays. Run the same command again to go on.")
+        raise
 
 
 def _counts(reviewed: Sequence[Reviewed]) -> dict[str, int]:
@@ -194,7 +202,15 @@ def _show_applied(adopted: Adopted, decided: dict[str, int], n_linked: int, n_un
             f"{n_undecided:,} contacts and leads without a person are in no file yet: `dynsync adopt` lists them.",
             highlight=False,
         )
-    prints_to.print("Now run `dynsync sync`: it finds the links and creates who is to be created.", highlight=False)
+
+
+def _then(settings: Settings, n_unkeyed: int) -> str:
+    if settings.is_shadow:
+        return (
+            f"Shadow: {n_unkeyed:,} links stand in the working file alone, and nothing was written to Marketo. "
+            "Now run `dynsync sync`, which finds them."
+        )
+    return "Now run `dynsync sync`: it finds the links and creates who is to be created."
 
 
 def _figures(title: str, *rows: tuple[str, int]) -> Table:

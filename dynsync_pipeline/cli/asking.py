@@ -46,6 +46,7 @@ def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
     """Print what became of each; end with 1 if one was refused. Raises: DynSyncError."""
     settings = load_settings()
     settings.require_systems()
+    settings.require_live("A request")
     asked = {"as": wishes[0].record_type.value, "people": named([each.person_id for each in wishes])}
     leave_action(settings.data_dir, _COMMANDS[wishes[0].kind], asked)
     found, waiting = carry_out(settings, wishes)

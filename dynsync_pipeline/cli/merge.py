@@ -77,6 +77,7 @@ def merge(
 
 def _apply(settings: Settings, wanted: set[int], *, is_sure: bool) -> list[Merged]:
     settings.require_systems()
+    settings.require_live("A merge")
     with CycleLock(settings.lock_file, is_cycle=False):
         if not settings.working_file.exists():
             raise StorageFailed(

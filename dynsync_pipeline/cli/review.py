@@ -69,7 +69,8 @@ def review(
     if as_json:
         print_json({"n_decided": n_decided, "not_open": unknown})
     else:
-        prints_to.print(f"Decided: {n_decided:,}. The next cycle carries it out.", highlight=False)
+        then = "It is carried out once the sync is live." if settings.is_shadow else "The next cycle carries it out."
+        prints_to.print(f"Decided: {n_decided:,}. {then}", highlight=False)
     if unknown:
         told = ", ".join(map(str, unknown[:MOST_SHOWN]))
         errors_to.print(

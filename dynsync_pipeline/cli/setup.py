@@ -64,6 +64,8 @@ def setup(
     """Print, or make, what is missing. Raises: DynSyncError."""
     settings = load_settings()
     settings.require_systems()
+    if is_applied:
+        settings.require_live("Making fields and types in Marketo")
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         missing = _missing(marketo, settings)
         if is_applied:

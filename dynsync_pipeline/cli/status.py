@@ -28,7 +28,7 @@ from dynsync_pipeline.cli.request_queue import queue_figures, queue_lines, read_
 from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import SHADOW_SENTENCE, Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.pause import read_pause
 
@@ -80,7 +80,8 @@ def status(
         requests = queue_figures(read_queue(settings, at))
         held = read_pause(settings.data_dir)
         paused = asdict(held) if held else None
-        print_json(_as_json(found, calls, running, at) | {"requests": requests, "paused": paused})
+        told = {"mode": settings.mode, "requests": requests, "paused": paused}
+        print_json(_as_json(found, calls, running, at) | told)
     else:
         _show(found, calls, running, settings, at)
         prints_to.print(backlog_sentence(backlog), highlight=False)
@@ -261,6 +262,7 @@ def _parked_table(found: Status) -> Table:
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
     held = read_pause(settings.data_dir)
     lines = [cell(held, style="bold red").markup] if held else []
+    lines += [f"[bold]{SHADOW_SENTENCE}[/]"] if settings.is_shadow else []
     lines += [told] if (told := first_load_sentence(settings)) else []
     last, success = found.last_cycle, found.last_success
     if last is None:

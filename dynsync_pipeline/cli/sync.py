@@ -13,7 +13,7 @@ from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints
 from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify_quietly
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings import SHADOW_SENTENCE, load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 
@@ -32,6 +32,8 @@ def sync(as_json: Annotated[bool, typer.Option("--json", help="Print the figures
         print(json.dumps(dataclasses.asdict(report)))  # noqa: T201 (programs read this, not people)
     else:
         prints_to.print(report_table(report))
+        if settings.is_shadow:
+            prints_to.print(SHADOW_SENTENCE, highlight=False)
         prints_to.print(
             f"Snapshot: {settings.snapshot_file} (see tables changes, collisions, sync_errors)", highlight=False
         )

@@ -80,6 +80,7 @@ def _wanted(
     """What that cycle wrote, with verdicts, and how many values of accounts; where it is applied, it is kept to be undone."""
     if is_applied:
         settings.require_systems()
+        settings.require_live("An undo")
     with CycleLock(settings.lock_file, is_cycle=False):
         if not settings.working_file.exists():
             raise StorageFailed(

@@ -4,7 +4,7 @@ Not here: what an answer says (`*/protocol.py`, `*/refusals.py`).
 
 What it promises: TLS verified; no redirect followed, no cookie kept (Dataverse pins a client with a cookie to one web
 server); no token for another host; an end to every request, however slowly the server drips; nothing that is secret or
-personal in a log line or an error; and a write whose outcome is unknown is never sent again.
+personal in a log line or an error; a write whose outcome is unknown is never sent again; and in shadow no write leaves.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.errors import (
     AnswerUnreadable,
     ApiError,
+    InShadow,
     RateLimited,
     ServerFailed,
     SettingsWrong,
@@ -66,6 +67,7 @@ Kind = TypeVar("Kind", bound=ApiError)
 class Request:
     """One call: absolute URL, headers without the token, and whether it may be sent twice without harm.
 
+    Whatever is no GET counts as a write unless `only_reads` says otherwise, such as a sign-in, a long query, or a bulk export.
     `n_calls` is what it costs. As text it is verb and path, fit for messages.
     """
 
@@ -75,12 +77,18 @@ class Request:
     body: bytes | None = None
     is_repeatable: bool = True
     n_calls: int = 1
+    only_reads: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {redacted(urlsplit(self.url).path)}"
 
     def __repr__(self) -> str:
         return f"<Request {self}>"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it may change anything in the system."""
+        return self.method != "GET" and not self.only_reads
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,7 @@ class Transport:
         self._origin = origin_of(origin)
         self._timeout_s = settings.request_timeout_s
         self.retry_limit_s = settings.retry_limit_s
+        self._is_shadow = settings.is_shadow
         self._budget = budget
         self._tokens = tokens
         self._http = _http_client(settings)
@@ -231,16 +240,18 @@ class Transport:
             self._tokens.forget(token)
 
     def spend(self, request: Request) -> None:
-        """Take the request out of the budget, if there is one. Raises: BudgetSpent."""
+        """Take the request out of the budget, if there is one. Raises: BudgetSpent, InShadow."""
+        self._refuse_write_in_shadow(request)
         if self._budget:
             self._budget.spend(str(request), n_calls=request.n_calls)
 
     def send(self, request: Request, token: str | None = None) -> Reply:
         """Send once, whatever the answer.
 
-        Raises: Unreachable (nothing was sent), TimedOut (the outcome is unknown), AnswerUnreadable (too big or not
-        decodable; also before sending a token to another host).
+        Raises: InShadow for a write in shadow, Unreachable (nothing was sent), TimedOut (the outcome is unknown),
+        AnswerUnreadable (too big or not decodable; also before sending a token to another host).
         """
+        self._refuse_write_in_shadow(request)
         headers = dict(request.headers)
         if token is not None:
             if not self.is_own(request.url):
@@ -267,6 +278,11 @@ class Transport:
             details = {"system": self._system, "request": str(request), "status": status, "seconds": round(seconds, 3)}
             _log.debug("%s %s: %s in %.3f s", self._system, request, status, seconds, extra=details)
         return reply
+
+    def _refuse_write_in_shadow(self, request: Request) -> None:
+        """The one place that keeps shadow from writing, whoever calls, and before a call counts. Raises: InShadow."""
+        if self._is_shadow and request.is_write:
+            raise InShadow(f"{self._system.capitalize()}: {request}")
 
     async def _exchange(self, request: Request, headers: Mapping[str, str]) -> Reply:
         host = self._host_of(request)

@@ -36,6 +36,7 @@ def read_figures(
         "told_at": at,
         "version": __version__,
         "installation": urlsplit(settings.dynamics_url).hostname or str(settings.data_dir.resolve()),
+        "mode": settings.mode,
         "paused": str(pause) if pause else None,
         "recent_cycles": _rows(connection, _CYCLES),
         "lag": _rows(connection, _LAG),

@@ -483,6 +483,7 @@ LEDGER_TABLES = (
             ("failure_code", "varchar", "failure_code", "What ended it, such as access_denied or guard_stopped."),
             ("message", "varchar", "message", "Why it failed and what to do; which backup was put back."),
             ("is_whole", "boolean", "is_whole", "Whether all steps of a cycle ran in it, and it succeeded."),
+            ("is_shadow", "boolean", "is_shadow", "Whether it ran in shadow, which writes to neither system."),
             ("n_accounts_read", "bigint", "n_accounts_read", "Accounts read from Dynamics."),
             ("n_contacts_read", "bigint", "n_contacts_read", "Contacts read from Dynamics."),
             ("n_leads_read", "bigint", "n_leads_read", "Leads read from Dynamics."),

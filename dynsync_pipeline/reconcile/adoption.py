@@ -172,6 +172,19 @@ def keep_decisions(connection: duckdb.DuckDBPyConnection, reviewed: Sequence[Rev
     return int(rows[0][0])
 
 
+def keep_unkeyed(connection: duckdb.DuckDBPyConnection) -> int:
+    """Let the people who were chosen count as bearers of their records' keys, where none is written; returns how many are to.
+
+    Who is linked so already stays; other choices of before are forgotten.
+    """
+    connection.execute("delete from state.unkeyed_links where person_id not in (select person_id from state.links)")
+    rows = connection.execute(
+        "insert into state.unkeyed_links (person_id, record_type, dynamics_id) "
+        "select person_id, record_type, dynamics_id from state.adoption where decision = 'link'"
+    ).fetchall()
+    return int(rows[0][0])
+
+
 def count_undecided(connection: duckdb.DuckDBPyConnection) -> int:
     """Contacts and leads that no person bears and on which nobody has decided."""
     rows = connection.execute(_UNDECIDED).fetchall()

@@ -20,19 +20,25 @@ class Limits:
     """What a plan may not exceed; `first_load` is what an operator allowed for the first one.
 
     `largest_share` is the part of all links that one plan may delete, clear or collide; small numbers always pass.
+    `is_shadow`: nobody is created, so that it stops nothing how many would be.
     """
 
     max_creates: int
     largest_share: float
     first_load: Literal["refuse", "create", "adopt"]
+    is_shadow: bool = False
 
 
 @dataclass(frozen=True)
 class Before:
-    """What the working file was like before the plan: whether nobody was linked by then, and how many links there were."""
+    """What the working file was like before the plan: whether nobody was linked by then, and how many links there were.
+
+    `was_shadow`: no cycle has written yet since one in shadow.
+    """
 
     is_first_load: bool
     n_links: int
+    was_shadow: bool
 
 
 def look_before(connection: duckdb.DuckDBPyConnection) -> Before:
@@ -43,7 +49,8 @@ def look_before(connection: duckdb.DuckDBPyConnection) -> Before:
     n_whole = _count(connection, "select count(*) from ledger.cycles where is_whole")
     n_links = _count(connection, "select count(*) from state.links")
     n_known = n_links or _count(connection, _EVER_LINKED)
-    return Before(is_first_load=not (n_whole and n_known), n_links=n_links)
+    was_shadow = _count(connection, _WAS_SHADOW) > 0
+    return Before(is_first_load=was_shadow or not (n_whole and n_known), n_links=n_links, was_shadow=was_shadow)
 
 
 def stop_before_read_again(connection: duckdb.DuckDBPyConnection) -> None:
@@ -101,8 +108,10 @@ def stop_on_the_unlikely(
     connection: duckdb.DuckDBPyConnection, limits: Limits, before: Before, *, n_creates: int, at: datetime
 ) -> None:
     """Hold a plan that was just made against `limits`; `at` is UTC without zone. Raises: GuardStopped."""
-    if before.is_first_load:
-        _stop_on_strangers(connection, limits, n_creates)
+    if limits.is_shadow:
+        pass
+    elif before.is_first_load:
+        _stop_on_strangers(connection, limits, n_creates, is_after_shadow=before.was_shadow)
     elif n_creates > limits.max_creates:
         raise GuardStopped(
             f"This cycle would create {n_creates:,} people in Marketo, more than {limits.max_creates:,}. "
@@ -116,7 +125,10 @@ def stop_on_the_unlikely(
     _stop_on_mass_absence(connection, limits, before.n_links, at)
 
 
-def _stop_on_strangers(connection: duckdb.DuckDBPyConnection, limits: Limits, n_creates: int) -> None:
+def _stop_on_strangers(
+    connection: duckdb.DuckDBPyConnection, limits: Limits, n_creates: int, *, is_after_shadow: bool
+) -> None:
+    """Whom a native sync created while this one was in shadow bears no key either, so that creations are decided on again."""
     strangers = _count(
         connection,
         "select count(*) from mirror.marketo_people "
@@ -136,7 +148,7 @@ def _stop_on_strangers(connection: duckdb.DuckDBPyConnection, limits: Limits, n_
             next_step="Run `dynsync adopt` and set DYNSYNC_FIRST_LOAD=adopt to link those who are in both, or set "
             "DYNSYNC_FIRST_LOAD=create to create them all; then start the next cycle.",
         )
-    undecided = _count(connection, _UNDECIDED)
+    undecided = _count(connection, _UNDECIDED if is_after_shadow else _UNDECIDED + _KNOWN_THEN)
     if undecided:
         raise GuardStopped(
             f"Nobody has decided yet what becomes of {undecided:,} contacts and leads in a Marketo that already holds "
@@ -225,10 +237,15 @@ _IF_MEANT = (
     "and start the next cycle."
 )
 _EVER_LINKED = "select (select count(*) from state.tombstones) + (select count(*) from state.adoption)"
-# What existed when the last adoption was applied must have been decided on; later records are new business.
+_WAS_SHADOW = """
+select count(*) from (select is_shadow from ledger.cycles where is_whole order by cycle_id desc limit 1) where is_shadow
+"""
 _UNDECIDED = """
 select count(*) from new_people n
 anti join state.adoption a on a.record_type = n.record_type and a.dynamics_id = n.dynamics_id
+"""
+# What existed when the last adoption was applied must have been decided on; later records are new business.
+_KNOWN_THEN = """
 where coalesce(n.createdon <= (select strftime(max(decided_at), '%Y-%m-%dT%H:%M:%SZ') from state.adoption), true)
 """
 _SEEN_AGAIN = """

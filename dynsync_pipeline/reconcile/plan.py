@@ -24,6 +24,7 @@ from dynsync_pipeline.sql_files import run_steps
 
 # In this order, which the headers of the files are held against (docs/steps.md).
 STEPS = (
+    "reconcile/after_shadow",
     "reconcile/merged_people",
     "reconcile/sync_filter",
     "reconcile/conversions",
@@ -61,6 +62,8 @@ STEPS = (
     "reconcile/unread_records",
     "reconcile/empty_inbox",
 )
+# After these, where nothing is sent.
+RESTING = ("reconcile/resting_plan",)
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ def make_plan(
     own_fields: OwnFields,
     limits: Limits | None,
     clocks_apart: timedelta = timedelta(),
+    is_shadow: bool = False,
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
     `at` is UTC without zone; `limits` None plans a later round of what passed the guards; `clocks_apart`: how far the clock of
-    Dynamics is ahead of Marketo's.
+    Dynamics is ahead of Marketo's; `is_shadow`: nobody is going to send it.
     Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
@@ -113,6 +117,8 @@ def make_plan(
     stop_before_read_again(connection)
     stop_on_lost_filters(connection, limits)
     run_steps(connection, STEPS)
+    if is_shadow:
+        run_steps(connection, RESTING)
     plan = Plan(
         n_compared=_count(connection, "select count(*) from compared_links"),
         n_companies=_operations(connection, "marketo", "company"),

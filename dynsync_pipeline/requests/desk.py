@@ -28,6 +28,7 @@ from dynsync_pipeline.warehouse.systems import require_same_systems
 
 LONGEST_OPEN_S = 600.0  # after which the systems are opened anew, with what is left of the day's budget
 RETRY_LIMIT_S = 5.0
+IN_SHADOW = "Requests write to Dynamics, which shadow does not: what is queued is kept until DYNSYNC_MODE is live."
 NOT_YET = "No cycle has gone through yet, or since a restore; requests are served once the first one has."
 
 
@@ -106,11 +107,13 @@ class Desk:
 
     def serve(self, *, looks_at_lists: bool = False) -> str | None:
         """One turn under the cycle lock, of 300 requests at most; returns why some requests wait, or None. None is served in a
-        pause.
+        pause, and none in shadow.
 
         Raises: CycleRunning (the cycle serves them at its end), StorageFailed, SettingsWrong.
         """
         settings, store = self._settings, self._store
+        if settings.is_shadow:
+            return IN_SHADOW
         if held := read_pause(settings.data_dir):
             return f"{held} What is queued is kept until then."
         with CycleLock(settings.lock_file, is_cycle=False), Warehouse(settings.working_file) as warehouse:

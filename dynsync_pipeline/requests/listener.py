@@ -116,6 +116,7 @@ class Server:
     """
 
     def __init__(self, settings: Settings, store: RequestStore) -> None:
+        self._settings = settings
         self._store = store
         self._desk = Desk(settings, store)
         self._asked = threading.Event()
@@ -139,7 +140,8 @@ class Server:
         self._thread.join()
 
     def ask(self, wish: Wish) -> str:
-        """Keep a wish and see that it is served soon; returns the request's id. Raises: StorageFailed."""
+        """Keep a wish and see that it is served soon; returns the request's id. Raises: InShadow, StorageFailed."""
+        self._settings.require_live("A request")
         (request_id,) = self._store.ask([wish], _now())
         self._asked.set()
         return request_id

@@ -76,7 +76,7 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
+def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime, *, is_shadow: bool = False) -> int:
     """Open the row of a new cycle and return its id; a row that a killed cycle left open is marked failed.
 
     Nobody waits for a time that a clock noted which was set back since. `at` is UTC without zone.
@@ -98,9 +98,9 @@ def begin_cycle(connection: duckdb.DuckDBPyConnection, at: datetime) -> int:
     )
     names = "".join(f", {name}" for name in COUNTS)
     connection.execute(
-        f"insert into ledger.cycles (cycle_id, started_at, status, is_whole{names}) "
-        f"values (?, ?, ?, false{', 0' * len(COUNTS)})",
-        [cycle_id, at, "running" if is_loaded else "loading"],
+        f"insert into ledger.cycles (cycle_id, started_at, status, is_whole, is_shadow{names}) "
+        f"values (?, ?, ?, false, ?{', 0' * len(COUNTS)})",
+        [cycle_id, at, "running" if is_loaded else "loading", is_shadow],
     )
     return cycle_id
 

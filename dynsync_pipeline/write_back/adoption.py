@@ -32,9 +32,9 @@ class Refusal(NamedTuple):
 class Adopted:
     """What became of the links that were chosen: keys written now, keys that stood there before, and refusals."""
 
-    n_written: int
-    n_before: int
-    refusals: tuple[Refusal, ...]
+    n_written: int = 0
+    n_before: int = 0
+    refusals: tuple[Refusal, ...] = ()
 
 
 class _Link(NamedTuple):

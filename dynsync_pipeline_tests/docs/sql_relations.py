@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from dynsync_pipeline.operate.restore import PUTTING_BACK
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
+from dynsync_pipeline.reconcile.plan import RESTING
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.requests.on_records import WISHING
 from dynsync_pipeline.requests.serving import JUDGING, KEYING, KNOWING, LINKING, SENDING
@@ -43,6 +44,7 @@ CHAINS = (
         PLAN,
         ("this_cycle",),
     ),
+    Chain("A plan in shadow", "After the plan, where nobody sends it.", RESTING),
     Chain(
         "Settling receipts",
         "The end of step 3, `write_back`: what a system answered becomes link, base and ledger. One transaction.",

@@ -188,9 +188,9 @@ class HttpWorld:
         self.emulators.dataverse_faults._app = self.dynamics
         self.emulators.marketo_faults._app = self.marketo
         self._trust = ssl.create_default_context(cafile=self.emulators.tls.ca_file)
-        self.sales = self._client(self.emulators.dataverse_url, self.emulators.environment["DATAVERSE_TOKEN"])
+        self.sales = self.client(self.emulators.dataverse_url, self.emulators.environment["DATAVERSE_TOKEN"])
         self.control("marketo", "behaviour", {"calls_per_window": 1_000_000, "calls_per_day": 1_000_000})
-        self.marketing = self._client(self.emulators.marketo_url, self._marketer_token())
+        self.marketing = self.client(self.emulators.marketo_url, self._marketer_token())
         self._reader = duckdb.connect()
         self._reader_turn = threading.Lock()
         self.data_dir = folder / "data"
@@ -220,7 +220,8 @@ class HttpWorld:
         self.marketing.close()
         self.emulators.stop()
 
-    def _client(self, url: str, token: str) -> httpx.Client:
+    def client(self, url: str, token: str) -> httpx.Client:
+        """A connection of somebody who is not DynSync, with their token."""
         headers = {"Authorization": f"Bearer {token}", "X-Observer": "1"}
         return httpx.Client(base_url=url, verify=self._trust, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
@@ -231,7 +232,7 @@ class HttpWorld:
             "client_id": store.other_client_id,
             "client_secret": store.other_client_secret,
         }
-        with self._client(self.emulators.marketo_url, "none") as client:
+        with self.client(self.emulators.marketo_url, "none") as client:
             return str(client.post("/identity/oauth/token", data=form).json()["access_token"])
 
     def new_data_dir(self, name: str) -> None:
@@ -245,7 +246,7 @@ class HttpWorld:
         """Use a control endpoint of an emulator; `system` is `dataverse` or `marketo`."""
         client = self.sales if system == "dataverse" else None
         if client is None:
-            with self._client(self.emulators.marketo_url, "none") as client:
+            with self.client(self.emulators.marketo_url, "none") as client:
                 answer = client.post(f"/emulator/{system}/{name}", json=body)
         else:
             answer = client.post(f"/emulator/{system}/{name}", json=body)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -86,6 +87,7 @@ class MemoryMarketo:
     refused: dict[str, str] = field(default_factory=dict)  # fields that describe lists, and the road that refuses them
     spoils: Callable[[bytes], bytes] = bytes  # what becomes of the file of an export on its way
     exports: dict[str, list[str]] = field(default_factory=dict)
+    source: str | None = None  # of what happens now, as the feed tells it
 
     # -- what people do --------------------------------------------------------------------------------------------
 
@@ -101,6 +103,15 @@ class MemoryMarketo:
                     self._tell(person_id, name, row.values.get(name), value)
         row.values.update(values)
         row.version = self.version
+
+    @contextmanager
+    def told_by(self, source: str) -> Iterator[None]:
+        """What is edited inside comes from there."""
+        before, self.source = self.source, source
+        try:
+            yield
+        finally:
+            self.source = before
 
     def put_company(self, key: str, **values: str | None) -> None:
         """Somebody creates or edits a company; no feed tells of it."""
@@ -143,7 +154,7 @@ class MemoryMarketo:
         return self.is_there(person_id) and self.rows[person_id].values.get(PARTITION) not in self.lost_partitions
 
     def _tell(self, person_id: int, name: str | None, old: str | None, new: str | None) -> None:
-        self.feed.append(FieldChange(f"c{self.version}", person_id, self.now(), name, old, new))
+        self.feed.append(FieldChange(f"c{self.version}", person_id, self.now(), name, old, new, self.source))
 
     # -- what a cycle asks, as `MarketoClient` -----------------------------------------------------------------------
 

@@ -266,6 +266,6 @@ class _MsalHttp:
 
     def _send(self, method: str, url: str, headers: Mapping[str, Any] | None, body: bytes | None) -> _MsalAnswer:
         known = {name: str(value) for name, value in (headers or {}).items() if value is not None}
-        reply = self._transport.send(Request(method, url, known, body))
+        reply = self._transport.send(Request(method, url, known, body, only_reads=True))
         self.last_status, self.last_retry_after_s = reply.status, reply.retry_after_s
         return _MsalAnswer(reply)

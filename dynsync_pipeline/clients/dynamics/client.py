@@ -273,7 +273,7 @@ class DynamicsClient:
         for start in range(0, len(hidden), READS_PER_BATCH):
             some = hidden[start : start + READS_PER_BATCH]
             boundary = f"batch_{uuid.uuid4()}"
-            request = self._batch(boundary, reads_body(table, columns, some, boundary), len(some), is_repeatable=True)
+            request = self._batch(boundary, reads_body(table, columns, some, boundary), len(some), only_reads=True)
 
             def decode(reply: Reply, request: Request = request, some: Sequence[str] = some) -> LookedUp:
                 _require_multipart(reply, request)
@@ -297,7 +297,7 @@ class DynamicsClient:
             return []
         boundary = f"batch_{uuid.uuid4()}"
         body = batch_body(table, columns, writes, boundary)
-        request = self._batch(boundary, body, len(writes), is_repeatable=False)
+        request = self._batch(boundary, body, len(writes), only_reads=False)
 
         def decode(reply: Reply) -> list[WriteResult]:
             _require_multipart(reply, request)
@@ -305,11 +305,13 @@ class DynamicsClient:
 
         return self._transport.call(request, decode)
 
-    def _batch(self, boundary: str, body: bytes, n_calls: int, *, is_repeatable: bool) -> Request:
+    def _batch(self, boundary: str, body: bytes, n_calls: int, *, only_reads: bool) -> Request:
         """A `$batch` whose operations are answered one by one, whatever becomes of the others."""
         headers = {"Content-Type": f'multipart/mixed; boundary="{boundary}"', "Prefer": "odata.continue-on-error"}
         url = f"{self._base}/$batch"
-        return Request("POST", url, _HEADERS | headers, body, is_repeatable=is_repeatable, n_calls=n_calls)
+        return Request(
+            "POST", url, _HEADERS | headers, body, is_repeatable=only_reads, n_calls=n_calls, only_reads=only_reads
+        )
 
     def _pages(
         self,

@@ -79,6 +79,14 @@ class _CompanyTable(msgspec.Struct):
     fields: list[_CompanyField]
 
 
+class _DescribedField(msgspec.Struct, rename="camel"):
+    crm_managed: bool = False
+
+
+class _DescribedPeople(msgspec.Struct):
+    fields: list[_DescribedField]
+
+
 class _ChangedField(msgspec.Struct, rename="camel"):
     name: str
     new_value: msgspec.Raw = msgspec.Raw(b"null")
@@ -138,6 +146,7 @@ _envelope = msgspec.json.Decoder(Envelope)
 _rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _field_of_people = msgspec.json.Decoder(_PersonField)
 _fields_of_companies = msgspec.json.Decoder(list[_CompanyTable])
+_described = msgspec.json.Decoder(list[_DescribedPeople])
 _jobs = msgspec.json.Decoder(list[_Job])
 _records = msgspec.json.Decoder(list[_RecordAnswer])
 _activity_types = msgspec.json.Decoder(list[_ActivityType])
@@ -311,6 +320,11 @@ def person_fields(answer: Envelope, request: str) -> dict[str, MarketoField]:
         for field in fields
         if field.rest is not None
     }
+
+
+def is_managed_by_crm(answer: Envelope, request: str) -> bool:
+    """Whether a native CRM sync manages any field of people."""
+    return any(field.crm_managed for each in result(answer, _described, request) for field in each.fields)
 
 
 def company_fields(answer: Envelope, request: str) -> dict[str, MarketoField]:

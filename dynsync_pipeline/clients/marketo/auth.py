@@ -46,6 +46,7 @@ class MarketoTokens:
             f"{settings.marketo_url}/identity/oauth/token",
             {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             urlencode(form).encode(),
+            only_reads=True,
         )
         self._transport = Transport(SYSTEM, settings.marketo_url, settings)
         self._token = ""

@@ -49,6 +49,7 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 NATIVE_SYNC = "1018"
+_JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 _ABOUT_FIELDS = ("1003", "1006", "1011")
 
 
@@ -130,7 +131,7 @@ class MarketoClient:
         Source: docs/protocols/marketo.md#deleting-and-merging.
         """
         path = f"/rest/v1/leads/{winner_id}/merge.json?leadId={loser_id}"
-        self._call(self._json_request(path, b"", is_repeatable=False), lambda *_: None)
+        self._call(self._write_request(path, b""), lambda *_: None)
 
     def are_companies_writable(self) -> bool:
         """Whether companies take writes, which they do not while a native CRM sync is on (R21, code 1018).
@@ -144,6 +145,10 @@ class MarketoClient:
         except RequestRefused as error:
             answer = PersonResult(None, "skipped", error)
         return answer.error is None or answer.error.code != NATIVE_SYNC
+
+    def has_native_sync(self) -> bool:
+        """Whether a native CRM sync manages any field of people; a read, which tells no more than that."""
+        return self._read("/rest/v1/leads/describe2.json", {}, answers.is_managed_by_crm)
 
     # Feeds
 
@@ -242,7 +247,7 @@ class MarketoClient:
                 "format": "CSV",
                 "filter": {"createdAt": {"startAt": _iso(start), "endAt": _iso(end)}},
             }
-            request = self._json_request("/bulk/v1/leads/export/create.json", msgspec.json.encode(job))
+            request = self._export_request("create.json", msgspec.json.encode(job))
             # Repeatable: a job that was created and not answered waits unused, and is gone in a week.
             return self._call(request, answers.export_id)
 
@@ -253,7 +258,7 @@ class MarketoClient:
 
     def enqueue_export(self, export_id: str) -> bool:
         """Start a job; False if the queue is full (try later). Raises: BudgetSpent for the daily quota."""
-        request = self._json_request(f"/bulk/v1/leads/export/{export_id}/enqueue.json", b"")
+        request = self._export_request(f"{export_id}/enqueue.json", b"")
         try:
             self._call(request, lambda *_: None)
         except RequestRefused as error:
@@ -398,11 +403,11 @@ class MarketoClient:
             raise ValueError(f"at most {RECORDS_PER_WRITE} records a call, not {n_records}")
         if n_records == 0:
             return []
-        request = self._json_request(path, body.encode(), is_repeatable=False)
+        request = self._write_request(path, body.encode())
         return self._call(request, lambda found, name: answers.record_results(found, n_records, name))
 
     def _change(self, path: str, body: Mapping[str, object]) -> None:
-        self._call(self._json_request(path, msgspec.json.encode(body), is_repeatable=False), lambda *_: None)
+        self._call(self._write_request(path, msgspec.json.encode(body)), lambda *_: None)
 
     def _read(self, path: str, query: Mapping[str, str], read: Callable[[answers.Envelope, str], Answer]) -> Answer:
         return self._call(self._request(path, query), read)
@@ -428,12 +433,15 @@ class MarketoClient:
         known = {"Accept": "application/json", **(headers or {})}
         if len(text) > LONGEST_QUERY_BYTES:
             known["Content-Type"] = "application/x-www-form-urlencoded"
-            return Request("POST", f"{url}?_method=GET", known, text.encode())
+            return Request("POST", f"{url}?_method=GET", known, text.encode(), only_reads=True)
         return Request("GET", f"{url}?{text}" if text else url, known)
 
-    def _json_request(self, path: str, body: bytes, *, is_repeatable: bool = True) -> Request:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        return Request("POST", self._origin + path, headers, body, is_repeatable=is_repeatable)
+    def _write_request(self, path: str, body: bytes) -> Request:
+        return Request("POST", self._origin + path, _JSON, body, is_repeatable=False)
+
+    def _export_request(self, path: str, body: bytes) -> Request:
+        """A job that reads changes nobody."""
+        return Request("POST", f"{self._origin}/bulk/v1/leads/export/{path}", _JSON, body, only_reads=True)
 
 
 def _iso(at: datetime) -> str:

@@ -32,7 +32,7 @@ def describe2(call: Call) -> dict[str, Any]:
             "dataType": field.type,
             **({"length": field.length} if field.length else {}),
             "updateable": not field.is_read_only,
-            "crmManaged": False,
+            "crmManaged": call.store.behaviour.native_crm and not field.is_custom,
         }
         for field in catalogue.all()
     ]

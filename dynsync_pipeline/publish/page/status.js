@@ -25,6 +25,7 @@ function verdict() {
   if (last.status === "failed") return ["bad", "The last cycle failed", "The next one tries again by itself."];
   const age = success ? (now - time(success.ended_at)) / 1000 : Infinity;
   if (age > LONGEST_LAG_S) return ["bad", "Behind", success ? `No cycle has succeeded for ${span(age)}. Is the sync running?` : "No cycle has succeeded yet."];
+  if (figures.mode === "shadow") return ["good", "Shadow", "Both systems are read, and neither is written to."];
   const owed = owes();
   return ["good", "In step", owed ? `All but ${owed}, which are told below.` : "Everything is written on both sides."];
 }

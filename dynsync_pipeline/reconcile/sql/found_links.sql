@@ -2,8 +2,9 @@
 -- working file, or when somebody filled the key field by hand. The contact's key counts before the lead's (R25); of several
 -- people with one key the oldest is taken, so that the answer never depends on the order of rows. Who bears the creation date as well
 -- was linked by the sync before; where a backup was put back that did not know of it, the two have met, and nobody knows their base.
+-- Whom an adoption in shadow chose counts as bearing the key.
 --
--- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, state.restored,
+-- reads    this_cycle, mirror.marketo_people, mirror.person_records, inbox.touched, state.links, state.unkeyed_links, state.restored,
 --          state.changed_after_backup, reconcile.fields
 -- makes    touched_bearers: one row per person who bears a key, where the record was touched, or the person who has no link
 --          key_bearers: one row per touched person without a link who bears the key of a living record
@@ -21,6 +22,8 @@ with bearers as not materialized (
     select person_id, 'lead', dynamics_lead_id
     from mirror.marketo_people
     where dynamics_lead_id is not null and dynamics_contact_id is null and not is_deleted
+    union all
+    select person_id, record_type, dynamics_id from state.unkeyed_links
 ),
 unlinked as (
     select t.person_id from inbox.touched t anti join state.links l on l.person_id = t.person_id where t.person_id is not null

@@ -4,7 +4,7 @@
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
 -- reads    this_cycle, compared_links, found_links, filter_turns, state.unsettled, state.links, state.tombstones, state.unread,
---          state.unread_links, state.requested, state.filtered_out, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
+--          state.unread_links, state.requested, state.unkeyed_links, state.filtered_out, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
 --          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
@@ -107,6 +107,10 @@ with altered as (
             when t.side = 'merged' then 'merged_in_marketo'
             when t.side = 'qualified' then 'qualified'
             when (c.person_id, c.dynamics_id) in (select (person_id, dynamics_id) from state.requested) then 'new_in_marketo'
+            -- Linked in shadow, which writes no key.
+            when w.old_value is null and (c.record_type, c.dynamics_id, c.person_id) in (
+                select (record_type, dynamics_id, person_id) from state.unkeyed_links
+            ) then 'linked_by_key'
             when w.is_key then 'key_put_back'
             -- Whoever was linked by a key that was there before has the others from now on; the write may have been cut.
             when w.old_value is null and (

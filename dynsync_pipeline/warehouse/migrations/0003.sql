@@ -400,3 +400,11 @@ alter table mirror.marketo_people add column updated_at varchar;
 -- One row per link that came back from a backup and field that could not be compared when it was, because it was parked: whatever base
 -- it had is that of the backup. `was_filled`: that either side held a value, which may have been emptied since.
 create table state.outdated_fields (person_id bigint not null, field varchar not null, was_filled boolean not null);
+
+-- Whether a cycle ran in shadow, which writes to neither system.
+alter table ledger.cycles add column is_shadow boolean default false;
+update ledger.cycles set is_shadow = false;
+alter table ledger.cycles alter column is_shadow set not null;
+-- One row per person whom an adoption in shadow chose for a record: it counts as the bearer of the record's key, which a cycle writes
+-- once the sync is live.
+create table state.unkeyed_links (person_id bigint not null, record_type varchar not null, dynamics_id varchar not null);

@@ -37,7 +37,7 @@ insert into codes (code, sentence) values
 ('merged_in_dynamics', 'R99 the records were merged in Dynamics'),
 ('key_put_back', 'R18 key of a linked person put back'),
 ('own_field_put_back', 'R18 type or creation date of a linked person put back'),
-('linked_by_key', 'R18 linked by key: type and creation date'),
+('linked_by_key', 'R18 linked by key, or in shadow: key, type and creation date'),
 ('back_in_dynamics', 'R83 in Dynamics again'),
 ('new_in_marketo', 'R71 synced to Microsoft from Marketo'),
 -- What became of a request.
@@ -61,6 +61,9 @@ insert into codes (code, sentence) values
 ('kept_by_dynamics', 'kept differently by dynamics'),
 ('kept_by_marketo', 'kept differently by marketo'),
 ('restored', 'R42 different after a restore: nobody knows which was edited last'),
+('left_by_native', 'the native sync left it unequal'),
+('left_at_first_meeting', 'the native sync left it unequal, and the two never agreed'),
+('kept_by_native', 'the native sync wrote another value than Dynamics holds'),
 ('in_review', 'waits for somebody to decide'),
 ('clear_stands', 'R48 never cleared: emptied on one side, and neither carried over nor put back'),
 ('undo', 'somebody undid what a cycle had written'),
