@@ -39,6 +39,7 @@ from dynsync_pipeline.model.field_map import FieldMap, load_field_map, map_text
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.model.rule_cases import parse_cases
 from dynsync_pipeline.operate.wish import carry_out_wish
+from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.guards import Limits
@@ -336,10 +337,12 @@ class Cycle:
         self._has_published = True
         try:
             self._write_status_file(fields)
+            publish_parquet(self.warehouse, self.settings)
             self.warehouse.tidy()
         except StorageFailed as failure:  # the cycle itself is done and published
             log.warning(
-                "The cycle is done, but status.json could not be written or the working file tidied: %s", failure
+                "The cycle is done, but status.json or the Parquet files could not be written, or the working file tidied: %s",
+                failure,
             )
         return published
 

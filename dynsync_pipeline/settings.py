@@ -202,6 +202,11 @@ class Settings(BaseSettings):
     )
     backups_kept: int = Field(7, ge=1, le=10_000, description="Backups that are kept; each new one removes older ones.")
 
+    parquet_dir: Path | None = Field(
+        None,
+        description="Folder of Parquet files for engines that read everything, which hold everybody's data; empty: none.",
+    )
+
     memory_mb: int | None = Field(
         None, ge=256, le=MOST_MB, description="Memory in MB that DuckDB may take; empty: half of the machine's."
     )

@@ -24,6 +24,7 @@ from dynsync_pipeline.look.explain import GUID, PERSON_ID
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.operate.backup import REQUESTS, UNFINISHED, WORKING, backup_folder, backups, rewrite_backup
 from dynsync_pipeline.operate.scan import find, in_postgres, storage_of_dagster
+from dynsync_pipeline.publish.parquet import publish_parquet, remove_files
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.requests.store import RequestStore
@@ -263,6 +264,8 @@ def _require_working_file(settings: Settings) -> None:
 
 def _find(settings: Settings, person: Person) -> list[str]:
     folders = {settings.data_dir.resolve(), backup_folder(settings).resolve()}
+    if settings.parquet_dir is not None:
+        folders.add(settings.parquet_dir.resolve())
     left_out = [settings.data_dir.resolve() / name for name in LEFT_OUT]
     found = find(sorted(folders), person.values, left_out)
     if address := storage_of_dagster():
@@ -347,9 +350,11 @@ def _finish(settings: Settings) -> dict[str, int]:
             actions = take_in_actions(connection, settings.data_dir)
         remove_taken_in(actions)
         removed |= _erase(warehouse)
+        _remove_parquet(warehouse, settings)
         if settings.requests_file.exists() and (n_requests := _erase_requests(warehouse, settings.requests_file)):
             removed["requests"] = n_requests
         _publish_anew(warehouse, settings)
+        _write_parquet_anew(warehouse, settings)
     return removed
 
 
@@ -443,3 +448,21 @@ def _publish_anew(warehouse: Warehouse, settings: Settings) -> None:
         ).fetchall()
     if last:
         publish_snapshot(warehouse, settings, fields, CycleEnd(*last[0]))
+
+
+def _remove_parquet(warehouse: Warehouse, settings: Settings) -> None:
+    """Remove the Parquet files, where they are now and where they were: those that readers may still have in use as well."""
+    with warehouse.reading() as connection:
+        folders = {Path(name) for (name,) in connection.execute("select folder from state.parquet").fetchall()}
+    if settings.parquet_dir is not None:
+        folders.add(settings.parquet_dir)
+    for folder in folders:
+        remove_files(folder)
+
+
+def _write_parquet_anew(warehouse: Warehouse, settings: Settings) -> None:
+    """Write them as a whole, where a cycle has made views to write."""
+    with warehouse.reading() as connection:
+        is_mapped = connection.execute("select 1 from reconcile.fields limit 1").fetchall()
+    if is_mapped:
+        publish_parquet(warehouse, settings, is_wanted_now=True)

@@ -19,6 +19,7 @@ from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.views import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.moved_rows import has_parquet, note_moved
 from dynsync_pipeline.warehouse.observations import LEDGERS_BY_AGE
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
@@ -62,6 +63,8 @@ def end_publication(warehouse: Warehouse, publication: str) -> None:
     """Note that the copy bears this publication and holds all that was to be published; it is still to be swapped in."""
     with warehouse.transaction() as connection:
         connection.execute("delete from state.publications where publication <> ?", [publication])
+        if has_parquet(connection):
+            note_moved(connection)
         connection.execute("delete from state.unpublished")
         connection.execute("delete from state.last_swap")
 

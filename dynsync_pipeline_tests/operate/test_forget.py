@@ -21,6 +21,7 @@ from dynsync_pipeline.operate.backup import backups, unpack, utc_now
 from dynsync_pipeline.operate.forget import finish, forget
 from dynsync_pipeline.operate.restore import restore
 from dynsync_pipeline.operate.scan import find
+from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
@@ -49,6 +50,7 @@ class Known:
 
     def __init__(self) -> None:
         world = self.world = KeptWorld(FIELDS)
+        world.allow(parquet_dir=world.settings.data_dir / "parquet")
         self.person = world.link(RecordType.LEAD, LEAD, email=OLD_EMAIL, title="Buyer", phone="1")
         self.other = world.link(CONTACT, OTHER, email="other@example.com", title="Buyer", phone="1")
         world.cycle()
@@ -109,6 +111,7 @@ def test_every_file_held_the_person_and_none_does(erased: Erased) -> None:
         "backups",
         "adoption.csv",
         "kept.parquet",
+        "parquet",
     }
     assert known.places() == []
     assert done.found_before
@@ -121,6 +124,11 @@ def test_nobody_else_lost_anything(erased: Erased) -> None:
     known, *_ = erased
     world = known.world
     assert world.rows("select person_id from state.links") == [(known.other,)]
+    folder = world.settings.data_dir / "parquet"
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    links = [str(folder / part.file) for part in manifest.tables["state.links"].parts]
+    assert duckdb.execute("select person_id from read_parquet(?)", [links]).fetchall() == [(known.other,)]
     with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
         assert snapshot.execute("select email, title from people").fetchall() == [("other@example.com", "Buyer")]
     assert (world.settings.data_dir / "adoption.csv").read_text().count(OTHER) == 1

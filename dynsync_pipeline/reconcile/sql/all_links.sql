@@ -10,4 +10,4 @@ from state.links l
 join mirror.marketo_people m on m.person_id = l.person_id and not m.is_deleted
 join mirror.person_records r on r.record_type = l.record_type and r.dynamics_id = l.dynamics_id and not r.is_deleted
 anti join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id  -- these rest (R92)
-where l.person_id not in (select person_id from state.unread_links);
+anti join state.unread_links u on u.person_id = l.person_id;

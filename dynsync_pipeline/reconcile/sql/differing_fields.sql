@@ -47,6 +47,7 @@ with_base as (
         fields.direction,
         fields.collision,
         fields.forbids,
+        missing.person_id is not null as is_base_missing,
         -- A field that was parked and comes back empty has lost its base: that is no clear (R107).
         missing.person_id is null and (
             returned.field is null
@@ -68,13 +69,13 @@ with_base as (
         on old.person_id = wide.person_id and old.record_type = links.record_type and old.field = wide.field
     left join state.option_maps as known
         on known.record_type = links.record_type and known.dynamics_column = fields.dynamics_column
-    where missing.person_id is not null
-       or is_relabelled
-       or wide.base_value is distinct from wide.dynamics_value
-       or wide.base_value is distinct from wide.marketo_value
 )
 select
     person_id, record_type, dynamics_id, field, dynamics_column, type, direction, collision, forbids, has_base,
     case when has_base then base_value end as base_value,
     dynamics_value, marketo_value, is_relabelled
-from with_base;
+from with_base
+where is_base_missing
+   or is_relabelled
+   or with_base.base_value is distinct from with_base.dynamics_value
+   or with_base.base_value is distinct from with_base.marketo_value;

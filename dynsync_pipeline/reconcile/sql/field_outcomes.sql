@@ -16,7 +16,7 @@ create temp table decided_fields as
 -- (docs/design.md#lossy-round-trips).
 with writes as (
     select
-        person_id, field, direction, new_value, changed_at,
+        person_id, field, direction, new_value, changed_at, planned_at,
         row_number() over latest as place,
         date_diff('second', lead(changed_at) over latest, changed_at) as gap_s,
         lead(direction) over latest as direction_before
@@ -27,7 +27,7 @@ with writes as (
 oscillating as (
     select
         person_id, field, max(changed_at) + interval 2 hour as ends_at,
-        any_value(new_value) filter (where place = 2) as value_before
+        max(new_value) filter (where place = 2) as value_before
     from writes
     where place <= 6
     group by person_id, field
@@ -35,12 +35,15 @@ oscillating as (
        and bool_and(direction <> direction_before) filter (where place < 6)
        and max(gap_s) filter (where place < 6) <= 20 * 60
        and max(gap_s) filter (where place < 6) <= 1.5 * min(gap_s) filter (where place < 6)
-       and max(changed_at) > any_value((select planned_at from this_cycle)) - interval 2 hour
+       and max(changed_at) > max(planned_at) - interval 2 hour
 ),
 fields as (
     select *, false as is_overwritten, false as is_carried_over from differing_fields
-    union all by name
-    select *, true as is_overwritten from overwritten_fields
+    union all
+    select
+        person_id, record_type, dynamics_id, field, dynamics_column, type, direction, collision, forbids, has_base,
+        base_value, dynamics_value, marketo_value, is_relabelled, true, is_carried_over
+    from overwritten_fields
 ),
 -- When Marketo's feed told the value that stands there.
 told as (

@@ -48,7 +48,7 @@ claims_per_person as (
 claims_per_record as (
     select
         c.record_type, c.dynamics_id, count(*) as n_people, min(c.person_id) as person_id, min(c.id_field) as id_field,
-        array_to_string(list_sort(list(c.person_id))[1:10], ', ') as person_ids,
+        array_to_string(list_slice(list_sort(list(c.person_id)), 1, 10), ', ') as person_ids,
         bool_and(case when c.record_type = 'contact' then n.n_contacts = 1 else n.n_contacts = 0 and n.n_leads = 1 end) as is_only,
         bool_and(c.record_type = 'lead' and n.n_contacts > 0) as is_contact_too
     from claims c
@@ -59,7 +59,7 @@ people_per_address as (
     select
         address, count(*) as n_people, min(p.person_id) as person_id, bool_or(p.is_taken) as is_taken,
         bool_or(c.person_id is not null) as is_claiming,
-        array_to_string(list_sort(list(p.person_id))[1:10], ', ') as person_ids
+        array_to_string(list_slice(list_sort(list(p.person_id)), 1, 10), ', ') as person_ids
     from people p
     left join claims_per_person c using (person_id)
     where address is not null
@@ -68,7 +68,7 @@ people_per_address as (
 records_per_address as (
     select
         address, count(*) as n_records,
-        array_to_string(list_sort(list(record_type || ' ' || dynamics_id))[1:10], ', ') as record_ids
+        array_to_string(list_slice(list_sort(list(record_type || ' ' || dynamics_id)), 1, 10), ', ') as record_ids
     from records
     where address is not null
     group by address

@@ -408,3 +408,7 @@ alter table ledger.cycles alter column is_shadow set not null;
 -- One row per person whom an adoption in shadow chose for a record: it counts as the bearer of the record's key, which a cycle writes
 -- once the sync is live.
 create table state.unkeyed_links (person_id bigint not null, record_type varchar not null, dynamics_id varchar not null);
+-- One row while Parquet files are published: the state that their manifest names, its folder, and when it was made.
+create table state.parquet (publication varchar not null, folder varchar not null, made_at timestamp not null);
+-- One row per person, or record, that moved since these files were last written as a whole.
+create table state.parquet_moved (person_id bigint, record_type varchar, dynamics_id varchar);

@@ -71,11 +71,13 @@ create or replace temp macro canonical_choices(value) as
     case when regexp_full_match(value, ' *-?[0-9]{1,10} *(, *-?[0-9]{1,10} *)*') then in_order(string_split(value, ','))
          else nullif(value, '') end;
 
-create or replace temp macro listed_label(label) as trim(replace(label, ';', ','), e' \t\n');
+create or replace temp macro blanks() as ' ' || chr(9) || chr(10);
+
+create or replace temp macro listed_label(label) as trim(replace(label, ';', ','), blanks());
 
 create or replace temp macro labels_in(text) as
     list_filter(
-        list_transform(string_split(text, ';'), lambda each_label: trim(each_label, e' \t\n')),
+        list_transform(string_split(text, ';'), lambda each_label: trim(each_label, blanks())),
         lambda each_label: each_label <> ''
     );
 
@@ -98,7 +100,7 @@ create or replace temp macro compared_options(text, type, known) as
 create or replace temp macro shown_options(value, type, known) as
     case
         when type not in ('choice', 'choices') then value
-        when starts_with(value, '?') then value[2:]
+        when starts_with(value, '?') then substr(value, 2)
         when type = 'choice' then coalesce(known.labels[value], value)
         else array_to_string(
             list_transform(
