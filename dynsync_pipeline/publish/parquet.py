@@ -95,7 +95,9 @@ def _write_state(warehouse: Warehouse, folder: Path, known: Manifest | None, old
         _swap(folder, manifest)
     with warehouse.transaction() as connection:
         connection.execute("delete from state.parquet")
-        connection.execute("insert into state.parquet values (?, ?, ?)", [publication, str(folder), at])
+        connection.execute(
+            "insert into state.parquet (publication, folder, made_at) values (?, ?, ?)", [publication, str(folder), at]
+        )
         if is_whole:
             connection.execute("delete from state.parquet_moved")
     with storage_errors(folder):
