@@ -113,11 +113,14 @@ class Cycle:
         self._n_waiting = 0
         self._failures: list[str] = []
         self._has_published = False
+        self._lock = CycleLock(settings.lock_file)
+        self._lock.outcome = "failed"  # unless it comes to its end
+        self._found_work = False
 
     def __enter__(self) -> Self:
         self.settings.require_systems()
         with ExitStack() as opening:
-            opening.enter_context(CycleLock(self.settings.lock_file))
+            opening.enter_context(self._lock)
             opening.enter_context(span("cycle"))
             opening.push(self._back_up)  # once the working file is closed, and with the lock still held
             self.warehouse = opening.enter_context(self._open_warehouse(self.settings.working_file))
@@ -147,6 +150,8 @@ class Cycle:
 
     def _end(self, error: BaseException | None) -> None:
         """Record a cycle that failed, or of which only some steps ran."""
+        if error is None:
+            self._lock.outcome = "done"
         try:
             self._count({"n_collisions": self._n_collisions()})
             end = failed(self.cycle_id, self.warehouse.now(), error) if error else self._ended()
@@ -180,6 +185,7 @@ class Cycle:
                 recognise_own_writes(self.warehouse)
                 extract_owners(self.warehouse, self.systems.dynamics)
                 tell_first_load(self.warehouse, self.systems.dynamics, self.settings)
+                self._found_work |= bool(fields.being_read)
                 self._fields = self._read_new_fields(fields) if fields.being_read else fields
             return self._fields
 
@@ -335,6 +341,8 @@ class Cycle:
                 end_first_load(connection, self.warehouse.path.parent)
             forget_progress(connection, self.warehouse.path.parent)
         self._has_published = True
+        is_quiet = end.is_whole and not self._found_work and not self._n_waiting
+        self._lock.outcome = "failed" if self._failures else "quiet" if is_quiet else "done"
         try:
             self._write_status_file(fields)
             publish_parquet(self.warehouse, self.settings)
@@ -415,9 +423,11 @@ class Cycle:
     def _back_fill(self, fields: FieldMap) -> int:
         """Read a part of what somebody wants filled again (R100)."""
         n_calls_left = min(self._spare_calls(system) for system in SYSTEMS)
-        return read_back_fills(
+        n_read = read_back_fills(
             self.warehouse, self.systems, PersonColumns(fields, self.settings.own_fields), n_calls_left
         )
+        self._found_work |= bool(n_read)
+        return n_read
 
     def _census_pace(self, system: System, *, n_streams: int) -> Pace:
         """How fast the census of one of `n_streams` streams may go: the fewer calls are left, the slower."""
@@ -462,6 +472,7 @@ class Cycle:
                 is_shadow=self.settings.is_shadow,
             )
             move_base(connection)
+        self._found_work |= bool(plan.n_operations)
         return plan
 
     def _with_schema(

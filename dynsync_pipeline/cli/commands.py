@@ -10,7 +10,7 @@ from importlib import import_module
 
 from rich.logging import RichHandler
 
-from dynsync_pipeline.cli.output import Exit, app, errors_to, exit_code_of
+from dynsync_pipeline.cli.output import PAIR, Exit, app, errors_to, exit_code_of
 from dynsync_pipeline.errors import DynSyncError, SqlFileFailed
 
 __all__ = ["app", "run"]
@@ -35,6 +35,7 @@ COMMANDS = {
     "init": "Make what a server needs",
     "listen": "Listen for Marketo's flow step Call Webhook",
     "merge": "Show which people may be merged in Marketo",
+    "pairs": "Show all pairs",
     "pause": "Hold the sync: cycles, requests and the watchdog",
     "notify": "Tell the addresses of DYNSYNC_NOTIFY what is new",
     "plan": "Show what the next cycle would write, and change nothing",
@@ -103,7 +104,10 @@ def _report(error: DynSyncError) -> int:
 
     from dynsync_pipeline.cli.looking import cell
 
-    said = cell(str(error))  # it may quote a file
+    name = os.environ.get(PAIR)
+    said = cell(
+        f"pair {name}: {error}" if name and not str(error).startswith("Pair ") else str(error)
+    )  # it may quote a file
     errors_to.print(Text.assemble(("Error: ", "bold red"), said), highlight=False)
     if isinstance(error, SqlFileFailed):
         errors_to.print(f"\n{error.statement}", markup=False, highlight=False)

@@ -9,7 +9,7 @@ import typer
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.defs.development import require_free_port, run_dagster
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings import load_installation
 
 
 @app.command()
@@ -20,10 +20,10 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI
 
     Exit codes: 0 ended by Ctrl-C, 1 failed, or it needs the emulators and they are not installed, 2 settings wrong.
     """
-    settings = load_settings()
+    settings = load_installation()
     require_free_port(port)
     address = f"Dagster's UI: http://127.0.0.1:{port}   End: Ctrl-C"
-    if settings.names_a_system:
+    if settings.names_a_system or settings.pairs_dir is not None:
         prints_to.print(address, highlight=False)
         raise typer.Exit(run_dagster(settings, {}, port=port))
     state = settings.data_dir / "emulator"

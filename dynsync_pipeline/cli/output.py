@@ -25,9 +25,46 @@ from dynsync_pipeline.errors import (
     SettingsWrong,
 )
 
+PAIR = "DYNSYNC_PAIR"
+OF_NO_PAIR = frozenset({"demo", "dev", "emulate", "pairs"})
+
+
+def _name_pair(name: str | None) -> str | None:
+    """Let this process work for a pair: whoever loads settings finds it there."""
+    if name is not None:
+        os.environ[PAIR] = name
+    return name
+
+
+def _of_pair(
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            callback=_name_pair,
+            expose_value=False,
+            metavar="NAME",
+            help="The pair that it is for, where there are several (docs/pairs.md).",
+        ),
+    ] = None,
+) -> None:
+    """Has the option that each command for a pair gets."""
+
+
+def _pair_option() -> Any:
+    options_of = typer.Typer(add_completion=False)
+    options_of.command()(_of_pair)
+    return typer.main.get_command(options_of).params[0]
+
 
 class _Commands(typer.core.TyperGroup):
     """All commands; a wrong choice is told in a sentence of one piece."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, with `--pair` if it is for one."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and cmd_name not in OF_NO_PAIR and "pair" not in {each.name for each in command.params}:
+            command.params.append(_pair_option())
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named. Raises: typer.BadParameter, and whatever the command does."""

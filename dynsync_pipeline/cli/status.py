@@ -25,6 +25,7 @@ from dynsync_pipeline.cli.looking import (
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.request_queue import queue_figures, queue_lines, read_queue
+from dynsync_pipeline.cli.status_all import show_all
 from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
@@ -62,8 +63,16 @@ def status(
         str | None,
         typer.Option("--csv", metavar="FILE", help="With --backlog: write its hours as CSV; - is the standard output."),
     ] = None,
+    shows_all: Annotated[bool, typer.Option("--all", help="Show a line for every pair.")] = False,
 ) -> None:
     """Print the status. Raises: DynSyncError."""
+    if shows_all:
+        if shows_hours or csv_file is not None:
+            raise typer.BadParameter("it goes without --backlog and --csv.", param_hint="--all")
+        if late := show_all(as_json=as_json, limit=fail_if_older_than):
+            errors_to.print(f"No recent success: {', '.join(late)}.", highlight=False)
+            raise typer.Exit(Exit.FAILED)
+        return
     if csv_file is not None and (as_json or not shows_hours):
         raise typer.BadParameter("it goes with --backlog, and not with --json.", param_hint="--csv")
     settings = load_settings()

@@ -11,6 +11,7 @@ import dagster as dg
 from dynsync_pipeline.defs.jobs import sync_job
 from dynsync_pipeline.defs.retention import prune
 from dynsync_pipeline.errors import DynSyncError
+from dynsync_pipeline.look.pairs import pause_after, seconds_to_wait
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.pause import read_pause
@@ -53,7 +54,7 @@ def build_cycle_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
         _end_dead_runs(context.instance, last, now)
         if context.instance.get_runs_count(dg.RunsFilter(job_name=sync_job.name, statuses=UNFINISHED)):
             return dg.SkipReason("A run of sync_cycle is queued or about to start or end.")
-        wait_s = seconds_to_wait(now, last, _end_of_last_run(context.instance), current.pause_s)
+        wait_s = seconds_to_wait(now, last, _end_of_last_run(context.instance), pause_after(current, last))
         if wait_s > 0:
             return dg.SkipReason(f"The next cycle starts in {wait_s:.0f} seconds.")
         n_pruned = prune(context.instance, now)
@@ -61,20 +62,6 @@ def build_cycle_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
         return dg.RunRequest(tags={"dagster/max_runtime": str(round(current.cycle_limit_s))})
 
     return cycle_sensor
-
-
-def seconds_to_wait(now: datetime, last: LastCycle | None, last_run_ended_at: datetime | None, pause_s: float) -> float:
-    """Seconds until the next cycle may start; zero or less: now.
-
-    The pause counts from the later of the last cycle's end and the last run's end. A killed cycle left no end: there
-    it counts from the start, so that a long one is followed at once and one that dies young makes no storm.
-    An end that is yet to come was told by a clock that was set back since, and does not count.
-    """
-    ends = [] if last is None else [last.ended_at or last.started_at]
-    if last_run_ended_at is not None:
-        ends.append(last_run_ended_at)
-    ends = [end for end in ends if end <= now]
-    return (max(ends) - now).total_seconds() + pause_s if ends else 0.0
 
 
 def _end_of_last_run(instance: dg.DagsterInstance) -> datetime | None:

@@ -17,23 +17,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from dynsync_pipeline.errors import CycleRunning, StorageFailed
 
 TRIES = 20
 PAUSE_S = 0.05
 PATIENCE_S = 60.0  # of a cycle with whoever holds cycles off
+Outcome = Literal["done", "quiet", "failed"]
+"""How a cycle ended: quiet is one that found nothing to do."""
 OTHERS = 0o077  # whom the files that are made meanwhile are closed to
 
 
 @dataclass(frozen=True)
 class LastCycle:
-    """What the lock file tells: `ended_at` is None while a cycle runs, or after one that was killed."""
+    """What the lock file tells: `ended_at` is None while a cycle runs, or after one that was killed.
+
+    `outcome` is what that cycle came to, None where it does not tell, as after the audit.
+    """
 
     process_id: int
     started_at: datetime
     ended_at: datetime | None
     is_running: bool
+    outcome: Outcome | None = None
 
 
 class CycleLock:
@@ -51,6 +58,8 @@ class CycleLock:
         self._descriptor: int | None = None
         self._umask = OTHERS
         self._started_at = datetime.now(UTC)
+        self.outcome: Outcome | None = None
+        """What the cycle came to; whoever runs it says so before it ends."""
 
     def __enter__(self) -> CycleLock:
         try:
@@ -110,6 +119,7 @@ class CycleLock:
                 "process_id": os.getpid(),
                 "started_at": self._started_at.isoformat(),
                 "ended_at": ended_at.isoformat() if ended_at else None,
+                "outcome": self.outcome,
             }
         )
         try:
@@ -185,6 +195,7 @@ def read_cycle_lock(path: Path) -> LastCycle | None:
             started_at=datetime.fromisoformat(told["started_at"]),
             ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
             is_running=is_running,
+            outcome=told.get("outcome") if ended_at else None,
         )
     except (ValueError, KeyError, TypeError):
         return None

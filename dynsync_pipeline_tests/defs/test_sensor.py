@@ -13,8 +13,9 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.test_utils import create_run_for_test
 
 from dynsync_pipeline.definitions import build_definitions
-from dynsync_pipeline.defs.sensors import DEAD_AFTER, seconds_to_wait
+from dynsync_pipeline.defs.sensors import DEAD_AFTER
 from dynsync_pipeline.defs.telling import build_notify_sensor
+from dynsync_pipeline.look.pairs import seconds_to_wait
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock, LastCycle
 
