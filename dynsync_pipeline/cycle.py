@@ -48,6 +48,7 @@ from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.tracing import span, traced
+from dynsync_pipeline.warehouse.approvals import approve_within
 from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
 from dynsync_pipeline.warehouse.columns import digest, followed_fields, move_base
@@ -134,6 +135,7 @@ class Cycle:
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
                 self.cycle_id = begin_cycle(connection, at, is_shadow=self.settings.is_shadow)
                 actions = take_in_actions(connection, self.settings.data_dir)
+                approve_within(connection, self.settings.ask_above, at)
             remove_taken_in(actions)
             self._n_calls_before = used
             self.systems = opening.enter_context(self._open_systems(self.settings, used))
@@ -470,6 +472,7 @@ class Cycle:
                 limits=limits,
                 clocks_apart=self.systems.dynamics.now() - self.systems.marketo.now(),
                 is_shadow=self.settings.is_shadow,
+                ask_above=None if self.settings.is_shadow else self.settings.ask_above,
             )
             move_base(connection)
         self._found_work |= bool(plan.n_operations)

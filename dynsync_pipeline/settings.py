@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     largest_share: float = Field(
         0.2, gt=0, le=1, description="Part of all linked people that one cycle may delete, clear or collide; 1: any."
     )
+    ask_above: int | None = Field(
+        None,
+        ge=0,
+        le=MANY,
+        description="What one cause would write to more people than this waits for `dynsync approve`; empty: nothing does.",
+    )
     census_days: float = Field(
         7.0,
         ge=0.01,

@@ -20,6 +20,7 @@ _COMPLETES = "_DYNSYNC_COMPLETE"  # set while a shell asks which commands there 
 # By name, and what the list of them says, which is how each command's own help begins (`dynsync --help` imports none).
 COMMANDS = {
     "adopt": "Link people whom Marketo already holds with the contacts and leads that they are",
+    "approve": "Show what waits because its cause reaches more people than DYNSYNC_ASK_ABOVE",
     "assign": "Give the leads and contacts of people of Marketo another owner in Dynamics",
     "backfill": "Fill fields of many records again",
     "backup": "Make a backup",

@@ -19,6 +19,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from dynsync_pipeline.cli.approve import causes_table
 from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle
@@ -153,6 +154,8 @@ def _show_step(name: str, rows: list[Row], *, as_json: bool) -> None:
 
 
 def _show(found: PlannedOperations) -> None:
+    if found.waiting:
+        prints_to.print(causes_table(found.waiting, "\nWaits to be approved (`dynsync approve`), and is not written"))
     if not found.groups:
         prints_to.print("Nothing to write: both systems agree, or what differs waits or stands.", highlight=False)
         return

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.approve import causes_table
 from dynsync_pipeline.cli.backfill import set_aside_sentence
 from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
 from dynsync_pipeline.cli.csv_files import export
@@ -168,6 +169,8 @@ def _show(
             style="red",
             highlight=False,
         )
+    if found.approvals:
+        prints_to.print(causes_table(found.approvals, "\nWaiting to be approved, see `dynsync approve`"))
     prints_to.print(_cursors_table(found, at))
     for line in _waiting_lines(found):
         prints_to.print(line, style="red", highlight=False)

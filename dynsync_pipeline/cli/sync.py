@@ -55,6 +55,7 @@ def report_table(report: CycleReport) -> Table:
         ("Updated in Marketo", report.to_marketo.n_updated),
         ("Updated in Dynamics", report.to_dynamics.n_updated),
         ("Collisions settled", report.plan.n_collisions),
+        ("Waiting for `dynsync approve` from now on", report.plan.n_asked),
         ("Refused (see sync_errors)", report.to_marketo.n_refused + report.to_dynamics.n_refused),
     ):
         table.add_row(name, f"{number:,}")

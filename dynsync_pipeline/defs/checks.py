@@ -89,7 +89,8 @@ def snapshot_holds_everybody(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheck
 
 @dg.asset_check(
     asset=snapshot,
-    description="No edit waits for longer than an hour to reach the other side, but those that a system refuses.",
+    description="No edit waits for longer than an hour to reach the other side, but those that a system refuses, or that "
+    "somebody has yet to approve.",
 )
 def edits_arrive_within_an_hour(cycle: dg.ResourceParam[CycleRun]) -> dg.AssetCheckResult:
     """Show what waits, which is the lag."""
@@ -105,7 +106,7 @@ LONGEST_LAG = timedelta(hours=1)
 _LATE = """
 select u.record_type, u.field, sentence as reason, count(*) as n_values, min(since)::varchar as oldest
 from state.unsettled u left join codes on codes.code = u.reason_code
-where reason_code is distinct from 'refused' and since < ? group by all order by n_values desc limit 20
+where reason_code not in ('refused', 'waiting_for_approval') and since < ? group by all order by n_values desc limit 20
 """
 
 

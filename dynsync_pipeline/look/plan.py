@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from dynsync_pipeline.look.approvals import read_causes
 from dynsync_pipeline.look.back_fills import PEOPLE_PER_CALL
 from dynsync_pipeline.look.reading import Row, select
 
@@ -21,15 +22,17 @@ class PlannedOperations:
     groups: `system`, `action`, `record_type` and how many operations, `n`.
     operations: one row per write with `operation_id`, these three, both ids, `body` (what would be sent), and `changes`
     (`field`, `old_value`, `new_value`, `rule_code`, `rule`; options as labels).
-    reach: what each account, and each field of a record type, would reach: `cause` (account, field or create), `name`,
-    `system`, `record_type`, `n_writes`, `n_people` (those behind a company included), `n_activities`, `n_calls`, and
-    `minutes`, as calls took in the last cycles (null: none did); the most people first.
+    reach: what each account, and each field of a record type, of accounts where several have it, would reach: `cause`
+    (account, field or create), `name`, `system`, `record_type`, `n_writes`, `n_people` (those behind a company included),
+    `n_activities`, `n_calls`, and `minutes`, as calls took in the last cycles (null: none did); the most people first.
+    waiting: what waits until somebody approves it, from before or from this plan on, as `read_causes` has it.
     collisions: both ids, `record_type`, `field`, three values, `winner`, `rule_code`, `rule`; `n_collisions` counts all of them.
     """
 
     groups: list[Row]
     operations: list[Row]
     reach: list[Row]
+    waiting: list[Row]
     n_collisions: int
     collisions: list[Row]
 
@@ -49,6 +52,7 @@ def read_plan(connection: duckdb.DuckDBPyConnection, most: int | None = None) ->
         groups=select(connection, _GROUPS),
         operations=operations,
         reach=select(connection, _REACH, [PEOPLE_PER_CALL]),
+        waiting=read_causes(connection, "state.approvals"),
         n_collisions=select(connection, "select count(*) as n from reconcile.planned_collisions")[0]["n"],
         collisions=collisions,
     )
@@ -59,15 +63,26 @@ _REACH = """
 with activities as (
     select operation_id, count(*) as n from reconcile.planned_activities group by all
 ),
-causes as (
+accounts as (
     select
-        'account' as cause, o.dynamics_id as name, o.system, o.record_type, 1 as n_writes, count(p.person_id) as n_people,
+        o.operation_id, o.dynamics_id as name, o.system, o.record_type, count(p.person_id) as n_people,
         coalesce(any_value(a.n), 0) as n_activities
     from reconcile.operations o
     left join mirror.marketo_people p on p.external_company_id = o.company_key and not p.is_deleted
     left join activities a using (operation_id)
     where o.action = 'company' and o.record_type = 'account'
     group by o.operation_id, o.dynamics_id, o.system, o.record_type
+),
+causes as (
+    select 'account' as cause, name, system, record_type, 1 as n_writes, n_people, n_activities from accounts
+    union all
+    select
+        'field', c.field, a.system, a.record_type, count(*), sum(a.n_people)::bigint,
+        sum(a.n_people) filter (where c.n_contacts <= most_contacts_logged())::bigint
+    from reconcile.planned_account_changes c
+    join accounts a using (operation_id)
+    group by all
+    having count(*) > 1
     union all
     select
         'field', c.field, o.system, o.record_type, count(*), count(distinct o.person_id),
@@ -75,7 +90,7 @@ causes as (
     from reconcile.planned_changes c
     join reconcile.operations o using (operation_id)
     join reconcile.fields f on f.record_type = o.record_type and f.field = c.field
-    where o.action = 'update'
+    where o.action = 'update' or o.action = 'company' and o.person_id is not null
     group by all
     union all
     select 'create', o.record_type, o.system, o.record_type, count(*), count(*), count(*)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from dynsync_pipeline.look.approvals import read_causes
 from dynsync_pipeline.look.back_fills import read_back_fills
 from dynsync_pipeline.look.reading import Row, select
 
@@ -29,6 +30,7 @@ class Status:
     backlog: one row per object (account, contact, lead; person is the Marketo side) with `n_inserts`,
     `oldest_insert_at`, `n_updates`, `oldest_update_at`. An insert is a Dynamics record without a person in Marketo; an
     update is a linked record or person with an edit on its own side that is not settled.
+    approvals: what waits until somebody approves it, as `read_causes` has it.
     stale: how many people the filter keeps apart from their record, by its type (R90).
     back_fills: those that go on, as `read_back_fills` has them (R102).
     findings: what census and audit found in the last seven days, `n` by `finding_code`, `finding` and `last_found_at`.
@@ -46,6 +48,7 @@ class Status:
     cursors: list[Row]
     open_errors: dict[str, int]
     parked_fields: list[Row]
+    approvals: list[Row]
     stale: dict[str, int]
     back_fills: list[Row]
     findings: list[Row]
@@ -71,6 +74,7 @@ def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
             )
         },
         parked_fields=select(connection, "from parked_fields order by record_type, field"),
+        approvals=read_causes(connection),
         stale={
             row["record_type"]: row["n"]
             for row in select(

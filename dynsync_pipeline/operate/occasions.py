@@ -175,6 +175,18 @@ def _of_waiting(connection: duckdb.DuckDBPyConnection) -> Iterator[Occasion]:
             f"{row['n']:,} collisions wait for somebody's word, the oldest since {row['since']:%Y-%m-%d %H:%M} UTC.",
             "`dynsync review` lists them, and takes the decision.",
         )
+    (row,) = select(
+        connection,
+        "select count(distinct approval_id) as n, count(*) as n_values, min(asked_at) as since "
+        "from approvals where approved_at is null",
+    )
+    if row["n"]:
+        yield Occasion(
+            "approvals_wait",
+            f"{row['n_values']:,} values wait to be approved, of {row['n']:,} causes that reach many people, the oldest since "
+            f"{row['since']:%Y-%m-%d %H:%M} UTC.",
+            "`dynsync approve` lists them, and approves.",
+        )
     (row,) = select(connection, "select count(*) as n from merge_proposals where state = 'open'")
     if row["n"]:
         yield Occasion(

@@ -141,6 +141,7 @@ def _budgets(connection: duckdb.DuckDBPyConnection, settings: Settings, at: date
 
 _WAITING_FOR_PEOPLE = """
 select (select count(*) from state.reviews where choice is null) as n_reviews,
+    (select count(*) from state.approvals where approved_at is null) as n_approvals,
     (select count(*) from ledger.merge_proposals where state = 'open') as n_merges
 """
 _DAYS = "select system, ends_at, n_used, n_forecast from ledger.budget_days where ends_at > ? order by ends_at"

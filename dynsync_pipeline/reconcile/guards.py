@@ -105,9 +105,13 @@ def stop_on_lost_filters(connection: duckdb.DuckDBPyConnection, limits: Limits |
 
 
 def stop_on_the_unlikely(
-    connection: duckdb.DuckDBPyConnection, limits: Limits, before: Before, *, n_creates: int, at: datetime
+    connection: duckdb.DuckDBPyConnection, limits: Limits, before: Before, *, at: datetime
 ) -> None:
-    """Hold a plan that was just made against `limits`; `at` is UTC without zone. Raises: GuardStopped."""
+    """Hold a plan that was just made against `limits`; `at` is UTC without zone. Raises: GuardStopped.
+
+    What somebody approved value by value (`sql/approvals.sql`) counts for none of them.
+    """
+    n_creates = _count(connection, "select count(*) from new_people where not is_approved")
     if limits.is_shadow:
         pass
     elif before.is_first_load:
@@ -273,10 +277,11 @@ _MASS_CHANGES = {
         where not t.is_let_in and l.linked_at <> planned_at""",  # else they are linked anew, and were stale before
     "people or records with a field emptied": """
         select count(distinct (record_type, dynamics_id)) from planned_writes
-        where action = 'update' and value is null and dynamics_column is not null and rule_code <> 'undo'""",
+        where action = 'update' and value is null and dynamics_column is not null and rule_code <> 'undo'
+          and is_approved is distinct from true""",
     "people with a collision": """
         select count(distinct person_id) from field_outcomes
-        where has_base and outcome in ('collision_dynamics_wins', 'collision_marketo_wins')""",
+        where has_base and outcome in ('collision_dynamics_wins', 'collision_marketo_wins') and not is_approved""",
 }
 _LOST_FILTERS = "select record_type, fault_code from state.lost_filters where not is_given_up order by all"
 _LOST = {
@@ -300,12 +305,13 @@ with cleared as (
         if(system = 'dynamics', null, record_type) as record_type, field, type
     from planned_writes
     where action <> 'create' and person_id is not null and dynamics_column is not null and rule_code <> 'undo'
-      and (value is null or type = 'boolean' and value = 'false')
+      and (value is null or type = 'boolean' and value = 'false') and is_approved is distinct from true
     union all
     select 'Dynamics', 'account', d.field, f.type
     from company_differences d
     join reconcile.fields f on f.record_type = 'account' and f.field = d.field
     where d.old_value is not null and (d.new_value is null or f.type = 'boolean' and d.new_value = 'false')
+      and (d.account_id, d.field) not in (select (dynamics_id, field) from state.approvals where record_type = 'account')
 )
 select system, record_type, field, type, count(*) as n_cleared
 from cleared

@@ -58,6 +58,7 @@ STEPS = (
     "reconcile/reopened_errors",
     "warehouse/report_refusals",
     "reconcile/backlog",
+    "reconcile/approvals",
     "reconcile/resolved_errors",
     "reconcile/unread_records",
     "reconcile/empty_inbox",
@@ -68,7 +69,7 @@ RESTING = ("reconcile/resting_plan",)
 
 @dataclass(frozen=True)
 class Plan:
-    """Counts of one plan: links compared, operations per kind, collisions settled by it."""
+    """Counts of one plan: links compared, operations per kind, collisions settled by it, values that wait to be approved."""
 
     n_compared: int
     n_companies: int
@@ -76,6 +77,7 @@ class Plan:
     n_updates_to_marketo: int
     n_updates_to_dynamics: int
     n_collisions: int
+    n_asked: int
 
     @property
     def n_operations(self) -> int:
@@ -92,20 +94,24 @@ def make_plan(
     limits: Limits | None,
     clocks_apart: timedelta = timedelta(),
     is_shadow: bool = False,
+    ask_above: int | None = None,
 ) -> Plan:
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
     `at` is UTC without zone; `limits` None plans a later round of what passed the guards; `clocks_apart`: how far the clock of
-    Dynamics is ahead of Marketo's; `is_shadow`: nobody is going to send it.
+    Dynamics is ahead of Marketo's; `is_shadow`: nobody is going to send it; `ask_above`: how many people one cause may reach before
+    somebody approves it (None: any).
     Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
+    before = look_before(connection)
     connection.execute(
-        "create or replace temp table this_cycle "
-        "(cycle_id bigint not null, planned_at timestamp not null, clocks_apart interval not null)"
+        "create or replace temp table this_cycle (cycle_id bigint not null, planned_at timestamp not null, "
+        "clocks_apart interval not null, is_first_load boolean not null, ask_above bigint)"
     )
     connection.execute(
-        "insert into this_cycle (cycle_id, planned_at, clocks_apart) values (?, ?, ?)", [cycle_id, at, clocks_apart]
+        "insert into this_cycle (cycle_id, planned_at, clocks_apart, is_first_load, ask_above) values (?, ?, ?, ?, ?)",
+        [cycle_id, at, clocks_apart, before.is_first_load, ask_above],
     )
     connection.execute("delete from reconcile.own_fields")
     connection.execute(
@@ -113,7 +119,6 @@ def make_plan(
         "values (?, ?, ?, ?, ?, ?)",
         list(astuple(own_fields)),
     )
-    before = look_before(connection)
     stop_before_read_again(connection)
     stop_on_lost_filters(connection, limits)
     run_steps(connection, STEPS)
@@ -126,10 +131,11 @@ def make_plan(
         n_updates_to_marketo=_operations(connection, "marketo", "update"),
         n_updates_to_dynamics=_operations(connection, "dynamics", "update"),
         n_collisions=_count(connection, "select count(*) from reconcile.planned_collisions"),
+        n_asked=_count(connection, "select count(*) from asked_values"),
     )
     stop_on_doubled_links(connection)
     if limits is not None:
-        stop_on_the_unlikely(connection, limits, before, n_creates=plan.n_creates, at=at)
+        stop_on_the_unlikely(connection, limits, before, at=at)
     return plan
 
 

@@ -45,7 +45,8 @@ def make_fields(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("alter table overwritten_fields add column is_carried_over boolean")
     connection.execute(
         "create or replace temp table this_cycle as "
-        "select 0::bigint as cycle_id, timestamp '2026-01-01' as planned_at, interval 0 second as clocks_apart"
+        "select 0::bigint as cycle_id, timestamp '2026-01-01' as planned_at, interval 0 second as clocks_apart, "
+        "null::bigint as ask_above"
     )
 
 

@@ -52,3 +52,16 @@ def test_an_account_reaches_its_people_and_an_import_is_told_by_field(
     assert "account acme" in shown
     assert "title of contacts, to Marketo" in shown
     assert "to Dynamics" not in shown.partition("What reaches")[2], "three people are few"
+    world.allow(ask_above=50)
+    world.dynamics.put(ACCOUNT, "acme", name="Acme & Daughters")
+    for n in range(51):
+        world.dynamics.put(CONTACT, f"c{n}", jobtitle="C")
+    with world.opened() as cycle:
+        read_all(cycle)
+        cycle.reconcile()
+        with cycle.warehouse.reading() as connection:
+            found = read_plan(connection)
+    assert [row["cause"] for row in found.reach] == ["field", "create"], "what waits reaches nobody"
+    assert [(row["cause"], row["n_people"]) for row in found.waiting] == [("account", 52), ("field", 51)]
+    command._show(found)
+    assert "account acme" in capsys.readouterr().out.partition("Waits to be approved")[2]

@@ -217,3 +217,34 @@ def test_a_decision_that_is_cut_anywhere_is_carried_out_once(world: MemoryWorld)
         assert [world.both(person_id, "title") for person_id in people.values()] == [(stands, stands)] * 2
         assert reviews(world) == []
         assert len(collisions(world)) == n_before + 2
+
+
+def test_a_word_on_a_field_that_is_parked_before_the_next_cycle_counts_once_it_is_back(world: MemoryWorld) -> None:
+    """Also without a word the review stays, under its number; that of a field which left the map is closed."""
+    one, two = linked(world, "one", title="A"), linked(world, "two", title="A")
+    world.settled()
+    collide(world, one, "one")
+    collide(world, two, "two")
+    world.settled()
+    numbers = world.rows("select review_id from state.reviews order by all")
+    with world.warehouse.transaction() as connection:
+        found = connection.execute("select review_id, person_id from state.reviews").fetchall()
+        choices = {number: "marketo" for number, person_id in found if person_id in one.values()}
+        decide(connection, choices, "somebody", world.warehouse.now())
+    world.dynamics.hidden = {"jobtitle"}
+    world.follow(FIELDS)
+    for name in ("one", "two"):
+        for kind in KINDS:
+            world.dynamics.put(kind, f"{name}-{kind}", address1_city="touched")
+    world.settled()
+    assert world.rows("select review_id from state.reviews order by all") == numbers
+    world.dynamics.hidden = set()
+    world.follow(FIELDS)
+    world.settled()
+    for kind in KINDS:
+        assert world.both(one[kind], "title") == ("M", "M")
+        assert world.both(two[kind], "title") == ("D", "M")
+    assert set(world.rows("select review_id from state.reviews")) < set(numbers)
+    world.follow(field_map("city,address1_city,text,both,true"))
+    world.settled()
+    assert reviews(world) == []

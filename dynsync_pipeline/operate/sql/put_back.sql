@@ -5,7 +5,7 @@
 -- reads    putting_back, later_tombstones, later_changes, state.links, state.tombstones, reconcile.own_fields
 -- makes    nothing
 -- changes  state.restored, state.outdated_bases, state.outdated_fields, state.reviews, state.changed_after_backup, state.tombstones, state.cursors,
---          state.export_windows, state.empty_cells, state.unsettled, state.unseen_edits, state.undoing, state.dynamics_edits, state.marketo_edits, state.untold, state.suspects, state.doubts,
+--          state.export_windows, state.empty_cells, state.unsettled, state.approvals, state.unseen_edits, state.undoing, state.dynamics_edits, state.marketo_edits, state.untold, state.suspects, state.doubts,
 --          state.back_fills, state.back_fill_windows, state.untold_entries, state.told_until, state.definitions_read, state.started,
 --          state.base_moves, state.expected_rows, state.refused_links, state.relabelled_accounts, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          reconcile.planned_activities, reconcile.planned_account_changes, reconcile.receipts, reconcile.edited_meanwhile,
@@ -58,6 +58,8 @@ delete from state.refused_links;
 delete from state.relabelled_accounts;
 
 delete from state.unsettled;
+
+delete from state.approvals;
 
 delete from state.base_moves;
 

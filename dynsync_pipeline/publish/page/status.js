@@ -11,10 +11,11 @@ const to = { to_marketo: "to Marketo", to_dynamics: "to Dynamics" };
 // What is not on both sides yet, in words; nothing where all is.
 function owes() {
   const sum = (rows, name) => rows.reduce((n, row) => n + row[name], 0);
-  const nRefused = sum(figures.refused, "n"), nWaiting = sum(figures.lag, "n_waiting");
+  const nRefused = sum(figures.refused, "n"), nWaiting = sum(figures.lag, "n_waiting"), nToApprove = figures.waiting_for_people.n_approvals;
   return [
     nRefused ? counted(nRefused, "refused write") : null,
     nWaiting ? `${counted(nWaiting, "record")} that ${nWaiting === 1 ? "is" : "are"} yet to be written` : null,
+    nToApprove ? `${counted(nToApprove, "value")} that ${nToApprove === 1 ? "waits" : "wait"} to be approved` : null,
   ].filter(Boolean).join(" and ");
 }
 
@@ -154,10 +155,11 @@ function budgets() {
 }
 
 function people() {
-  const { n_reviews, n_merges } = figures.waiting_for_people;
-  if (!n_reviews && !n_merges) return;
+  const { n_reviews, n_approvals, n_merges } = figures.waiting_for_people;
+  if (!n_reviews && !n_approvals && !n_merges) return;
   section("Waiting for somebody's word",
     n_reviews ? element("p", {}, `${counted(n_reviews, "collision")}: `, element("code", {}, "dynsync review")) : null,
+    n_approvals ? element("p", {}, `${counted(n_approvals, "value")} to be approved: `, element("code", {}, "dynsync approve")) : null,
     n_merges ? element("p", {}, `${counted(n_merges, "merge")}: `, element("code", {}, "dynsync merge")) : null);
 }
 

@@ -1,9 +1,9 @@
 -- backlog: rewrites what is not settled of everything that was looked at. Whatever still differs has a row with a reason and a
 -- next time to look; what waits keeps its count of attempts.
 --
--- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts,
---          records_without_person, resting_records, new_people, kept_back, held_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
---          inbox.touched, mirror.person_records, mirror.dynamics_accounts
+-- reads    this_cycle, compared_links, doubled, field_outcomes, planned_writes, company_writes, updated_accounts, asked_differences,
+--          records_without_person, resting_records, new_people, asked_people, kept_back, held_back, waiting_own_fields, altered_own_fields, own_field_names, state.links, state.unsettled,
+--          state.parked_fields, inbox.touched, mirror.person_records, mirror.dynamics_accounts
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
 --          tried_own_fields: one row per person and own field that is not settled
@@ -26,7 +26,8 @@ select
 from state.unsettled
 where person_id is not null and field in (select field from own_field_names);
 
-delete from state.unsettled where record_type = 'account' and dynamics_id in (select account_id from updated_accounts);
+delete from state.unsettled
+where record_type = 'account' and dynamics_id in (select account_id from updated_accounts union all select account_id from asked_differences);
 
 -- An account that is applied no more (R61) waits for nothing.
 delete from state.unsettled
@@ -34,8 +35,11 @@ where record_type = 'account'
   and dynamics_id in (select accountid from mirror.dynamics_accounts where is_deleted or coalesce(statecode, '0') <> '0');
 
 delete from state.unsettled
-where person_id in (select person_id from compared_links)
-   or person_id in (select person_id from planned_writes where action = 'update');
+where (person_id in (select person_id from compared_links)
+       or person_id in (select person_id from planned_writes where action = 'update'))
+  -- What waits for somebody's word rests while its field is parked.
+  and not (reason_code = 'waiting_for_approval'
+           and (record_type, coalesce(field, '')) in (select (record_type, marketo_field) from state.parked_fields));
 
 -- Of own fields that did not stay, also those of people without a link that were looked at.
 delete from state.unsettled u
@@ -65,11 +69,12 @@ insert into state.unsettled
     (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, code, attempts, since, next_look_at)
 select
     record_type, dynamics_id, person_id, field, dynamics_value, marketo_value,
-    case when outcome = 'refuse' then 'refused' else 'planned' end,
+    case outcome when 'refuse' then 'refused' when 'ask' then 'waiting_for_approval' else 'planned' end,
     case when outcome = 'refuse' then refusal_code end,
     case when outcome = 'refuse' then attempts + 1 else attempts end,
     coalesce(pending_since, planned_at),
     case
+        when outcome = 'ask' then never()
         when outcome <> 'refuse' then planned_at
         when refusal_code = 'oscillates' then oscillates_until
         else next_look_at(planned_at, attempts + 1)
@@ -81,6 +86,10 @@ where outcome not in ('agree', 'stand', 'wait');
 insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
 select record_type, dynamics_id, 'planned', attempts, coalesce(pending_since, planned_at), planned_at
 from new_people, this_cycle;
+
+insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
+select record_type, dynamics_id, 'waiting_for_approval', 0, coalesce(pending_since, planned_at), never()
+from asked_people, this_cycle;
 
 insert into state.unsettled (record_type, dynamics_id, reason_code, code, attempts, since, next_look_at)
 select distinct
@@ -121,6 +130,10 @@ select 'account', c.dynamics_id, 'planned', coalesce(t.attempts, 0), planned_at,
 from company_writes c
 left join tried_accounts t on t.account_id = c.dynamics_id, this_cycle
 where c.record_type = 'account';
+
+insert into state.unsettled (record_type, dynamics_id, reason_code, attempts, since, next_look_at)
+select distinct 'account', account_id, 'waiting_for_approval', 0, planned_at, never()
+from asked_differences, this_cycle;
 
 -- Links that are set aside are looked at again once a day: whoever repairs them wants what was edited meanwhile compared.
 delete from state.unsettled where person_id in (select person_id from doubled) and code = 'doubled_link';

@@ -3,7 +3,7 @@
 -- what could not be read (R116), and what the filter keeps out.
 --
 -- reads    this_cycle, inbox.touched, state.links, state.unread_links, state.unread_tables, state.unsettled, state.reviews, state.undoing,
---          state.filtered_out, state.standing_differences, reconcile.fields, mirror.marketo_people, mirror.person_records
+--          state.filtered_out, state.standing_differences, state.parked_fields, reconcile.fields, mirror.marketo_people, mirror.person_records
 -- makes    looked_at: one row per person who was touched, with the record or alone, is due as unsettled, was reviewed or is to be undone
 --          doubled: one row per link of a person or record looked at that is linked more than once
 --          compared_links: one row per link that was touched on either side, is due as unsettled, was reviewed or is to be undone
@@ -21,11 +21,12 @@ union
 select r.person_id
 from state.reviews r
 left join reconcile.fields f on f.record_type = r.record_type and f.field = r.field
-where r.choice is not null
-   or (f.collision is distinct from 'review'
-       and (r.person_id, r.field) not in (
-           select (person_id, field) from state.standing_differences where reason_code = 'restored'
-       ))
+where (r.record_type, r.field) not in (select (record_type, marketo_field) from state.parked_fields)
+  and (r.choice is not null
+       or (f.collision is distinct from 'review'
+           and (r.person_id, r.field) not in (
+               select (person_id, field) from state.standing_differences where reason_code = 'restored'
+           )))
 union
 select person_id from state.undoing where person_id is not null;
 

@@ -4,7 +4,7 @@
 -- settled difference: its sides stay edited until the word, or an edit back to the base.
 --
 -- reads    differing_fields, overwritten_fields, this_cycle, ledger.changes, state.standing_differences, state.unsettled,
---          state.columns, state.user_zone, state.option_maps, state.dynamics_edits, state.marketo_edits, state.reviews
+--          state.columns, state.user_zone, state.option_maps, state.dynamics_edits, state.marketo_edits, state.reviews, state.approvals
 -- makes    decided_fields: one row per differing link and field, and per edit that was overwritten unseen, with its outcome
 --          field_outcomes: one row per differing link and field, with its outcome
 --          overwritten_outcomes: one row per edit that was overwritten unseen, with its outcome; `is_to_stand` where it did not lose
@@ -83,6 +83,11 @@ settled as (
         case when is_pending then w.attempts else 0 end as attempts,
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
+        is_pending and w.reason_code <> 'waiting_for_approval' as was_let_through,
+        is_pending and not was_let_through and a.approved_at is null as was_asked,
+        case when is_pending and a.approved_at is not null then a.direction end as approved_direction,
+        a.new_value as approved_value,
+        ask_above,
         case s.reason_code when 'kept_by_dynamics' then 'dynamics' when 'kept_by_marketo' then 'marketo' end as kept_by,
         s.reason_code is not distinct from 'undo' as was_undone,
         x.ends_at as oscillates_until
@@ -91,6 +96,7 @@ settled as (
     left join state.standing_differences s on s.person_id = f.person_id and s.field = f.field and not f.is_overwritten
     left join state.unsettled w on w.person_id = f.person_id and w.field = f.field and not f.is_overwritten
     left join state.reviews r on r.person_id = f.person_id and r.field = f.field and not f.is_overwritten
+    left join state.approvals a on a.person_id = f.person_id and a.field = f.field and not f.is_overwritten
     left join state.dynamics_edits e
         on f.collision = 'newest' and e.record_type = f.record_type and e.dynamics_id = f.dynamics_id and e.field = f.field
     left join told t on f.collision = 'newest' and t.person_id = f.person_id and t.field = f.field
@@ -183,26 +189,44 @@ targeted as (
         on d.is_written and o.record_type = d.record_type and o.dynamics_column = d.dynamics_column
 ),
 -- A macro repeats what it is given as often as it names it, so value and column have names by now.
+refused as (
+    select
+        *,
+        case
+            -- A label that Dynamics does not know is a validation failure, not a new option (R33).
+            when is_for_dynamics and type in ('choice', 'choices') and starts_with(marketo_value, '?') then 'unknown_option'
+            when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'oscillates'
+            when is_written then misfit(written_value, type, held, zone)
+        end as refusal_code,
+        case when is_for_dynamics then 'to_dynamics' else 'to_marketo' end as written_direction,
+        coalesce(approved_direction = written_direction, false)
+            and (not is_relabelled or approved_value = written_value) as is_approved
+    from targeted
+),
+-- Where one field would move for more people than may be unasked, none of them gets it until somebody approves. That is not asked
+-- of what was let through before, of what somebody decided, or of the value that forbids (R132).
 decided as (
-    select *, misfit(written_value, type, held, zone) as misfit_code from targeted
+    select
+        *,
+        is_written and not is_overwritten and refusal_code is null and not was_let_through and not is_approved
+            and not (is_collision and collision = 'review') and (forbids is null or written_value is distinct from forbids)
+            as is_unasked,
+        count(*) filter (where is_unasked and not was_asked)
+            over (partition by record_type, field, written_direction) as n_reached
+    from refused
 )
 select
-    * exclude (decision, is_restored, is_collision, is_for_dynamics, is_written, misfit_code, held, written_value, zone),
+    * exclude (
+        decision, is_restored, is_collision, is_for_dynamics, is_written, held, written_value, zone, was_let_through, was_asked,
+        approved_direction, approved_value, ask_above, is_unasked
+    ),
     held.max_length as most_characters, held.minimum as least, held.maximum as most,
     case
         when is_overwritten then decision  -- it stood in Marketo already
-        -- A label that Dynamics does not know is a validation failure, not a new option (R33).
-        when decision in ('take_marketo', 'collision_marketo_wins') and type in ('choice', 'choices')
-            and starts_with(marketo_value, '?') then 'refuse'
-        when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'refuse'
-        when is_written and misfit_code is not null then 'refuse'
+        when is_written and refusal_code is not null then 'refuse'
+        when is_unasked and (was_asked or n_reached > ask_above) then 'ask'
         else decision
     end as outcome,
-    case
-        when is_for_dynamics and type in ('choice', 'choices') and starts_with(marketo_value, '?') then 'unknown_option'
-        when decision in ('take_marketo', 'take_dynamics') and oscillates_until is not null then 'oscillates'
-        else misfit_code
-    end as refusal_code,
     case when is_for_dynamics then 'marketo' else 'dynamics' end as decided_for,
     case
         when decision = 'agree' then 'agreed'

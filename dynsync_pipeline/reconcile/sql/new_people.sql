@@ -2,7 +2,7 @@
 -- Marketo knows stays there (R19). A record that was deleted and entered anew is another record, and a new person (R82). One that
 -- the filter keeps out has none (R87).
 --
--- reads    this_cycle, inbox.touched, state.unsettled, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
+-- reads    this_cycle, inbox.touched, state.unsettled, state.approvals, state.links, state.tombstones, state.tombstone_values, state.adoption, state.unread,
 --          state.unread_bearers, state.bearers, state.requested, state.filtered_out, state.started, state.dynamics_records,
 --          mirror.person_records, reconcile.fields, conversions, living_conversions, awaiting_lead
 -- makes    resting_records: one row per candidate whose person was deleted or merged in Marketo and that nobody has edited since
@@ -11,6 +11,8 @@
 --          records_without_person: one row per living contact or lead to create in Marketo
 --          kept_back: one row per such record and person who bears its key already
 --          held_back: one row per such contact whose lead is not known as it is now
+--          people_to_create: one row per record that nothing holds back; `is_asked` where there are more than may be unasked
+--          asked_people: one row per record whose person waits until somebody approves
 --          new_people: one row per contact or lead that is created in Marketo in this cycle
 -- changes  nothing
 create temp table resting_records as
@@ -60,7 +62,9 @@ with candidates as (
     union
     select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at
 )
-select r.record_type, r.dynamics_id, r.createdon, coalesce(u.attempts, 0) as attempts, u.since as pending_since
+select
+    r.record_type, r.dynamics_id, r.createdon, coalesce(u.attempts, 0) as attempts, u.since as pending_since,
+    u.reason_code as pending_reason
 from candidates
 join mirror.person_records r
     on r.record_type = candidates.record_type and r.dynamics_id = candidates.dynamics_id and not r.is_deleted
@@ -96,7 +100,25 @@ select n.*, a.lead_id, a.code
 from records_without_person n
 join awaiting_lead a on n.record_type = 'contact' and n.dynamics_id = a.contact_id;
 
+-- A first load has a word of its own (R5). What was let through before is not asked again; what was asked stays so, whatever else
+-- of its record is edited meanwhile.
+create temp table people_to_create as
+select
+    n.*, a.approved_at is not null as is_approved,
+    count(*) filter (where pending_reason is null) over (partition by n.record_type) as n_reached,
+    not is_approved and case
+        when pending_reason is null then not is_first_load and coalesce(n_reached > ask_above, false)
+        else pending_reason = 'waiting_for_approval'
+    end as is_asked
+from records_without_person n
+cross join this_cycle
+left join state.approvals a on a.record_type = n.record_type and a.dynamics_id = n.dynamics_id and a.field is null
+where (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from kept_back)
+  and (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from held_back);
+
+create temp table asked_people as
+select record_type, dynamics_id, pending_since, n_reached from people_to_create where is_asked;
+
 create temp table new_people as
-select * from records_without_person
-where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from kept_back)
-  and (record_type, dynamics_id) not in (select (record_type, dynamics_id) from held_back);
+select record_type, dynamics_id, createdon, attempts, pending_since, is_approved
+from people_to_create where not is_asked;

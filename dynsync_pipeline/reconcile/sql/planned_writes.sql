@@ -44,7 +44,7 @@ with writes as (
         case when is_for_marketo then 'marketo' else 'dynamics' end as system,
         case when is_for_marketo and is_on_company then 'company' else 'update' end as action,
         record_type, dynamics_id, person_id, field, dynamics_column, type, rule_code, outcome,
-        base_value, dynamics_value, marketo_value
+        base_value, dynamics_value, marketo_value, is_approved
     from taken_values
     union all by name
     select

@@ -1,7 +1,7 @@
 -- reviews: keeps what waits for somebody's word, with both values. A word holds for these two alone: an edit of either opens the
--- review anew, under another number. It is closed where nothing is to be decided any more.
+-- review anew, under another number. It is closed where nothing is to be decided any more; that of a parked field rests.
 --
--- reads    this_cycle, compared_links, field_outcomes, ended_links, taken_over, state.option_maps, state.old_labels, state.reviews
+-- reads    this_cycle, compared_links, field_outcomes, ended_links, taken_over, state.option_maps, state.old_labels, state.parked_fields, state.reviews
 -- makes    nothing
 -- changes  state.reviews
 delete from state.reviews r using ended_links e where e.person_id = r.person_id;
@@ -11,6 +11,7 @@ delete from state.reviews r using taken_over t where t.loser_id = r.person_id;
 delete from state.reviews r
 using compared_links c
 where c.person_id = r.person_id
+  and (r.record_type, r.field) not in (select (record_type, marketo_field) from state.parked_fields)
   and not exists (
       from field_outcomes o
       where o.person_id = r.person_id and o.field = r.field and o.dynamics_id = r.dynamics_id and o.collision = 'review'

@@ -412,3 +412,13 @@ create table state.unkeyed_links (person_id bigint not null, record_type varchar
 create table state.parquet (publication varchar not null, folder varchar not null, made_at timestamp not null);
 -- One row per person, or record, that moved since these files were last written as a whole.
 create table state.parquet_moved (person_id bigint, record_type varchar, dynamics_id varchar);
+-- One row per value that waits until somebody approves it, because its cause reaches more people than one may unasked; it is kept,
+-- once approved, until it is written. `approval_id` is one number per cause, which is an account, a field of a record type in one
+-- direction, or create, whose rows have no field; `n_people`: how many the cause reaches. Old and new value are as people read them,
+-- the values of both sides as they are compared.
+create table state.approvals (
+    approval_id bigint not null, cause varchar not null, cause_name varchar not null, n_people bigint not null,
+    record_type varchar not null, dynamics_id varchar not null, person_id bigint, field varchar, direction varchar not null,
+    old_value varchar, new_value varchar, dynamics_value varchar, marketo_value varchar, asked_at timestamp not null,
+    approved_at timestamp, approved_by varchar
+);

@@ -78,6 +78,7 @@ insert into codes (code, sentence) values
 -- Why something is not settled yet.
 ('planned', 'planned'),
 ('waiting', 'waiting'),
+('waiting_for_approval', 'waits until somebody approves it'),
 ('missing', 'not there any more, as the other system says'),
 ('changed_meanwhile', 'edited meanwhile'),
 -- What changed about a column in a system, and what that meant.

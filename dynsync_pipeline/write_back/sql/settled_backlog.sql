@@ -4,7 +4,7 @@
 -- reads    fresh_receipts, applied_changes, left_out_on_create, unsuccessful, dynamics_long, marketo_long,
 --          reconcile.planned_changes, reconcile.fields, state.links, state.unsettled, ledger.sync_errors
 -- makes    unsuccessful_keys: one row per record, field, outcome and code that was not applied, accounts' fields left out
--- changes  state.unsettled
+-- changes  state.unsettled, state.approvals
 delete from state.unsettled u
 using applied_changes c
 where u.person_id = c.person_id and u.field = c.changed_field;
@@ -13,6 +13,15 @@ delete from state.unsettled u
 using fresh_receipts r
 where r.outcome = 'applied' and u.person_id is null and u.record_type = r.record_type and u.dynamics_id = r.dynamics_id
   and (r.action = 'create' or (r.action = 'company' and r.record_type = 'account'));
+
+delete from state.approvals a
+using applied_changes c
+where a.person_id = c.person_id and a.field = c.changed_field;
+
+delete from state.approvals a
+using fresh_receipts r
+where r.outcome = 'applied' and a.person_id is null and a.record_type = r.record_type and a.dynamics_id = r.dynamics_id
+  and r.action in ('create', 'company');
 
 insert into state.unsettled
     (record_type, dynamics_id, person_id, field, dynamics_value, marketo_value, reason_code, attempts, since, next_look_at)
