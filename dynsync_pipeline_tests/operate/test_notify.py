@@ -131,6 +131,7 @@ OCCASIONS = {
     "fields_hidden": "contact.jobtitle",
     "gap_found": "2 × edit that no feed told",
     "reviews_wait": "`dynsync review`",
+    "approvals_wait": "`dynsync approve`",
     "merges_wait": "`dynsync merge`",
 }
 
@@ -155,16 +156,27 @@ def test_each_occasion_is_told_with_what_to_do_until_somebody_pauses_the_sync(ho
         f"select i, '{hour}', 'census', 'edit_untold' from range(2) r(i)",
         "insert into state.reviews (review_id, person_id, record_type, dynamics_id, field, opened_at) "
         f"values (1, 1, 'lead', 'b', 'city', '{hour}')",
+        "insert into state.approvals (approval_id, cause, cause_name, n_people, record_type, dynamics_id, direction, asked_at) "
+        f"values (1, 'account', 'acme', 9, 'account', 'acme', 'to_marketo', '{hour}')",
         f"insert into ledger.merge_proposals values ({merge})",
     )
     settings = told_by(home, hook)
-    expected = ["lag", "fields_hidden", "not_read", "cursor_dying", "gap_found", "reviews_wait", "merges_wait"]
+    expected = [
+        "lag",
+        "fields_hidden",
+        "not_read",
+        "cursor_dying",
+        "gap_found",
+        "reviews_wait",
+        "approvals_wait",
+        "merges_wait",
+    ]
     assert codes(settings) == expected
     (message,) = hook.told
     paragraphs = message["message"].split("\n\n")
     assert [OCCASIONS[code] in told for code, told in zip(expected, paragraphs, strict=True)] == [True] * len(expected)
     assert all(len(told.split("\n")) == 2 for told in paragraphs), "what happened, and below it what to do"
-    assert "and 6 more" in message["title"]
+    assert "and 7 more" in message["title"]
     assert str(settings.data_dir.resolve()) in message["title"]
 
     home.publish(cycle(home, 2, 1, "stopped_by_guard", "More than 1,000 new people."))

@@ -61,6 +61,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> HandMade:
         f"35, n, 25000, 0, 0, 0 from values ('{ago(hours=30)}', 1), ('{ago(hours=6)}', 26000) as t(b, n)",
         "insert into state.reviews (review_id, person_id, record_type, dynamics_id, field, opened_at, choice) select i, i, "
         f"'lead', i, 'city', {an_hour}, [null, 'marketo'][i] from range(1, 3) r(i)",
+        "insert into state.approvals (approval_id, cause, cause_name, n_people, record_type, dynamics_id, direction, asked_at, "
+        f"approved_at) select i, 'create', 'lead', 9, 'lead', i, 'to_marketo', {an_hour}, [null, now()][i] from range(1, 3) r(i)",
         f"insert into ledger.calls_between (called_at, system, n_calls) values ('{ago(hours=7)}', 'marketo', 13)",
     )
     with Warehouse(home.settings.working_file) as warehouse, warehouse.transaction() as connection:

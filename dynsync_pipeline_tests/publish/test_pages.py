@@ -45,7 +45,7 @@ def test_the_figures_count_what_waits_was_refused_collided_and_reached_people(ho
     calls = {row["system"]: (row["n_used"], row["n_allowed"]) for row in told["budgets"]}
     assert calls == {"dynamics": (14, 100_000), "marketo": (22 + 13, 25_000)}
     assert [row["day"] and row["day"]["n_forecast"] for row in told["budgets"]] == [None, 26_000]
-    assert told["waiting_for_people"] == {"n_reviews": 1, "n_merges": 0}
+    assert told["waiting_for_people"] == {"n_reviews": 1, "n_approvals": 1, "n_merges": 0}
     assert told["schema"][0]["meaning"].startswith("R109 shorter")
 
 
