@@ -46,7 +46,7 @@ def make_fields(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "create or replace temp table this_cycle as "
         "select 0::bigint as cycle_id, timestamp '2026-01-01' as planned_at, interval 0 second as clocks_apart, "
-        "null::bigint as ask_above"
+        "false as is_first_load, null::bigint as ask_above"
     )
 
 

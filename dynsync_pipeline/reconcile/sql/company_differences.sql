@@ -85,8 +85,8 @@ with people as (
 -- What was let through before and is tried again unchanged is not asked again.
 let_through as (
     select dynamics_id as account_id
-    from state.unsettled
-    where record_type = 'account' and reason_code <> 'waiting_for_approval'
+    from state.unsettled, this_cycle
+    where record_type = 'account' and reason_code <> 'waiting_for_approval' and not is_first_load
       and dynamics_id not in (select dynamics_id from inbox.touched where record_type = 'account')
 ),
 told as (
