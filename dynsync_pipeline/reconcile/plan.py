@@ -99,8 +99,8 @@ def make_plan(
     """Replace the plan in `reconcile` by one made from mirrors, base and `inbox.touched`, and empty the latter.
 
     `at` is UTC without zone; `limits` None plans a later round of what passed the guards; `clocks_apart`: how far the clock of
-    Dynamics is ahead of Marketo's; `is_shadow`: nobody is going to send it; `ask_above`: how many people one cause may reach before
-    somebody approves it (None: any).
+    Dynamics is ahead of Marketo's; `is_shadow`: nobody is going to send it; `ask_above`: how many people one cause may reach
+    before somebody approves it (None: any).
     Moves of the base are left in `state.base_moves` for the caller to apply in the same
     transaction. Raises: GuardStopped, on which the caller must roll back.
     """
