@@ -11,7 +11,7 @@ from rich.table import Table
 from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.case import Case, decide, pack, read_case
+from dynsync_pipeline.look.case import Case, pack, read_case, replay
 from dynsync_pipeline.look.explain import find_subjects
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.field_map import load_field_map
@@ -34,16 +34,16 @@ def case(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the case goes; a file that is there stays.")
     ] = None,
-    replay: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Decide this case again; needs no settings.")
+    file: Annotated[
+        Path | None, typer.Option("--replay", metavar="FILE", help="Decide this case again; needs no settings.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Write a case, or decide one again, and print its outcome. Raises: DynSyncError."""
-    if (person is None) == (replay is None) or (replay is not None and to is not None):
+    if (person is None) == (file is None) or (file is not None and to is not None):
         raise typer.BadParameter("name a person, or a file with --replay.", param_hint="PERSON")
-    if replay is not None:
-        _replay(replay, as_json=as_json)
+    if file is not None:
+        _replay(file, as_json=as_json)
         return
     file = to or Path("case.json")
     packed = _packed(load_settings(), str(person))
@@ -89,7 +89,7 @@ def _replay(file: Path, *, as_json: bool) -> None:
     with storage_errors(file):
         text = file.read_bytes().decode("utf-8", "replace")
     packed = read_case(text)
-    outcome = decide(packed)
+    outcome = replay(packed)
     print_json(outcome) if as_json else _show(outcome)
     if outcome != packed.outcome:
         errors_to.print(

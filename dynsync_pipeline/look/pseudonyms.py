@@ -1,4 +1,5 @@
-"""Pseudonyms for one case: other text of the same length, scripts, cases and blanks; equal texts stay equal, others differ.
+"""Pseudonyms for one case: other text of the same length, scripts, cases and blanks; equal texts stay equal, others differ, and
+those that differ in their cases alone do so still.
 
 They come from a key that is thrown away with the case, so that nobody can find out what stood there. Not here: which values of
 which tables get one (`case.py`).
@@ -19,12 +20,21 @@ from functools import cache
 from dynsync_pipeline.model.field_map import FieldType
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
+NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
 _DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
 _OLDEST = 1753  # before that Dynamics takes no date, so what is older stays older
 _TRIES = 1_000
 _WINDOW = 128  # neighbours in Unicode, most of which are of one script
-_REPLACED = ("L", "N", "S")  # letters, digits, signs such as emoji; marks, joiners, blanks and punctuation stay
+# Scripts that are larger: a window of theirs would tell which of the common names it was.
+_LARGE = (range(0x4E00, 0xA000), range(0xAC00, 0xD7A4), range(0x20000, 0x2A6E0))  # Chinese, Korean, rare Chinese
+_REPLACED = (
+    "L",
+    "M",
+    "N",
+    "S",
+    "Cn",
+    "Co",
+)  # letters, marks, digits, signs such as emoji, and what this Python knows no name of
 
 
 class Pseudonyms:
@@ -46,7 +56,7 @@ class Pseudonyms:
             return text
         if kind in (FieldType.DATE, FieldType.DATETIME) and _DAY.fullmatch(text):
             return self._once("day", text, _other_day)
-        if kind in (FieldType.INTEGER, FieldType.DECIMAL) and _NUMBER.fullmatch(text):
+        if kind in (FieldType.INTEGER, FieldType.DECIMAL) and NUMBER.fullmatch(text):
             return self._once("number", text, _other_number)
         return self.id(text)
 
@@ -55,9 +65,12 @@ class Pseudonyms:
         head, colon, rest = text.partition(":")
         if colon and head in ("lead", "contact"):
             return f"{head}:{self.id(rest)}"
-        if GUID.fullmatch(text):
-            return self._once("guid", text.lower(), _other_guid)
-        return self._once("text", text, _other_text)
+        if GUID.fullmatch(text) and text in (text.lower(), text.upper()):
+            other = self._once("guid", text.lower(), _other_guid)
+            return other if text == text.lower() else other.upper()
+        small = "".join(map(_small, text))
+        other = self._once("text", small, _other_text)
+        return "".join(new.upper() if old != low else new for old, low, new in zip(text, small, other, strict=True))
 
     def _once(self, kind: str, text: str, other: Callable[[str, random.Random], str]) -> str:
         if (kind, text) in self._given:
@@ -100,18 +113,39 @@ def _other_text(text: str, chance: random.Random) -> str:
     return "".join(chance.choice(_alike(sign)) for sign in text)
 
 
+def _small(sign: str) -> str:
+    """A capital's small letter, where either leads to the other; anything else itself."""
+    return sign.lower() if _has_capital(sign.lower()) and sign.lower().upper() == sign else sign
+
+
+def _has_capital(sign: str) -> bool:
+    capital = sign.upper()
+    return len(capital) == 1 and unicodedata.category(capital) == "Lu" and capital.lower() == sign
+
+
 @cache
 def _alike(sign: str) -> str:
     """The signs that may stand for this one: of its script, its case and its size; itself alone if it stays."""
     category = unicodedata.category(sign)
-    if category[0] not in _REPLACED:
+    if not category.startswith(_REPLACED):
         return sign
-    start = ord(sign) // _WINDOW * _WINDOW
-    script = unicodedata.name(sign, "").split(" ")[0]
-    found = [
-        other
-        for other in map(chr, range(start, start + _WINDOW))
-        if unicodedata.category(other) == category
-        and (category[0] == "S" or unicodedata.name(other, "").split(" ")[0] == script)
-    ]
-    return "".join(found) or sign
+    first = ord(sign) // _WINDOW * _WINDOW
+    window = next((large for large in _LARGE if ord(sign) in large), range(first, first + _WINDOW))
+    script = "" if category[0] == "S" else unicodedata.name(sign, "").split(" ")[0]
+    found = _signs(window, category, script)
+    return (_with_capitals(found) if category == "Ll" else found) or sign
+
+
+@cache
+def _signs(window: range, category: str, script: str) -> str:
+    """The signs of this part of Unicode that are of this category and, unless it is empty, of this script."""
+    return "".join(
+        sign
+        for sign in map(chr, window)
+        if unicodedata.category(sign) == category and unicodedata.name(sign, "").startswith(script)
+    )
+
+
+@cache
+def _with_capitals(signs: str) -> str:
+    return "".join(filter(_has_capital, signs)) or signs

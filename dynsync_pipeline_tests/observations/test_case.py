@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 import pytest
 
-from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.case import Case, decide, map_as_text, pack, read_case
+from dynsync_pipeline.errors import FieldMapWrong, StorageFailed
+from dynsync_pipeline.look.case import Case, decide, map_as_text, pack, read_case, replay
 from dynsync_pipeline.look.pseudonyms import Pseudonyms
 from dynsync_pipeline.model.field_map import COLUMNS, FieldType, parse_field_map
 from dynsync_pipeline.model.records import RecordType
@@ -149,6 +150,101 @@ def test_unequal_values_stay_unequal_and_keep_their_form(kind: FieldType, texts:
     assert len(set(given)) == len(texts)
     assert [len(text) for text in given] == [len(text) for text in texts]
     assert Pseudonyms().of("Ann") != "Ann"
+
+
+def test_what_differs_in_its_cases_alone_does_so_still() -> None:
+    names = Pseudonyms()
+    for one, other in (
+        ("Ann.Lee@Contoso.Example", "ann.lee@contoso.example"),
+        ("ÅNGSTRÖM", "ångström"),
+        (ID.upper(), ID),
+    ):
+        assert names.of(one) != names.of(other)
+        assert names.of(one).lower() == names.of(other).lower() != one.lower()
+
+
+def test_a_name_of_a_large_script_may_be_any_of_it_and_its_marks_are_hidden() -> None:
+    """Of 128 neighbours one alone is a common name of Korea, or of China; and marks are vowels in India."""
+    given = [Pseudonyms().of("김王") for _ in range(20)]
+    assert len({name[0] for name in given}) > 10 and len({ord(name[0]) // 128 for name in given}) > 10
+    assert len({ord(name[1]) // 128 for name in given}) > 10
+    assert all("가" <= name[0] <= "힣" and "一" <= name[1] <= "鿿" for name in given)
+    vowels = {
+        tuple(sign for sign in Pseudonyms().of("प्रिया") if unicodedata.category(sign)[0] == "M") for _ in range(9)
+    }
+    assert len(vowels) > 3
+
+
+OF_RECORDS = field_map(
+    *("changed,modifiedon,datetime,to_marketo,true", "code,new_code,text,both,true", "sum,new_sum,decimal,both,true"),
+    *("rank,new_rank,choice,both,true", "new_score,new_level,text,both,true", "points,new_score,choice,both,true"),
+)
+SCENES = ("rounded", "cases", "own", "unread", "phone", "names")
+
+
+@pytest.fixture(scope="module")
+def of_scenes() -> tuple[dict[str, Case], dict[str, list[tuple[Any, ...]]]]:
+    """People whom the rules judge by what stands beside the values: places, cases, own fields, what cannot be read; and plans."""
+    world = MemoryWorld(OF_RECORDS)
+    world.dynamics.places = {"new_sum": 2}
+    ids = {scene: f"{ID[:-1]}{n}" for n, scene in enumerate(SCENES)}
+    values = {"code": ID, "sum": "2.5", "rank": "1", "new_score": "2026", "points": "2"}
+    people = {scene: world.link(CONTACT, ids[scene], **values) for scene in SCENES}
+    world.settled()
+    world.marketo.put(people["rounded"], sum="2.504")
+    world.marketo.put(people["cases"], code=ID.upper())
+    own = world.settings.own_fields
+    world.marketo.put(people["own"], **{own.person_type: None, own.created_on: None})
+    world.dynamics.put(CONTACT, ids["unread"], new_code="unseen")
+    world.dynamics.unreadable[ids["unread"]] = "new_code"
+    world.marketo.put(people["unread"], code="seen")
+    world.marketo.put(people["phone"], rank="0041795550102")
+    world.marketo.put(people["names"], new_score="1984")
+    with world.opened() as cycle:
+        read_all(cycle)
+        with world.warehouse.reading() as connection:
+            fields, now = cycle.prepare(), world.warehouse.now()
+            cases = {scene: pack(connection, fields, own, person, now) for scene, person in people.items()}
+        cycle.reconcile()
+    planned = (
+        "select c.field, c.rule_code from reconcile.planned_changes c join reconcile.operations o using (operation_id) "
+        "where o.person_id = ? order by all"
+    )
+    return cases, {scene: world.rows(planned, person) for scene, person in people.items()}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_the_rules_judge_by_beside_the_values_is_in_the_case(scene: str, of_scenes: Any) -> None:
+    case, plan = of_scenes[0][scene], of_scenes[1][scene]
+    assert case.otherwise == []
+    assert sorted((row["field"], row["code"]) for row in case.outcome if row["what"] == "write") == plan
+    assert bool(plan) == (scene in ("cases", "own", "names"))
+
+
+def test_digits_that_are_no_option_and_columns_that_are_called_like_a_field_are_hidden(of_scenes: Any) -> None:
+    assert "0041795550102" not in of_scenes[0]["phone"].to_json()
+    assert '"2026"' not in of_scenes[0]["names"].to_json() and '"1984"' not in of_scenes[0]["names"].to_json()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"tables": {"state.links": [{"person_id": "no number", "record_type": "contact"}]}},
+        {"tables": {"state.no_such_table": [{"a": "b"}]}},
+        {"tables": {"state.links; drop table x": [{"a": "b"}]}},
+        {"tables": [1]},
+        {"tables": {"state.links": [{"person_id": 7}]}},
+        {"own_fields": ["one"]},
+        {"decided_at": "yesterday"},
+        {"outcome": "none"},
+        {"versions": 1},
+        {"field_map": ["no map"]},
+    ],
+)
+def test_a_case_that_was_edited_by_hand_is_refused_in_a_sentence(packed: Packed, spoilt: dict[str, Any]) -> None:
+    with pytest.raises((StorageFailed, FieldMapWrong)) as refused:
+        replay(read_case(json.dumps(json.loads(packed[0].to_json()) | spoilt)))
+    assert "case" in str(refused.value)
 
 
 RULES = ("", "dynamics", "marketo", "newest", "restrictive:true", "restrictive:false", "review")
