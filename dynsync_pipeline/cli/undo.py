@@ -148,7 +148,11 @@ def _show(found: list[Undo], n_of_accounts: int) -> None:
 
 def _say(is_any_ours: bool, n_undone: int, *, is_applied: bool) -> None:
     if is_applied and is_any_ours:
-        prints_to.print(f"Undone: {n_undone:,}. What was edited meanwhile was left.", highlight=False)
+        prints_to.print(
+            f"Undone: {n_undone:,}. What was edited meanwhile was left; what a system put off, or what gets the new label of an "
+            "option first, follows by itself.",
+            highlight=False,
+        )
     elif is_any_ours:
         prints_to.print("Nothing was changed; --apply reads both systems again, and writes.")
     else:

@@ -41,14 +41,17 @@ def want_undo(
 ) -> list[Undo]:
     """Put what this cycle wrote into `state.undoing`, less what is not ours any more; returns all of it with its verdict.
 
-    `field` and `person_id` choose some of it.
+    `field` and `person_id` choose some of it. What was put off before is tried at once.
     """
     connection.execute(_WANTED, {"cycle": cycle_id, "field": field, "person": person_id})
+    connection.execute(_AT_ONCE, {"cycle": cycle_id, "field": field, "person": person_id})
     connection.execute("create or replace temp table compared_links as " + _COMPARED)
     make_fields(connection)
     run_steps(connection, ("reconcile/overwritten_fields", "reconcile/differing_fields", "reconcile/undone_fields"))
     rows = connection.execute(_VERDICTS).fetchall()
-    connection.execute("delete from state.undoing where change_id not in (select change_id from undone_fields)")
+    connection.execute(
+        "delete from state.undoing where change_id in (select change_id from wanted_undos where verdict <> 'ours')"
+    )
     return [Undo(*row) for row in rows]
 
 
@@ -76,6 +79,11 @@ from ledger.changes
 where cycle_id = $cycle and ($field is null or field = $field) and ($person is null or person_id = $person)
   and entry_id not in (select change_id from state.undoing)
 qualify row_number() over (partition by person_id, dynamics_id, field order by entry_id desc) = 1
+"""
+# Whoever asks again waits for no gap.
+_AT_ONCE = """
+update state.undoing set attempts = 0, next_look_at = null
+where cycle_id = $cycle and ($field is null or field = $field) and ($person is null or person_id = $person)
 """
 _COMPARED = """
 select l.person_id, l.record_type, l.dynamics_id

@@ -5,9 +5,11 @@ Not here: the command (`cli/test_undo.py`).
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from dynsync_pipeline.errors import ApiError, GuardStopped, RequestRefused
+from dynsync_pipeline.errors import ApiError, GuardStopped, RateLimited, RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.undo import Undo, stop_on_much_undone, want_undo
 from dynsync_pipeline_tests.properties.effort import sampled
@@ -300,3 +302,43 @@ def test_an_undo_that_was_cut_stands_also_where_its_field_left_the_map_before_th
     world.follow(field_map("title,jobtitle,text,both,true", city))
     world.settled()
     assert world.both(people[key], "title") == stood
+
+
+def test_an_undo_that_is_put_off_is_tried_at_growing_gaps_and_at_once_where_somebody_asks_again() -> None:
+    undone = Undone("x")
+    world = undone.world
+    undone.ask("title")
+    tries: list[str] = []
+
+    def put_off(key: str, values: Values) -> ApiError | None:
+        if "A" not in values.values():
+            return None
+        tries.append(key)
+        return RateLimited("slow down", system="dynamics", request="write", code="429", retry_after_s=None)
+
+    world.dynamics.refuses = world.marketo.refuses = put_off
+    for n_tries in (2, 4, 4, 6, 6, 6):  # five minutes a cycle
+        world.cycle()
+        assert len(tries) == n_tries
+    undone.ask("title")
+    world.cycle()
+    assert len(tries) == 8
+    world.dynamics.put(LEAD, "d-x", jobtitle="C")
+    world.dynamics.refuses = world.marketo.refuses = lambda key, values: None
+    world.clock += timedelta(hours=1)
+    world.settled()
+    assert undone.titles() == {"d-x": ("C", "C"), "m-x": ("A", "B")}
+    assert world.rows("from state.undoing") == []
+
+
+def test_an_undo_follows_the_new_label_of_an_option_that_is_renamed_before_the_next_cycle() -> None:
+    """Of the option that was written, or of the one that comes back; the new label is no edit of anybody."""
+    undone = Undone("x")
+    world = undone.world
+    world.dynamics.options.update({"1": "Boiling", "2": "Tepid"})
+    undone.ask("rating")
+    world.clock += timedelta(days=1)
+    world.settled()
+    assert world.both(undone.people["d-x"], "rating") == ("2", "Boiling")
+    assert world.both(undone.people["m-x"], "rating") == ("1", "Tepid")
+    assert world.settled() == 0

@@ -28,7 +28,7 @@ where (r.record_type, r.field) not in (select (record_type, marketo_field) from 
                select (person_id, field) from state.standing_differences where reason_code = 'restored'
            )))
 union
-select person_id from state.undoing where person_id is not null;
+select person_id from state.undoing, this_cycle where person_id is not null and coalesce(next_look_at <= planned_at, true);
 
 create temp table doubled as
 with near as (

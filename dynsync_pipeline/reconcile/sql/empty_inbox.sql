@@ -2,7 +2,7 @@
 -- meets anew in it (R42), so that what the field lost while it was gone is no clear (R107). A table that was not read with its
 -- new columns yet is looked at when it was.
 --
--- reads    compared_links, undone_fields, state.links, state.unread_tables, state.returned_fields, state.base_missing
+-- reads    compared_links, wanted_undos, state.links, state.unread_tables, state.returned_fields, state.base_missing
 -- makes    nothing
 -- changes  inbox.touched, inbox.merges, state.base_missing, state.returned_fields, state.joined_fields, state.relabelled_accounts,
 --          state.undoing
@@ -21,4 +21,4 @@ delete from state.joined_fields where record_type not in (select record_type fro
 delete from state.relabelled_accounts;
 
 -- What is not ours any more is not undone.
-delete from state.undoing where change_id not in (select change_id from undone_fields);
+delete from state.undoing where change_id in (select change_id from wanted_undos where verdict <> 'ours');

@@ -422,3 +422,6 @@ create table state.approvals (
     old_value varchar, new_value varchar, dynamics_value varchar, marketo_value varchar, asked_at timestamp not null,
     approved_at timestamp, approved_by varchar
 );
+-- An undo that its system put off is tried again at growing gaps; null: with the next cycle.
+alter table state.undoing add column attempts integer default 0;
+alter table state.undoing add column next_look_at timestamp;

@@ -1,5 +1,6 @@
 -- settled_undos: what was undone stands unequal on purpose, until either side is edited. The base is what it was, so that the next
--- cycle writes it neither way. An undo that was answered is done, also where the system refused it.
+-- cycle writes it neither way. An undo that was answered is done, also where the system refused it; one that was put off is tried again
+-- after as long as the system says, at growing gaps.
 --
 -- reads    fresh_receipts, applied_changes, dynamics_long, marketo_long, reconcile.planned_changes, reconcile.edited_meanwhile,
 --          state.unread_links
@@ -32,4 +33,11 @@ where dynamics_value is distinct from marketo_value;
 delete from state.undoing u
 using fresh_receipts r, reconcile.planned_changes c
 where c.operation_id = r.operation_id and c.rule_code = 'undo' and r.outcome not in ('changed_meanwhile', 'waiting')
+  and r.person_id = u.person_id and c.field = u.field;
+
+update state.undoing u
+set attempts = u.attempts + 1,
+    next_look_at = greatest(coalesce(r.next_look_at, r.received_at), r.received_at + gap_after(u.attempts + 1))
+from fresh_receipts r, reconcile.planned_changes c
+where c.operation_id = r.operation_id and c.rule_code = 'undo' and r.outcome = 'waiting'
   and r.person_id = u.person_id and c.field = u.field;
