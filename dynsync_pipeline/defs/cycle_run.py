@@ -21,6 +21,7 @@ import dagster as dg
 
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.defs.pairs import PAIR_TAG
 from dynsync_pipeline.errors import DynSyncError, SqlFileFailed, StorageFailed
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.settings import Settings, load_settings
@@ -47,7 +48,8 @@ class Read:
 class CycleRun:
     """The cycle of one Dagster run. Nothing is read, opened or locked before an asset asks for it.
 
-    `settings` None: they are read from the environment when the first asset runs, so that the UI loads without them.
+    `settings` None: they are read when the first asset runs, so that the UI loads without them: from the environment, or
+    those of `pair`.
     `tell` gets the number of the cycle when it begins.
     """
 
@@ -55,10 +57,12 @@ class CycleRun:
         self,
         settings: Settings | None = None,
         open_cycle: Callable[[Settings], Cycle] = Cycle,
+        pair: str | None = None,
         tell: Callable[[int], None] = lambda cycle_id: None,
     ) -> None:
         self._given_settings = settings
         self._open_cycle = open_cycle
+        self._pair = pair
         self._tell = tell
         self._cycle: Cycle | None = None
         self._obstacle: tuple[Exception, TracebackType | None] | None = None
@@ -71,7 +75,7 @@ class CycleRun:
     @cached_property
     def settings(self) -> Settings:
         """The settings of this run. Raises: SettingsWrong."""
-        return self._given_settings or load_settings()
+        return self._given_settings or load_settings(pair=self._pair)
 
     @contextmanager
     def step(self) -> Iterator[Cycle]:
@@ -167,6 +171,11 @@ class CycleRun:
                 raise
         return self._cycle
 
+    def _whose(self, error: DynSyncError) -> str:
+        """The sentence of an error, with the pair that it is about, where there are several."""
+        sentence, whose = str(error), f"Pair {self._pair}: "
+        return sentence if self._pair is None or sentence.startswith(whose) else whose + sentence
+
     @contextmanager
     def _as_failure(self) -> Iterator[None]:
         try:
@@ -178,7 +187,7 @@ class CycleRun:
                 if isinstance(error, SqlFileFailed)
                 else {}
             )
-            raise dg.Failure(str(error), metadata=statement, allow_retries=error.retry_helps) from None
+            raise dg.Failure(self._whose(error), metadata=statement, allow_retries=error.retry_helps) from None
         except Exception as error:
             # The message of an unforeseen error may quote a record, so only its kind and place are told.
             self._error = self._error or error
@@ -200,7 +209,8 @@ def cycle_resource(
 
     @dg.resource(description="One cycle under the cycle lock, shared by all steps of a run.")
     def cycle(context: dg.InitResourceContext) -> Iterator[CycleRun]:
-        cycle_run = CycleRun(settings, open_cycle, lambda cycle_id: _tag(context, cycle_id))
+        pair = context.run.tags.get(PAIR_TAG) if context.run is not None else None
+        cycle_run = CycleRun(settings, open_cycle, pair, lambda cycle_id: _tag(context, cycle_id))
         try:
             yield cycle_run
         finally:

@@ -46,6 +46,22 @@ storage:
 """
 
 
+_PER_PAIR = """
+    # One run a pair; runs that quiet pairs share are kept apart by the sensor, and all of them by the cycle locks.
+    tag_concurrency_limits:
+      - key: dagster/partition
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1"""
+_SIDE_BY_SIDE = """
+# The other sensors look at all pairs, too, and hold up no cycle meanwhile.
+sensors:
+  use_threads: true
+  num_workers: 4
+  num_submit_workers: 4
+"""
+
+
 def prepare_home(settings: Settings, *, has_postgres: bool | None = None) -> Path:
     """Make Dagster's home in the data folder, with our `dagster.yaml`; returns its absolute path. Raises: OSError.
 
@@ -58,8 +74,13 @@ def prepare_home(settings: Settings, *, has_postgres: bool | None = None) -> Pat
     file = home / "dagster.yaml"
     if has_postgres is None:
         has_postgres = file.exists() and POSTGRES_URL in file.read_text("utf-8")
-    text = template.substitute(cycle_limit_s=round(settings.cycle_limit_s))
-    file.write_text(text + (_POSTGRES if has_postgres else ""), "utf-8")
+    has_pairs = settings.pairs_dir is not None
+    text = template.substitute(
+        cycle_limit_s=round(settings.cycle_limit_s),
+        at_once=settings.cycles_at_once if has_pairs else 1,
+        per_pair=_PER_PAIR if has_pairs else "",
+    )
+    file.write_text(text + (_SIDE_BY_SIDE if has_pairs else "") + (_POSTGRES if has_postgres else ""), "utf-8")
     return home
 
 

@@ -5,6 +5,7 @@ It does so itself and starts no run: Dagster keeps some 400 KB of every run. Not
 
 import dagster as dg
 
+from dynsync_pipeline.defs.pairs import Rounds
 from dynsync_pipeline.errors import CycleRunning, DynSyncError, SettingsWrong
 from dynsync_pipeline.requests.desk import Desk
 from dynsync_pipeline.requests.store import RequestStore
@@ -13,8 +14,9 @@ from dynsync_pipeline.settings import Settings, load_settings
 TICK_S = 60
 
 
-def build_request_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
-    """The sensor `request_sensor`. `settings` None: read from the environment at every tick."""
+def build_request_sensor(settings: Settings | None = None, *, has_pairs: bool = False) -> dg.SensorDefinition:
+    """The sensor `request_sensor`. `settings` None: read at every tick, from the environment or, `has_pairs`, of every pair."""
+    rounds = Rounds(_served) if has_pairs else None
 
     @dg.sensor(
         name="request_sensor",
@@ -25,11 +27,7 @@ def build_request_sensor(settings: Settings | None = None) -> dg.SensorDefinitio
     )
     def request_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
-            current = settings or load_settings()
-            current.require_systems()
-            return dg.SkipReason(_served(current))
-        except CycleRunning:
-            return dg.SkipReason("A cycle is running; it serves requests before it writes to Marketo.")
+            return dg.SkipReason(rounds.go(context.log.error) if rounds else _served(settings or load_settings()))
         except SettingsWrong as error:
             return dg.SkipReason(str(error))
         except DynSyncError as error:
@@ -40,7 +38,15 @@ def build_request_sensor(settings: Settings | None = None) -> dg.SensorDefinitio
 
 
 def _served(settings: Settings) -> str:
-    """Serve what there is to serve, and say so in a sentence."""
+    """Serve what there is to serve, and say so in a sentence. Raises: DynSyncError."""
+    settings.require_systems()
+    try:
+        return _served_between(settings)
+    except CycleRunning:
+        return "A cycle is running; it serves requests before it writes to Marketo."
+
+
+def _served_between(settings: Settings) -> str:
     if not settings.lists and not settings.requests_file.exists():
         return "No static list is looked at, and nobody has asked for a record."
     with RequestStore(settings.requests_file) as store, Desk(settings, store) as desk:

@@ -1,11 +1,12 @@
 """Removes old runs with everything Dagster wrote for them. Ticks are removed by Dagster itself (`dagster.yaml`).
 
 At one run every five minutes the history would take gigabytes a month (docs/design.md#storage). What cycles did stands in
-the ledger for good; Dagster's runs are for looking at recent ones. Not here: when this runs (`sensors.py`).
+the ledger for good; Dagster's runs are for looking at recent ones. Not here: when this runs (`sensors.py`, `pair_sensor.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,14 +22,29 @@ MOST_AT_ONCE = 50  # a sensor's tick has a minute; after a long stop of the sens
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
-def prune(instance: dg.DagsterInstance, now: datetime, *, most_runs: int = MOST_RUNS, keep: timedelta = KEEP) -> int:
-    """Remove finished runs older than `keep` and all but the newest `most_runs`, oldest first; returns how many."""
-    too_old = instance.get_runs_count(dg.RunsFilter(statuses=FINISHED, created_before=now - keep))
-    too_many = instance.get_runs_count(dg.RunsFilter(statuses=FINISHED)) - most_runs
+def prune(
+    instance: dg.DagsterInstance,
+    now: datetime,
+    *,
+    most_runs: int | None = MOST_RUNS,
+    keep: timedelta = KEEP,
+    tags: Mapping[str, str] | None = None,
+    job_name: str | None = None,
+) -> int:
+    """Remove finished runs older than `keep` and all but the newest `most_runs`, oldest first; returns how many.
+
+    Only those with these tags, or of this job; `most_runs` None: by age alone.
+    """
+
+    def those(created_before: datetime | None = None) -> dg.RunsFilter:
+        return dg.RunsFilter(statuses=FINISHED, tags=tags, job_name=job_name, created_before=created_before)
+
+    too_old = instance.get_runs_count(those(now - keep))
+    too_many = 0 if most_runs is None else instance.get_runs_count(those()) - most_runs
     n_runs = min(max(too_old, too_many), MOST_AT_ONCE)
     if n_runs <= 0:
         return 0
-    oldest = instance.get_run_records(dg.RunsFilter(statuses=FINISHED), limit=n_runs, ascending=True)
+    oldest = instance.get_run_records(those(), limit=n_runs, ascending=True)
     for record in oldest:
         _remove(instance, record.dagster_run.run_id)
     return len(oldest)

@@ -6,6 +6,7 @@ told (`operate/occasions.py`).
 
 import dagster as dg
 
+from dynsync_pipeline.defs.pairs import Rounds
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify
 from dynsync_pipeline.operate.occasions import kind_of
@@ -14,8 +15,9 @@ from dynsync_pipeline.settings import Settings, load_settings
 TICK_S = 120
 
 
-def build_notify_sensor(settings: Settings | None = None) -> dg.SensorDefinition:
-    """The sensor `notify_sensor`. `settings` None: read from the environment at every tick."""
+def build_notify_sensor(settings: Settings | None = None, *, has_pairs: bool = False) -> dg.SensorDefinition:
+    """The sensor `notify_sensor`. `settings` None: read at every tick, from the environment or, `has_pairs`, of every pair."""
+    rounds = Rounds(_told) if has_pairs else None
 
     @dg.sensor(
         name="notify_sensor",
@@ -25,13 +27,17 @@ def build_notify_sensor(settings: Settings | None = None) -> dg.SensorDefinition
     )
     def notify_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
-            current = settings or load_settings()
-            if current.notify is None:
-                return dg.SkipReason("DYNSYNC_NOTIFY names nobody to tell.")
-            told = notify(current)
+            return dg.SkipReason(rounds.go(context.log.warning) if rounds else _told(settings or load_settings()))
         except DynSyncError as error:
             context.log.warning(str(error))
             return dg.SkipReason(str(error))
-        return dg.SkipReason(f"Told: {', '.join(kind_of(key) for key in told)}." if told else "Nothing new to tell.")
 
     return notify_sensor
+
+
+def _told(settings: Settings) -> str:
+    """Tell what there is to tell, and say so in a sentence. Raises: DynSyncError."""
+    if settings.notify is None:
+        return "DYNSYNC_NOTIFY names nobody to tell."
+    told = notify(settings)
+    return f"Told: {', '.join(kind_of(key) for key in told)}." if told else "Nothing new to tell."

@@ -27,7 +27,7 @@ def test_runs_leave_no_more_in_postgres_than_the_newest_few(
     n_runs = 50 if is_deep() else 12
     home = prepare_home(settings, has_postgres=True)
     assert prepare_home(settings) == home, "a start of `make dev` keeps the storage"
-    with postgres(tmp_path) as address:
+    with postgres() as address:
         monkeypatch.setenv(POSTGRES_URL, address)
         with dg.DagsterInstance.from_config(str(home)) as instance:
             storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
