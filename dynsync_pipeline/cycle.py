@@ -43,6 +43,7 @@ from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.guards import Limits
+from dynsync_pipeline.reconcile.parity import judge_native_writes
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
@@ -464,13 +465,20 @@ class Cycle:
         with self.warehouse.transaction() as connection:
             at = self.warehouse.now()
             sweep_erased(connection)
+            clocks_apart = self.systems.dynamics.now() - self.systems.marketo.now()
+            if self.settings.is_shadow:
+                source, user = self.settings.native_source, self.settings.native_user
+                judge_native_writes(
+                    connection, cycle_id=self.cycle_id, at=at, clocks_apart=clocks_apart, source=source, user=user
+                )
+                move_base(connection)
             plan = make_plan(
                 connection,
                 cycle_id=self.cycle_id,
                 at=at,
                 own_fields=own_fields,
                 limits=limits,
-                clocks_apart=self.systems.dynamics.now() - self.systems.marketo.now(),
+                clocks_apart=clocks_apart,
                 is_shadow=self.settings.is_shadow,
                 ask_above=None if self.settings.is_shadow else self.settings.ask_above,
             )

@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     cycles_at_once: int = Field(4, ge=1, le=1_000, description="Pairs whose cycles may run at a time.")
 
     data_dir: Path = Field(Path("data"), description="Folder of the working file, the snapshot and the lock.")
+    native_source: str = Field(
+        "",
+        description="How Marketo's activity log begins to name the source of what the native sync writes; for parity.",
+    )
+    native_user: str = Field(
+        "", description="Id, name or e-mail address of the native sync's user in Dynamics; for parity."
+    )
     field_map: Path | None = Field(None, description="CSV of the synced fields; empty: the one in the package.")
     mode: Literal["live", "shadow"] = Field(
         "live", description="shadow: reads both systems and decides, beside a native sync, and writes to neither."

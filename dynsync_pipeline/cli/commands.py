@@ -37,6 +37,7 @@ COMMANDS = {
     "listen": "Listen for Marketo's flow step Call Webhook",
     "merge": "Show which people may be merged in Marketo",
     "pairs": "Show all pairs",
+    "parity": "Show where DynSync in shadow decides otherwise than the native sync beside it",
     "pause": "Hold the sync: cycles, requests and the watchdog",
     "notify": "Tell the addresses of DYNSYNC_NOTIFY what is new",
     "plan": "Show what the next cycle would write, and change nothing",

@@ -132,6 +132,12 @@ class Feed:
                 "where field is not null group by all"
             )
 
+    def land_for_parity(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep the entries about linked people for the next plan in shadow; call it where the feed's cursor moves."""
+        if self._rows:
+            self._tell(connection)
+            connection.execute(_LANDED)
+
     def land_after_cut(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep what the feed tells in `inbox.feed_after_cut`, canonical, for finding out what was written before a cut."""
         if self._rows:
@@ -305,6 +311,17 @@ select t.person_id, t.field, {_COMPARED.format(text="t.new_value")}, t.changed_a
 from told t
 join state.links l using (person_id)
 join reconcile.fields f on f.record_type = l.record_type and f.field = t.field and f.collision = 'newest'
+join kinds k on k.record_type = l.record_type and k.field = t.field
+"""
+
+_LANDED = f"""
+insert into inbox.feed_entries (person_id, field, old_value, new_value, changed_at, place, source)
+with {_KINDS}
+select
+    t.person_id, t.field, {_COMPARED.format(text="t.old_value")}, {_COMPARED.format(text="t.new_value")}, t.changed_at, t.place,
+    t.source
+from told t
+join state.links l using (person_id)
 join kinds k on k.record_type = l.record_type and k.field = t.field
 """
 

@@ -93,6 +93,8 @@ def extract_people(warehouse: Warehouse, client: Marketo, settings: Settings, fi
         feed.end_false_standing_differences(connection)
         feed.note_seen(connection, since - OVERLAP)
         feed.note_told(connection)
+        if settings.is_shadow:
+            feed.land_for_parity(connection)
         read_until, names = start.server_time.astimezone(UTC).isoformat(), read_cursor(connection, PEOPLE).names
         move_cursor(connection, PEOPLE, read_until, names, is_loaded=True)
     with warehouse.transaction() as connection:

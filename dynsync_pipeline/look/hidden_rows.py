@@ -38,6 +38,7 @@ _PLAIN = frozenset(
             "data_type",
         ),
         *("action", "direction", "side", "state", "operation", "winner", "what", "choice", "kind", "door", "decision"),
+        *("our_direction", "their_direction", "verdict"),
         *("rule_code", "reason_code", "outcome_code", "cause_code", "code", "command", "activity_type", "statecode"),
         *("dynamics_type", "winner_record_type", "loser_record_type", "found_by"),
     }

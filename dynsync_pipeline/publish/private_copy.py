@@ -28,6 +28,7 @@ LEDGERS = (
     "error_attempts",
     "changes",
     "collisions",
+    "shadow_changes",
     "activities",
     "marketo_entries",
     "requests",

@@ -197,6 +197,7 @@ LEDGERS_BY_AGE = {
     "audit_findings": "found_at",
     "schema_changes": "seen_at",
     "error_attempts": "attempted_at",
+    "shadow_changes": "seen_at",
 }
 
 

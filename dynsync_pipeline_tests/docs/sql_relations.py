@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from dynsync_pipeline.operate.restore import PUTTING_BACK
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
+from dynsync_pipeline.reconcile.parity import STEPS as PARITY
 from dynsync_pipeline.reconcile.plan import RESTING
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.requests.on_records import WISHING
@@ -43,6 +44,12 @@ CHAINS = (
         "Step 2 of a cycle, `reconcile`: from what was seen to what is to be written. One transaction.",
         PLAN,
         ("this_cycle",),
+    ),
+    Chain(
+        "Parity",
+        "Before a plan in shadow: what the native sync wrote, decided again by the rules. In the transaction of the plan.",
+        PARITY,
+        ("this_cycle", "native_sync", "native_users", "differing_fields", "overwritten_fields"),
     ),
     Chain("A plan in shadow", "After the plan, where nobody sends it.", RESTING),
     Chain(

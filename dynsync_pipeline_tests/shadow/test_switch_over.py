@@ -21,7 +21,7 @@ from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
-from dynsync_pipeline_tests.worlds.native_sync import HttpWire, NativeSync, Pair
+from dynsync_pipeline_tests.worlds.native_sync import SOURCE, HttpWire, NativeSync, Pair
 
 FIELDS = {"title": "jobtitle", "city": "address1_city", "phone": "telephone1"}
 READS_BY_POST = ("/oauth2/v2.0/token", "/identity/oauth/token", "/export/create.json", "/enqueue.json")
@@ -73,6 +73,7 @@ def _beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
         world.control("marketo", "behaviour", {"native_crm": True})
         world.environment |= {"DYNSYNC_MODE": "shadow", "DYNSYNC_FIRST_LOAD": "adopt", "DYNSYNC_LARGEST_SHARE": "1"}
         wire = HttpWire(world, FIELDS)
+        world.environment |= {"DYNSYNC_NATIVE_SOURCE": SOURCE, "DYNSYNC_NATIVE_USER": wire.user_id}
         native = NativeSync(wire, pairs, FIELDS)
         with world.writes_nothing():
             adopted = adopt(world, "adoption.csv")
@@ -125,6 +126,11 @@ def test_no_request_of_whole_cycles_could_write_whatever_there_is_to_decide(besi
         world.sync()
     held = [beside.sides(contact, "title"), beside.sides(contact, "city"), beside.sides(lead, "title")]
     assert held == [("B", "B"), ("Q", "Q"), ("C", "C")]
+    told = json.loads(world.dynsync("parity", "--json").stdout)
+    assert told["verdicts"] == {"same": 3, "differs": 0, "cannot_tell": 0}
+    assert {row["field"]: row["rule_code"] for row in told["rows"] if row["record_type"] == "contact"} == {
+        "title": "dynamics_wins", "city": "one_sided",
+    }  # fmt: skip
     rows = "select field from unsettled where person_id_marketo in (?, ?) and field in ('title', 'city')"
     assert world.query(rows, contact.person_id, lead.person_id) == [], "what the native sync carried over is agreed"
 

@@ -78,7 +78,10 @@ class NativeSync:
             base = self._base[pair, name]
             rule = self.rules.get((pair.person_id, name), original)
             carried = rule(pair, name, base, dynamics, marketo)
-            if carried is not None:
+            if (
+                carried is not None
+                and carried.value != {"to_marketo": marketo, "to_dynamics": dynamics}[carried.direction]
+            ):
                 if not self._wire.write(pair, name, carried):
                     continue
                 n_written += 1

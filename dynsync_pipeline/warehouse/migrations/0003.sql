@@ -425,3 +425,18 @@ create table state.approvals (
 -- An undo that its system put off is tried again at growing gaps; null: with the next cycle.
 alter table state.undoing add column attempts integer default 0;
 alter table state.undoing add column next_look_at timestamp;
+-- One row per entry of Marketo's feed that a cycle in shadow read of a field of a linked person, until the next plan: values as they
+-- are compared, `place` their order where times are equal.
+create table inbox.feed_entries (
+    person_id bigint not null, field varchar not null, old_value varchar, new_value varchar, changed_at timestamp not null,
+    place bigint not null, source varchar
+);
+-- One row per value that a native sync wrote, or left unequal, beside this one in shadow: what stood there before, what ours would
+-- have done, and what theirs did; a direction is null where nothing is written. `verdict`: same, differs or cannot_tell, whose reason
+-- is the code of the rule. Options as labels.
+create table ledger.shadow_changes (
+    entry_id bigint not null, cycle_id bigint not null, seen_at timestamp not null, person_id bigint not null,
+    record_type varchar not null, dynamics_id varchar not null, field varchar not null, base_value varchar,
+    dynamics_value varchar, marketo_value varchar, our_direction varchar, our_value varchar, their_direction varchar,
+    their_value varchar, verdict varchar not null, rule_code varchar not null
+);

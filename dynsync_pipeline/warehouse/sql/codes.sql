@@ -64,6 +64,12 @@ insert into codes (code, sentence) values
 ('left_by_native', 'the native sync left it unequal'),
 ('left_at_first_meeting', 'the native sync left it unequal, and the two never agreed'),
 ('kept_by_native', 'the native sync wrote another value than Dynamics holds'),
+-- Why nobody can tell what was there before a native sync wrote.
+('never_agreed', 'cannot tell: the two had never agreed on it'),
+('feed_has_gaps', 'cannot tell: the feed of Marketo does not lead on from what was seen there last'),
+('edited_since', 'cannot tell: the record was edited again before it was read'),
+('writer_unknown', 'cannot tell: nothing says whether the native sync or somebody else wrote it'),
+('several_writes', 'cannot tell: written again before anybody looked'),
 ('in_review', 'waits for somebody to decide'),
 ('clear_stands', 'R48 never cleared: emptied on one side, and neither carried over nor put back'),
 ('undo', 'somebody undid what a cycle had written'),

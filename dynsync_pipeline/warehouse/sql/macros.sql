@@ -233,6 +233,9 @@ create or replace temp macro gap_after(n_attempts) as
     -- Minutes are compared, because DuckDB takes 42 hours for less than a day.
     to_minutes(least(24 * 60, 5 * (2 ** least(n_attempts - 1, 10))::integer));
 
+-- What a native sync has not carried over by then, beside one in shadow, it leaves.
+create or replace temp macro native_patience() as interval 1 hour;
+
 -- `n_attempts` counts the one that was refused at `seen_at`.
 create or replace temp macro next_look_at(seen_at, n_attempts) as
     case when n_attempts >= most_attempts() then never() else seen_at + gap_after(n_attempts) end;
