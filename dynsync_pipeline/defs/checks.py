@@ -106,7 +106,8 @@ LONGEST_LAG = timedelta(hours=1)
 _LATE = """
 select u.record_type, u.field, sentence as reason, count(*) as n_values, min(since)::varchar as oldest
 from state.unsettled u left join codes on codes.code = u.reason_code
-where reason_code not in ('refused', 'waiting_for_approval') and since < ? group by all order by n_values desc limit 20
+where reason_code not in ('refused', 'waiting_for_approval') and next_look_at < never() and since < ?
+group by all order by n_values desc limit 20
 """
 
 
