@@ -84,7 +84,7 @@ settled as (
         case when is_pending then w.since end as pending_since,
         is_pending and w.next_look_at > this_cycle.planned_at as is_waiting,  -- and nobody has edited it since (R116)
         is_pending and not is_first_load and w.reason_code <> 'waiting_for_approval' as was_let_through,
-        is_pending and not was_let_through and a.approved_at is null as was_asked,
+        is_pending and w.reason_code = 'waiting_for_approval' and a.approved_at is null as was_asked,
         case when is_pending and a.approved_at is not null then a.direction end as approved_direction,
         a.new_value as approved_value,
         ask_above,
