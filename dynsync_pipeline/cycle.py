@@ -35,9 +35,9 @@ from dynsync_pipeline.extract.schema import learn_schema
 from dynsync_pipeline.extract.sync_filter import has_emptied_filters
 from dynsync_pipeline.extract.uncertain import reread_changed_meanwhile, reread_uncertain
 from dynsync_pipeline.extract.unread import ask_for_bearers
-from dynsync_pipeline.model.field_map import FieldMap, load_field_map, map_text
+from dynsync_pipeline.model.field_map import FieldMap, load_field_map
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.model.rule_cases import parse_cases
+from dynsync_pipeline.model.rule_cases import cases_text, parse_cases
 from dynsync_pipeline.operate.wish import carry_out_wish
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.snapshot import Published, publish_snapshot
@@ -388,7 +388,7 @@ class Cycle:
         file = self.settings.rules_test_file
         if not file.exists():
             return
-        text = map_text(file)
+        text = cases_text(file)
         tested = digest(self._wanted.fields, text)
         with self.warehouse.reading() as connection:
             if connection.execute("select digest from state.tested_rules").fetchall() == [(tested,)]:

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, prints_to
-from dynsync_pipeline.model.field_map import load_field_map, map_text
-from dynsync_pipeline.model.rule_cases import NEVER_AGREED, default_cases_text, parse_cases
+from dynsync_pipeline.model.field_map import load_field_map
+from dynsync_pipeline.model.rule_cases import NEVER_AGREED, cases_text, default_cases_text, parse_cases
 from dynsync_pipeline.reconcile.rule_tests import Failing, failing_cases
 from dynsync_pipeline.settings import Settings, load_settings
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
@@ -54,7 +54,7 @@ def rules(
 
 def _cases(settings: Settings) -> tuple[str, str]:
     file: Path = settings.rules_test_file
-    return (file.name, map_text(file)) if file.exists() else ("cases of the package", default_cases_text())
+    return (file.name, cases_text(file)) if file.exists() else ("cases of the package", default_cases_text())
 
 
 def _show(failing: list[Failing], n_cases: int, file: str) -> None:

@@ -163,6 +163,14 @@ def map_text(path: Path | None) -> str:
     """The CSV at `path`, or the one in the package. Raises: FieldMapWrong where it is no file of text."""
     if path is None:
         return default_map_text()
+    return csv_text(path, "The field map", "Name a CSV in DYNSYNC_FIELD_MAP, or unset it to use the default.")
+
+
+def csv_text(path: Path, what: str, otherwise: str) -> str:
+    """The text of the file at `path`, which messages call `what`; `otherwise`: what to do where it is none.
+
+    Raises: FieldMapWrong.
+    """
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -170,8 +178,8 @@ def map_text(path: Path | None) -> str:
             why, step = "it is no UTF-8 text", "Save it as UTF-8; spreadsheets call that CSV UTF-8."
         else:
             why = "it is a folder" if isinstance(error, IsADirectoryError) else (error.strerror or "").lower()
-            step = "Name a CSV in DYNSYNC_FIELD_MAP, or unset it to use the default."
-        raise FieldMapWrong(f"The field map {path} cannot be read: {why}.", next_step=step) from None
+            step = otherwise
+        raise FieldMapWrong(f"{what} {path} cannot be read: {why}.", next_step=step) from None
 
 
 def default_map_text() -> str:

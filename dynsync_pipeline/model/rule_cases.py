@@ -9,8 +9,10 @@ import csv
 import io
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from dynsync_pipeline.errors import FieldMapWrong
+from dynsync_pipeline.model.field_map import csv_text
 from dynsync_pipeline.model.records import PERSON_TYPES
 
 CASE_COLUMNS = ("record_type", "field", "base", "dynamics", "marketo", "outcome")
@@ -42,11 +44,19 @@ def default_cases_text() -> str:
     return files("dynsync_pipeline.model").joinpath("default_rules_test.csv").read_text("utf-8")
 
 
+def cases_text(path: Path) -> str:
+    """The CSV at `path`. Raises: FieldMapWrong where it is no file of text."""
+    return csv_text(path, "The file of rule tests", "Put a CSV there, or remove it.")
+
+
 def parse_cases(text: str, name: str) -> list[RuleCase]:
     """Read the CSV `text`; `name` stands for the file in messages. Raises: FieldMapWrong with line and column."""
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    names = tuple(rows.fieldnames or ())
-    if tuple(each for each in names if each != LATER) != CASE_COLUMNS:
+    try:
+        names = tuple(rows.fieldnames or ())
+    except csv.Error:
+        raise FieldMapWrong(f"{name} cannot be read as CSV.", next_step="Save it separated by commas.") from None
+    if tuple(each for each in names if each != LATER) != CASE_COLUMNS or names.count(LATER) > 1:
         raise FieldMapWrong(
             f"{name}, line 1: these are not the columns of rule tests.",
             next_step=f"They must be {', '.join(CASE_COLUMNS)}, with {LATER} before the last if you want it.",

@@ -144,11 +144,31 @@ def test_cases_of_ones_own_are_decided_by_ones_own_map(run: Run, tmp_path: Path)
         (f"{HEADER}\nlead,title,A,B,C,\n", "line 2, outcome"),
         (f"{HEADER}\nlead,title,A,B,nothing\n", "line 2"),
         (f"{OWN}lead,title,A,B,C,both,review\n", "line 9, later"),
+        (f"{HEADER.replace('outcome', 'later,later,outcome')}\nlead,title,A,B,C,dynamics,,review\n", "line 1"),
     ],
 )
 def test_a_file_of_cases_with_a_fault_is_told_by_line(text: str, said: str) -> None:
     with pytest.raises(FieldMapWrong, match=f"^cases.csv, {said}"):
         parse_cases(text, "cases.csv")
+
+
+def test_a_file_that_is_none_is_told_by_its_own_name_and_a_cell_without_an_end_is_no_traceback(
+    run: Run, tmp_path: Path
+) -> None:
+    environment = {"DYNSYNC_DATA_DIR": str(tmp_path)}
+    file = tmp_path / "rules_test.csv"
+    for content, said in (
+        (b'"' + b"x" * 200_000, "rules_test.csv cannot be read as CSV"),
+        (f"{HEADER}\nlead,title,\xe4,B,A,to_marketo\n".encode("latin-1"), "The file of rule tests"),
+    ):
+        file.write_bytes(content)
+        ran = run("rules", "test", environment=environment)
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+        assert "field map" not in ran.err.lower()
+    file.unlink()
+    file.mkdir()
+    ran = run("rules", "test", environment=environment)
+    assert (ran.code, "it is a folder. Put a CSV there, or remove it." in ran.err) == (2, True)
 
 
 def test_a_changed_map_that_fails_its_cases_stops_the_cycle_before_anything_is_read() -> None:
