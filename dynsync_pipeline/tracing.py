@@ -6,8 +6,10 @@ of a step, or verb and path of a request; an error tells its kind alone. Not her
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -16,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 log = logging.getLogger(__name__)
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-LONGEST_S = 5  # for a batch, which nobody but the end of the process waits for
+LONGEST_S = 5  # for a batch, and for all that is left at the end of the process, which nobody else waits for
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
@@ -67,7 +69,30 @@ def _tracer() -> Any:
         log.warning("No traces are sent: run `pip install 'dynsync-pipeline[tracing]'`.")
         return None
     provider = TracerProvider(
-        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "dynsync")})
+        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "dynsync")}),
+        shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=LONGEST_S)))
+    _end_with_process(provider.shutdown)
     return provider.get_tracer("dynsync_pipeline")
+
+
+def _end_with_process(shut_down: Callable[[], None]) -> None:
+    """Send what is left when the process ends, for so long and no longer: of its own it would wait for every batch in turn.
+
+    The thread is begun now, because a process that ends may begin none.
+    """
+    ending = threading.Event()
+
+    def wait() -> None:
+        ending.wait()
+        shut_down()
+
+    thread = threading.Thread(target=wait, name="traces", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ending.set()
+        thread.join(LONGEST_S)
+
+    atexit.register(end)

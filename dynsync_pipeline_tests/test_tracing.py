@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,23 @@ def test_a_collector_that_is_gone_fails_no_cycle_and_holds_nobody_up() -> None:
     began_s = time.monotonic()
     run("http://127.0.0.1:9", SPAN)
     assert time.monotonic() - began_s < 30
+
+
+# More than a batch, or several, that nobody takes.
+MANY = """
+import time
+from dynsync_pipeline.tracing import span
+for _ in range(1800):
+    with span("step"):
+        pass
+print(time.time())
+"""
+
+
+def test_a_collector_that_never_answers_holds_the_end_of_a_process_up_for_seconds_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        worked_until_s = float(run(f"http://127.0.0.1:{silent.getsockname()[1]}", MANY).stdout)
+    assert time.time() - worked_until_s < 12
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:

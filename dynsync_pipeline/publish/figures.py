@@ -39,6 +39,7 @@ def read_figures(
         "mode": settings.mode,
         "paused": str(pause) if pause else None,
         "recent_cycles": _rows(connection, _CYCLES),
+        **_rows(connection, _LAST_SUCCESS)[0],
         "lag": _rows(connection, _LAG),
         "backlog_by_hour": _rows(connection, _BACKLOG),
         "collided": _rows(connection, _COLLIDED, [at - WEEK]),
@@ -63,6 +64,8 @@ select cycle_id, started_at, ended_at, status, failure_code, message, is_whole, 
     n_companies_written, n_records_updated, n_collisions, n_refused, n_calls_dynamics, n_calls_marketo
 from ledger.cycles order by cycle_id desc limit {MOST_CYCLES}
 """
+# However many have failed since, and are all that is listed.
+_LAST_SUCCESS = "select max(ended_at) as last_success_at from ledger.cycles where is_whole"
 # What a plan holds and nobody has answered for is yet to be written. An account, contact or lead goes to Marketo, and
 # contacts and leads go to Dynamics as well.
 _LAG = """

@@ -40,6 +40,8 @@ class _Figures(Collector):
         """Each figure as a gauge: a cycle tells how things stand, and a scrape may come at any time."""
         figures = self._figures
         ended = [cycle for cycle in figures["recent_cycles"] if cycle["ended_at"]]
+        succeeded = [_seconds(figures["last_success_at"])] if figures["last_success_at"] else []
+        yield _gauge("last_success_timestamp_seconds", "When the last whole cycle ended.", _alone(succeeded))
         yield from _of_cycles(ended)
         yield _gauge(
             "told_timestamp_seconds", "When the last cycle told these figures.", {(): _seconds(figures["told_at"])}
@@ -53,8 +55,8 @@ class _Figures(Collector):
             "object",
         )
         yield _gauge(
-            "refused_writes", "Open refusals by cause.",
-            {(r["object"], r["direction"], r["field"] or "", r["code"]): r["n"] for r in figures["refused"]},
+            "refused_writes", "Open refusals by cause, the fifty most frequent.",
+            _refused(figures["refused"]),
             "object", "direction", "field", "code",
         )  # fmt: skip
         yield _gauge(
@@ -73,13 +75,7 @@ class _Figures(Collector):
 
 def _of_cycles(ended: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     """How the last cycles went, newest first; no sample of what there was none of."""
-    whole = [cycle for cycle in ended if cycle["is_whole"]][:1]
     last = ended[:1]
-    yield _gauge(
-        "last_success_timestamp_seconds",
-        "When the last whole cycle ended.",
-        _alone([_seconds(c["ended_at"]) for c in whole]),
-    )
     yield _gauge(
         "last_cycle_timestamp_seconds", "When the last cycle ended.", _alone([_seconds(c["ended_at"]) for c in last])
     )
@@ -117,6 +113,15 @@ def _of_lag(lag: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     yield _gauge("waiting_records", "Records of the last plan that are yet to be written.", waiting, *labels)
     refused = dict(zip(keys, (row["n_refused"] for row in lag), strict=True))
     yield _gauge("refused_records", "Records of which something is refused.", refused, *labels)
+
+
+def _refused(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
+    """How many by cause, whatever operation met it."""
+    found: dict[tuple[str, ...], float] = {}
+    for row in rows:
+        key = (row["object"], row["direction"], row["field"] or "", row["code"])
+        found[key] = found.get(key, 0) + row["n"]
+    return found
 
 
 def _last_backlog(hours: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:

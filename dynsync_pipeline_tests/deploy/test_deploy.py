@@ -63,7 +63,7 @@ def test_the_image_has_the_pinned_libraries_and_none_of_those_for_development() 
 def test_the_services_are_nobodys_in_particular_and_write_to_their_folder_alone() -> None:
     common = yaml_of("compose.yaml")["x-dynsync"]
     assert (common["user"], common["read_only"], common["cap_drop"]) == ("10001:10001", True, ["ALL"])
-    assert "USER dynsync" in text_of("Dockerfile")
+    assert "USER 10001:10001" in text_of("Dockerfile")
     assert "--uid 10001" in text_of("Dockerfile")
     for unit in UNITS:
         lines = unit.read_text("utf-8").splitlines()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from dynsync_pipeline.publish.figures import MOST_CYCLES
 from dynsync_pipeline.publish.metrics import metrics_text
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.cli.conftest import HandMade
-from dynsync_pipeline_tests.publish.conftest import HOSTILE, figures_of
+from dynsync_pipeline_tests.publish.conftest import HOSTILE, ago, figures_of
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
 OF_THE_LISTENER = {"dynsync_requests_waiting"}
@@ -48,6 +50,27 @@ def test_of_a_sync_that_never_ran_nothing_false_is_told(tmp_path: Path) -> None:
         told = samples(metrics_text(figures_of(made)))
     assert told["dynsync_last_success_timestamp_seconds"] == {}
     assert told["dynsync_last_cycle_duration_seconds"] == {}
+
+
+def test_what_alarms_go_by_is_told_whatever_failed_since(tmp_path: Path) -> None:
+    """Where it went with the last cycle that is listed, the alarm on it would fall silent after a night of failures."""
+    made = HandMade(tmp_path)
+    failures = (made.cycle(n, ago(minutes=400 - 5 * n), "failed", "no") for n in range(2, MOST_CYCLES + 3))
+    refusals = "".join(
+        f"{', ' if n else ''}({n}, 1, now()::timestamp, now()::timestamp, 'contact', '{n}', '{operation}', 'to_marketo', "
+        "'1003', 'no', 1, 'waiting')"
+        for n, operation in enumerate(("create", "create", "update"))
+    )
+    made.publish(
+        made.cycle(1, ago(hours=9)),
+        *failures,
+        "insert into ledger.sync_errors (error_id, cycle_id, happened_at, last_seen_at, record_type, dynamics_id, operation, "
+        f"direction, code, message, attempts, state) values {refusals}",
+    )
+    told = samples(metrics_text(figures_of(made)))
+    (succeeded_s,) = told["dynsync_last_success_timestamp_seconds"].values()
+    assert 8.9 * 3600 < time.time() - succeeded_s < 9.1 * 3600
+    assert told["dynsync_refused_writes"] == {("1003", "to_marketo", "", "contact"): 3}
 
 
 def test_the_dashboard_asks_for_nothing_that_is_not_told(home: HandMade) -> None:

@@ -5,7 +5,7 @@ const LONGEST_LAG_S = 3600;
 const COLOURS = ["var(--one)", "var(--two)", "var(--three)", "var(--four)"];
 const cycles = figures.recent_cycles; // newest first
 const last = cycles.find((cycle) => cycle.ended_at);
-const success = cycles.find((cycle) => cycle.is_whole);
+const success = figures.last_success_at; // however many have failed since
 const to = { to_marketo: "to Marketo", to_dynamics: "to Dynamics" };
 
 // What is not on both sides yet, in words; nothing where all is.
@@ -24,7 +24,7 @@ function verdict() {
   if (!last) return ["held", "Beginning", "No cycle has ended yet."];
   if (last.status === "stopped_by_guard") return ["bad", "Stopped by a guard", "Nothing was written. What to do is told below."];
   if (last.status === "failed") return ["bad", "The last cycle failed", "The next one tries again by itself."];
-  const age = success ? (now - time(success.ended_at)) / 1000 : Infinity;
+  const age = success ? (now - time(success)) / 1000 : Infinity;
   if (age > LONGEST_LAG_S) return ["bad", "Behind", success ? `No cycle has succeeded for ${span(age)}. Is the sync running?` : "No cycle has succeeded yet."];
   if (figures.mode === "shadow") return ["good", "Shadow", "Both systems are read, and neither is written to."];
   const owed = owes();
@@ -38,7 +38,7 @@ function head() {
     element("p", {}, sentence),
     element("p", { class: "dim" }, `${figures.installation}. `,
       last ? `Cycle ${last.cycle_id} ended ${ago(last.ended_at)} (${moment(last.ended_at)}). ` : "",
-      success ? `Last success ${ago(success.ended_at)}.` : ""),
+      success ? `Last success ${ago(success)}.` : ""),
   );
   if (last && last.message) {
     const isGuard = last.status === "stopped_by_guard";
