@@ -59,6 +59,14 @@ sensors:
   use_threads: true
   num_workers: 4
   num_submit_workers: 4
+
+# A run is launched once its process answers, which takes seconds; several are, at a time.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_use_threads: true
+    dequeue_num_workers: 4
 """
 
 

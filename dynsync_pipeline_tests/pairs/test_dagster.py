@@ -280,6 +280,7 @@ def test_dagsters_home_lets_several_pairs_run_and_each_but_once(make_pair: MakeP
     }
     with dg.DagsterInstance.from_config(str(home)) as made:
         assert made.get_concurrency_config().run_queue_config.max_concurrent_runs == 2  # type: ignore[union-attr]
+        assert made.run_coordinator.dequeue_use_threads  # type: ignore[attr-defined]
     Path(".env").write_text("")
     one = yaml.safe_load((prepare_home(load_settings()) / "dagster.yaml").read_text())
     assert one["concurrency"]["runs"] == {"max_concurrent_runs": 1}
