@@ -3,6 +3,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 INSTALLED := .venv/installed
+WITH_SPARK := .venv-spark/installed
 # Containers often forbid byte code; without it every start of Python here takes 2.5 s instead of 1 s.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -11,10 +12,10 @@ MINUTES ?= 10
 DATA ?= $(or $(DYNSYNC_DATA_DIR),data)
 # One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help demo test cover mutants deep bench years dev query lint format lock clean
+.PHONY: help demo test test-spark cover mutants deep bench years dev query lint format lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "DynSync needs Python 3.11 or later; say make PYTHON=python3.12 if you have one.")'
@@ -32,6 +33,16 @@ test: $(INSTALLED) ## style, types and all tests side by side, each file in one 
 	@$(MAKE) --no-print-directory lint & lint=$$!; \
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$lint && exit $$tests
+
+$(WITH_SPARK): $(INSTALLED) requirements-spark.lock
+	test -x .venv-spark/bin/python || $(PYTHON) -m venv .venv-spark
+	$(BIN)/uv pip sync --quiet --python .venv-spark/bin/python --require-hashes requirements-spark.lock
+	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test-spark: $(WITH_SPARK) ## the rule files on Spark against DuckDB; needs Java 17, and installs Spark in .venv-spark
+	@java -version 2>/dev/null || { echo "There is no Java. On Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
+	.venv-spark/bin/pytest -m spark dynsync_pipeline_tests/spark
 
 cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
@@ -75,5 +86,9 @@ lock: $(INSTALLED) ## resolve the dependencies anew into requirements.lock
 		--constraint requirements.lock --extra notify --extra postgres --extra tracing --output-file deploy/requirements.lock \
 		pyproject.toml
 
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--constraint requirements.lock --extra dev --extra emulators --extra spark --output-file requirements-spark.lock \
+		pyproject.toml
+
 clean: ## remove the environment and what runs made
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-spark build *.egg-info

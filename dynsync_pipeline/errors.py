@@ -8,6 +8,7 @@ DynSyncError                 carries `retry_helps` and `next_step`
 ├── NotTold                  no way to tell people took a message
 ├── PortTaken                another program listens on the port
 ├── ErasureRefused           nobody was erased: nobody is named so, or the person lives in a synced system
+├── EngineFailed             Spark did not finish a question; nothing was changed
 ├── CycleRunning             another process holds the cycle lock
 ├── StorageFailed            the working file or the snapshot cannot be written (disk full, file locked, newer schema)
 ├── SqlFileFailed            a statement of one of our SQL files cannot be run; carries `statement`
@@ -87,6 +88,12 @@ class PortTaken(DynSyncError):
 
 class ErasureRefused(DynSyncError):
     """Nobody was erased, and nothing changed: nobody is named so, or the person lives in a synced system."""
+
+
+class EngineFailed(DynSyncError):
+    """Spark did not start, or not finish a question; nothing was changed."""
+
+    retry_helps = True
 
 
 class CycleRunning(DynSyncError):

@@ -238,6 +238,11 @@ class Settings(BaseSettings):
         description="Folder of Parquet files for engines that read everything, which hold everybody's data; empty: none.",
     )
 
+    audit_engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="What compares everything once a day; spark reads the Parquet files, and needs the extra."
+    )
+    spark_master: str = Field("local[*]", description="Where Spark runs; the default is this machine, all processors.")
+
     memory_mb: int | None = Field(
         None, ge=256, le=MOST_MB, description="Memory in MB that DuckDB may take; empty: half of the machine's."
     )

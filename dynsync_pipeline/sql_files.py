@@ -129,6 +129,18 @@ def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> No
             _run(connection, file, statement, filled)
 
 
+def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> None:
+    """Run those statements of these files that change tables which stay; what the others make was made by another engine, and
+    is there as temporary tables. Raises: as `run_steps`.
+    """
+    filled = Filled(connection)
+    for file in map(sql_file, steps):
+        for statement in statements(connection, file):
+            found = _TARGET.match(statement.sql)
+            if found and not found["made"]:
+                _run(connection, file, statement, filled)
+
+
 class Filled:
     """Which tables may have rows, while the statements of one run change that."""
 

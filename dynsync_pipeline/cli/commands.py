@@ -22,6 +22,7 @@ COMMANDS = {
     "adopt": "Link people whom Marketo already holds with the contacts and leads that they are",
     "approve": "Show what waits because its cause reaches more people than DYNSYNC_ASK_ABOVE",
     "assign": "Give the leads and contacts of people of Marketo another owner in Dynamics",
+    "audit": "Compare all links and all that is unsettled in full",
     "backfill": "Fill fields of many records again",
     "backup": "Make a backup",
     "case": "Pack one person's case into a file that may be shared",

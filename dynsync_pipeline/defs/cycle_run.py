@@ -83,7 +83,7 @@ class CycleRun:
 
         Dagster tells a resource nothing of why its run failed, so the error is noted here for the ledger.
         """
-        with self._as_failure():
+        with self.as_failure():
             yield self._opened()
 
     @contextmanager
@@ -108,7 +108,7 @@ class CycleRun:
 
         Raises: dagster.Failure, as `step`; a run that only looks opens no cycle and calls no system.
         """
-        with self._as_failure():
+        with self.as_failure():
             if self._cycle is not None:
                 yield self._cycle.warehouse
                 return
@@ -177,9 +177,12 @@ class CycleRun:
         return sentence if self._pair is None or sentence.startswith(whose) else whose + sentence
 
     @contextmanager
-    def _as_failure(self) -> Iterator[None]:
+    def as_failure(self) -> Iterator[None]:
+        """Around work of an asset: what goes wrong is noted, and fails the run with its sentence. Raises: dagster.Failure."""
         try:
             yield
+        except dg.Failure:
+            raise
         except DynSyncError as error:
             self.refuse(error)
             statement = (

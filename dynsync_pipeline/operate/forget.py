@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import sqlite3
 from collections.abc import Collection
 from contextlib import closing
@@ -49,6 +50,7 @@ from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in
 
 SCHEMAS = ("inbox", "mirror", "state", "reconcile", "ledger")
 SHORTEST = 6  # characters of a value that is looked for: shorter ones stand by chance in other values
+SPARK = "spark"  # where in the data folder it works
 LEFT_OUT = ("emulator", "demo")  # folders of the data folder that stand for the systems themselves
 
 
@@ -451,7 +453,8 @@ def _publish_anew(warehouse: Warehouse, settings: Settings) -> None:
 
 
 def _remove_parquet(warehouse: Warehouse, settings: Settings) -> None:
-    """Remove the Parquet files, where they are now and where they were: those that readers may still have in use as well."""
+    """Remove the Parquet files, where they are and where they were, and what Spark makes of them; who reads them fails."""
+    shutil.rmtree(settings.data_dir / SPARK, ignore_errors=True)
     with warehouse.reading() as connection:
         folders = {Path(name) for (name,) in connection.execute("select folder from state.parquet").fetchall()}
     if settings.parquet_dir is not None:

@@ -8,6 +8,7 @@ that whoever reads it sees one state. Not here: which tables there are and how t
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from dynsync_pipeline.publish.parquet_files import (
     KEYS,
     MANIFEST,
     OURS,
+    RESULTS,
     TABLES,
     Manifest,
     Moved,
@@ -69,6 +71,8 @@ def remove_files(folder: Path) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)
         for file in folder.glob(OURS):
             file.unlink()
+        for results in folder.glob(RESULTS):
+            shutil.rmtree(results, ignore_errors=True)
 
 
 def _forget_state(warehouse: Warehouse) -> None:

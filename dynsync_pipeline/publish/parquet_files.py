@@ -17,6 +17,7 @@ from dynsync_pipeline.errors import StorageFailed
 
 MANIFEST = "manifest.json"
 OURS = "dynsync-*.parquet"  # what is ever written or removed in the folder, beside the manifest
+RESULTS = "dynsync-results-*"  # and folders of what an engine found, while it brings that
 
 
 class Moved(StrEnum):

@@ -92,7 +92,8 @@ def propose_pairs(
     `held`: column `id` (the person's) and those of `id_fields`, text as Marketo sent it; a Dynamics id is found anywhere
     in a value, in any case. Equal e-mail addresses are compared only where the map has the field.
     """
-    _show(connection, fields)
+    for name, query in shown_queries(fields).items():
+        connection.execute(f"create or replace temp view {name} as {query}")
     _land_held_ids(connection, id_fields, held)
     run_steps(connection, ("reconcile/proposed_pairs",))
     connection.execute(
@@ -103,23 +104,21 @@ def propose_pairs(
         yield from (Pair(*row) for row in rows)
 
 
-def _show(connection: duckdb.DuckDBPyConnection, fields: FieldMap) -> None:
-    """The little that a proposal compares and shows of people and records, whatever the field map."""
+def shown_queries(fields: FieldMap) -> dict[str, str]:
+    """The little that a proposal compares and shows of people and records, whatever the field map, by the name of the view."""
 
     def shown(known: Sequence[str]) -> str:
         email = f'"{EMAIL}"' if EMAIL in known else "null::varchar"
         names = [f'"{name}"' for name in NAMES if name in known]
         return f"{email} as email, nullif(concat_ws(' ', {', '.join(names) or 'null'}), '') as name"
 
-    connection.execute(
-        "create or replace temp view people_shown as select person_id, dynamics_contact_id, dynamics_lead_id, "
-        f"{shown([*fields.person_fields])} from mirror.marketo_people where not is_deleted"
-    )
-    connection.execute(
-        f"create or replace temp view records_shown as select record_type, dynamics_id, {shown([*fields.linked_fields])} "
-        "from state.dynamics_records where (record_type, dynamics_id) not in ("
-        "select (record_type, dynamics_id) from mirror.person_records where is_deleted)"
-    )
+    return {
+        "people_shown": "select person_id, dynamics_contact_id, dynamics_lead_id, "
+        f"{shown([*fields.person_fields])} from mirror.marketo_people where not is_deleted",
+        "records_shown": f"select r.record_type, r.dynamics_id, {shown([*fields.linked_fields])} "
+        "from state.dynamics_records r anti join mirror.person_records d "
+        "on d.record_type = r.record_type and d.dynamics_id = r.dynamics_id and d.is_deleted",
+    }
 
 
 def _land_held_ids(connection: duckdb.DuckDBPyConnection, id_fields: Sequence[str], held: pa.Table | None) -> None:

@@ -17,11 +17,15 @@ STEPS = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_f
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found: links compared, keys handed to the next cycle, and findings that need a person."""
+    """What an audit found: links compared, keys handed to the next cycle, and findings that need a person.
+
+    `kinds`: in words, record type, field, and how many; the most frequent twenty.
+    """
 
     n_links: int
     n_missed: int
     n_damaged: int
+    kinds: tuple[tuple[str, str | None, str | None, int], ...] = ()
 
 
 def run_audit(connection: duckdb.DuckDBPyConnection, at: datetime) -> Audit:
@@ -37,14 +41,24 @@ def run_audit(connection: duckdb.DuckDBPyConnection, at: datetime) -> Audit:
         )
         return Audit(0, 0, 0)
     run_steps(connection, STEPS)
+    return keep_findings(connection, at, _count(connection, "select count(*) from compared_links"))
+
+
+def keep_findings(connection: duckdb.DuckDBPyConnection, at: datetime, n_links: int) -> Audit:
+    """Put what stands in `audit_findings`, of so many links, into the ledger, but for what an audit of seven days found."""
     connection.execute(_KEPT, {"at": at})
     return Audit(
-        n_links=_count(connection, "select count(*) from compared_links"),
+        n_links=n_links,
         n_missed=_count(connection, "select count(*) from audit_findings where is_missed"),
         n_damaged=_count(connection, "select count(*) from audit_findings where not is_missed"),
+        kinds=tuple(connection.execute(_KINDS).fetchall()),
     )
 
 
+_KINDS = """
+select sentence, record_type, field, count(*) from audit_findings join codes using (code)
+group by all order by 4 desc, 1, 2, 3 limit 20
+"""
 _KEPT = """
 insert into ledger.audit_findings (finding_id, found_at, found_by, code, record_type, dynamics_id, person_id, field)
 select nextval('ledger.entries'), $at, 'audit', code, record_type, dynamics_id, person_id, field

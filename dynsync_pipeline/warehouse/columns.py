@@ -127,7 +127,7 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
         for f in fields.fields
     ]
     views = _views(fields, decimal_places(connection))
-    side_by_side = _side_by_side(fields.linked_fields)
+    side_by_side = side_by_side_query(fields.linked_fields)
     made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields), side_by_side)
     if connection.execute("select digest from state.followed_map").fetchall() == [(made_from,)]:
         return
@@ -250,7 +250,7 @@ def _moved_base(names: Iterable[str]) -> str:
     )
 
 
-def _side_by_side(names: Collection[str]) -> str:
+def side_by_side_query(names: Collection[str]) -> str:
     """Of `people`, the name of a table, every field that has a value on any side, from the tables that `differing_fields` makes.
 
     Written out field by field: nothing is sorted or gathered, so that a first load needs no memory for it.

@@ -1,0 +1,194 @@
+"""Both engines make the same tables of the same files, whatever people entered; a rule that changes, changes on both."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dynsync_pipeline import sql_files
+from dynsync_pipeline.publish.parquet import publish_parquet
+from dynsync_pipeline.reconcile.adoption import shown_queries
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.spark import engine as engine_module
+from dynsync_pipeline.sql_files import SqlFile, sql_file
+from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, BothEngines
+from dynsync_pipeline_tests.spark.made_up import FIELDS, MadeUp
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1_200)]  # a machine may be busy
+TEXTS = [
+    "a", "A ", "é", "e\u0301", "ß", "Σας", "ΟΔΟΣ", "İ", "🦊", '"', "'", "\\", "\n", "\r", " 1", "1e5", "1.50", "-0",
+    "1_000", "0x1",
+    "9" * 28, "9" * 29, "9" * 40, "x@y.z", " X@Y.Z", "%", "_", "\t", "nan", "inf", "2026-1-1", "2026-02-30", "0001-01-01",
+    "0000-01-01", "10000-01-01", "1752-12-31", "1753-01-01", "2026-03-29", "2026-03-29T02:30:00Z", "2026-02-30T00:00:00Z",
+    "2026-03-29T25:00:00Z", "1;2", "One", "Two, or so; One", "Two; or so", "?", "?x", "+5", "true", "TRUE", "5e-11",
+]  # fmt: skip
+NO_CYCLE = {
+    "this_cycle": "select timestamp '2026-03-29 01:30:00' as planned_at, interval 0 second as clocks_apart",
+    "overwritten_fields": "select *, false as is_carried_over from differing_fields where false",
+}
+
+
+@pytest.fixture(scope="module")
+def engines(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BothEngines]:
+    """Both over people with any of these texts, all decided."""
+    engines = BothEngines(spark, *MadeUp(7, TEXTS).published(tmp_path_factory.mktemp("made_up")))
+    decide(engines)
+    yield engines
+    engines.close()
+
+
+def decide(engines: BothEngines) -> None:
+    engines.run(AUDIT)
+    for name, query in NO_CYCLE.items():
+        engines.make(name, query)
+    engines.run(OUTCOMES)
+
+
+def test_the_audit_finds_and_the_rules_decide_the_same(engines: BothEngines) -> None:
+    assert engines.differences(("differing_fields", "audit_findings", "decided_fields")) == {}
+    assert engines.n_rows("differing_fields") > 200
+    codes = engines.duckdb.execute("select count(distinct code) from audit_findings").fetchall()
+    rules = engines.duckdb.execute(
+        "select count(distinct rule_code), count(distinct refusal_code) from decided_fields"
+    ).fetchall()
+    assert codes >= [(6,)], "many kinds of findings"
+    assert rules[0][0] >= 12, "many rules"
+    assert rules[0][1] >= 5, "many reasons why a column takes no value"
+
+
+def test_adoption_proposes_the_same(engines: BothEngines) -> None:
+    draw = random.Random(5)
+    held = {
+        "person_id": pa.array([draw.randrange(160) for _ in range(60)], pa.int64()),
+        "id_field": [draw.choice("ab") for _ in range(60)],
+        "dynamics_id": [f"r{draw.randrange(160)}" for _ in range(60)],
+    }
+    for name, query in shown_queries(FIELDS).items():
+        engines.make(name, query)
+    engines.give("held_ids", pa.table(held))
+    engines.run(ADOPTION)
+    assert engines.differences(("proposed_pairs",)) == {}
+    assert engines.duckdb.execute("select count(distinct match) from proposed_pairs").fetchall() >= [(2,)]
+
+
+TRAPS = {
+    "a value that moved between columns": "select count(distinct hash(*columns(*))) as trap from moved",
+    "times in other zones, also those that summer time leaves out": """
+        select utc_time(try_cast(text as timestamp), zone) as trap from texts, zones
+        where regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
+    "a day of a user-local column": """
+        select kept_time(text, 'date', 'UserLocal', zone) as trap from texts, zones
+        where regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
+    "borders of seconds between two times": """
+        select date_diff('second', a.at, b.at) as trap from moments a, moments b""",
+    "division of whole numbers": "select n // 28 as trap from numbers",
+    "letters": "select lower(trim(text)) as trap from texts",
+    "a whole text, also of several lines": "select regexp_full_match(text, '-?[0-9]+') as trap from texts",
+    "what is no number": """
+        select try_cast(text as decimal(38, 10)) is null as trap, try_cast(text as double) > 1.5 as much from texts""",
+    "what is no date or time": """
+        select text, regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}') and try_cast(text as date) is null as trap
+        from texts""",
+    "the order in a list of texts": """
+        select array_to_string(list_slice(list_sort(list(text)), 1, 10), ', ') as trap from texts where text is not null""",
+    "lengths in UTF-16": """
+        select length(text) + length(regexp_replace(text, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) as trap from texts""",
+    "nulls in `not in`": "select n as trap from numbers where n not in (select m from numbers)",
+    "texts that are put together": "select concat_ws('; ', text, null, text) || text as trap from texts",
+    "labels of several options": """
+        select shown_options(t.text, 'choices', o) as trap from texts t, state.option_maps o where o.record_type = 'lead'""",
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_between_the_two_is_none(engines: BothEngines, trap: str) -> None:
+    moments = [
+        f"2026-01-01 00:00:{second:02}.{part}" for second in (0, 1, 59) for part in ("000000", "000001", "999999")
+    ]
+    if "texts" not in given_to(engines):
+        engines.give("moved", pa.table({"a": ["x", None], "b": [None, "x"]}))
+        engines.give("texts", pa.table({"text": [None, *TEXTS, "1\n", "12"]}))
+        engines.give("zones", pa.table({"zone": ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"]}))
+        engines.give(
+            "numbers",
+            pa.table(
+                {
+                    "n": pa.array([-57, -28, -1, 0, 1, 57, None], pa.int64()),
+                    "m": pa.array([1, 1, 1, 0, 0, 1, 1], pa.int64()),
+                }
+            ),
+        )
+        engines.give("moment_texts", pa.table({"text": moments}))
+        engines.make("moments", "select text::timestamp as at from moment_texts")
+    engines.make("trapped", TRAPS[trap])
+    assert engines.differences(("trapped",)) == {}
+
+
+def given_to(engines: BothEngines) -> set[str]:
+    names = engines.duckdb.execute("select table_name from duckdb_tables() where temporary").fetchall()
+    return {name for (name,) in names}
+
+
+@given(seed=st.integers(0, 2**32), texts=st.lists(st.text(max_size=8), min_size=30, max_size=60))
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "2")),
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_of_any_people_both_make_the_same(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, seed: int, texts: list[str]
+) -> None:
+    engines = BothEngines(spark, *MadeUp(seed, texts).published(tmp_path_factory.mktemp("any")))
+    decide(engines)
+    assert engines.differences(("audit_findings", "decided_fields")) == {}
+    engines.close()
+
+
+def test_a_rule_that_is_damaged_decides_otherwise_on_both_alike(
+    engines: BothEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "when record_type = 'lead' then 'collision_marketo_wins'"
+
+    def damaged(step: str) -> SqlFile:
+        file = sql_file(step)
+        assert step not in OUTCOMES or rule in file.text
+        return replace(file, text=file.text.replace(rule, rule.replace("lead", "contact")))
+
+    before = engines.duckdb.execute("from field_outcomes order by all").fetchall()
+    with monkeypatch.context() as patch:
+        patch.setattr(sql_files, "sql_file", damaged)
+        patch.setattr(engine_module, "sql_file", damaged)
+        engines.run(OUTCOMES)
+    assert engines.duckdb.execute("from field_outcomes order by all").fetchall() != before
+    assert engines.differences(("decided_fields",)) == {}
+
+
+def test_of_the_demos_people_both_make_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    demo = [sys.executable, "-m", "dynsync_pipeline.cli", "demo", "--data", str(tmp_path / "demo")]
+    subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "parquet"
+    chosen = Settings(_env_file=None, data_dir=tmp_path / "demo", parquet_dir=folder)
+    with Warehouse(chosen.working_file) as warehouse:
+        manifest = publish_parquet(warehouse, chosen)
+    assert manifest is not None
+    engines = BothEngines(spark, folder, manifest)
+    engines.run(AUDIT)
+    assert engines.differences(("compared_links", "differing_fields", "audit_findings")) == {}
+    assert engines.n_rows("compared_links") > 9_000
+    engines.close()
