@@ -23,7 +23,6 @@ ADOPTION = ("reconcile/proposed_pairs",)
 AUDIT = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_findings")
 # Of so few rows, compiling takes longer than the rows themselves.
 QUICK = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "2"}
-MADE = ("compared_links", "base_side", "dynamics_side", "marketo_side", "differing_links", "differing_fields")
 
 
 class BothEngines:
