@@ -79,7 +79,14 @@ TABLES = (
         _all_of,
         (
             *("reconcile.fields", "state.columns", "state.user_zone", "state.option_maps", "state.old_labels"),
-            *("state.base_missing", "state.returned_fields", "state.unsettled", "state.reviews", "state.tombstones"),
+            *(
+                "state.base_missing",
+                "state.returned_fields",
+                "state.unsettled",
+                "state.reviews",
+                "state.approvals",
+                "state.tombstones",
+            ),
             *("state.adoption", "state.requested", "state.unread", "state.unread_links", "state.filtered_out"),
             *(
                 "state.dynamics_edits",

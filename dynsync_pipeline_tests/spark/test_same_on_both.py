@@ -38,7 +38,8 @@ TEXTS = [
     "2026-03-29T25:00:00Z", "1;2", "One", "Two, or so; One", "Two; or so", "?", "?x", "+5", "true", "TRUE", "5e-11",
 ]  # fmt: skip
 NO_CYCLE = {
-    "this_cycle": "select timestamp '2026-03-29 01:30:00' as planned_at, interval 0 second as clocks_apart",
+    "this_cycle": "select timestamp '2026-03-29 01:30:00' as planned_at, interval 0 second as clocks_apart, "
+    "false as is_first_load, 5::bigint as ask_above",
     "overwritten_fields": "select *, false as is_carried_over from differing_fields where false",
 }
 

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.errors import SqlFileFailed
+from dynsync_pipeline.publish.parquet_files import TABLES as PUBLISHED
 from dynsync_pipeline.spark.translate import Macro, parse, spark_query
 from dynsync_pipeline.sql_files import sql_file, statements
 from dynsync_pipeline.warehouse.columns import side_by_side_query
@@ -27,6 +28,13 @@ def test_every_statement_that_makes_a_table_has_a_translation(step: str) -> None
             made = re.match(r"create temp table \w+ as\s", statement.sql)
             if made:
                 assert said(statement.sql[made.end() :].rstrip("; \n")).startswith(("SELECT", "WITH"))
+
+
+def test_every_table_that_these_files_read_is_published_made_or_given() -> None:
+    files = [sql_file(step) for step in (*AUDIT, *OUTCOMES, *ADOPTION)]
+    known = {table.name for table in PUBLISHED} | {name for file in files for name in file.makes}
+    given = {"overwritten_fields", "this_cycle", "people_shown", "records_shown", "held_ids"}
+    assert {name for file in files for name in file.reads} - known == given
 
 
 @pytest.mark.parametrize(

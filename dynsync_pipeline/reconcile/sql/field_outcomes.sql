@@ -205,15 +205,20 @@ refused as (
 ),
 -- Where one field would move for more people than may be unasked, none of them gets it until somebody approves. That is not asked
 -- of what was let through before, of what somebody decided, or of the value that forbids (R132).
-decided as (
+asked as (
     select
         *,
         is_written and not is_overwritten and refusal_code is null and not was_let_through and not is_approved
             and not (is_collision and collision = 'review') and (forbids is null or written_value is distinct from forbids)
-            as is_unasked,
+            as is_unasked
+    from refused
+),
+counted as (
+    select
+        *,
         count(*) filter (where is_unasked and not was_asked)
             over (partition by record_type, field, written_direction) as n_reached
-    from refused
+    from asked
 )
 select
     * exclude (
@@ -255,7 +260,7 @@ select
         when decision = 'collision_dynamics_wins' then 'dynamics_wins'
         else 'one_sided'
     end as rule_code
-from decided;
+from counted;
 
 create temp table field_outcomes as select * exclude (is_overwritten) from decided_fields where not is_overwritten;
 
