@@ -213,7 +213,7 @@ asked as (
             as is_unasked
     from refused
 ),
-counted as (
+decided as (
     select
         *,
         count(*) filter (where is_unasked and not was_asked)
@@ -260,7 +260,7 @@ select
         when decision = 'collision_dynamics_wins' then 'dynamics_wins'
         else 'one_sided'
     end as rule_code
-from counted;
+from decided;
 
 create temp table field_outcomes as select * exclude (is_overwritten) from decided_fields where not is_overwritten;
 
