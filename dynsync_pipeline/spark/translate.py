@@ -43,6 +43,7 @@ OF_SPARK = frozenset(
             "timestampdiff",
             "date_format",
             "substr",
+            "regexp_replace",
             "struct",
             "transform",
             "split",
@@ -289,16 +290,19 @@ def _operator(node: exp.Expr, columns: Columns) -> exp.Expr:
             return _called("date_format", node.this, "yyyy-MM-dd'T'HH:mm:ss'Z'")
         case exp.RegexpFullMatch():
             return _called("regexp_like", node.this, f"\\A(?:{node.expression.name})\\z")
+        case exp.TryCast() if node.to.is_type(exp.DataType.Type.DECIMAL, exp.DataType.Type.DOUBLE):
+            digits = _called("regexp_replace", node.this, "(?<=[0-9])_(?=[0-9])", "")  # 1_000 is a number to DuckDB
+            return exp.TryCast(this=digits, to=node.to)
         case exp.Lower():  # a sigma at the end of a word is another letter to Spark; sign by sign it is not
             return _lowered(node.this)
     return node
 
 
 def _lowered(text: exp.Expr) -> exp.Expr:
+    """Of the one capital whose small letter is two signs, a dotted I, DuckDB keeps the first."""
     signs = exp.Anonymous(this="split", expressions=[text, exp.Literal.string("")])
-    each = exp.Lambda(
-        this=exp.Anonymous(this="lower", expressions=[exp.column("sign")]), expressions=[exp.to_identifier("sign")]
-    )
+    first = _called("substr", exp.Anonymous(this="lower", expressions=[exp.column("sign")]), 1, 1)
+    each = exp.Lambda(this=first, expressions=[exp.to_identifier("sign")])
     lowered = exp.Anonymous(this="transform", expressions=[signs, each])
     return exp.Anonymous(this="array_join", expressions=[lowered, exp.Literal.string("")])
 

@@ -93,7 +93,7 @@ TRAPS = {
         select utc_time(try_cast(text as timestamp), zone) as trap from texts, zones
         where regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
     "a day of a user-local column": """
-        select kept_time(text, 'date', 'UserLocal', zone) as trap from texts, zones
+        select kept_time(text, 'date', 'UserLocal', zone) < '1753' as trap from texts, zones
         where regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}')""",
     "borders of seconds between two times": """
         select date_diff('second', a.at, b.at) as trap from moments a, moments b""",
