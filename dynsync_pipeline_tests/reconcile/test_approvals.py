@@ -10,7 +10,7 @@ import pytest
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.approvals import approve_causes, approve_values
-from dynsync_pipeline_tests.properties.effort import sampled
+from dynsync_pipeline_tests.properties.effort import deep, sampled
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION, MemoryWorld, field_map
 
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
@@ -132,6 +132,7 @@ def test_a_limit_that_is_raised_or_taken_away_lets_go_what_waits() -> None:
         assert world.both(people["a"], "title") == (value, value)
 
 
+@deep
 def test_a_field_that_is_parked_before_the_next_cycle_keeps_its_word() -> None:
     world, people = asking(2, *"abc")
     for name in "abc":
