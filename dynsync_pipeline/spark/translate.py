@@ -292,7 +292,7 @@ def _operator(node: exp.Expr, columns: Columns) -> exp.Expr:
             return _called("regexp_like", node.this, f"\\A(?:{node.expression.name})\\z")
         case exp.TryCast() if node.to.is_type(exp.DataType.Type.DECIMAL, exp.DataType.Type.DOUBLE):
             digits = _called("regexp_replace", node.this, "(?<=[0-9])_(?=[0-9])", "")  # 1_000 is a number to DuckDB
-            return exp.TryCast(this=digits, to=node.to)
+            node.set("this", digits)  # a new node would be written as a cast that fails
         case exp.Lower():  # a sigma at the end of a word is another letter to Spark; sign by sign it is not
             return _lowered(node.this)
     return node

@@ -73,3 +73,12 @@ def test_a_rows_hash_is_the_row_itself_so_that_a_moved_value_shows() -> None:
 
 def test_a_macro_is_put_in_where_it_is_called() -> None:
     assert said("select listed_label(k.labels[x]) from a").count("TRY_ELEMENT_AT(k.labels, x)") == 1
+
+
+def test_a_cast_that_may_fail_stays_one() -> None:
+    assert (
+        said("select try_cast(x as decimal(38, 10)), try_cast(x as double), try_cast(x as date) from a").count(
+            "TRY_CAST("
+        )
+        == 3
+    )
