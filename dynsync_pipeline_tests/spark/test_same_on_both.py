@@ -181,7 +181,7 @@ def test_a_rule_that_is_damaged_decides_otherwise_on_both_alike(
 
 
 def test_of_the_demos_people_both_make_the_same(spark: SparkSession, tmp_path: Path) -> None:
-    demo = [sys.executable, "-m", "dynsync_pipeline.cli", "demo", "--data", str(tmp_path / "demo")]
+    demo = [str(Path(sys.executable).with_name("dynsync")), "demo", "--data", str(tmp_path / "demo")]
     subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "parquet"
     chosen = Settings(_env_file=None, data_dir=tmp_path / "demo", parquet_dir=folder)
