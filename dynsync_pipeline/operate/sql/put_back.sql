@@ -10,7 +10,7 @@
 --          state.base_moves, state.expected_rows, state.refused_links, state.relabelled_accounts, reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions,
 --          reconcile.planned_activities, reconcile.planned_account_changes, reconcile.receipts, reconcile.edited_meanwhile,
 --          reconcile.refused_fields, reconcile.failed_operations, reconcile.unsent_fields, inbox.dynamics_accounts,
---          inbox.dynamics_contacts, inbox.dynamics_leads, inbox.marketo_people, inbox.marketo_companies, inbox.feed_after_cut,
+--          inbox.dynamics_contacts, inbox.dynamics_leads, inbox.marketo_people, inbox.marketo_companies, inbox.feed_after_cut, inbox.feed_entries,
 --          inbox.last_changed_by_us, inbox.merges, inbox.told_changes, inbox.touched, ledger.cycles
 delete from state.restored;
 
@@ -119,6 +119,8 @@ delete from inbox.marketo_people;
 delete from inbox.marketo_companies;
 
 delete from inbox.feed_after_cut;
+
+delete from inbox.feed_entries;
 
 delete from inbox.last_changed_by_us;
 
