@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.native_sync import SOURCE, USER, Carried, MemoryWire, NativeSync, Pair, Rule
 from dynsync_pipeline_tests.worlds.rows import labels_of
 
@@ -284,3 +284,17 @@ def test_what_the_native_sync_left_different_is_settled_once_the_sync_is_live() 
     assert world.world.both(lead.person_id, "phone") == ("2", "2")
     assert world.world.ledger()["collisions"] == []
     assert world.world.standing() == []
+
+
+def test_what_a_shadow_read_and_did_not_judge_is_not_judged_by_a_later_one() -> None:
+    world = beside(1, 1)
+    for pair in world.pairs:
+        world.sales(pair, title="B")
+    world.native.run()
+    with world.world.opened() as cycle:
+        read_all(cycle)
+    world.world.allow(mode="live", first_load="create")
+    world.world.settled()
+    world.world.allow(mode="shadow")
+    world.world.cycle()
+    assert world.verdicts() == []

@@ -4,8 +4,8 @@
 --
 -- reads    compared_links, wanted_undos, state.links, state.unread_tables, state.returned_fields, state.base_missing
 -- makes    nothing
--- changes  inbox.touched, inbox.merges, state.base_missing, state.returned_fields, state.joined_fields, state.relabelled_accounts,
---          state.undoing
+-- changes  inbox.touched, inbox.merges, inbox.feed_entries, state.base_missing, state.returned_fields, state.joined_fields,
+--          state.relabelled_accounts, state.undoing
 insert into state.base_missing (person_id, field)
 select l.person_id, f.field
 from state.links l
@@ -16,6 +16,7 @@ where l.person_id not in (select person_id from compared_links)
 
 delete from inbox.touched;
 delete from inbox.merges;
+delete from inbox.feed_entries;
 delete from state.returned_fields where record_type not in (select record_type from state.unread_tables);
 delete from state.joined_fields where record_type not in (select record_type from state.unread_tables);
 delete from state.relabelled_accounts;

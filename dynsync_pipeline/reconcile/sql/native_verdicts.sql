@@ -3,7 +3,7 @@
 --
 -- reads    this_cycle, native_writes, field_outcomes, state.option_maps
 -- makes    native_verdicts: one row per value that the native sync wrote or left, with what ours would have made of it
--- changes  ledger.shadow_changes, state.standing_differences, state.base_moves, state.unpublished, inbox.touched, inbox.feed_entries
+-- changes  ledger.shadow_changes, state.standing_differences, state.base_moves, state.unpublished, inbox.touched
 create temp table native_verdicts as
 with decided as (
     select
@@ -64,5 +64,3 @@ select distinct person_id, false from native_verdicts where kind <> 'left';
 
 insert into state.unpublished (published_table, person_id)
 select distinct 'people', person_id from native_verdicts;
-
-delete from inbox.feed_entries;
