@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from dynsync_pipeline.cli.output import app, prints_to
+from dynsync_pipeline.cli.output import Exit, app, prints_to
 from dynsync_pipeline.errors import PortTaken, SettingsWrong
 from dynsync_pipeline.publish.metrics import metrics_file
 from dynsync_pipeline.requests.listener import TOKEN_HEADER, Server, listener
@@ -56,6 +56,7 @@ def listen(
             timeout_graceful_shutdown=25,
         )
         uvicorn.Server(config).run(sockets=[bound])
+        raise typer.Exit(Exit.INTERRUPTED)  # it comes back only where it was told to end
 
 
 def _figures(settings: Settings) -> str:
