@@ -82,13 +82,13 @@ def approve(
         raise typer.Exit(Exit.FAILED)
 
 
-def cause_sentence(row: Row) -> str:
-    """A cause in words: account ID, title of leads to Marketo, new people of contacts."""
-    if row["cause"] == "account":
-        return f"account {row['cause_name']}"
-    if row["cause"] == "create":
-        return f"new people of {row['cause_name']}s"
-    return f"{row['cause_name']} of {row['record_type']}s, to {row['direction'].removeprefix('to_').capitalize()}"
+def cause_in_words(cause: str, name: str, record_type: str, system: str) -> str:
+    """What reaches people: account ID, title of leads, to Marketo, or new people of contacts."""
+    if cause == "account":
+        return f"account {name}"
+    return (
+        f"new people of {record_type}s" if cause == "create" else f"{name} of {record_type}s, to {system.capitalize()}"
+    )
 
 
 def causes_table(causes: list[Row], title: str) -> Table:
@@ -101,7 +101,10 @@ def causes_table(causes: list[Row], title: str) -> Table:
     table.add_column("Since", no_wrap=True)
     for row in causes[:MOST_SHOWN]:
         figures = (f"{row['n_people']:,}", f"{row['n_values']:,}")
-        table.add_row(str(row["approval_id"]), cell(cause_sentence(row)), *figures, moment(row["asked_at"]))
+        cause = cause_in_words(
+            row["cause"], row["cause_name"], row["record_type"], row["direction"].removeprefix("to_")
+        )
+        table.add_row(str(row["approval_id"]), cell(cause), *figures, moment(row["asked_at"]))
     return table
 
 

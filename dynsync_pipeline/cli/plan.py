@@ -19,7 +19,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dynsync_pipeline.cli.approve import causes_table
+from dynsync_pipeline.cli.approve import cause_in_words, causes_table
 from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle
@@ -188,16 +188,9 @@ def _reach_table(rows: list[Row]) -> Table:
     for row in rows[:MOST_REACHES]:
         figures = (f"{row[name]:,}" for name in ("n_writes", "n_people", "n_activities", "n_calls"))
         minutes = "" if row["minutes"] is None else f"{row['minutes']:,}"
-        table.add_row(cell(_cause(row)), *figures, minutes)
+        cause = cause_in_words(row["cause"], row["name"], row["record_type"], row["system"])
+        table.add_row(cell(cause), *figures, minutes)
     return table
-
-
-def _cause(row: Row) -> str:
-    if row["cause"] == "account":
-        return f"account {row['name']}"
-    if row["cause"] == "create":
-        return f"new people of {row['record_type']}s"
-    return f"{row['name']} of {row['record_type']}s, to {row['system'].capitalize()}"
 
 
 _of_group = itemgetter("system", "action", "record_type")

@@ -48,6 +48,7 @@ def report_table(report: CycleReport) -> Table:
     table = Table(title=f"Cycle {report.cycle_id}, {report.seconds:.1f} s", title_justify="left", show_header=False)
     table.add_column("what", style="bold")
     table.add_column("how many", justify="right")
+    asked = [("Waiting for `dynsync approve` from now on", report.plan.n_asked)] if report.plan.n_asked else []
     for name, number in (
         *((f"Read: {'people' if name == 'person' else name + 's'}", n) for name, n in report.n_read.items()),
         ("Companies written in Marketo", report.to_marketo.n_companies),
@@ -55,7 +56,7 @@ def report_table(report: CycleReport) -> Table:
         ("Updated in Marketo", report.to_marketo.n_updated),
         ("Updated in Dynamics", report.to_dynamics.n_updated),
         ("Collisions settled", report.plan.n_collisions),
-        ("Waiting for `dynsync approve` from now on", report.plan.n_asked),
+        *asked,
         ("Refused (see sync_errors)", report.to_marketo.n_refused + report.to_dynamics.n_refused),
     ):
         table.add_row(name, f"{number:,}")
