@@ -22,7 +22,8 @@ from dynsync_pipeline.defs.quiet import quiet_job
 from dynsync_pipeline.defs.requests import build_request_sensor
 from dynsync_pipeline.defs.sensors import build_cycle_sensor
 from dynsync_pipeline.defs.telling import build_notify_sensor
-from dynsync_pipeline.settings import Settings, find_pairs_dir
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import find_pairs_dir
 
 
 def build_definitions(

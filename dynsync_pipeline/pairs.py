@@ -1,7 +1,8 @@
 """Folders of pairs: which there are, and what each must hold by itself, so that nothing crosses from one pair to another.
 
 A pair is a Dynamics and a Marketo that belong together. It is a folder in `DYNSYNC_PAIRS_DIR`, named as the pair, with its
-`.env`, its field map and its data. Whoever asks for one pair opens no file of another. Not here: reading `.env` (`settings.py`).
+`.env`, its field map and its data. Whoever asks for one pair opens no file of another.
+Not here: reading its settings (`settings_sources.py`).
 """
 
 from __future__ import annotations

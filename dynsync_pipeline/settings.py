@@ -1,34 +1,24 @@
-"""Every setting, typed and read once, from the environment or a `.env` file (prefix `DYNSYNC_`); of a pair, from its own `.env`.
+"""Every setting, typed (prefix `DYNSYNC_`).
 
-What does not belong here: which fields are synced (the field map, `model/field_map.py`), folders of pairs (`pairs.py`).
+What does not belong here: reading them (`settings_sources.py`), which fields are synced (the field map, `model/field_map.py`).
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import logging
-import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from dotenv.parser import Binding, parse_stream
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dynsync_pipeline.errors import InShadow, SettingsWrong
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.pairs import ENV_FILE, pair_folder, pair_names, require_local, require_own, share_of_machine
-
-log = logging.getLogger(__name__)
-logging.getLogger("dotenv.main").addFilter(lambda _: False)  # `_warn_of_lines` tells each bad line, and once
 
 PREFIX = "DYNSYNC_"
 OLDEST = date(2000, 1, 1)  # Marketo was founded in 2006
@@ -37,16 +27,6 @@ SHORTEST_LEDGER_DAYS = 30
 MOST_MB = 16_000_000
 SHADOW_SENTENCE = "Shadow: both systems are read, and neither is written to."
 YEAR_S = 31_536_000.0
-FAULTS = {
-    "int_parsing": "must be a whole number", "int_parsing_size": "must be a whole number of fewer digits",
-    "float_parsing": "must be a number such as 0.5", "finite_number": "must be a number such as 0.5",
-    "bool_parsing": "must be true or false", "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}", "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
-}  # fmt: skip
-"""What is wrong, in our words, by what pydantic calls it."""
-INSTALLATION = frozenset({"pairs_dir", "pair", "cycles_at_once"})
-"""Settings of a machine with several pairs, and of none of these."""
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -487,205 +467,3 @@ def _can_be_a_host(name: str) -> bool:
         except UnicodeError:
             return False
     return True
-
-
-def _warn_of_lines(bindings: Iterable[Binding], file: Path) -> None:
-    """Tell which lines of a `.env` file set nothing, in one sentence."""
-    bad = [line.original.line for line in bindings if line.error or (line.key is not None and line.value is None)]
-    if bad:
-        lines = f"lines {', '.join(map(str, bad))} are" if len(bad) > 1 else f"line {bad[0]} is"
-        log.warning("%s: %s not of the form NAME=value and set nothing. Correct or remove them.", file.name, lines)
-
-
-def _warn_of_unknown_names(names: Iterable[str], place: str) -> None:
-    """Tell of names that look like a setting and are none, with the setting that was probably meant."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in sorted(names):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            log.warning("%s%s is not a setting and is ignored.%s", name, place, f" Is {near[0]} meant?" if near else "")
-
-
-def _said(fault: ErrorDetails) -> str:
-    """What is wrong with a value, without it."""
-    told = FAULTS.get(fault["type"])
-    return told.format(**fault.get("ctx", {})) if told else fault["msg"].removeprefix("Value error, ")
-
-
-def load_settings(env_file: Path | None = None, *, pair: str | None = None) -> Settings:
-    """Read the settings of this process, or those of the pair that is named; `env_file` replaces `.env`.
-
-    Raises: SettingsWrong, naming each setting at fault and never its value.
-    """
-    settings = load_installation(env_file)
-    name = pair or settings.pair
-    if settings.pairs_dir is not None and name:
-        return _load_pair(settings, name)
-    if settings.pairs_dir is not None:
-        raise SettingsWrong(
-            "There are several pairs, and none was named.", next_step="Give --pair NAME; `dynsync pairs` shows them."
-        )
-    if name:
-        raise SettingsWrong(
-            f"Pair {name} was named, and DYNSYNC_PAIRS_DIR names no folder of pairs.",
-            next_step="Set it (docs/pairs.md), or leave --pair and DYNSYNC_PAIR out.",
-        )
-    return settings
-
-
-def load_installation(env_file: Path | None = None) -> Settings:
-    """Read the settings of this process; where these name a folder of pairs, they are of no pair. Raises: SettingsWrong."""
-    _warn_of_unknown_names(os.environ, "")
-    settings = _read(env_file or Path(ENV_FILE), Settings)
-    of_a_pair = _set_in(settings, but_not=INSTALLATION | {"data_dir", "cycle_limit_s"})
-    if settings.pairs_dir is not None and of_a_pair:
-        raise SettingsWrong(
-            f"{', '.join(of_a_pair)}: set beside DYNSYNC_PAIRS_DIR, and of no pair there.",
-            next_step="Set it in the .env of the pair that it belongs to.",
-        )
-    return settings
-
-
-def load_pairs(installation: Settings) -> dict[str, Settings | SettingsWrong]:
-    """The settings of every pair by name, or what is wrong with them. Raises: SettingsWrong where nobody can look.
-
-    Two pairs with one Marketo would overwrite each other there: who has synced before goes on.
-    """
-    if installation.pairs_dir is None:
-        return {}
-    found = {name: _pair_or_error(installation, name) for name in pair_names(installation.pairs_dir)}
-    usable = {name: each for name, each in found.items() if isinstance(each, Settings) and each.marketo_url}
-    for name, settings in usable.items():
-        twins = [other for other, each in usable.items() if other != name and each.marketo_url == settings.marketo_url]
-        is_first = settings.snapshot_file.exists() and not any(usable[twin].snapshot_file.exists() for twin in twins)
-        if twins and not is_first:
-            found[name] = SettingsWrong(
-                f"Pair {name}: DYNSYNC_MARKETO_URL is that of pair {', '.join(twins)}, too.",
-                next_step="Correct one of them; a Marketo belongs to one pair.",
-            )
-    return found
-
-
-def find_pairs_dir() -> Path | None:
-    """The folder of pairs, if this process has several; looks at no other setting, and where it cannot look, there is none."""
-    try:
-        return _PairsDir().pairs_dir
-    except (OSError, ValueError):  # told by whoever loads all settings
-        return None
-
-
-class _PairsDir(BaseSettings):
-    """The one setting that Dagster's definitions hang on."""
-
-    model_config = Settings.model_config
-    pairs_dir: Path | None = None
-
-
-class _PairSettings(Settings):
-    """Settings out of one file alone: what the process has in its environment is another's.
-
-    The library's own reading of a file takes 40 ms, which five hundred of them make twenty seconds.
-    """
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is handed in, and not the environment."""
-        return (init_settings,)
-
-
-def _pair_or_error(installation: Settings, name: str) -> Settings | SettingsWrong:
-    try:
-        return _load_pair(installation, name)
-    except SettingsWrong as error:
-        return error
-
-
-def _load_pair(installation: Settings, name: str) -> Settings:
-    """The settings of one pair, its paths made absolute. Opens no file of another pair. Raises: SettingsWrong."""
-    folder = pair_folder(installation.pairs_dir or Path(), name)
-    file = folder / ENV_FILE
-    try:
-        state = file.stat()
-    except OSError:
-        raise SettingsWrong(
-            f"There is no pair {name}: {file} is not there.",
-            next_step=f"`dynsync init --pair {name}` makes it; `dynsync pairs` shows those that are there.",
-        ) from None
-    return _read_pair(name, folder, installation.cycles_at_once, (state.st_mtime_ns, state.st_size, state.st_ino))
-
-
-@lru_cache(maxsize=4_096)
-def _read_pair(name: str, folder: Path, n_at_once: int, version: tuple[int, int, int]) -> Settings:
-    """Read a pair's `.env`; `version` tells when it must be read again, because a sensor asks for all of them at each tick."""
-    settings = _read(folder / ENV_FILE, _PairSettings)
-    if shared := _set_in(settings, among=INSTALLATION):
-        raise SettingsWrong(f"Pair {name}: {', '.join(shared)}: no setting of a pair.", next_step="Remove it there.")
-    paths = {
-        field: folder / value for field in Settings.model_fields if isinstance(value := getattr(settings, field), Path)
-    }
-    own = {PREFIX + field.upper(): path for field, path in paths.items() if field != "ca_file"}
-    require_own(name, folder, own, may_be_elsewhere={f"{PREFIX}{each}_DIR" for each in ("BACKUP", "PARQUET", "TEMP")})
-    require_local(name, paths["data_dir"])
-    memory_mb, threads = share_of_machine(n_at_once)
-    shares = {"memory_mb": settings.memory_mb or memory_mb, "threads": settings.threads or threads}
-    return settings.model_copy(update={**paths, **shares, "pair": name})
-
-
-def _set_in(settings: Settings, *, among: Collection[str] = (), but_not: Collection[str] = ()) -> list[str]:
-    """Variables of the settings that differ from their default."""
-    names = [name for name in Settings.model_fields if name in among or (but_not and name not in but_not)]
-    return [PREFIX + name.upper() for name in names if getattr(settings, name) != Settings.model_fields[name].default]
-
-
-def _read(file: Path, kind: type[Settings]) -> Settings:
-    """Read settings with this `.env`. Raises: SettingsWrong."""
-    whose = "" if kind is Settings else f"Pair {file.parent.name}: "
-    if file.is_dir():
-        raise SettingsWrong(f"{file} is a folder.", next_step="Remove it; settings stand in a file of that name.")
-    try:
-        if file.is_file():
-            with file.open(encoding="utf-8") as stream:
-                bindings = list(parse_stream(stream))
-            _warn_of_lines(bindings, file)
-            _warn_of_unknown_names((line.key for line in bindings if line.key), f" in {file.name}")
-            if kind is not Settings:
-                return kind(**_own_values(bindings, whose))  # type: ignore[arg-type]
-        return kind(_env_file=file)
-    except UnicodeDecodeError:
-        raise SettingsWrong(f"{file} is not UTF-8 text.", next_step="Save it as UTF-8.") from None
-    except OSError as error:
-        raise SettingsWrong(
-            f"{file} cannot be read: {error.strerror}.", next_step="Make it readable for the user who runs DynSync."
-        ) from None
-    except ValidationError as error:
-        faults = "; ".join(
-            "".join(f"{PREFIX}{str(name).upper()}: " for name in fault["loc"]) + _said(fault)
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsWrong(
-            f"{whose}Settings cannot be used: {faults}.", next_step="Correct the environment or .env."
-        ) from None
-
-
-def _own_values(bindings: Iterable[Binding], whose: str) -> dict[str, str]:
-    """The settings of a pair's file by field. Raises: SettingsWrong where a value refers to a variable: that may be of the
-    process, and so another pair's.
-    """
-    values = {}
-    for line in bindings:
-        if line.value and "${" in line.value:
-            raise SettingsWrong(
-                f"{whose}{line.key} in {ENV_FILE} refers to another variable with ${{…}}.",
-                next_step="Write the value itself: a pair takes nothing from the environment.",
-            )
-        name = (line.key or "").upper()
-        if line.value and name.startswith(PREFIX):
-            values[name.removeprefix(PREFIX).lower()] = line.value
-    return values

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.operate.installation import settings_text
-from dynsync_pipeline.settings import PREFIX, Settings, load_settings
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 ENV_EXAMPLE = Path(__file__).parent.parent / ".env.example"
 SECRET = "s3cr3t-Value"

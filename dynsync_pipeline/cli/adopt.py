@@ -30,7 +30,8 @@ from dynsync_pipeline.reconcile.adoption import (
     propose_pairs,
     unknown_people,
 )
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.restored import require_read_again

@@ -20,7 +20,8 @@ from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.approvals import read_causes, read_values
 from dynsync_pipeline.look.reading import Row
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.approvals import approve_causes, approve_values, waiting_causes, waiting_values
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock

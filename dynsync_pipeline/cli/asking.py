@@ -14,7 +14,7 @@ from dynsync_pipeline.cli.looking import print_json
 from dynsync_pipeline.cli.output import Exit, errors_to, prints_to
 from dynsync_pipeline.requests.desk import carry_out
 from dynsync_pipeline.requests.store import FULFILLED, Request, Wish
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 
 LARGEST_ID = 2**31 - 1

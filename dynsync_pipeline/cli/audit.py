@@ -14,7 +14,7 @@ from dynsync_pipeline.cli.looking import cell, print_json
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.reconcile.audit import Audit
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.spark.audit import audit as run_audit
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock

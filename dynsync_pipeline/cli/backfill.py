@@ -17,7 +17,8 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.back_fills import Price, price, read_back_fills
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill, synced_fields
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock

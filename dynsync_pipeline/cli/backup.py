@@ -12,7 +12,7 @@ from dynsync_pipeline.cli.looking import cell, moment, print_json, span
 from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.operate.backup import Backup, backups, read_contents
 from dynsync_pipeline.operate.wish import back_up
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 
 
 @app.command()

@@ -19,7 +19,8 @@ from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.model.field_map import default_map_text, load_field_map, map_text
 from dynsync_pipeline.model.proposed_map import propose_map
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 
 @app.command()

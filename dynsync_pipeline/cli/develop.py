@@ -9,7 +9,7 @@ import typer
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.defs.development import require_free_port, run_dagster
-from dynsync_pipeline.settings import load_installation
+from dynsync_pipeline.settings_sources import load_installation
 
 
 @app.command()

@@ -19,7 +19,8 @@ from dynsync_pipeline.cli.looking import now, open_snapshot, print_json, rough, 
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.sync_errors import ErrorFilter, name_them, read_errors
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named

@@ -24,7 +24,8 @@ from dynsync_pipeline.look.explain import PERSON_ID, Explanation, Subject, expla
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.requests.store import Request
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 MOST_SHOWN = 40
 MOST_NAMED = 10

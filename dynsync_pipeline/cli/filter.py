@@ -17,7 +17,8 @@ from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.look.sync_filter import FilterEffect, columns_of, columns_used, filter_effect
 from dynsync_pipeline.model.records import FILTER_COLUMN, RecordType
 from dynsync_pipeline.reconcile.guards import SMALL_NUMBER
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 MOST_SHOWN = 50
 _OUTCOMES = {

@@ -12,7 +12,7 @@ from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.forget import finish
 from dynsync_pipeline.operate.forget import forget as erase
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 MOST_SHOWN = 20

@@ -13,7 +13,8 @@ from dynsync_pipeline.defs.development import POSTGRES_URL, prepare_home
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.operate.installation import prepare_installation, prepare_pair, prepare_pairs
 from dynsync_pipeline.pairs import pair_folder
-from dynsync_pipeline.settings import Settings, load_installation
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_installation
 from dynsync_pipeline.warehouse.connection import storage_errors
 
 

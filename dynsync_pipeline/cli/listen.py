@@ -15,7 +15,8 @@ from dynsync_pipeline.errors import PortTaken, SettingsWrong
 from dynsync_pipeline.publish.metrics import metrics_file
 from dynsync_pipeline.requests.listener import TOKEN_HEADER, Server, listener
 from dynsync_pipeline.requests.store import RequestStore, make_data_dir
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 SHORTEST_TOKEN = 20
 

@@ -17,7 +17,8 @@ from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.clients.systems import SYSTEMS, RemoteSystems
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.merge_proposals import read_proposals
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between

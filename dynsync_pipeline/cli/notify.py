@@ -10,7 +10,7 @@ from dynsync_pipeline.cli.output import Exit, app, prints_to
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.operate.notify import Way, notify, send_test
 from dynsync_pipeline.operate.occasions import kind_of
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 
 
 @app.command(

@@ -12,7 +12,7 @@ from dynsync_pipeline.cli.looking import cell, print_json, rough
 from dynsync_pipeline.cli.output import Exit, app, prints_to
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.look.pairs import PairState, read_pair
-from dynsync_pipeline.settings import load_installation, load_pairs
+from dynsync_pipeline.settings_sources import load_installation, load_pairs
 
 STYLES = {"cannot run": "red", "paused": "bold red", "running": "green"}
 

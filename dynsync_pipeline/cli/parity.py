@@ -17,7 +17,7 @@ from dynsync_pipeline.cli.looking import cell, moment, open_snapshot, print_json
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.look.parity import Parity, read_parity
 from dynsync_pipeline.look.reading import Row
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 MOST_SHOWN = 20

@@ -10,7 +10,7 @@ from dynsync_pipeline.cli.asking import require_text
 from dynsync_pipeline.cli.looking import cell
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.requests.store import make_data_dir
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.pause import pause as hold
 from dynsync_pipeline.warehouse.pause import read_pause

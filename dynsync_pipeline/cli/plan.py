@@ -27,7 +27,8 @@ from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.plan import PlannedOperations, read_plan
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.look.step import read_step, step_tables
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.erased import FILE as ERASURES

@@ -14,7 +14,7 @@ from dynsync_pipeline.cli.looking import cell, moment, print_json
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.requests.store import Request, RequestStore
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 
 _ASKED = {"record": "become a {}", "owner": "get another owner", "task": "get a task"}

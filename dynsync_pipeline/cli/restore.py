@@ -11,7 +11,7 @@ from dynsync_pipeline.cli.looking import cell, moment, print_json
 from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import restore as put_back
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dynsync_pipeline.cli.output import app, prints_to
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.pause import read_pause
 from dynsync_pipeline.warehouse.pause import resume as let_go

@@ -19,7 +19,8 @@ from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, v
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.reviews import read_reviews
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named, operator

@@ -13,7 +13,8 @@ from dynsync_pipeline.cli.output import Exit, app, prints_to
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.model.rule_cases import NEVER_AGREED, cases_text, default_cases_text, parse_cases
 from dynsync_pipeline.reconcile.rule_tests import Failing, failing_cases
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 
 MOST_SHOWN = 50

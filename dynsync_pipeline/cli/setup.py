@@ -23,7 +23,8 @@ from dynsync_pipeline.model.refusal_entry import (
     NAME,
     PRIMARY_ATTRIBUTE,
 )
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 FIELDS_RIGHT = "Read-Write Schema Custom Field"

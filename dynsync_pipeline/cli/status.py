@@ -30,7 +30,8 @@ from dynsync_pipeline.cli.status_all import show_all
 from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
 from dynsync_pipeline.look.status import Status, read_status
 from dynsync_pipeline.model.records import FILTER_COLUMN
-from dynsync_pipeline.settings import SHADOW_SENTENCE, Settings, load_settings
+from dynsync_pipeline.settings import SHADOW_SENTENCE, Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.pause import read_pause
 

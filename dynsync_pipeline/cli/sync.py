@@ -13,7 +13,8 @@ from dynsync_pipeline.cli.output import EXIT_CODES, Exit, app, errors_to, prints
 from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify_quietly
-from dynsync_pipeline.settings import SHADOW_SENTENCE, load_settings
+from dynsync_pipeline.settings import SHADOW_SENTENCE
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
 from dynsync_pipeline.whole_cycle import CycleReport, run_cycle
 

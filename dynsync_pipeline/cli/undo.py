@@ -17,7 +17,8 @@ from dynsync_pipeline.cli.looking import cell, open_snapshot, print_json, value_
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.reconcile.undo import OURS, Undo, stop_on_much_undone, want_undo
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN

@@ -17,7 +17,8 @@ from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.look.whatif import other_outcomes
 from dynsync_pipeline.model.field_map import FieldMap, load_field_map
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 

@@ -24,7 +24,8 @@ from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.pairs import PAIR_TAG
 from dynsync_pipeline.errors import DynSyncError, SqlFileFailed, StorageFailed
 from dynsync_pipeline.model.records import TABLES, RecordType
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 

@@ -17,7 +17,7 @@ from dynsync_pipeline.defs.retention import MOST_RUNS, prune
 from dynsync_pipeline.defs.sensors import DEAD_AFTER, TICK_S, UNFINISHED
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.pairs import PairState, pause_after, read_pair
-from dynsync_pipeline.settings import load_installation, load_pairs
+from dynsync_pipeline.settings_sources import load_installation, load_pairs
 
 SHARED = 10  # pairs of one run at most: one that hangs holds up the others in it
 AHEAD = 6  # runs that may be under way or queued, for each that may run at a time: what a tick's time takes

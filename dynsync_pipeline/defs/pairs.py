@@ -1,6 +1,6 @@
 """What several pairs are to Dagster: a partition each, and runs that bear their names.
 
-Not here: which pairs there are (`settings.py`), when one is due (`look/pairs.py`), who starts their cycles (`pair_sensor.py`).
+Not here: which pairs there are (`settings_sources.py`), when one is due (`look/pairs.py`), who starts cycles (`pair_sensor.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import dagster as dg
 
 from dynsync_pipeline.errors import DynSyncError
-from dynsync_pipeline.settings import Settings, load_installation, load_pairs
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_installation, load_pairs
 
 PAIRS = dg.DynamicPartitionsDefinition(name="pairs")
 PAIR_TAG = "dagster/partition"  # Dagster's own, which the run queue limits to one run a pair (`development.py`)

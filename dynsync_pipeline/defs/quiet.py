@@ -9,7 +9,7 @@ import traceback
 import dagster as dg
 
 from dynsync_pipeline.errors import CycleRunning, DynSyncError
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.whole_cycle import run_cycle
 
 

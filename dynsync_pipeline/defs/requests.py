@@ -9,7 +9,8 @@ from dynsync_pipeline.defs.pairs import Rounds
 from dynsync_pipeline.errors import CycleRunning, DynSyncError, SettingsWrong
 from dynsync_pipeline.requests.desk import Desk
 from dynsync_pipeline.requests.store import RequestStore
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 TICK_S = 60
 

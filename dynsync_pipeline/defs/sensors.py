@@ -12,7 +12,8 @@ from dynsync_pipeline.defs.jobs import sync_job
 from dynsync_pipeline.defs.retention import prune
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.pairs import pause_after, seconds_to_wait
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.pause import read_pause
 

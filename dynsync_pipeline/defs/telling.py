@@ -10,7 +10,8 @@ from dynsync_pipeline.defs.pairs import Rounds
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.operate.notify import notify
 from dynsync_pipeline.operate.occasions import kind_of
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 TICK_S = 120
 

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dynsync_pipeline.model.field_map import default_map_text
-from dynsync_pipeline.settings import INSTALLATION, PREFIX, Settings
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.settings_sources import INSTALLATION
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, OWNERS_FOLDER, storage_errors
 
 WORKSPACE = """# What Dagster loads.

@@ -20,7 +20,7 @@ from dynsync_pipeline.cli import main
 from dynsync_pipeline.cli.commands import COMMANDS
 from dynsync_pipeline.defs.development import POSTGRES_URL
 from dynsync_pipeline.model.field_map import load_field_map
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -11,7 +11,8 @@ from dotenv import dotenv_values
 
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.emulators.serving import Server
-from dynsync_pipeline.settings import Settings, load_settings
+from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.settings_sources import load_settings
 
 
 def sales(env: dict[str, str]) -> httpx.Client:

@@ -9,7 +9,7 @@ import pytest
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.settings import load_settings
+from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.observations import forget_ledgers
 from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.kept import KeptWorld

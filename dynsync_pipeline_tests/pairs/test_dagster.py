@@ -22,7 +22,8 @@ from dynsync_pipeline.defs.development import prepare_home
 from dynsync_pipeline.defs.pair_sensor import AHEAD, FEWEST_KEPT, SHARED
 from dynsync_pipeline.defs.pairs import PAIR_TAG, PAIRS, PAIRS_TAG, Rounds, summed_up
 from dynsync_pipeline.defs.retention import prune
-from dynsync_pipeline.settings import PREFIX, Settings, load_installation, load_settings
+from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline.settings_sources import load_installation, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.pause import pause
 from dynsync_pipeline_tests.defs.conftest import Cycles, failures

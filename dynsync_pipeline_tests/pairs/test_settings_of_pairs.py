@@ -10,7 +10,8 @@ import pytest
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.pairs import file_system, require_local, share_of_machine
-from dynsync_pipeline.settings import PREFIX, find_pairs_dir, load_installation, load_pairs, load_settings
+from dynsync_pipeline.settings import PREFIX
+from dynsync_pipeline.settings_sources import find_pairs_dir, load_installation, load_pairs, load_settings
 
 SECRET = "s3cr3t-Value"
 MakePair = Callable[..., Path]

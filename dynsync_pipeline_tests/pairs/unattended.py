@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from dynsync_pipeline.look.pairs import PairState, read_pair
-from dynsync_pipeline.settings import PREFIX, load_installation, load_pairs
+from dynsync_pipeline.settings import PREFIX
+from dynsync_pipeline.settings_sources import load_installation, load_pairs
 from dynsync_pipeline_tests.pairs.systems import names_of
 from dynsync_pipeline_tests.worlds.postgres import Postgres
 
