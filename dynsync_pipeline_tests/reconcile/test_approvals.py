@@ -168,6 +168,31 @@ def test_a_cut_neither_asks_twice_nor_writes_what_nobody_approved(cut_after: int
     assert world.rows("select count(*) from ledger.changes where field in ('title', 'city')") == [(7,)]
 
 
+@pytest.mark.parametrize("cut_after", sampled([24, 16, 20, 28, 32, 36], 1))
+def test_a_cut_writes_neither_an_account_nor_new_people_unasked_and_none_of_them_twice(cut_after: int) -> None:
+    world = MemoryWorld(OF_ACCOUNTS, publishes=True)
+    world.dynamics.put(ACCOUNT, "large", name="A", address1_city="A", statecode="0")
+    for number in range(3):
+        world.dynamics.put(CONTACT, f"c{number}", jobtitle="A", _parentcustomerid_value="large")
+    world.settled()
+    world.allow(ask_above=2)
+    world.dynamics.put(ACCOUNT, "large", name="B")
+    for number in range(3):
+        world.dynamics.put(CONTACT, f"new{number}", jobtitle="N")
+    world.cycle(cut_after=cut_after)
+    world.settled()
+    causes = [("account", "large", "to_marketo", 3, 1), ("create", "contact", "to_marketo", 3, 3)]
+    assert (world.rows(COUNTED), len(world.marketo.rows)) == (causes, 3)
+    assert world.marketo.company_rows["large"]["company"] == "A"
+    yes(world)
+    world.dynamics.put(CONTACT, "c0", jobtitle="B")
+    world.cycle(cut_after=cut_after)
+    world.settled()
+    assert (world.marketo.company_rows["large"]["company"], len(world.marketo.rows)) == ("B", 6)
+    assert world.rows("from state.approvals") == []
+    assert world.rows("select count(*) from ledger.account_changes where new_value = 'B'") == [(1,)]
+
+
 def test_new_people_wait_each_with_its_whole_record_and_approved_ones_pass_the_guards() -> None:
     world, _ = asking(2, "a")
     world.allow(max_creates=2, largest_share=0.2)
