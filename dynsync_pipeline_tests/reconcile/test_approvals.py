@@ -5,6 +5,8 @@ Not here: the command (`cli/test_approve.py`).
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from dynsync_pipeline.model.field_map import parse_field_map
@@ -253,4 +255,31 @@ def test_an_account_waits_with_its_whole_row_where_it_or_one_field_of_many_reach
     yes(world)
     world.settled()
     assert company("large") == ("Larger", "A")
+    assert world.rows("from state.approvals") == world.rows("from state.unsettled") == []
+
+
+def test_a_word_on_a_new_label_is_none_on_the_label_after_it() -> None:
+    """R33: the number stays, so that only what would be written tells one renaming from the next."""
+    world, people = asking(2, *"abc")
+    for label in ("Chilly", "Frosty"):
+        world.dynamics.options["1"] = label
+        world.clock += timedelta(days=1)  # after which the next cycle learns it
+        world.settled()
+        assert world.rows(COUNTED) == [("field", "rating", "to_marketo", 3, 3)]
+        assert {world.marketo.rows[person].values["rating"] for person in people.values()} == {"Hot"}
+        yes(world)
+    world.settled()
+    assert {world.marketo.rows[person].values["rating"] for person in people.values()} == {"Frosty"}
+    assert world.rows("from state.approvals") == []
+
+
+def test_what_many_lose_waits_like_what_they_get_and_is_emptied_once_approved() -> None:
+    world, people = asking(2, *"abc")
+    for name in people:
+        world.dynamics.put(LEAD, name, jobtitle=None)
+    world.settled()
+    assert set(titles(world, people).values()) == {(None, "A")}
+    assert yes(world) == 3
+    world.settled()
+    assert set(titles(world, people).values()) == {(None, None)}
     assert world.rows("from state.approvals") == world.rows("from state.unsettled") == []

@@ -42,8 +42,12 @@ where (a.record_type, a.dynamics_id) in (
   and (a.record_type, coalesce(a.field, '')) not in (select (record_type, marketo_field) from state.parked_fields)
   and not exists (
       from (
+          select record_type, dynamics_id, field, dynamics_value, marketo_value, direction,
+              case when direction = 'to_marketo' then dynamics_shown else marketo_shown end as shown
+          from asked_values where person_id is not null
+          union all by name
           select record_type, dynamics_id, field, dynamics_value, marketo_value, written_direction as direction
-          from field_outcomes where outcome = 'ask' or is_approved
+          from field_outcomes where is_approved
           union all by name
           select record_type, dynamics_id, field, dynamics_value, marketo_value from field_outcomes where outcome = 'wait'
           union all by name
@@ -58,6 +62,8 @@ where (a.record_type, a.dynamics_id) in (
       where v.record_type = a.record_type and v.dynamics_id = a.dynamics_id and v.field is not distinct from a.field
         and v.dynamics_value is not distinct from a.dynamics_value and v.marketo_value is not distinct from a.marketo_value
         and coalesce(v.direction = a.direction, true)
+        -- A word on a new label is none on the label after it (R33).
+        and (a.approved_at is null or coalesce(v.shown = a.new_value, true))
   );
 
 insert into state.approvals
