@@ -56,8 +56,20 @@ def text_column(values: Sequence[str | None]) -> pa.Array:
     return pa.array(values, pa.string())
 
 
+_ARROW = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+
+
+def text_of_column(values: Sequence[object], kind: type) -> pa.Array:
+    """Decoded values of a `kind` (text, whole number or boolean) and nulls as they stand on the wire.
+
+    Raises: pa.ArrowException where one is absent, OverflowError for a number beyond 64 bits.
+    """
+    held = pa.array(values, _ARROW[kind])
+    return held if kind is str else held.cast(pa.string())
+
+
 def literal_column(raw: Sequence[msgspec.Raw]) -> pa.Array:
-    """JSON numbers, booleans and nulls as they stand on the wire. Raises: Unreadable where one is missing or something else.
+    """JSON numbers and nulls as they stand on the wire. Raises: Unreadable where one is missing or something else.
 
     No loop of Python's: a table's first read has millions of them.
     """

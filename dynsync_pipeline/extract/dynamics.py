@@ -15,7 +15,7 @@ from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.errors import ApiError, ColumnUnknown, CursorExpired, LinkRefused, RequestRefused
 from dynsync_pipeline.extract.absence import confirm_records, due_suspects, suspect
-from dynsync_pipeline.extract.read_ahead import in_groups, read_ahead
+from dynsync_pipeline.extract.read_ahead import in_groups, landings, read_ahead
 from dynsync_pipeline.extract.refused_links import leave_out, note_read_anew, waits_no_more, was_read_anew
 from dynsync_pipeline.extract.unread import reread_unread_records
 from dynsync_pipeline.extract.untold import note_forgotten, withdraw_told_records
@@ -113,8 +113,8 @@ class _TableRead:
                     if is_refused:
                         note_read_anew(connection, self.stream, self._warehouse.now())
                     is_anew = False
-                for page in pages:
-                    land_dynamics(connection, self._fields, self._table, page.rows, page.deleted_ids)
+                for rows, deleted_ids in landings(pages):
+                    land_dynamics(connection, self._fields, self._table, rows, deleted_ids)
                 move_cursor(connection, self.stream, pages[-1].cursor, self.names, is_loaded=is_loaded)
             progress.add(sum(page.rows.num_rows for page in pages))
 

@@ -26,6 +26,9 @@ OWNER_ONLY = 0o600  # it holds everybody's data
 OWNERS_FOLDER = 0o700
 IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it is closed
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
+LARGEST_LOG = (
+    "256MB"  # DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied
+)
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
 ROWS_A_STATEMENT = 100
@@ -176,7 +179,8 @@ def _spell_anew(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _opened(path: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(path, config={"preserve_insertion_order": "false", "memory_limit": MEMORY})
+    limits = {"memory_limit": MEMORY, "checkpoint_threshold": LARGEST_LOG}
+    connection = duckdb.connect(path, config={"preserve_insertion_order": "false", **limits})
     if path.exists():  # also one that an older version made; a database in memory has no file
         path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC

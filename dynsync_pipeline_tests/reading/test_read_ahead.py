@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from dynsync_pipeline.clients.dynamics.protocol import ChangesPage
 from dynsync_pipeline.errors import ServerFailed
-from dynsync_pipeline.extract.read_ahead import in_groups, read_ahead
+from dynsync_pipeline.extract.read_ahead import PAGES_A_COMMIT, in_groups, landings, read_ahead
 
 WAIT_S = 10.0
 
@@ -28,22 +29,33 @@ def test_every_page_comes_once_in_its_order(n_pages: int) -> None:
     assert [each.cursor for each in read_ahead(pages_of(n_pages))] == [str(n) for n in range(1, n_pages + 1)]
 
 
-def test_the_next_page_is_fetched_before_anybody_asks_for_it_and_no_further_one() -> None:
+def test_the_next_pages_are_fetched_before_anybody_asks_for_them_and_no_more_than_commit_together() -> None:
     fetched: list[int] = []
-    second = threading.Event()
+    enough = threading.Event()
 
     def pages() -> Iterator[ChangesPage]:
-        for number in range(1, 4):
+        for number in range(1, 10):
             fetched.append(number)
-            if number == 2:
-                second.set()
-            yield page(number, 3)
+            if number == 1 + PAGES_A_COMMIT:
+                enough.set()
+            yield page(number, 9)
 
     reading = read_ahead(pages())
     next(reading)
-    assert second.wait(WAIT_S)
-    assert fetched == [1, 2]
-    assert [each.cursor for each in reading] == ["2", "3"]
+    assert enough.wait(WAIT_S)
+    time.sleep(0.05)
+    assert fetched == list(range(1, 2 + PAGES_A_COMMIT))
+    assert [each.cursor for each in reading] == [str(number) for number in range(2, 10)]
+
+
+def test_pages_land_together_and_no_row_before_an_earlier_pages_deletions() -> None:
+    def read(row_id: str, *deleted: str) -> ChangesPage:
+        return ChangesPage(pa.table({"id": [row_id]}), deleted, "c", is_last=False)
+
+    found = [
+        (rows["id"].to_pylist(), gone) for rows, gone in landings([read("1"), read("2", "1"), read("3"), read("1")])
+    ]
+    assert found == [(["1", "2"], ("1",)), (["3", "1"], ())]
 
 
 def test_a_read_of_one_page_takes_no_thread() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import Self, TypeVar
@@ -13,6 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dynsync_pipeline.clients.ahead import Ahead
 from dynsync_pipeline.clients.blame import told_of_field
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.auth import DynamicsTokens
@@ -324,29 +326,34 @@ class DynamicsClient:
     ) -> Iterator[tuple[Request, Rows]]:
         """The pages from `url` on, following each nextLink byte for byte; `is_link`: Dynamics gave the first one, too.
 
+        The next page travels while the rows of one are read.
         A page whose rows cannot be told from each other is asked for again in smaller ones by `size`, until the bad row is
         alone. Raises: PageSpoiled where there is none.
         """
         progress = Progress(SYSTEM)
+        with closing(Ahead(lambda request: self._call(request, bytes))) as ahead:
+            while True:
+                request = self._page_request(url, size, is_tracked=is_tracked)
+                try:
+                    rows = self._page(request, reader, size, ahead, is_tracked=is_tracked)
+                except PageSpoiled:
+                    if size is None:
+                        raise
+                    size.shrink()
+                    continue
+                except RequestRefused as error:
+                    raise _refused_link(error, request) if is_link else error from None
+                is_link = True
+                self._require_progress(request, rows, progress, is_tracked=is_tracked)
+                yield request, rows
+                if rows.next_link is None:
+                    return
+                url = rows.next_link
+
+    def _page_request(self, url: str, size: PageSize | None, *, is_tracked: bool) -> Request:
         tracking = "odata.track-changes," if is_tracked else ""
-        while True:
-            n_rows = LARGEST_PAGE if size is None else size.n_rows
-            request = Request("GET", url, _HEADERS | {"Prefer": f"{tracking}odata.maxpagesize={n_rows}"})
-            try:
-                rows = self._page(request, reader, size, is_tracked=is_tracked)
-            except PageSpoiled:
-                if size is None:
-                    raise
-                size.shrink()
-                continue
-            except RequestRefused as error:
-                raise _refused_link(error, request) if is_link else error from None
-            is_link = True
-            self._require_progress(request, rows, progress, is_tracked=is_tracked)
-            yield request, rows
-            if rows.next_link is None:
-                return
-            url = rows.next_link
+        n_rows = LARGEST_PAGE if size is None else size.n_rows
+        return Request("GET", url, _HEADERS | {"Prefer": f"{tracking}odata.maxpagesize={n_rows}"})
 
     def _require_progress(self, request: Request, rows: Rows, progress: Progress, *, is_tracked: bool) -> None:
         """That a page leads on. Raises: AnswerUnreadable, or LinkRefused where pages of changes lead nowhere."""
@@ -376,10 +383,17 @@ class DynamicsClient:
                 lambda few: self._get(f"{table.entity_set}?{select_of([kinds[name] for name in few])}&$top=1", bytes),
             ) from None
 
-    def _page(self, request: Request, reader: RowReader, size: PageSize | None, *, is_tracked: bool) -> Rows:
+    def _page(
+        self, request: Request, reader: RowReader, size: PageSize | None, ahead: Ahead, *, is_tracked: bool
+    ) -> Rows:
         """One page, also of one row that cannot be told from what stands around it. Raises: PageSpoiled."""
+
+        def follow(link: str) -> None:
+            if self._transport.is_own(link) and link != request.url:
+                ahead.ask(self._page_request(link, size, is_tracked=is_tracked))
+
         try:
-            rows = self._call(request, reader.read)
+            rows = self._read(request, partial(reader.read, leads_to=follow), ahead)
         except PageSpoiled:
             if size is None or not size.is_alone:
                 raise
@@ -392,6 +406,16 @@ class DynamicsClient:
             if size is not None:
                 size.passed(rows.n_rows)
         return rows
+
+    def _read(self, request: Request, read: Callable[[bytes], Rows], ahead: Ahead) -> Rows:
+        """What came ahead; where that cannot be read it is asked for again, as is any answer."""
+        body = ahead.answer(request)
+        try:
+            if body is not None:
+                return read(body)
+        except FAULTS:
+            pass
+        return self._call(request, read)
 
     def _request(self, path: str) -> Request:
         return Request("GET", f"{self._base}/{path}", _HEADERS)

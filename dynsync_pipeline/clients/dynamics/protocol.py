@@ -7,7 +7,7 @@ Source: docs/protocols/dataverse.md#reads, #change-tracking, #metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSpoiled
 from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
-from dynsync_pipeline.clients.rows import Unreadable, literal_column, rows_table, text_column, text_of
+from dynsync_pipeline.clients.rows import Unreadable, literal_column, rows_table, text_column, text_of, text_of_column
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import UNREAD, EntitySet
@@ -127,8 +127,16 @@ API_PATH = "/api/data/v9.2"
 LARGEST_PAGE = 5000  # rows
 IDS_PER_READ = 300  # 45 characters each in the URL, of 32,768
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# These arrive as JSON strings; all others as numbers or booleans, whose text is kept as it stands.
-_STRING_TYPES = frozenset({FieldType.TEXT, FieldType.DATE, FieldType.DATETIME, FieldType.CHOICES})
+# How values arrive, by the field map's type; an amount is kept as the text it is, because a float loses digits.
+_ARRIVES_AS: Mapping[FieldType, Any] = {
+    FieldType.TEXT: str,
+    FieldType.DATE: str,
+    FieldType.DATETIME: str,
+    FieldType.CHOICES: str,
+    FieldType.CHOICE: int,
+    FieldType.INTEGER: int,
+    FieldType.BOOLEAN: bool,
+}
 
 
 class _Envelope(msgspec.Struct):
@@ -185,8 +193,8 @@ class Rows:
 class RowReader:
     """Reads the rows of one table with one list of columns, whose names are unique.
 
-    Strings are decoded by a struct made for that list, everything else is kept as the text on the wire. A column that
-    was selected and is absent from a row is an error, never a null (R49), which would clear the other side.
+    A struct made for that list decodes whole pages; what it does not take is read piece by piece, as the text on the wire. A
+    column that was selected and is absent from a row is an error, never a null (R49), which would clear the other side.
     """
 
     def __init__(self, table: EntitySet, columns: Sequence[Column]) -> None:
@@ -200,9 +208,11 @@ class RowReader:
             ("etag", str | msgspec.UnsetType, msgspec.field(default=unset, name="@odata.etag")),
         ]
         for number, column in enumerate(self._columns):
-            kind: Any = str | None | msgspec.UnsetType if column.type in _STRING_TYPES else msgspec.Raw
-            default: Any = unset if column.type in _STRING_TYPES else msgspec.Raw()
-            fields.append((f"c{number}", kind, msgspec.field(default=default, name=column.name)))
+            kind = _ARRIVES_AS.get(column.type)
+            expected, default = (
+                (msgspec.Raw, msgspec.Raw()) if kind is None else (kind | None | msgspec.UnsetType, unset)
+            )
+            fields.append((f"c{number}", expected, msgspec.field(default=default, name=column.name)))
         self._decoder = msgspec.json.Decoder(list[msgspec.defstruct("Row", fields, gc=False)])  # type: ignore[misc]
 
     @property
@@ -214,8 +224,10 @@ class RowReader:
     def _names(self) -> list[str]:
         return ["id", "etag", *(column.name for column in self._columns)]
 
-    def read(self, body: bytes) -> Rows:
+    def read(self, body: bytes, leads_to: Callable[[str], None] = lambda _: None) -> Rows:
         """One answer with many rows; a row that cannot be read has its id, if that is told, and why (R116).
+
+        `leads_to` is told of the next page before the rows of this one are read.
 
         Raises: PageSpoiled where its rows cannot be told from each other; Unreadable if it is no such answer, or where so
         many rows cannot be read that none of them is at fault.
@@ -224,10 +236,12 @@ class RowReader:
             envelope = _envelope.decode(body)
         except FAULTS:
             envelope = _envelope_of_pieces(body)
+        if envelope.next_link is not None:
+            leads_to(envelope.next_link)
         value = bytes(envelope.value)
         try:
             rows, gone = self._read_fast(value)
-        except (*FAULTS, AttributeError, TypeError):
+        except (*FAULTS, AttributeError, TypeError, OverflowError):
             rows, gone = self._read_slowly(value)
         return Rows(rows, gone, envelope.next_link, envelope.delta_link, value)
 
@@ -259,7 +273,8 @@ class RowReader:
         _, _, keys, etags, *values = zip(*map(msgspec.structs.astuple, live), strict=True)
         columns = {"id": _guids(keys), "etag": text_column(etags)}
         for column, held in zip(self._columns, values, strict=True):
-            columns[column.name] = text_column(held) if column.type in _STRING_TYPES else literal_column(held)
+            kind = _ARRIVES_AS.get(column.type)
+            columns[column.name] = literal_column(held) if kind is None else text_of_column(held, kind)
         return pa.table(columns), gone
 
     def read_one(self, body: bytes) -> dict[str, str | None]:

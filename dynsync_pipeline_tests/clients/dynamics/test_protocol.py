@@ -94,6 +94,9 @@ def test_an_absent_column_is_an_error_and_never_a_null(column: str) -> None:
         ("statecode", "1,3", "1,3"),
         ("annualincome", "7.10", "7.10"),
         ("donotemail", 1, "1"),
+        ("statecode", True, "true"),
+        ("numberofchildren", 1.0, "1.0"),
+        ("numberofchildren", 2**70, str(2**70)),
     ],
 )
 def test_a_value_of_another_kind_than_the_field_map_says_keeps_its_text(column: str, value: object, text: str) -> None:
@@ -122,6 +125,15 @@ def test_any_text_and_any_number_arrive_as_they_were_sent(text: str, number: Dec
     body = page(firstname=text).replace(b'"annualincome": 123456789012345.67', f'"annualincome": {number:f}'.encode())
     (row,) = RowReader(CONTACTS, COLUMNS).read(body).rows.to_pylist()
     assert (row["firstname"], row["annualincome"]) == (text, f"{number:f}")
+
+
+@given(count=st.one_of(st.integers(), st.none()), flag=st.one_of(st.booleans(), st.none()))
+def test_any_whole_number_and_any_yes_or_no_arrive_as_they_were_sent(count: int | None, flag: bool | None) -> None:
+    body = page(numberofchildren=count, donotemail=flag, statecode=count)
+    (row,) = RowReader(CONTACTS, COLUMNS).read(body).rows.to_pylist()
+    sent = None if count is None else str(count)
+    assert (row["numberofchildren"], row["statecode"]) == (sent, sent)
+    assert row["donotemail"] == (None if flag is None else str(flag).lower())
 
 
 def test_queries_name_the_columns_and_quote_nothing_but_guids() -> None:
