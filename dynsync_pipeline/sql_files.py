@@ -1,9 +1,10 @@
 """Runs the SQL files of the package, statement by statement, each with a name.
 
 A file opens with what it does, what it reads, makes and changes, in one fixed form that `docs/steps.md` shows. Whatever a
-file makes is a temporary table and is dropped before the first file of a run starts: a file in the wrong place fails, it
-never reads what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left
-out, and what it makes is made empty; only the first time that a process comes to it, it is run all the same.
+file makes is a temporary table and is dropped before the first file of a run starts: a file in the wrong place never reads
+what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left out, and what
+it makes is made empty; only the first time that a process comes to it, it is run all the same. What a run left empty is not
+dropped and made again by the next one that has nothing for it: most rules have nothing to do in most cycles.
 Not here: which files run in which order (the code beside them), what a statement draws from (`sql_sources.py`).
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import duckdb
 
@@ -39,12 +41,15 @@ class SqlFile:
 
 
 class Statement(NamedTuple):
-    """One statement of a file: its number and first line, both counted from 1, its text, and what DuckDB parsed of it."""
+    """One statement of a file: its number and first line, both counted from 1, its text, what DuckDB parsed of it, and the
+    temporary table that it makes.
+    """
 
     number: int
     line: int
     sql: str
     parsed: duckdb.Statement
+    makes: str | None
 
 
 @lru_cache
@@ -106,7 +111,9 @@ def _parse(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> Iterator[Sta
     for number, found in enumerate(parsed, start=1):
         sql = _COMMENTS_BEFORE.sub("", found.query)
         place = file.text.index(sql, place)
-        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip(), found)
+        target = _TARGET.match(sql)
+        made = target["target"] if target and target["made"] else None
+        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip(), found, made)
         place += len(sql)
 
 
@@ -120,13 +127,26 @@ def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> No
     they come.
     """
     chain = [sql_file(step) for step in steps]
+    filled = Filled(connection)
     for file in chain:
         for name in file.makes:
-            connection.execute(f"drop table if exists temp.{name}")
-    filled = Filled(connection)
+            if name not in filled.left_empty:
+                connection.execute(f"drop table if exists temp.{name}")
+    filled.look_at({name for file in chain for name in file.reads} - {name for file in chain for name in file.makes})
     for file in chain:
         for statement in statements(connection, file):
             _run(connection, file, statement, filled)
+
+
+def remember_left_empty(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remember of this connection, from now on, which tables a run left empty. To be called anew after each rollback, which
+    brings tables back as they were before.
+    """
+    _LEFT_EMPTY[connection] = {}
+
+
+# By connection: temporary tables without a row, and the statement that made them.
+_LEFT_EMPTY: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, str]] = WeakKeyDictionary()
 
 
 def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> None:
@@ -136,8 +156,7 @@ def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> 
     filled = Filled(connection)
     for file in map(sql_file, steps):
         for statement in statements(connection, file):
-            found = _TARGET.match(statement.sql)
-            if found and not found["made"]:
+            if statement.makes is None and _TARGET.match(statement.sql):
                 _run(connection, file, statement, filled)
 
 
@@ -147,6 +166,15 @@ class Filled:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self._known: dict[str, bool] = {}
+        self.left_empty = _LEFT_EMPTY.get(connection, {})
+
+    def look_at(self, names: Collection[str]) -> None:
+        """Look at these tables, views left out, at once: one statement for all costs what one look at ten of them does."""
+        tables = sorted(name for name in names if not self._is_view(name))
+        if tables:
+            looks = " union all ".join(f"(select '{name}' from {name} limit 1)" for name in tables)
+            found = {name for (name,) in self._connection.execute(looks).fetchall()}
+            self._known |= {name: name in found for name in tables}
 
     def __call__(self, name: str) -> bool:
         """Whether the table of that name may have rows; of a view it is not looked at, which may cost a join of everything."""
@@ -162,12 +190,16 @@ class Filled:
             _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
         return _IS_VIEW[name]
 
-    def note(self, name: str, *, is_made: bool, n_rows: int) -> None:
-        """A statement made this table with so many rows, or inserted, changed or deleted as many."""
-        if is_made:
+    def note(self, name: str, make_empty: str | None, n_rows: int) -> None:
+        """A statement made this table with so many rows, or, where it makes none, inserted, changed or deleted as many."""
+        if make_empty:
             self._known[name] = n_rows > 0
         elif n_rows:
             self._known.pop(name, None)
+        if n_rows:
+            self.left_empty.pop(name, None)
+        elif make_empty:
+            self.left_empty[name] = make_empty
 
 
 _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
@@ -179,10 +211,13 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         known = _KNOWN.get(statement.sql)
         if known and not sources(connection, statement.sql)(filled):
             if known.make_empty:
-                connection.execute(known.make_empty)
-                filled.note(known.target, is_made=True, n_rows=0)
+                if filled.left_empty.get(known.target) != known.make_empty:
+                    _drop_left(connection, known.target, filled)
+                    connection.execute(known.make_empty)
+                filled.note(known.target, known.make_empty, 0)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
+        _drop_left(connection, statement.makes, filled)
         counted = connection.execute(statement.parsed).fetchall()
         known = _KNOWN[statement.sql] = known or _known(connection, statement.sql)
     except duckdb.Error as error:
@@ -192,7 +227,7 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
         raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
     n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
-    filled.note(known.target, is_made=known.make_empty is not None, n_rows=n_rows)
+    filled.note(known.target, known.make_empty, n_rows)
     log.debug(
         "%s, statement %d (line %d): %s rows, %.1f ms",
         file.path,
@@ -201,6 +236,11 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         f"{n_rows:,}",
         (time.monotonic() - started_s) * 1000,
     )
+
+
+def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: Filled) -> None:
+    if name and filled.left_empty.pop(name, None):
+        connection.execute(f"drop table temp.{name}")
 
 
 class _Known(NamedTuple):

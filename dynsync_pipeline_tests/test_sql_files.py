@@ -10,6 +10,7 @@ import pytest
 
 from dynsync_pipeline import sql_files
 from dynsync_pipeline.errors import SqlFileFailed
+from dynsync_pipeline.warehouse.parsing import parsing_once
 
 HEADER = """-- {name}: does something.
 --
@@ -117,3 +118,56 @@ def test_a_header_of_another_form_is_refused(package: Path, text: str, said: str
 def test_a_grain_may_take_several_lines(package: Path) -> None:
     write(package, "made", ONE, makes="one: one row, and\n--              no more\n--          two: another")
     assert sql_files.sql_file("room/made").makes == {"one": "one row, and no more", "two": "another"}
+
+
+def test_what_a_run_left_empty_is_made_anew_only_once_there_is_something_for_it(package: Path) -> None:
+    write(package, "made", "create temp table one as from given;\n", reads="given", makes="one: one row per row given")
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer)")
+
+    def made(*rows: int) -> list[tuple[int]]:
+        connection.execute("delete from given")
+        for row in rows:
+            connection.execute("insert into given values (?)", [row])
+        sql_files.run_steps(connection, ("room/made",))
+        return connection.execute("from one").fetchall()
+
+    def place() -> object:
+        return connection.execute("select table_oid from duckdb_tables() where table_name = 'one'").fetchall()
+
+    assert made() == []
+    first = place()
+    assert made() == []
+    assert place() == first
+    assert made(7) == [(7,)]
+    assert made(8) == [(8,)]
+    assert made() == []
+    assert made(9) == [(9,)]
+
+
+def test_a_table_that_is_not_empty_any_more_once_a_transaction_was_undone_is_dropped(package: Path) -> None:
+    write(package, "made", "create temp table one as from given;\n", reads="given", makes="one: one row per row given")
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given as select 7 as a")
+    sql_files.run_steps(connection, ("room/made",))
+    connection.begin()
+    connection.execute("delete from given")
+    sql_files.run_steps(connection, ("room/made",))
+    connection.rollback()
+    assert connection.execute("from one").fetchall() == [(7,)]
+    connection.execute("delete from given")
+    sql_files.run_steps(connection, ("room/made",))
+    assert connection.execute("from one").fetchall() == []
+
+
+def test_two_files_may_make_a_table_of_one_name_with_other_columns(package: Path) -> None:
+    write(package, "made", "create temp table one as from given;\n", reads="given", makes="one: one row per row given")
+    write(
+        package, "other", "create temp table one as select a as b from given;\n", reads="given", makes="one: the same"
+    )
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer)")
+    for _ in range(2):
+        for step, column in (("room/made", "a"), ("room/other", "b")):
+            sql_files.run_steps(connection, (step,))
+            assert connection.table("temp.main.one").columns == [column]

@@ -1,4 +1,4 @@
-"""A connection that parses each text once. Of a statement over few rows parsing is a third, and a cycle runs hundreds of them.
+"""A connection that does nothing twice. Of a statement over few rows parsing is a third, and a cycle runs hundreds of them.
 
 Not here: the statements of the rule files, which `sql_files.py` keeps parsed by file.
 """
@@ -9,12 +9,19 @@ from typing import Any, cast
 
 import duckdb
 
+from dynsync_pipeline.sql_files import remember_left_empty
+
 MOST_TEXTS = 4_000  # some texts name a path or a number, and a process may run cycles for months
 
 
 def parsing_once(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """The connection, of which `execute` remembers what DuckDB parsed of a text; in all else it is the one given."""
-    return cast(duckdb.DuckDBPyConnection, _ParsingOnce(connection))
+    """The connection, of which `execute` remembers what DuckDB parsed of a text; in all else it is the one given.
+
+    Which tables a run of SQL files left empty is remembered, too, until something is rolled back.
+    """
+    once = cast(duckdb.DuckDBPyConnection, _ParsingOnce(connection))
+    remember_left_empty(once)
+    return once
 
 
 class _ParsingOnce:
@@ -23,6 +30,11 @@ class _ParsingOnce:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+    def rollback(self) -> duckdb.DuckDBPyConnection:
+        """Undo the transaction; tables that it made are gone, and those that it dropped are back."""
+        remember_left_empty(cast(duckdb.DuckDBPyConnection, self))
+        return self._connection.rollback()
 
     def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
         """Run what `query` says, which may be several statements. Raises: duckdb.Error."""
