@@ -118,8 +118,9 @@ def _body(due: Sequence[Occasion], digest: str | None) -> str:
 
 
 def _installation(settings: Settings) -> str:
-    """Which one it is, of several that tell the same people."""
-    return urlsplit(settings.dynamics_url).hostname or str(settings.data_dir.resolve())
+    """Which one it is, of several that tell the same people: its name, where it is one of several pairs, and its Dynamics."""
+    dynamics = urlsplit(settings.dynamics_url).hostname or str(settings.data_dir.resolve())
+    return f"{settings.pair}, {dynamics}" if settings.pair else dynamics
 
 
 def _ways(settings: Settings) -> list[Any]:

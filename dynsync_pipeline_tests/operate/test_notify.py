@@ -218,6 +218,12 @@ def test_refusals_are_told_once_in_a_day_by_cause_and_without_a_person(home: Han
     assert "O'Brien (aaa): grüße@example.com" in hook.told[1]["message"], "somebody asked for it"
 
 
+def test_a_message_names_the_pair_that_it_is_about_and_its_dynamics(failing: HandMade, hook: Hook) -> None:
+    notify(told_by(failing, hook, pair="acme", dynamics_url="https://acme.crm.dynamics.com"))
+    (message,) = hook.told
+    assert message["title"].endswith("(acme, acme.crm.dynamics.com)")
+
+
 def test_before_anything_is_published_a_cycle_that_ended_long_ago_is_told(home: HandMade, hook: Hook) -> None:
     settings = told_by(home, hook)
     assert codes(settings) == [], "nothing ever ran"
