@@ -12,7 +12,7 @@ MINUTES ?= 10
 DATA ?= $(or $(DYNSYNC_DATA_DIR),data)
 # One more than processors: the tests that kill, cut and start processes wait for a quarter of their time.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-.PHONY: help demo test test-spark cover mutants deep bench years dev query lint format lock clean
+.PHONY: help demo test stories test-spark cover mutants deep bench years dev query lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,10 +29,17 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## sync two emulated systems with sample data and show what happened
 	$(BIN)/dynsync demo
 
-test: $(INSTALLED) ## style, types and all tests side by side, each file in one process for what its tests share
+# Each file in one process, for what its tests share.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PART ?= 1/1
+
+test: $(INSTALLED) ## style, types, and the tests of every rule and all short ones
 	@$(MAKE) --no-print-directory lint & lint=$$!; \
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/pytest $(SIDE_BY_SIDE); tests=$$?; \
 	wait $$lint && exit $$tests
+
+stories: $(INSTALLED) ## the tests that take longer; PART=2/3 takes the second third of their files
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m story --part $(PART)
 
 $(WITH_SPARK): $(INSTALLED) requirements-spark.lock
 	test -x .venv-spark/bin/python || $(PYTHON) -m venv .venv-spark
@@ -45,7 +52,7 @@ test-spark: $(WITH_SPARK) ## the rule files on Spark against DuckDB; needs Java 
 	.venv-spark/bin/pytest -m spark dynsync_pipeline_tests/spark
 
 cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not deep and not spark" --cov --cov-report term:skip-covered
 
 mutants: $(INSTALLED) ## break the rule files in one place at a time; some test must notice (FLAGS="--sample 50")
 	$(BIN)/python -m dynsync_pipeline_tests.mutants $(FLAGS)

@@ -9,6 +9,7 @@ import gc
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -28,7 +29,15 @@ settings.load_profile("quick")
 QUICK = ("clients", "emulators", "model")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", default="1/1", help="k/n: of n parts of the files the k-th, the same ones every time")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part, n_parts = map(int, config.getoption("part").split("/"))
+    is_ours = [crc32(item.path.name.encode()) % n_parts == part % n_parts for item in items]
+    config.hook.pytest_deselected(items=[item for item, ours in zip(items, is_ours, strict=True) if not ours])
+    items[:] = [item for item, ours in zip(items, is_ours, strict=True) if ours]
     items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] in QUICK)
 
 

@@ -193,7 +193,8 @@ def _test(copy: Path, tests: Sequence[str], is_learning: bool) -> None:
         os.dup2(nowhere.fileno(), 2)
     options = "-x --assert=plain -p no:cacheprovider --no-header --tb=no -p no:xdist -o timeout=0 --hypothesis-profile=mutants"
     plugins = [_FirstFailure(), *([Learning()] if is_learning else [])]
-    code = pytest.main([*options.split(), *(f"{TESTS}/{test}" for test in tests)], plugins=plugins)
+    which = ["-m", "not deep and not spark"]
+    code = pytest.main([*options.split(), *which, *(f"{TESTS}/{test}" for test in tests)], plugins=plugins)
     os._exit(int(code))
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import settings
 
-deep = (
-    pytest.mark.deep
-)  # tried by `make deep` alone: a long story of a rule that a shorter test of `make test` holds too
+# Which command tries a test that bears one; without either `make test` does, which tries a test of each rule and all short ones.
+story = pytest.mark.story  # `make stories`: it takes its time, and what it holds is no rule's only proof
+deep = pytest.mark.deep  # `make deep` alone: a long one of what a shorter test of `make test` holds too
 TALLY: Counter[str] = Counter()
 
 
