@@ -22,6 +22,7 @@ SAMPLED = [
         "faults/test_kills.py",
         "accounts/test_fan_out.py",
         "reconcile/test_changed_map.py",
+        "reconcile/test_killed_consents.py",
         "requests/test_cut_serving.py",
         "operate/test_restore.py",
         "defs/test_postgres.py",
