@@ -15,7 +15,7 @@ FIELDS = field_map(
     "mayMail,new_maymail,boolean,both,true,restrictive:false",
 )
 YES, NO = {"doNotCall": "false", "mayMail": "true"}, {"doNotCall": "true", "mayMail": "false"}
-KILLS = range(12, 34) if is_deep() else (25,)  # a cycle of this world writes at the steps between
+KILLS = range(12, 34) if is_deep() else (16, 25)  # once people have landed, and between two writes
 
 
 def in_dynamics(held: dict[str, str]) -> dict[str, str]:
