@@ -31,7 +31,7 @@ class Case:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def case(expected: str, base: str | None, dynamics: str | None, marketo: str | None, **more: Any) -> Case:
+def case(expected: str, base: str | None, dynamics: str | None, marketo: str | None, /, **more: Any) -> Case:
     return Case(expected, base, (dynamics, marketo), more)
 
 
