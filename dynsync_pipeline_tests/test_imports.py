@@ -230,6 +230,17 @@ def test_importing_the_package_does_no_work(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["status", "errors", "explain"])
+def test_a_command_that_looks_loads_nothing_that_reads_or_writes(command: str, tmp_path: Path) -> None:
+    """A watchdog runs `dynsync status` every minute: Arrow and Prometheus alone took a quarter of it."""
+    run_python(
+        f"import sys, dynsync_pipeline.cli.{command}\n"
+        "heavy = {'dagster', 'httpx', 'numpy', 'pandas', 'pyarrow', 'msal', 'prometheus_client'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n",
+        tmp_path,
+    )
+
+
 def test_importing_every_module_starts_nothing(tmp_path: Path) -> None:
     """No thread, no file, no output, no need for a setting: work begins when somebody calls a function."""
     names = [

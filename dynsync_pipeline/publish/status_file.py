@@ -16,7 +16,6 @@ import duckdb
 
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.figures import read_figures
-from dynsync_pipeline.publish.metrics import metrics_file, metrics_text
 from dynsync_pipeline.publish.status_page import status_page
 from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.tables import published_tables
@@ -55,6 +54,8 @@ def publication_of(file: Path) -> str | None:
 
 def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMap) -> None:
     """Write `status.json` and what is made of it; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
+    from dynsync_pipeline.publish.metrics import metrics_file, metrics_text  # who only reads needs no Prometheus
+
     with storage_errors(status_file(settings.snapshot_file)), warehouse.reading() as connection:
         rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
         if len(rows) != 1:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 BY_LIMIT = "DYNSYNC_ASK_ABOVE"  # who approved what is above the limit no more
 # What tells one value that waits, as the snapshot shows it, from all others.
@@ -46,6 +45,8 @@ def approve_values(
 ) -> int:
     """Approve these values, each a tuple in the order of `VALUE`; returns how many of them wait. `at` is UTC without zone."""
     rows = [dict(zip(VALUE, value, strict=True)) for value in values]
+    import pyarrow as pa  # `dynsync status` comes by here, and does not need it
+
     connection.register("chosen_values", pa.Table.from_pylist(rows, schema=pa.schema((n, pa.string()) for n in VALUE)))
     same = " and ".join(f"v.{name} is not distinct from a.{name}" for name in VALUE)
     n_approved = _approve(connection, f"exists (from chosen_values v where {same})", by, at)

@@ -14,9 +14,12 @@ import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "erasures.json"
 OWNER_ONLY = 0o600
@@ -148,6 +151,8 @@ def without_erased(connection: duckdb.DuckDBPyConnection, people: pa.Table) -> p
     """These people, with their ids in `id`, but for the erased."""
     if not has_erased(connection):
         return people
+    import pyarrow as pa  # `dynsync status` comes by here, and does not need it
+
     ids = people.column("id").to_pylist()
     rows = connection.execute(
         "select id from (select unnest(?::varchar[]) as id) where not is_erased('person:' || id)", [ids]
