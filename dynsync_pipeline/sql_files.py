@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -126,16 +126,12 @@ def run_steps(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> No
     Raises: SqlFileFailed, naming file and statement, when DuckDB cannot run it; other errors of DuckDB, about storage, as
     they come.
     """
-    chain = [sql_file(step) for step in steps]
-    filled = Filled(connection)
-    for file in chain:
-        for name in file.makes:
-            if name not in filled.left_empty:
-                connection.execute(f"drop table if exists temp.{name}")
-    filled.look_at({name for file in chain for name in file.reads} - {name for file in chain for name in file.makes})
-    for file in chain:
-        for statement in statements(connection, file):
-            _run(connection, file, statement, filled)
+    _run_those(connection, steps, _cleared(connection, steps), lambda statement: True)
+
+
+def make_tables(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> None:
+    """Run those statements of these files that make temporary tables, and change nothing that stays. Raises: as `run_steps`."""
+    _run_those(connection, steps, _cleared(connection, steps), lambda statement: statement.makes is not None)
 
 
 def remember_left_empty(connection: duckdb.DuckDBPyConnection) -> None:
@@ -150,13 +146,38 @@ _LEFT_EMPTY: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, str]] = Weak
 
 
 def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> None:
-    """Run those statements of these files that change tables which stay; what the others make was made by another engine, and
-    is there as temporary tables. Raises: as `run_steps`.
+    """Run those statements of these files that change tables which stay, once the tables that they read from the others are
+    there as temporary ones. Raises: as `run_steps`.
     """
+    _run_those(
+        connection,
+        steps,
+        Filled(connection),
+        lambda statement: statement.makes is None and _TARGET.match(statement.sql) is not None,
+    )
+
+
+def _cleared(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> Filled:
+    """Drop what these files make, and look at what they read."""
+    chain = [sql_file(step) for step in steps]
     filled = Filled(connection)
+    for file in chain:
+        for name in file.makes:
+            if name not in filled.left_empty:
+                connection.execute(f"drop table if exists temp.{name}")
+    filled.look_at({name for file in chain for name in file.reads} - {name for file in chain for name in file.makes})
+    return filled
+
+
+def _run_those(
+    connection: duckdb.DuckDBPyConnection,
+    steps: Sequence[str],
+    filled: Filled,
+    is_wanted: Callable[[Statement], bool],
+) -> None:
     for file in map(sql_file, steps):
         for statement in statements(connection, file):
-            if statement.makes is None and _TARGET.match(statement.sql):
+            if is_wanted(statement):
                 _run(connection, file, statement, filled)
 
 

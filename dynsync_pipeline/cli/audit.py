@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.engines import EngineOption, MasterOption, opened
 from dynsync_pipeline.cli.looking import cell, print_json
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
-from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.reconcile.audit import Audit
+from dynsync_pipeline.reconcile.audit import Audit, run_audit
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.spark.audit import audit as run_audit
-from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 
 
 @app.command(
     help="Compare all links and all that is unsettled in full, as the daily audit does. Calls no system and repairs nothing: "
     "keys that the cycles missed are looked at by the next one. With --engine spark the same rule files read the Parquet "
-    "files of DYNSYNC_PARQUET_DIR on Spark, and cycles run meanwhile.\n\n"
+    "files of DYNSYNC_PARQUET_DIR on Spark, and cycles run meanwhile; DYNSYNC_AUDIT_ENGINE is the engine where none is "
+    "named.\n\n"
     "Exit codes: 0 nothing found, 1 failed or something found, 2 settings or options wrong, 3 a cycle is running."
 )
 def audit(
-    engine: Annotated[
-        Literal["duckdb", "spark"] | None, typer.Option(help="Not the engine of DYNSYNC_AUDIT_ENGINE, but this one.")
-    ] = None,
-    master: Annotated[
-        str | None, typer.Option(metavar="URL", help="Not the Spark master of DYNSYNC_SPARK_MASTER, but this one.")
-    ] = None,
+    engine: EngineOption = None,
+    master: MasterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Print what an audit found. Raises: DynSyncError."""
     settings = load_settings()
-
-    @contextmanager
-    def looking() -> Iterator[Warehouse]:
-        with CycleLock(settings.lock_file, is_cycle=False):
-            if not settings.working_file.exists():
-                raise StorageFailed(
-                    f"{settings.working_file} does not exist yet.", next_step="Run `dynsync sync`, which makes it."
-                )
-            with Warehouse(settings.working_file) as warehouse:
-                yield warehouse
-
-    with errors_to.status("Comparing everything …"):
-        found = run_audit(
-            settings, looking, engine=engine or settings.audit_engine, master=master or settings.spark_master
-        )
+    with (
+        errors_to.status("Comparing everything …"),
+        opened(settings, engine or settings.audit_engine, master) as over_all,
+    ):
+        found = run_audit(over_all)
     if as_json:
         print_json(asdict(found))
     else:

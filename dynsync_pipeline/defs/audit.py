@@ -9,7 +9,8 @@ import pandas as pd
 from dynsync_pipeline.defs.assets import OWNERS, marketo_writes
 from dynsync_pipeline.defs.cycle_run import CycleRun
 from dynsync_pipeline.defs.shown import table
-from dynsync_pipeline.spark.audit import audit as run_audit
+from dynsync_pipeline.engines.opening import open_engine
+from dynsync_pipeline.reconcile.audit import run_audit
 
 # A cycle started from the command line may hold the lock at the moment; the audit waits for its end.
 _UNTIL_THE_CYCLE_ENDS = dg.RetryPolicy(max_retries=10, delay=120)
@@ -26,11 +27,14 @@ _UNTIL_THE_CYCLE_ENDS = dg.RetryPolicy(max_retries=10, delay=120)
     "system and repairs nothing: keys that the cycles missed are looked at by the next one.",
 )
 def audit(cycle: dg.ResourceParam[CycleRun]) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Compare everything, under the cycle lock."""
+    """Compare everything by the engine of the settings."""
     started_s = time.monotonic()
     settings = cycle.settings
-    with cycle.as_failure():
-        found = run_audit(settings, cycle.looking, engine=settings.audit_engine, master=settings.spark_master)
+    with (
+        cycle.as_failure(),
+        open_engine(settings, cycle.looking, settings.audit_engine, settings.spark_master) as engine,
+    ):
+        found = run_audit(engine)
     yield dg.MaterializeResult(
         metadata={
             "rows": found.n_links,

@@ -6,11 +6,11 @@ Repairs nothing itself: keys that were missed are handed to the next cycle. Not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import duckdb
 
-from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.engine import Engine
+from dynsync_pipeline.sql_files import run_changes
 
 STEPS = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_findings")
 
@@ -28,31 +28,23 @@ class Audit:
     kinds: tuple[tuple[str, str | None, str | None, int], ...] = ()
 
 
-def run_audit(connection: duckdb.DuckDBPyConnection, at: datetime) -> Audit:
-    """Compare everything and leave the findings in the temp table `audit_findings`; the caller owns the transaction.
+def run_audit(engine: Engine) -> Audit:
+    """Compare everything by this engine, and keep what was found: missed keys are looked at by the next cycle.
 
-    Those that no audit of the last seven days found go into the ledger, too. `at` is UTC without zone.
+    Findings that no audit of the last seven days found go into the ledger. Raises: EngineFailed, with nothing changed;
+    CycleRunning, StorageFailed.
     """
-    if not _count(connection, "select count(*) from reconcile.fields"):
-        # Before the first cycle has learned the fields there is nothing to compare, and no view to compare with.
-        connection.execute(
-            "create or replace temp table audit_findings (code varchar, is_missed boolean, record_type varchar, "
-            "dynamics_id varchar, person_id bigint, field varchar)"
+    engine.run_steps(STEPS)
+    n_links = engine.count("compared_links")
+    with engine.keeping("audit_findings") as (connection, at):
+        run_changes(connection, STEPS)
+        connection.execute(_KEPT, {"at": at})
+        return Audit(
+            n_links=n_links,
+            n_missed=_count(connection, "select count(*) from audit_findings where is_missed"),
+            n_damaged=_count(connection, "select count(*) from audit_findings where not is_missed"),
+            kinds=tuple(connection.execute(_KINDS).fetchall()),
         )
-        return Audit(0, 0, 0)
-    run_steps(connection, STEPS)
-    return keep_findings(connection, at, _count(connection, "select count(*) from compared_links"))
-
-
-def keep_findings(connection: duckdb.DuckDBPyConnection, at: datetime, n_links: int) -> Audit:
-    """Put what stands in `audit_findings`, of so many links, into the ledger, but for what an audit of seven days found."""
-    connection.execute(_KEPT, {"at": at})
-    return Audit(
-        n_links=n_links,
-        n_missed=_count(connection, "select count(*) from audit_findings where is_missed"),
-        n_damaged=_count(connection, "select count(*) from audit_findings where not is_missed"),
-        kinds=tuple(connection.execute(_KINDS).fetchall()),
-    )
 
 
 _KINDS = """

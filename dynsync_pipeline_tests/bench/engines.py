@@ -10,14 +10,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import mkdtemp
 
+from dynsync_pipeline.engines.on_duckdb import duckdb_engine
+from dynsync_pipeline.engines.on_spark import SparkEngine
+from dynsync_pipeline.engines.spark_session import session
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.reconcile.audit import STEPS, run_audit
-from dynsync_pipeline.spark.engine import SparkEngine
-from dynsync_pipeline.spark.session import session
 from dynsync_pipeline_tests.bench.sizes import edit, multiplied
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -50,12 +52,10 @@ def compared(world: MemoryWorld, n_people: int) -> None:
     with taking("Parquet, 1,000 people moved"):
         publish_parquet(world.warehouse, world.settings, is_wanted_now=True)
     print(f"  {sum(file.stat().st_size for file in folder.iterdir()) / 1e6:,.0f} MB")
+    with taking("audit, DuckDB"), duckdb_engine(world.warehouse) as engine:
+        run_audit(engine)
     with world.warehouse.reading() as connection:
-        connection.begin()
-        with taking("audit, DuckDB"):
-            run_audit(connection, world.warehouse.now())
         connection.execute("create or replace temp table of_duckdb as from audit_findings")
-        connection.commit()
         on_spark(world, folder)
         connection.execute("drop table temp.of_duckdb")
 
@@ -68,7 +68,7 @@ def on_spark(world: MemoryWorld, folder: Path) -> None:
     with taking("Spark, start"):
         spark = opening.__enter__()
     try:
-        engine = SparkEngine(spark, folder, manifest)
+        engine = SparkEngine(spark, folder, manifest, Path(mkdtemp(dir=folder)), lambda: nullcontext(world.warehouse))
         with world.warehouse.reading() as connection:
             with taking("audit, Spark local[2]"):
                 engine.run_steps(STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from dynsync_pipeline.engines.on_duckdb import duckdb_engine
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.reconcile.audit import run_audit
 from dynsync_pipeline_tests.sync_filter.filtered import (
@@ -86,8 +87,8 @@ def test_r90_r92_from_no_on_neither_side_gets_the_edits_of_the_other_and_nothing
         assert world.marketo.rows[person].values == before[person] | {"phone": "2", "leadScore": "9", "title": "D"}
         assert (world.base(person, "title"), world.base(person, "phone")) == ("A", "1")
     assert world.rows("from state.unsettled") == []
-    with world.warehouse.transaction() as connection:
-        audit = run_audit(connection, world.now().replace(tzinfo=None))
+    with duckdb_engine(world.warehouse) as engine:
+        audit = run_audit(engine)
     assert (audit.n_missed, audit.n_damaged) == (0, 0), "what rests is no work that the cycles forgot"
     rests(world)
     world.dynamics.put(LEAD, "other", jobtitle="B")

@@ -2,7 +2,7 @@
 
 sqlglot parses and writes; a macro is put in where it is called, as DuckDB does. What may stand in a query is listed below:
 whatever is not is an error that names file and statement, because a construct that nobody looked at may mean something else
-there. Not here: running anything (`engine.py`).
+there. Not here: running anything (`on_spark.py`).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def spark_query(sql: str, where: str, columns: Columns, tables: Mapping[str, Mac
         raise SqlFileFailed(
             f"{where} cannot be run on Spark: {said}.",
             statement=sql,
-            next_step="Say it otherwise there, or teach dynsync_pipeline/spark/translate.py what it means there, with a test.",
+            next_step="Say it otherwise there, or teach dynsync_pipeline/engines/spark_sql.py what it means there, with a test.",
         ) from None
 
 

@@ -1,6 +1,6 @@
 """A Spark session for one question, and nothing left behind: the extra, Java, memory, files, errors without values.
 
-Not here: what runs in it (`engine.py`).
+Not here: what runs in it (`on_spark.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ rootLogger.appenderRef.none.ref = none
 @contextmanager
 def session(master: str, folder: Path) -> Iterator[SparkSession]:
     """A session at `master`, whose own files go below `folder` and with it. Raises: EngineFailed, StorageFailed."""
-    with _scratch(folder) as scratch, spark_errors():
+    with own_folder(folder, "*") as scratch, spark_errors():
         spark = _opened(master, scratch)
         try:
             yield spark
@@ -129,30 +129,33 @@ def _close(spark: SparkSession) -> None:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder of this process below `folder`; those of processes that were killed are removed first."""
-    with storage_errors(folder):
-        folder.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
-        for other in folder.iterdir():
+def own_folder(parent: Path, pattern: str) -> Iterator[Path]:
+    """A folder of this process in `parent`, with an id for the star; those of processes that were killed are removed first.
+
+    Raises: StorageFailed.
+    """
+    with storage_errors(parent):
+        parent.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
+        for other in parent.glob(pattern):
             _remove_if_left(other)
-        scratch = folder.absolute() / str(uuid.uuid4())
-        scratch.mkdir(mode=OWNERS_FOLDER)
-        lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        folder = parent.absolute() / pattern.replace("*", str(uuid.uuid4()))
+        folder.mkdir(mode=OWNERS_FOLDER)
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield scratch
+        yield folder
     finally:
         os.close(lock)
-        shutil.rmtree(scratch, ignore_errors=True)
-        with suppress(OSError):  # another one's is still in it
-            folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others are still in it
+            parent.rmdir()
 
 
-def _remove_if_left(scratch: Path) -> None:
-    lock = os.open(scratch / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+def _remove_if_left(folder: Path) -> None:
+    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:
         pass  # its process lives
     finally:
