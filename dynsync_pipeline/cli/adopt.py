@@ -6,7 +6,8 @@ Not here: what is proposed (`reconcile/adoption.py`), the file (`adoption_file.p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,13 @@ import typer
 from rich.table import Table
 
 from dynsync_pipeline.cli.adoption_file import read_reviewed, refused, require_new, write_pairs
+from dynsync_pipeline.cli.engines import EngineOption, MasterOption, opened
 from dynsync_pipeline.cli.looking import cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.engines.opening import EngineName
 from dynsync_pipeline.errors import AdoptionWrong, ApiError
+from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.reconcile.adoption import (
     Decision,
     Reviewed,
@@ -32,6 +36,7 @@ from dynsync_pipeline.reconcile.adoption import (
 )
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.restored import require_read_again
@@ -47,7 +52,8 @@ Tell = Callable[[str], None]
     "Without options both systems are read, nothing is written to them, and a CSV is made in which people review what to do "
     "with each contact and lead: link it with a person, create a new one, or skip it. With --apply the reviewed file is "
     "carried out: the chosen people get the ids of their records, and the next `dynsync sync` finds them by these. A file "
-    "can be applied again, also after a cut. In shadow the links stand in the working file alone.\n\n"
+    "can be applied again, also after a cut. In shadow the links stand in the working file alone. With --engine spark people "
+    "and records are compared by the same rule file on Spark, and cycles run meanwhile.\n\n"
     "Exit codes: 0 done, 1 failed, or Marketo did not take some of the links, 2 settings, options or the file wrong, "
     "3 a cycle is running."
 )
@@ -65,30 +71,32 @@ def adopt(
             "of all people without a link, 300 a call.",
         ),
     ] = None,
+    engine: EngineOption = None,
+    master: MasterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Propose or apply an adoption. Raises: DynSyncError."""
     settings = load_settings()
     if apply is None:
-        _propose(settings, out or settings.data_dir / "adoption.csv", id_field or [], as_json=as_json)
-    elif out or id_field:
-        raise typer.BadParameter("--out and --id-field are for the proposal; --apply carries out a file as it is.")
+        path = out or settings.data_dir / "adoption.csv"
+        _propose(settings, path, id_field or [], engine or "duckdb", master, as_json=as_json)
+    elif out or id_field or engine or master:
+        raise typer.BadParameter(
+            "--out, --id-field, --engine and --master are for the proposal; --apply carries out a file as it is."
+        )
     else:
         _apply(settings, apply, as_json=as_json)
 
 
-def _propose(settings: Settings, path: Path, id_fields: list[str], *, as_json: bool) -> None:
+def _propose(
+    settings: Settings, path: Path, id_fields: list[str], engine: EngineName, master: str | None, *, as_json: bool
+) -> None:
     require_new(path)
-    with errors_to.status("Reading both systems …") as status, Cycle(settings) as cycle:
-        names = _known_fields(cycle, id_fields)
-        cycle.extract()
-        with cycle.warehouse.reading() as connection:
-            person_ids = unknown_people(connection)
-        held = _held_ids(cycle, person_ids, names, status.update) if names and person_ids else None
-        status.update("Comparing …")
-        with cycle.warehouse.transaction() as connection:
-            counts = write_pairs(path, propose_pairs(connection, cycle.prepare(), names, held))
-    n_left = len(person_ids) - counts[Decision.LINK]
+    with errors_to.status("Reading both systems …") as status:
+        reading = _Reading(settings, id_fields, status.update)
+        with opened(settings, engine, master, reading.looking) as over_all:
+            counts = write_pairs(path, propose_pairs(over_all, reading.fields, reading.id_fields, reading.held))
+    n_left = len(reading.person_ids) - counts[Decision.LINK]
     if as_json:
         figures = {f"n_{decision}": counts[decision] for decision in Decision}
         print(json.dumps({"file": str(path), **figures, "n_unclear": counts["unclear"], "n_people_left": n_left}))  # noqa: T201
@@ -110,6 +118,32 @@ def _propose(settings: Settings, path: Path, id_fields: list[str], *, as_json: b
         markup=False,
         soft_wrap=True,
     )
+
+
+class _Reading:
+    """What a proposal is made of, once `looking` was entered: both systems are read, and the people without a link by id."""
+
+    fields: FieldMap
+    person_ids: list[int]
+    id_fields: list[str]
+    held: pa.Table | None = None
+
+    def __init__(self, settings: Settings, id_fields: list[str], tell: Tell) -> None:
+        self._settings, self._wanted, self._tell = settings, id_fields, tell
+
+    @contextmanager
+    def looking(self) -> Iterator[Warehouse]:
+        """The working file under the cycle lock, up to date."""
+        with Cycle(self._settings) as cycle:
+            self.id_fields = _known_fields(cycle, self._wanted)
+            cycle.extract()
+            with cycle.warehouse.reading() as connection:
+                self.person_ids = unknown_people(connection)
+            if self.id_fields and self.person_ids:
+                self.held = _held_ids(cycle, self.person_ids, self.id_fields, self._tell)
+            self.fields = cycle.prepare()
+            self._tell("Comparing …")
+            yield cycle.warehouse
 
 
 def _known_fields(cycle: Cycle, names: list[str]) -> list[str]:

@@ -11,16 +11,13 @@ import typer
 from rich.table import Table
 
 from dynsync_pipeline.cli.csv_files import export
+from dynsync_pipeline.cli.engines import EngineOption, MasterOption, opened
 from dynsync_pipeline.cli.looking import cell, moment, now, print_json, value_cell
-from dynsync_pipeline.cli.output import app, prints_to
-from dynsync_pipeline.errors import StorageFailed
+from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.look.whatif import other_outcomes
-from dynsync_pipeline.model.field_map import FieldMap, load_field_map
-from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 MOST_SHOWN = 20
@@ -33,7 +30,8 @@ COLUMNS = (
 @app.command(
     help="Decide past collisions, and what differs now, again under the rules of another field map, and show what would come "
     "out otherwise. Asks neither system and changes nothing. Only the column collision counts: lines that were added or "
-    "removed are not tried, nor is another direction or type.\n\n"
+    "removed are not tried, nor is another direction or type. With --engine spark it is decided by the same rule files on "
+    "Spark, and cycles run meanwhile.\n\n"
     "Exit codes: 0 shown, 1 failed (also: no cycle has run yet), 2 settings, options or field map wrong, 3 not shown because "
     "a cycle is running."
 )
@@ -42,6 +40,8 @@ def whatif(
     since: Annotated[
         datetime | None, typer.Option(formats=FORMATS, help="Only collisions settled from then on, UTC.")
     ] = None,
+    engine: EngineOption = None,
+    master: MasterOption = None,
     csv_file: Annotated[
         str | None, typer.Option("--csv", metavar="FILE", help="Write every one as CSV; - is the standard output.")
     ] = None,
@@ -49,31 +49,15 @@ def whatif(
 ) -> None:
     """Print what would come out otherwise. Raises: DynSyncError."""
     settings = load_settings()
-    found = _tried(settings, load_field_map(field_map, settings.own_fields), since)
+    fields = load_field_map(field_map, settings.own_fields)
+    with errors_to.status("Deciding …"), opened(settings, engine or "duckdb", master) as over_all:
+        found = other_outcomes(over_all, fields, since, now())
     if csv_file is not None:
         export(found, COLUMNS, csv_file, "outcomes")
     elif as_json:
         print_json(found)
     else:
         _show(found, since)
-
-
-def _tried(settings: Settings, fields: FieldMap, since: datetime | None) -> list[Row]:
-    with CycleLock(settings.lock_file, is_cycle=False):
-        if not settings.working_file.exists():
-            raise StorageFailed(
-                f"{settings.working_file} does not exist yet.", next_step="Run `dynsync sync`, which makes it."
-            )
-        with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
-            if not connection.execute("select 1 from reconcile.fields limit 1").fetchall():
-                raise StorageFailed(
-                    "No cycle has run yet, so there is nothing to decide again.", next_step="Run `dynsync sync`."
-                )
-            connection.begin()
-            try:
-                return other_outcomes(connection, fields, since, now())
-            finally:
-                connection.rollback()
 
 
 def _show(found: list[Row], since: datetime | None) -> None:

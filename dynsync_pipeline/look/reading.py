@@ -94,6 +94,10 @@ _GOING_ON = {
 
 def select(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> list[Row]:
     """The rows that `query` selects, by column name."""
-    found = connection.execute(query, list(values))
+    return rows_of(connection.execute(query, list(values)))
+
+
+def rows_of(found: duckdb.DuckDBPyConnection) -> list[Row]:
+    """All rows that a query found, by column name."""
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.engine import Engine
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.sql_files import run_steps
 
@@ -84,28 +85,27 @@ def unknown_people(connection: duckdb.DuckDBPyConnection) -> list[int]:
     return [row[0] for row in rows]
 
 
-def propose_pairs(
-    connection: duckdb.DuckDBPyConnection, fields: FieldMap, id_fields: Sequence[str], held: pa.Table | None
-) -> Iterator[Pair]:
+def propose_pairs(engine: Engine, fields: FieldMap, id_fields: Sequence[str], held: pa.Table | None) -> Iterator[Pair]:
     """What to do with each contact and lead that no person bears, doubtful ones first.
 
     `held`: column `id` (the person's) and those of `id_fields`, text as Marketo sent it; a Dynamics id is found anywhere
     in a value, in any case. Equal e-mail addresses are compared only where the map has the field.
     """
     for name, query in shown_queries(fields).items():
-        connection.execute(f"create or replace temp view {name} as {query}")
-    _land_held_ids(connection, id_fields, held)
-    run_steps(connection, ("reconcile/proposed_pairs",))
-    connection.execute(
+        engine.make(name, query)
+    engine.give("held_ids", _held_ids(id_fields, held))
+    engine.run_steps(("reconcile/proposed_pairs",))
+    found = engine.rows(
         "select * from proposed_pairs "
-        "order by match <> 'unclear', match <> 'e-mail address', decision, match, record_type, dynamics_id"
+        "order by match <> 'unclear', match <> 'e-mail address', decision, match, record_type, dynamics_id",
+        "proposed_pairs",
     )
-    while rows := connection.fetchmany(_ROWS_AT_ONCE):
+    while rows := found.fetchmany(_ROWS_AT_ONCE):
         yield from (Pair(*row) for row in rows)
 
 
 def shown_queries(fields: FieldMap) -> dict[str, str]:
-    """The little that a proposal compares and shows of people and records, whatever the field map, by the name of the view."""
+    """The little that a proposal compares and shows of people and records, whatever the field map, by the name of the table."""
 
     def shown(known: Sequence[str]) -> str:
         email = f'"{EMAIL}"' if EMAIL in known else "null::varchar"
@@ -121,21 +121,20 @@ def shown_queries(fields: FieldMap) -> dict[str, str]:
     }
 
 
-def _land_held_ids(connection: duckdb.DuckDBPyConnection, id_fields: Sequence[str], held: pa.Table | None) -> None:
-    connection.execute(
-        "create or replace temp table held_ids (person_id bigint, id_field varchar, dynamics_id varchar)"
-    )
-    if held is None:
-        return
-    connection.register("held", held)
-    for name in id_fields:
-        connection.execute(
-            "insert into held_ids (person_id, id_field, dynamics_id) "
-            f'select id::bigint, ?, regexp_extract(lower("{name}"), ?) as found '
-            "from held where found <> ''",
-            [name, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"],
-        )
-    connection.unregister("held")
+def _held_ids(id_fields: Sequence[str], held: pa.Table | None) -> pa.Table:
+    """Each Dynamics id that a person holds: `person_id`, `id_field`, `dynamics_id`."""
+    with duckdb.connect() as connection:
+        connection.execute("create table held_ids (person_id bigint, id_field varchar, dynamics_id varchar)")
+        if held is not None:
+            connection.register("held", held)
+            for name in id_fields:
+                connection.execute(
+                    "insert into held_ids (person_id, id_field, dynamics_id) "
+                    f'select id::bigint, ?, regexp_extract(lower("{name}"), ?) as found '
+                    "from held where found <> ''",
+                    [name, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"],
+                )
+        return connection.table("held_ids").to_arrow_table()
 
 
 def find_faults(connection: duckdb.DuckDBPyConnection, reviewed: Sequence[Reviewed]) -> list[Fault]:

@@ -33,7 +33,9 @@ def failing_cases(connection: duckdb.DuckDBPyConnection, cases: Sequence[RuleCas
     for case, field in known:
         _put(connection, case, field)
     run_steps(connection, ("reconcile/field_outcomes",))
-    outcomes = dict(connection.execute(_OUTCOMES).fetchall())
+    outcomes = dict(
+        connection.execute("select person_id, outcome_word(outcome, rule_code) from field_outcomes").fetchall()
+    )
     found = {case.line: outcomes[case.line] for case, _ in known}
     return [Failing(c, found.get(c.line, NOT_MAPPED)) for c in cases if found.get(c.line) != c.outcome]
 
@@ -84,16 +86,4 @@ _EDITED_IN_MARKETO = """
 insert into state.marketo_edits (person_id, field, value, told_at)
 select person_id, field, marketo_value, case ? when 'marketo' then timestamp '2026-01-01 11:00' else '2026-01-01 09:00' end
 from differing_fields where dynamics_id = ? and field = ?
-"""
-_OUTCOMES = """
-select
-    person_id,
-    case outcome
-        when 'take_dynamics' then 'to_marketo'
-        when 'take_marketo' then 'to_dynamics'
-        when 'collision_dynamics_wins' then 'dynamics_wins'
-        when 'collision_marketo_wins' then 'marketo_wins'
-        else case when rule_code = 'in_review' then 'review' else 'nothing' end
-    end
-from field_outcomes
 """

@@ -224,7 +224,7 @@ def test_what_contradicts_the_systems_is_told_line_by_line_and_nothing_is_writte
     [
         (("--id-field", "noSuchField"), "Marketo has no field noSuchField"),
         (("--apply", "none.csv"), "none.csv cannot be read: No such file"),
-        (("--apply", "none.csv", "--out", "other.csv"), "--out and --id-field are for the proposal"),
+        (("--apply", "none.csv", "--out", "other.csv"), "--engine and --master are for the proposal"),
     ],
 )
 def test_wrong_options_are_one_sentence(shared_world: HttpWorld, arguments: tuple[str, ...], sentence: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from importlib.resources import files
 from typing import NamedTuple
 
+from dynsync_pipeline.look.whatif import DECIDING, NOW, OTHERWISE
+from dynsync_pipeline.look.whatif import TELLING as TELLING_OTHERWISE
 from dynsync_pipeline.operate.restore import PUTTING_BACK
 from dynsync_pipeline.reconcile.audit import STEPS as AUDIT
 from dynsync_pipeline.reconcile.parity import STEPS as PARITY
@@ -64,6 +66,18 @@ CHAINS = (
         ("this_moment",),
     ),
     Chain("The daily audit", "All links compared in full, as a proof that cycles miss nothing.", AUDIT),
+    Chain(
+        "What stands now",
+        "The first half of `dynsync whatif`: what comes of all that differs now, by the rules that count.",
+        (*NOW, *DECIDING),
+        ("overwritten_fields", "this_cycle"),
+    ),
+    Chain(
+        "What another rule would do",
+        "The second half: past collisions, and the same differences, by the rules that are tried.",
+        (*OTHERWISE, *DECIDING, *TELLING_OTHERWISE),
+        ("tried_rules", "tried_since", "fields_now", "outcomes_now", "this_cycle"),
+    ),
     *(
         Chain(
             f"Offence: {name}", "An asset check, on the keys that the cycle touched.", (f"reconcile/offences/{name}",)

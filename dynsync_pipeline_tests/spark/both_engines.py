@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.engine import Engine, Keeping
+from dynsync_pipeline.engines.on_duckdb import DuckDbEngine
+from dynsync_pipeline.engines.on_spark import SIDES, SparkEngine
+from dynsync_pipeline.look.whatif import NOW, OTHERWISE, TELLING
 from dynsync_pipeline.publish.parquet_files import Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
-from dynsync_pipeline.spark.engine import SIDES, SparkEngine
 from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.columns import side_by_side_query
+from dynsync_pipeline.warehouse.connection import Warehouse
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OUTCOMES = ("reconcile/field_outcomes",)
 ADOPTION = ("reconcile/proposed_pairs",)
+WHATIF = (*NOW, *OTHERWISE, *TELLING)
 AUDIT = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_findings")
+
+
+@contextmanager
+def no_working_file() -> Iterator[Warehouse]:
+    raise AssertionError("nothing is kept here")
+    yield  # type: ignore[unreachable]
+
+
 # Of so few rows, compiling takes longer than the rows themselves.
-QUICK = {"spark.sql.codegen.wholeStage": "false", "spark.sql.shuffle.partitions": "2"}
+QUICK = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+}
 
 
 class BothEngines:
-    """DuckDB, which runs the files as they are written, and Spark, over the same Parquet files."""
+    """DuckDB, which runs the files as they are written, and Spark, over the same Parquet files: one engine to a question."""
 
     def __init__(self, spark: SparkSession, folder: Path, manifest: Manifest) -> None:
         own = spark.newSession()  # with views of its own
         for name, value in QUICK.items():
             own.conf.set(name, value)
-        self.spark = SparkEngine(own, folder, manifest)
+        results = folder / "results"
+        results.mkdir()
+        self.spark = SparkEngine(own, folder, manifest, results, no_working_file)
         self.duckdb = duckdb.connect()
         self.duckdb.execute("set TimeZone = 'UTC'")
         run_steps(self.duckdb, ("warehouse/macros", "warehouse/codes"))
@@ -46,24 +67,41 @@ class BothEngines:
             self.duckdb.execute(f"create table {name} as {reading_query(table, manifest, scan)}")
         fields = [name for name in self.duckdb.table("state.base_values").columns if name not in SIDES]
         self.duckdb.execute(f"create macro side_by_side(people) as table {side_by_side_query(fields)}")
+        self.engines: tuple[Engine, ...] = (DuckDbEngine(self.duckdb, datetime.now), self.spark)
 
     def close(self) -> None:
-        self.spark.remove_results()
+        self.spark.close()
         self.duckdb.close()
 
-    def run(self, steps: Sequence[str]) -> None:
-        run_steps(self.duckdb, steps)
-        self.spark.run_steps(steps)
+    def run_steps(self, steps: Sequence[str]) -> None:
+        for engine in self.engines:
+            engine.run_steps(steps)
 
     def give(self, name: str, rows: pa.Table) -> None:
-        self.spark.give(name, rows)
-        self.duckdb.register("given", rows)
-        self.duckdb.execute(f"create or replace temp table {name} as from given")
-        self.duckdb.unregister("given")
+        for engine in self.engines:
+            engine.give(name, rows)
 
     def make(self, name: str, query: str) -> None:
-        self.spark.make(name, query, "a test")
-        self.duckdb.execute(f"create or replace temp table {name} as {query}")
+        for engine in self.engines:
+            engine.make(name, query)
+
+    def suppose(self, table: str, made: str) -> None:
+        for engine in self.engines:
+            engine.suppose(table, made)
+
+    def count(self, table: str) -> int:
+        (n_rows,) = {engine.count(table) for engine in self.engines}
+        return n_rows
+
+    def rows(self, query: str, made: str) -> duckdb.DuckDBPyConnection:
+        """Those of DuckDB, once Spark has shown the same in the same order."""
+        of_spark = self.spark.rows(query, made).fetchall()
+        found = self.duckdb.execute(query)
+        assert found.fetchall() == of_spark
+        return self.duckdb.execute(query)
+
+    def keeping(self, made: str) -> AbstractContextManager[Keeping]:
+        raise NotImplementedError
 
     def differences(self, tables: Iterable[str]) -> dict[str, list[tuple[object, ...]]]:
         """By table, rows that one has and the other has not, and how many there are in all; none where both are equal."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dynsync_pipeline.spark.session import session
+from dynsync_pipeline.engines.spark_session import session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

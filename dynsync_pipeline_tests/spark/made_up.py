@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import Manifest
 from dynsync_pipeline.settings import Settings
@@ -95,7 +96,7 @@ class MadeUp:
         self.add("state.user_zone", zone="Europe/Berlin")
         labels = {"1": "One", "2": "Two; or so", "3": "ß 🦊"}
         for f in FIELDS.fields:
-            for system in ("dynamics", "marketo"):
+            for system in ("dynamics", "marketo") if f.record_type is RecordType.CONTACT else ("dynamics",):
                 self.add(
                     "state.columns", system=system, record_type=f.record_type if system == "dynamics" else None,
                     name=f.dynamics_column if system == "dynamics" else f.marketo_field,
@@ -149,6 +150,8 @@ class MadeUp:
                 option_value="2",
             )
         self._edited(person_id, kind, record_id)
+        if self.chance(0.5):
+            self._collided(person_id, kind, record_id)
         if self.chance(0.03):
             self.add("state.unread", record_type="person", key=str(person_id), has_id=True, message="x", attempts=1)
         if self.chance(0.03):
@@ -196,6 +199,20 @@ class MadeUp:
                     direction="to_marketo" if n % 2 else "to_dynamics", record_type=kind, person_id=person_id,
                     dynamics_id=record_id, field="title", new_value="A" if n % 2 else "B", rule_code="one_sided",
                 )  # fmt: skip
+
+    def _collided(self, person_id: int, kind: str, record_id: str) -> None:
+        """A collision of the past in any field, also in one that is not synced both ways, or not at all any more."""
+        name = self.draw.choice([*FIELDS.linked_fields, "gone"])
+        known = "title" if name == "gone" else name
+        self.add(
+            "ledger.collisions", entry_id=person_id + 1, cycle_id=1, settled_at=NOW - timedelta(days=self.draw.randrange(9)),
+            record_type=kind, person_id=person_id, dynamics_id=record_id, field=name, base_value=self.value(known),
+            dynamics_value=self.value(known), marketo_value=self.value(known),
+            winner=self.draw.choice(["dynamics", "marketo"]),
+            rule_code=self.draw.choice(["marketo_wins", "dynamics_wins", "reviewed", "deleted_in_dynamics"]),
+            dynamics_modified_at=NOW - timedelta(seconds=self.draw.randrange(300)) if self.chance(0.8) else None,
+            marketo_changed_at=NOW - timedelta(seconds=self.draw.randrange(300)) if self.chance(0.8) else None,
+        )  # fmt: skip
 
     def published(self, folder: Path) -> tuple[Path, Manifest]:
         """The Parquet files of a working file that holds all this, and their state."""

@@ -6,8 +6,9 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dynsync_pipeline import sql_files
+from dynsync_pipeline.engines import on_spark as engine_module
+from dynsync_pipeline.look.whatif import decide_otherwise, other_outcomes
+from dynsync_pipeline.model.field_map import Collision, Field, FieldMap, FieldType
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.reconcile.adoption import shown_queries
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.spark import engine as engine_module
 from dynsync_pipeline.sql_files import SqlFile, sql_file
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, BothEngines
-from dynsync_pipeline_tests.spark.made_up import FIELDS, MadeUp
+from dynsync_pipeline_tests.spark.made_up import FIELDS, NOW, MadeUp
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,6 +40,7 @@ TEXTS = [
     "0000-01-01", "10000-01-01", "1752-12-31", "1753-01-01", "2026-03-29", "2026-03-29T02:30:00Z", "2026-02-30T00:00:00Z",
     "2026-03-29T25:00:00Z", "1;2", "One", "Two, or so; One", "Two; or so", "?", "?x", "+5", "true", "TRUE", "5e-11",
 ]  # fmt: skip
+WORDS = {"dynamics_wins", "marketo_wins", "review", "to_marketo", "to_dynamics", "nothing"}
 NO_CYCLE = {
     "this_cycle": "select timestamp '2026-03-29 01:30:00' as planned_at, interval 0 second as clocks_apart, "
     "false as is_first_load, 5::bigint as ask_above",
@@ -54,10 +58,10 @@ def engines(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def decide(engines: BothEngines) -> None:
-    engines.run(AUDIT)
+    engines.run_steps(AUDIT)
     for name, query in NO_CYCLE.items():
         engines.make(name, query)
-    engines.run(OUTCOMES)
+    engines.run_steps(OUTCOMES)
 
 
 def test_the_audit_finds_and_the_rules_decide_the_same(engines: BothEngines) -> None:
@@ -72,6 +76,29 @@ def test_the_audit_finds_and_the_rules_decide_the_same(engines: BothEngines) -> 
     assert rules[0][1] >= 5, "many reasons why a column takes no value"
 
 
+def test_by_other_rules_the_past_and_what_differs_come_out_the_same(engines: BothEngines) -> None:
+    since = NOW - timedelta(days=6)
+    found = other_outcomes(engines, FieldMap(tuple(turned(FIELDS.fields))), since, NOW)
+    assert engines.differences(("outcomes_now", "overwritten_outcomes", "decided_fields", "other_outcomes")) == {}
+    assert {row["outcome_then"] for row in found} == WORDS
+    for is_past in (True, False):
+        codes = {row["rule_code"] for row in found if bool(row["collision_id"]) is is_past}
+        assert len(codes) >= 5, (is_past, codes)
+    assert min(row["settled_at"] for row in found if row["collision_id"]) >= since
+
+
+def turned(fields: Sequence[Field]) -> list[Field]:
+    """Each field under another rule, of all that there are."""
+    rules = [rule for rule in Collision if rule is not Collision.RESTRICTIVE]
+    chosen = [rules[n % len(rules)] for n in range(len(fields))]
+    return [
+        replace(f, collision=Collision.RESTRICTIVE, forbids="true")
+        if f.type is FieldType.BOOLEAN
+        else replace(f, collision=rule)
+        for f, rule in zip(fields, chosen, strict=True)
+    ]
+
+
 def test_adoption_proposes_the_same(engines: BothEngines) -> None:
     draw = random.Random(5)
     held = {
@@ -82,7 +109,7 @@ def test_adoption_proposes_the_same(engines: BothEngines) -> None:
     for name, query in shown_queries(FIELDS).items():
         engines.make(name, query)
     engines.give("held_ids", pa.table(held))
-    engines.run(ADOPTION)
+    engines.run_steps(ADOPTION)
     assert engines.differences(("proposed_pairs",)) == {}
     assert engines.duckdb.execute("select count(distinct match) from proposed_pairs").fetchall() >= [(2,)]
 
@@ -158,6 +185,8 @@ def test_of_any_people_both_make_the_same(
     engines = BothEngines(spark, *MadeUp(seed, texts).published(tmp_path_factory.mktemp("any")))
     decide(engines)
     assert engines.differences(("audit_findings", "decided_fields")) == {}
+    decide_otherwise(engines, turned(FIELDS.fields), None, NOW)
+    assert engines.differences(("outcomes_now", "other_outcomes")) == {}
     engines.close()
 
 
@@ -175,7 +204,7 @@ def test_a_rule_that_is_damaged_decides_otherwise_on_both_alike(
     with monkeypatch.context() as patch:
         patch.setattr(sql_files, "sql_file", damaged)
         patch.setattr(engine_module, "sql_file", damaged)
-        engines.run(OUTCOMES)
+        engines.run_steps(OUTCOMES)
     assert engines.duckdb.execute("from field_outcomes order by all").fetchall() != before
     assert engines.differences(("decided_fields",)) == {}
 
@@ -189,7 +218,7 @@ def test_of_the_demos_people_both_make_the_same(spark: SparkSession, tmp_path: P
         manifest = publish_parquet(warehouse, chosen)
     assert manifest is not None
     engines = BothEngines(spark, folder, manifest)
-    engines.run(AUDIT)
+    engines.run_steps(AUDIT)
     assert engines.differences(("compared_links", "differing_fields", "audit_findings")) == {}
     assert engines.n_rows("compared_links") > 9_000
     engines.close()

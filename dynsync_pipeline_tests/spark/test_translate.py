@@ -7,12 +7,12 @@ import re
 import duckdb
 import pytest
 
+from dynsync_pipeline.engines.spark_sql import Macro, parse, spark_query
 from dynsync_pipeline.errors import SqlFileFailed
 from dynsync_pipeline.publish.parquet_files import TABLES as PUBLISHED
-from dynsync_pipeline.spark.translate import Macro, parse, spark_query
 from dynsync_pipeline.sql_files import sql_file, statements
 from dynsync_pipeline.warehouse.columns import side_by_side_query
-from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES
+from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, WHATIF
 
 TABLES = {"side_by_side": Macro(("people",), parse(side_by_side_query(["title", "flag"])))}
 
@@ -21,7 +21,7 @@ def said(query: str) -> str:
     return spark_query(query, "a.sql, statement 1 (line 1)", lambda table: ["person_id", "title", "flag"], TABLES)
 
 
-@pytest.mark.parametrize("step", [*AUDIT, *OUTCOMES, *ADOPTION])
+@pytest.mark.parametrize("step", [*AUDIT, *OUTCOMES, *ADOPTION, *WHATIF])
 def test_every_statement_that_makes_a_table_has_a_translation(step: str) -> None:
     with duckdb.connect() as connection:
         for statement in statements(connection, sql_file(step)):
@@ -31,9 +31,10 @@ def test_every_statement_that_makes_a_table_has_a_translation(step: str) -> None
 
 
 def test_every_table_that_these_files_read_is_published_made_or_given() -> None:
-    files = [sql_file(step) for step in (*AUDIT, *OUTCOMES, *ADOPTION)]
+    files = [sql_file(step) for step in (*AUDIT, *OUTCOMES, *ADOPTION, *WHATIF)]
     known = {table.name for table in PUBLISHED} | {name for file in files for name in file.makes}
-    given = {"overwritten_fields", "this_cycle", "people_shown", "records_shown", "held_ids"}
+    given = {"this_cycle", "people_shown", "records_shown", "held_ids"}
+    given |= {"tried_rules", "tried_since", "fields_now", "outcomes_now"}
     assert {name for file in files for name in file.reads} - known == given
 
 

@@ -239,3 +239,14 @@ create or replace temp macro native_patience() as interval 1 hour;
 -- `n_attempts` counts the one that was refused at `seen_at`.
 create or replace temp macro next_look_at(seen_at, n_attempts) as
     case when n_attempts >= most_attempts() then never() else seen_at + gap_after(n_attempts) end;
+
+-- What comes out of a decision, in the words of rule tests (docs/field-map.md#rule-tests).
+create or replace temp macro outcome_word(decided, by_rule) as
+    case
+        when by_rule = 'in_review' then 'review'
+        when decided = 'take_dynamics' then 'to_marketo'
+        when decided = 'take_marketo' then 'to_dynamics'
+        when decided = 'collision_dynamics_wins' then 'dynamics_wins'
+        when decided = 'collision_marketo_wins' then 'marketo_wins'
+        else 'nothing'
+    end;
