@@ -25,6 +25,8 @@ from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1_200)]  # a machine may be busy
 ON_SPARK = ("--engine", "spark", "--master", "local[1]")
+# Of so few rows, compiling takes longer than the rows themselves.
+QUICK = "spark.sql.codegen.wholeStage false\nspark.sql.adaptive.enabled false\n"
 KEPT = (
     "select code, record_type, dynamics_id, person_id, field from ledger.audit_findings order by all",
     "select * from inbox.touched order by all",
@@ -65,6 +67,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rules = {"title": "dynamics", "phone": "never_clear"}
     lines = [f"{kind},{line},{rules.get(line.partition(',')[0], '')}" for kind in ("contact", "lead") for line in FEW]
     account = "account,company,name,text,to_marketo,true,"
+    (home / "spark-defaults.conf").write_text(QUICK)
     (home / "other.csv").write_text("\n".join((WITH_COLLISION.rstrip("\n"), account, *lines, "")), "utf-8")
     return home
 
@@ -75,7 +78,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "DYNSYNC_DATA_DIR": str(home), "DYNSYNC_PARQUET_DIR": str(home / "parquet")}
+    folders = {"DYNSYNC_DATA_DIR": home, "DYNSYNC_PARQUET_DIR": home / "parquet", "SPARK_CONF_DIR": home}
+    return {**os.environ, **{name: str(folder) for name, folder in folders.items()}}
 
 
 def asked(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +127,7 @@ def test_whatif_on_spark_shows_what_duckdb_does_and_changes_nothing(home: Path, 
 
 
 @pytest.mark.parametrize(
-    ("question", "victim"), [("audit", "java"), ("whatif --field-map other.csv", "dynsync")], ids=["audit", "whatif"]
+    ("question", "victim"), [("audit", "dynsync"), ("whatif --field-map other.csv", "java")], ids=["audit", "whatif"]
 )
 def test_killed_in_the_middle_it_changes_nothing_and_the_next_one_finds_nothing_of_it(
     home: Path, tmp_path: Path, question: str, victim: str
@@ -170,7 +174,8 @@ def test_adopt_on_spark_proposes_what_duckdb_does(make_world: Callable[..., Http
     world.answered(world.marketing.post("/rest/v1/leads/schema/fields.json", json={"input": [definition]}))
     marketo_seeding.seed(world.emulators.marketo, people)
     home = world.data_dir
-    world.environment["DYNSYNC_PARQUET_DIR"] = str(home / "parquet")
+    (world.folder / "spark-defaults.conf").write_text(QUICK)
+    world.environment |= {"DYNSYNC_PARQUET_DIR": str(home / "parquet"), "SPARK_CONF_DIR": str(world.folder)}
     question = ("adopt", "--id-field", "crmId", "--out")
     running = world.start(*question, str(home / "killed.csv"), *ON_SPARK)
     wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*"))) or running.poll() is not None)
@@ -183,8 +188,8 @@ def test_adopt_on_spark_proposes_what_duckdb_does(make_world: Callable[..., Http
     assert proposed == (home / "duckdb.csv").read_text("utf-8-sig")
     assert [proposed.count(match) for match in ("id in crmId", "e-mail address of several records", "skip")] == [
         1,
-        4,
-        4,
+        3,
+        3,
     ]
     assert not (home / "killed.csv").exists()
     assert left(home) == []
