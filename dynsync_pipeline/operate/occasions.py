@@ -168,24 +168,22 @@ def _of_findings(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterato
 
 
 def _of_waiting(connection: duckdb.DuckDBPyConnection) -> Iterator[Occasion]:
-    (row,) = select(connection, "select count(*) as n, min(opened_at) as since from reviews where choice is null")
+    (row,) = select(connection, _REVIEWS)
     if row["n"]:
         yield Occasion(
             "reviews_wait",
             f"{row['n']:,} collisions wait for somebody's word, the oldest since {row['since']:%Y-%m-%d %H:%M} UTC.",
             "`dynsync review` lists them, and takes the decision.",
+            cause=row["newest"],
         )
-    (row,) = select(
-        connection,
-        "select count(distinct approval_id) as n, count(*) as n_values, min(asked_at) as since "
-        "from approvals where approved_at is null",
-    )
+    (row,) = select(connection, _APPROVALS)
     if row["n"]:
         yield Occasion(
             "approvals_wait",
             f"{row['n_values']:,} values wait to be approved, of {row['n']:,} causes that reach many people, the oldest since "
             f"{row['since']:%Y-%m-%d %H:%M} UTC.",
             "`dynsync approve` lists them, and approves.",
+            cause=row["newest"],
         )
     (row,) = select(connection, "select count(*) as n from merge_proposals where state = 'open'")
     if row["n"]:
@@ -194,6 +192,25 @@ def _of_waiting(connection: duckdb.DuckDBPyConnection) -> Iterator[Occasion]:
             f"{row['n']:,} merges of people wait for somebody's word.",
             "`dynsync merge` lists them.",
         )
+
+
+# What began to wait last tells these from what was told before: somebody new is to be asked, and more of the same is not.
+_REVIEWS = """
+select sum(n_values)::bigint as n, min(since) as since, max_by(newest, (since, newest)) as newest
+from (
+    select concat_ws(' ', record_type, field) as newest, count(*) as n_values, min(opened_at) as since
+    from reviews where choice is null group by all
+)
+"""
+_APPROVALS = """
+select sum(n)::bigint as n, sum(n_values)::bigint as n_values, min(since) as since, max_by(newest, (since, newest)) as newest
+from (
+    select
+        concat_ws(' ', cause, cause_name, record_type, direction) as newest, count(distinct approval_id) as n,
+        count(*) as n_values, min(asked_at) as since
+    from approvals where approved_at is null group by all
+)
+"""
 
 
 def refusals_digest(connection: duckdb.DuckDBPyConnection, settings: Settings, *, with_values: bool) -> str | None:

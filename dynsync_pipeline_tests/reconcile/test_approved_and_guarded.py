@@ -10,6 +10,7 @@ import pytest
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.approvals import approve_causes
+from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 LEAD = RecordType.LEAD
@@ -52,6 +53,7 @@ def test_what_was_approved_passes_every_guard_on_fields() -> None:
     assert world.rows("from state.approvals") == world.rows("from state.unsettled") == []
 
 
+@deep
 def test_a_word_on_some_is_none_on_others_and_outlives_the_guard_that_these_meet() -> None:
     world, people = linked()
     half, others = list(people)[:N_MANY], list(people)[N_MANY:]
