@@ -9,7 +9,7 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse.seeding import seed
 from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.core import ACCOUNT, CONTACT, CoreWorld
 
 LIMIT = 5_000
@@ -109,6 +109,7 @@ def check_one_fan_out(world: CoreWorld, account: str, contacts: list[str], chang
     assert world.query("select count(*) from sync_errors") == [(0,)]
 
 
+@story
 def test_a_fan_out_that_is_killed_at_any_moment_is_logged_exactly_once(world: CoreWorld) -> None:
     account, contacts = world.take_account()
     names = iter(f"Name {n}" for n in range(1_000))
@@ -140,6 +141,7 @@ def test_a_fan_out_that_is_killed_at_any_moment_is_logged_exactly_once(world: Co
     assert world.sent == []
 
 
+@story
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_a_move_to_another_account_that_is_killed_is_logged_exactly_once(world: CoreWorld, is_applied: bool) -> None:
     _, (mover, leaver) = world.take_account()

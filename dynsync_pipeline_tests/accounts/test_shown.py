@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 ACCOUNT, CONTACT = RecordType.ACCOUNT, RecordType.CONTACT
@@ -20,6 +21,7 @@ def published(world: MemoryWorld, query: str) -> list[tuple[Any, ...]]:
         return snapshot.execute(query).fetchall()
 
 
+@story
 def test_an_account_that_ended_and_a_parent_that_is_a_contact_are_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     world = MemoryWorld()

@@ -19,6 +19,7 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import LOOKUP_FIELDS, HttpWorld
 
 N_PEOPLE = 2_000
@@ -146,6 +147,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
         yield Adopted(world, made, proposal, proposed, applied, first, second)
 
 
+@story
 def test_matches_are_proposed_as_links_and_the_rest_is_listed_with_its_reason(adopted: Adopted) -> None:
     made = adopted.made
     everything = {*made.linked, *made.unclear, *made.alone}

@@ -16,7 +16,7 @@ from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType, Table
 from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.sync_filter.filtered import NO, YES
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 
@@ -52,6 +52,7 @@ def edited_here(world: MemoryWorld, person_id: int, **values: str | None) -> Non
     world.settled()
 
 
+@story
 @pytest.mark.parametrize("record_type", [CONTACT, LEAD])
 def test_r100_the_value_of_dynamics_comes_back_to_marketo_nulls_too_and_other_fields_stay(
     record_type: RecordType,
@@ -70,6 +71,7 @@ def test_r100_the_value_of_dynamics_comes_back_to_marketo_nulls_too_and_other_fi
     assert [row for row in back_fills(world) if row[0] == record_type] == [(record_type, 2, 2, 2, "done")]
 
 
+@story
 def test_r104_what_marketo_or_dynamics_kept_differently_is_sent_once_more_the_way_it_went_and_is_no_collision() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     people = {name: world.link(kind, name, title="A") for name, kind in (("c", CONTACT), ("l", LEAD), ("d", LEAD))}
@@ -175,6 +177,7 @@ def test_r92_nobody_is_filled_again_whom_the_sync_filter_keeps_out() -> None:
     assert [row[1:] for row in back_fills(world)] == [(1, 1, 1, "done")]
 
 
+@story
 def test_r89_whoever_is_let_in_by_the_cycle_that_reads_them_is_filled_again_too() -> None:
     """By that cycle, and not by the one before; whoever is kept out by it rests, and waits for nothing."""
     world = MemoryWorld(field_map(*FIELDS))
@@ -199,6 +202,7 @@ def test_r89_whoever_is_let_in_by_the_cycle_that_reads_them_is_filled_again_too(
     assert world.rows("from state.unsettled") == []
 
 
+@story
 def test_r98_a_record_that_lost_a_merge_is_none_of_those_that_are_filled_again() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     people = [world.link(CONTACT, name, source="D") for name in ("winner", "loser")]
@@ -239,6 +243,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert protocol.LARGEST_PAGE > 2
 
 
+@story
 @pytest.mark.usefixtures("slowly")
 def test_a_large_one_goes_on_in_later_cycles_beside_all_else_and_can_be_stopped() -> None:
     world, people = many(6)
@@ -257,6 +262,7 @@ def test_a_large_one_goes_on_in_later_cycles_beside_all_else_and_can_be_stopped(
     assert back_fills(world) == [(CONTACT, 6, 4, 4, "stopped")]
 
 
+@story
 @pytest.mark.usefixtures("slowly")
 def test_cut_anywhere_it_goes_on_where_it_was_and_ends() -> None:
     world, people = many(3)
@@ -272,6 +278,7 @@ def test_cut_anywhere_it_goes_on_where_it_was_and_ends() -> None:
         assert {row[-1] for row in back_fills(world)} == {"done"}, cut_after
 
 
+@story
 def test_what_cannot_be_read_is_set_aside_with_its_reason_and_looked_at_at_growing_gaps_while_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -312,6 +319,7 @@ def published(world: MemoryWorld, query: str, *values: object) -> list[tuple[obj
         return snapshot.execute(query, list(values)).fetchall()
 
 
+@story
 def test_a_system_that_fails_puts_it_off_and_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = many(1)
     ask(world, "source", types=(CONTACT,))
@@ -331,6 +339,7 @@ def test_a_system_that_fails_puts_it_off_and_holds_up_nothing(monkeypatch: pytes
     assert [row[-1] for row in back_fills(world)] == ["done"]
 
 
+@story
 def test_one_of_a_field_that_left_the_map_waits_until_it_is_back() -> None:
     world, people = many(1)
     ask(world, "source", types=(CONTACT,))
@@ -343,6 +352,7 @@ def test_one_of_a_field_that_left_the_map_waits_until_it_is_back() -> None:
     assert n_filled(world, people) == 1
 
 
+@story
 def test_a_refused_value_is_tried_again_at_once() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     person = world.link(CONTACT, "a", title="A")

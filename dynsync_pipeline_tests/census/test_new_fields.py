@@ -13,7 +13,7 @@ from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.extract import census
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse import cycles
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -129,6 +129,7 @@ def prepare(world: MemoryWorld, cut_after: int | None = None) -> int:
     return world.steps.taken - before
 
 
+@story
 def test_what_happens_to_people_during_a_back_fill_is_not_lost() -> None:
     """Before and after each part that is read: an edit and a clear in either system, somebody new, a deletion, a merge."""
     world = MemoryWorld(field_map(TITLE))
@@ -175,6 +176,7 @@ def test_what_happens_to_people_during_a_back_fill_is_not_lost() -> None:
     assert world.rows("select * from ledger.audit_findings") == []
 
 
+@story
 def test_a_second_new_field_waits_for_the_first_and_then_has_its_turn() -> None:
     world, people = six_contacts(TITLE)
     world.dynamics.put(CONTACT, "alike", address1_city="Bern")
@@ -192,6 +194,7 @@ def test_a_second_new_field_waits_for_the_first_and_then_has_its_turn() -> None:
     assert world.settled() == 0
 
 
+@story
 def test_fields_may_leave_the_map_during_a_back_fill_also_the_new_one() -> None:
     world, people = six_contacts(TITLE, CITY)
     world.follow(field_map(TITLE, CITY, PHONE))
@@ -212,6 +215,7 @@ def test_fields_may_leave_the_map_during_a_back_fill_also_the_new_one() -> None:
     assert world.settled() == 0
 
 
+@story
 def test_a_field_that_was_hidden_is_read_anew_and_what_it_lost_meanwhile_is_no_clear() -> None:
     """R107, at both ends of a back-fill and in the middle of one."""
     world, people = six_contacts(TITLE, PHONE)
@@ -291,6 +295,7 @@ def test_a_new_field_that_marketo_refuses_is_parked_with_what_was_said() -> None
     assert phones(world, people) == UNMET
 
 
+@story
 def test_a_field_that_joins_during_a_first_load_lets_it_end_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,6 +323,7 @@ def test_a_field_that_joins_during_a_first_load_lets_it_end_first(
     assert world.settled() == 0
 
 
+@story
 def test_a_long_pause_in_the_middle_of_a_back_fill_begins_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "PEOPLE_PER_CALL", 2)
     world, people = six_contacts(TITLE)
@@ -363,6 +369,7 @@ def test_a_field_that_gets_another_type_is_read_anew_as_that() -> None:
     assert world.both(person_id, "score") == ("12", "12")
 
 
+@story
 @pytest.mark.parametrize("record_type", [RecordType.LEAD, CONTACT])
 @pytest.mark.parametrize(
     ("before", "after", "held", "edited"),

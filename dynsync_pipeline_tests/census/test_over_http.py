@@ -12,7 +12,7 @@ import pytest
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.emulators.faults import Fault
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.http import settings_from
 
@@ -71,6 +71,7 @@ def test_a_back_fill_that_is_killed_while_it_reads_goes_on_and_sends_the_value_o
     assert world.columns("contact", contact, "statecode") == (0,)
 
 
+@story
 def test_an_edit_that_the_feed_tells_half_an_hour_late_is_found_within_the_period(world: CoreWorld) -> None:
     contact, person = world.take("contact")
     lead, _ = world.take("lead")

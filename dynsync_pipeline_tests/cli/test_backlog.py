@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 NOON = datetime.fromisoformat("2026-03-10 12:00:00")
@@ -63,6 +64,7 @@ def test_hours_days_and_blocks_are_shown_and_exported(hand_made: HandMade, run: 
     assert run("status", "--csv", "-", environment=hand_made.environment).code == 2
 
 
+@story
 def test_every_cycle_counts_what_it_plans_and_what_is_left_and_five_days_are_kept() -> None:
     world = MemoryWorld(field_map("rating,new_rating,choice,both,true", "title,jobtitle,text,both,true"))
     world.clock = world.clock.replace(minute=0)

@@ -19,6 +19,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.store import RequestStore, Task, Wish
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -123,6 +124,7 @@ def test_a_type_that_fits_neither_system_and_a_date_without_its_zone_are_told(
     assert (found[zone].is_ok, found[zone].answer) == (True, "Etc/UTC")
 
 
+@story
 def test_a_field_that_is_read_only_and_one_that_only_writes_find_refused_are_told(emulators: Emulators) -> None:
     """R107: the right to write a column is told by no definition, but by the cycles."""
     world = MemoryWorld(parse_field_map(f"{HEADER}\nlead,title,jobtitle,text,both,true\n", "map"), publishes=True)

@@ -19,6 +19,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.operator_actions import FOLDER, leave_action, operator
 from dynsync_pipeline.warehouse.pause import FILE, read_pause
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 WHY = "O'Brien imports 🧯 שלום"
@@ -31,6 +32,7 @@ def skipped(settings: Settings, sensor: str) -> str:
         return repository.get_sensor_def(sensor).evaluate_tick(context).skip_message or ""
 
 
+@story
 def test_a_pause_holds_sensor_doors_and_watchdog_until_it_is_ended(run: Run, hand_made: HandMade) -> None:
     """And tells who holds them, and why, wherever somebody asks."""
     hand_made.publish(hand_made.cycle(1, "2020-01-01 00:00:00"))

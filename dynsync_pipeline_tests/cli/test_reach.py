@@ -9,6 +9,7 @@ from dynsync_pipeline.cli.output import prints_to
 from dynsync_pipeline.look.plan import read_plan
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, read_all
 
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
@@ -18,6 +19,7 @@ FIELDS = parse_field_map(
 )
 
 
+@story
 def test_an_account_reaches_its_people_and_an_import_is_told_by_field(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

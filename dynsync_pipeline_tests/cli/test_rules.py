@@ -18,6 +18,7 @@ from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.cli.conftest import Run
 from dynsync_pipeline_tests.oracles.three_way_merge import Outcome, Rule, Seen, outcomes
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.cases import CASES
 from dynsync_pipeline_tests.worlds.every_type import line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
@@ -107,6 +108,7 @@ def _expected(case: RuleCase, rule: Rule) -> str:
     return "review" if rule.collision == "review" and plain.winner else "nothing"
 
 
+@story
 def test_every_case_of_every_rule_comes_out_as_by_the_oracle() -> None:
     cases = list(every_case())
     lines = (line_of(name, rule) for name, rule in RULED.items())

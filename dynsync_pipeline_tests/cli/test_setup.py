@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynsync_pipeline_tests.cli.conftest import Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 OTHER_FIELDS = {"DYNSYNC_MARKETO_FIELD_LEAD_ID": "crmLeadId", "DYNSYNC_MARKETO_FIELD_IS_DELETED": "crmIsGone"}
 
 
+@story
 def test_fields_and_activity_type_are_made_and_a_refusal_then_stands_in_the_persons_own_log(
     run: Run, tmp_path: Path
 ) -> None:

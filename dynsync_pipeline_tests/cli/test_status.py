@@ -16,6 +16,7 @@ from dynsync_pipeline.requests.store import RequestStore, Task, Wish
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
+from dynsync_pipeline_tests.properties.effort import story
 
 AT = datetime.fromisoformat("2026-03-10 14:20:00")
 
@@ -178,6 +179,7 @@ def test_a_failed_cycle_is_told_with_its_sentence_and_the_last_success(run: Run,
     assert "Last success: 2 h ago." in shown
 
 
+@story
 @pytest.mark.usefixtures("at_twenty_past_two")
 @pytest.mark.parametrize(("limit", "code"), [("30m", 1), ("2h", 0), ("1d", 0), ("7199s", 1)])
 def test_the_watchdog_ends_with_1_when_the_last_success_is_too_old(

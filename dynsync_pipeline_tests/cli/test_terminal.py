@@ -17,6 +17,7 @@ from dynsync_pipeline.cli.output import PlainConsole, app
 from dynsync_pipeline.cli.rules import rules_line
 from dynsync_pipeline.cli.working import telling_progress
 from dynsync_pipeline.warehouse.first_load import Progress, progress
+from dynsync_pipeline_tests.properties.effort import story
 
 
 @pytest.mark.parametrize(("is_terminal", "has_lines"), [(True, True), (False, False)])
@@ -68,6 +69,7 @@ def test_a_choice_that_there_is_not_is_told_in_a_sentence_of_one_piece() -> None
     assert "Invalid value for '--table': 'person' is not one of 'account', 'contact', 'lead'." in told.output
 
 
+@story
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"rules"}))
 def test_the_help_of_a_command_breaks_no_choice_at_80_columns(command: str) -> None:
     load([command])

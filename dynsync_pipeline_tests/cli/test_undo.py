@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.warehouse.operator_actions import FOLDER
 from dynsync_pipeline_tests.cli.conftest import Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
 
 
@@ -18,6 +19,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
         yield world
 
 
+@story
 def test_a_cycle_is_shown_undone_and_undone_once(run: Run, world: HttpWorld) -> None:
     """Over HTTP, with an edit in Marketo that nobody has read when it is asked for; the next cycles write nothing."""
     ids = [world.create_record("contact", lastname=name, jobtitle="[bold]Buyer") for name in ("Ours", "Edited")]

@@ -13,6 +13,7 @@ import pytest
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.cli.conftest import Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION, MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -63,6 +64,7 @@ def tried(run: Run, folder: Path, *arguments: str) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in names) for row in json.loads(ran.out)]
 
 
+@story
 def test_each_past_collision_that_would_come_out_otherwise_is_told_and_no_other(
     run: Run, folder: tuple[Path, dict[str, int]], tmp_path: Path
 ) -> None:

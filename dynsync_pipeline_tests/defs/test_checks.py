@@ -12,6 +12,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.write_back.receipts import Written
 from dynsync_pipeline_tests.defs.conftest import QuietCycle, checks, cycles_told, failures, materialized, run_job
+from dynsync_pipeline_tests.properties.effort import story
 
 EMAIL = "ada@example.com"
 
@@ -50,11 +51,13 @@ def _offences(warehouse: Warehouse, name: str) -> Offences:
         return find_offences(connection, name)
 
 
+@story
 @pytest.mark.parametrize("name", ["doubled_links", "unsettled_without_reason", "lost_writes"])
 def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> None:
     assert _offences(warehouse, name).shown == []
 
 
+@story
 @pytest.mark.parametrize(
     ("name", "damage", "offence"),
     [
@@ -134,6 +137,7 @@ def test_only_the_keys_that_the_cycle_touched_are_looked_at(warehouse: Warehouse
     assert _offences(warehouse, "lost_writes").n_rows == 0
 
 
+@story
 def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -164,6 +168,7 @@ def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     assert EMAIL not in events
 
 
+@story
 def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance: dg.DagsterInstance) -> None:
     class Forgetful(QuietCycle):
         """Takes in a person without telling the publisher."""
@@ -178,6 +183,7 @@ def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance:
     assert not checks(run_job(settings, instance, cycles=Forgetful))["snapshot_holds_everybody"]
 
 
+@story
 def test_a_run_whose_writes_a_system_failed_does_all_else_and_fails_at_its_end(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -195,6 +201,7 @@ def test_a_run_whose_writes_a_system_failed_does_all_else_and_fails_at_its_end(
     assert (status, (message or "")[-17:]) == ("failed", "Dynamics is down.")
 
 
+@story
 def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.DagsterInstance) -> None:
     result = run_job(settings, instance)
     assert checks(result) == dict.fromkeys(
@@ -212,6 +219,7 @@ def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.Dagst
     )
 
 
+@story
 def test_what_waits_for_too_long_or_is_refused_is_a_warning_and_fails_no_run(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

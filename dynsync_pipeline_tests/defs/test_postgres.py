@@ -15,10 +15,11 @@ from dynsync_pipeline.defs.development import POSTGRES_URL, prepare_home
 from dynsync_pipeline.defs.retention import prune
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.defs.test_retention import JOB, MOST_RUNS, footprint, rows_left
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.postgres import MISSING, postgres, tools
 
 
+@story
 @pytest.mark.skipif(tools() is None, reason=MISSING)
 def test_runs_leave_no_more_in_postgres_than_the_newest_few(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

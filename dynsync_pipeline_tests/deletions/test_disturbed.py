@@ -14,6 +14,7 @@ from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline_tests.deletions.test_deletions import FLAG, n_people_with_key
 from dynsync_pipeline_tests.faults.cut_short import cut_at_request
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 
 
@@ -40,6 +41,7 @@ def test_r86_records_that_the_sync_user_may_no_longer_read_are_not_taken_for_del
     assert world.sent == []
 
 
+@story
 def test_a_person_or_record_deleted_between_our_read_and_our_write_ends_like_one_deleted_before(
     small_world: CoreWorld,
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_person_or_record_deleted_between_our_read_and_our_write_ends_like_one
     assert world.query("select state from sync_errors where state <> 'resolved'") == []
 
 
+@story
 def test_r81_a_person_gone_of_whom_no_feed_tells_arises_anew_with_the_edit(small_world: CoreWorld) -> None:
     world = small_world
     (contact, first), (other, second) = world.take("contact"), world.take("contact")
@@ -90,6 +93,7 @@ def test_r81_a_person_gone_of_whom_no_feed_tells_arises_anew_with_the_edit(small
     assert world.query("select * from sync_errors") == []
 
 
+@story
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_a_flag_whose_writing_is_killed_is_set_and_told_exactly_once(small_world: CoreWorld, is_applied: bool) -> None:
     world = small_world
@@ -104,6 +108,7 @@ def test_a_flag_whose_writing_is_killed_is_set_and_told_exactly_once(small_world
     assert world.sent == []
 
 
+@story
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_r81_a_person_that_arises_anew_under_a_kill_arises_once(small_world: CoreWorld, is_applied: bool) -> None:
     world = small_world
@@ -121,6 +126,7 @@ def test_r81_a_person_that_arises_anew_under_a_kill_arises_once(small_world: Cor
     assert world.sent == []
 
 
+@story
 def test_mass_deletion_stops_the_cycle_before_any_write_until_it_is_allowed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -142,6 +148,7 @@ def test_mass_deletion_stops_the_cycle_before_any_write_until_it_is_allowed(
         assert world.values(leads[0][1], "title") == ("An edit besides",)
 
 
+@story
 def test_mass_clearing_stops_the_cycle_before_any_write_until_it_is_allowed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dynsync_pipeline_tests.end_to_end.test_field_map import use_map
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 BERLIN = 110
 
 
+@story
 def test_a_day_and_a_number_are_the_same_on_both_sides_whatever_the_column_keeps(
     make_world: Callable[..., HttpWorld],
 ) -> None:

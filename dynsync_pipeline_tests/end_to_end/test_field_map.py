@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 HEAD = "record_type,marketo_field,dynamics_column,type,direction,enabled"
@@ -28,6 +28,7 @@ def use_map(world: HttpWorld, *lines: str) -> None:
     world.environment["DYNSYNC_FIELD_MAP"] = str(file)
 
 
+@story
 def test_only_mapped_fields_cross_and_several_choices_do_as_labels(make_world: Callable[..., HttpWorld]) -> None:
     """R29: one text in Marketo, numbers with commas in Dynamics."""
     world = make_world()
@@ -107,6 +108,7 @@ def test_a_field_taken_out_keeps_its_values_and_coming_back_it_meets_anew(make_w
         world.sync()
 
 
+@story
 def test_a_field_that_becomes_one_way_is_no_longer_written_back(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     use_map(world, *SMALL, CITY)
@@ -151,6 +153,7 @@ def test_r107_a_column_that_was_dropped_and_made_anew_is_filled_and_clears_nobod
         world.sync()
 
 
+@story
 def test_a_type_that_does_not_fit_is_parked_and_loses_nothing_until_it_is_corrected(
     make_world: Callable[..., HttpWorld],
 ) -> None:
@@ -174,6 +177,7 @@ def test_a_type_that_does_not_fit_is_parked_and_loses_nothing_until_it_is_correc
         world.sync()
 
 
+@story
 def test_a_column_that_was_dropped_and_made_anew_between_two_cycles_clears_nobody(
     make_world: Callable[..., HttpWorld],
 ) -> None:

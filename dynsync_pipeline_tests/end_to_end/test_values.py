@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 NAMES = (
@@ -34,6 +35,7 @@ def linked(shared_world: HttpWorld) -> dict[str, tuple[str, int]]:
     return {kind: (record_id, shared_world.person_of(kind, record_id)) for kind, record_id in records.items()}
 
 
+@story
 def test_names_in_any_script_arrive_as_they_were_typed_and_stay(shared_world: HttpWorld) -> None:
     world = shared_world
     records = {name: world.create_record("contact", lastname=name, firstname=f"{name} 1") for name in NAMES}
@@ -91,6 +93,7 @@ def test_choices_arrive_as_labels_and_go_back_as_numbers(
         world.sync()
 
 
+@story
 def test_a_label_that_dynamics_does_not_know_is_reported_and_changes_nothing(
     shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_label_that_dynamics_does_not_know_is_reported_and_changes_nothing(
     assert world.query("select state from sync_errors where record_id_dynamics = ?", record_id) == [("resolved",)]
 
 
+@story
 def test_booleans_cross_both_ways_and_nothing_is_the_same_as_no(
     shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:
@@ -132,6 +136,7 @@ def test_booleans_cross_both_ways_and_nothing_is_the_same_as_no(
         world.sync()
 
 
+@story
 def test_a_day_stays_that_day_in_both_directions(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     world = shared_world
     record_id, person_id = linked["contact"]
@@ -215,6 +220,7 @@ def test_a_text_too_long_is_reported_not_shortened_and_the_others_go_on(
     assert world.query("select state from sync_errors where record_id_dynamics = ?", record_id) == [("resolved",)]
 
 
+@story
 def test_an_address_that_marketo_refuses_is_set_aside_and_arrives_once_it_is_corrected(shared_world: HttpWorld) -> None:
     world = shared_world
     record_id = world.create_record("contact", lastname="Refused", emailaddress1="grüße@example.com")

@@ -16,6 +16,7 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse.certificate import new_client_pem
 from dynsync_pipeline.emulators.tls import Tls
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 from dynsync_pipeline_tests.worlds.processes import command
 
@@ -89,12 +90,14 @@ def certificate_settings(file: Path) -> dict[str, str]:
     return {"DYNSYNC_DYNAMICS_CLIENT_SECRET": "", "DYNSYNC_DYNAMICS_CERTIFICATE_FILE": str(file)}
 
 
+@story
 def test_a_wrong_secret_of_dynamics_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_DYNAMICS_CLIENT_SECRET="wrong-secret")
     refused(world, FAILED, ended, "(?i)secret", "AADSTS7000215", "DYNSYNC_DYNAMICS_CLIENT_SECRET")
     nothing_lost(world, "failed")
 
 
+@story
 def test_a_wrong_secret_of_marketo_is_named_with_where_to_renew_it(world: HttpWorld) -> None:
     ended = world.dynsync("sync", DYNSYNC_MARKETO_CLIENT_SECRET="wrong-secret")
     refused(world, FAILED, ended, "(?i)marketo", "DYNSYNC_MARKETO_CLIENT_(SECRET|ID)")
@@ -122,6 +125,7 @@ def test_a_wrong_tenant_is_named(world: HttpWorld) -> None:
     refused(world, FAILED, ended, "(?i)tenant", "DYNSYNC_DYNAMICS_TENANT_ID")
 
 
+@story
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
 def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: HttpWorld, system: str) -> None:
     port = free_port()
@@ -163,6 +167,7 @@ def test_an_authorities_file_that_is_missing_is_named(world: HttpWorld, tmp_path
     refused(world, SETTINGS, ended, "none.pem|DYNSYNC_CA_FILE")
 
 
+@story
 def test_an_expired_cursor_leads_to_a_full_read_that_loses_and_repeats_nothing(world: HttpWorld) -> None:
     """R7."""
     (record_id,) = world.query("select contactid from contacts limit 1")[0]
@@ -268,6 +273,7 @@ def test_a_column_that_gets_secured_or_dropped_between_cycles_is_parked_and_clea
     assert world.person(person_id, "title", "city") == {"id": person_id, "title": "Kept", "city": "Wien"}
 
 
+@story
 def test_a_full_disk_is_named_and_the_next_cycle_with_space_loses_nothing(world: HttpWorld) -> None:
     (record_id,) = world.query("select leadid from leads limit 1")[0]
     world.edit_record("lead", record_id, description="x" * 1900)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dynsync_pipeline_tests.faults.cut_short import cut_after_step, cut_at_request
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.edit_rounds import EditRounds
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
@@ -56,6 +56,7 @@ def test_a_kill_after_any_step_loses_and_doubles_nothing(rounds: EditRounds) -> 
     assert n_steps > 10
 
 
+@story
 def test_a_kill_of_the_cycle_that_repairs_an_earlier_kill_loses_and_doubles_nothing(rounds: EditRounds) -> None:
     dice = random.Random("kills in a row")
     for _ in range(N_ROWS):
@@ -66,6 +67,7 @@ def test_a_kill_of_the_cycle_that_repairs_an_earlier_kill_loses_and_doubles_noth
         recover(rounds, f"killed after steps {moments}")
 
 
+@story
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_a_kill_before_or_after_a_write_was_applied_loses_and_doubles_nothing(
     rounds: EditRounds, is_applied: bool
@@ -113,6 +115,7 @@ def check_first_load(world: HttpWorld, records: dict[str, str]) -> None:
         world.sync()
 
 
+@story
 @pytest.mark.parametrize("n_steps", [9, 20, 24, 28])
 def test_a_kill_in_the_first_load_creates_nobody_twice(make_world: MakeWorld, n_steps: int) -> None:
     world, records = first_load(make_world)
@@ -121,6 +124,7 @@ def test_a_kill_in_the_first_load_creates_nobody_twice(make_world: MakeWorld, n_
     check_first_load(world, records)
 
 
+@story
 @pytest.mark.parametrize("is_applied", [False, True], ids=["before", "after"])
 def test_a_kill_while_people_are_created_creates_nobody_twice(make_world: MakeWorld, is_applied: bool) -> None:
     world, records = first_load(make_world)

@@ -20,6 +20,7 @@ from dynsync_pipeline.defs.development import prepare_home
 from dynsync_pipeline.emulators.running import Emulators
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline_tests.cli.conftest import Run, run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import command
 
@@ -110,6 +111,7 @@ def test_a_port_that_cannot_be_is_a_wrong_option(tmp_path: Path, arguments: tupl
     assert arguments[1] in said(ended)
 
 
+@story
 def test_only_snapshot_and_status_are_open_to_other_users_of_the_machine(world: HttpWorld) -> None:
     folders = [world.data_dir, world.emulators.state_dir]
     open_to_others = {
@@ -359,6 +361,7 @@ def ended_by_ctrl_c(world: HttpWorld, request: str, **other: str) -> None:
     assert told.count("Ended by Ctrl-C") == 1
 
 
+@story
 def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorld) -> None:
     (record_id,) = world.query("select contactid from contacts limit 1")[0]
     world.edit_record("contact", record_id, jobtitle="while it was ended")
@@ -367,6 +370,7 @@ def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorl
     assert world.person(world.person_of("contact", record_id), "title")["title"] == "while it was ended"
 
 
+@story
 def test_ctrl_c_ends_a_first_load_though_its_exports_take_an_hour(world: HttpWorld, tmp_path: Path) -> None:
     ended_by_ctrl_c(world, "enqueue", DYNSYNC_DATA_DIR=str(tmp_path), DYNSYNC_MARKETO_POLL_S="3600")
 

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 RUNNING = 3
@@ -57,6 +58,7 @@ def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., HttpW
     assert world.query("select status from cycles order by cycle_id") == [("failed",), ("succeeded",)]
 
 
+@story
 def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     world.create_record("contact", lastname="Once")

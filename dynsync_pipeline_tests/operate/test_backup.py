@@ -31,6 +31,7 @@ from dynsync_pipeline.operate.backup import (
 from dynsync_pipeline.operate.wish import back_up
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 
 LIMIT = timedelta(seconds=30)
@@ -186,6 +187,7 @@ def test_where_the_cycle_is_killed_whoever_waits_makes_it(world: KeptWorld) -> N
     assert made[0].contents.n_people == 1
 
 
+@story
 def test_cycles_make_one_when_it_is_due_and_none_otherwise() -> None:
     world = KeptWorld()
     world.cycle()

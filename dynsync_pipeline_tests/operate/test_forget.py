@@ -25,7 +25,7 @@ from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
 from dynsync_pipeline.warehouse.operator_actions import leave_action, named
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
@@ -100,6 +100,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Erased:
     return known, before, forget(known.world.settings, str(known.person), utc_now(), blocks=False)
 
 
+@story
 def test_every_file_held_the_person_and_none_does(erased: Erased) -> None:
     known, before, done = erased
     folder = known.world.settings.data_dir
@@ -148,6 +149,7 @@ def test_the_record_of_the_erasure_names_nobody(erased: Erased) -> None:
     assert oct((folder / FILE).stat().st_mode)[-3:] == "600"
 
 
+@story
 def test_a_restore_of_whatever_age_brings_nobody_back(erased: Erased, tmp_path: Path) -> None:
     known, *_ = erased
     world = known.world
@@ -197,6 +199,7 @@ def _cut(*_: Any, **__: Any) -> None:
     raise Cut
 
 
+@story
 def test_who_is_blocked_is_kept_out_though_they_live_and_are_edited(blocked: Known) -> None:
     known, world = blocked, blocked.world
     n_people = len(world.marketo.rows)
@@ -235,6 +238,7 @@ def test_the_search_finds_a_value_in_any_kind_of_file(make: str, tmp_path: Path)
     assert len(find([tmp_path], [TITLE.upper()])) == 1
 
 
+@story
 def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_line() -> None:
     """Labels, days, words of the sync, and texts that are a part of another's; also where a kill left an unpacked backup."""
     fields = (

@@ -19,6 +19,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline.warehouse.pause import pause, resume
 from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.hook import Hook, listening
 
 ERROR = (
@@ -105,6 +106,7 @@ def test_cycles_that_fail_are_told_at_the_third_once_and_again_a_day_later(home:
     assert codes(settings) == [], "it lasts, and was told two hours ago"
 
 
+@story
 def test_a_night_of_failures_is_told_once_whatever_each_of_them_quotes(home: HandMade, hook: Hook) -> None:
     settings = told_by(home, hook)
     kinds = ["server_failed", "timed_out"]
@@ -136,6 +138,7 @@ OCCASIONS = {
 }
 
 
+@story
 def test_each_occasion_is_told_with_what_to_do_until_somebody_pauses_the_sync(home: HandMade, hook: Hook) -> None:
     hour, minutes = ago(timedelta(hours=1)), ago(timedelta(minutes=9))
     merge = "1, 1, now() at time zone 'UTC', 'qualified', 1, 'contact', 'a', 2, 'lead', 'b', 'open', null"

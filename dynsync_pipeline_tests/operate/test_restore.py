@@ -23,7 +23,7 @@ from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.sql_files import sql_file
 from dynsync_pipeline.warehouse.reviews import decide, open_reviews
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.kept import FEW, KeptWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
@@ -110,6 +110,7 @@ def lose_and_restore(world: KeptWorld, backup: Path) -> None:
     restore(world.settings, backup, world.now().replace(tzinfo=None))
 
 
+@story
 def test_a_base_older_than_the_world_undoes_nobodys_edits() -> None:
     edited = Edited(seed=1)
     backup = edited.world.back_up().file
@@ -193,6 +194,7 @@ def story() -> Story:
     return story
 
 
+@story
 def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story) -> None:
     assert story.both("changed back", "title") == ("Between", "Before")
     assert story.both("cleared", "title") == (None, "Before")
@@ -207,6 +209,7 @@ def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story)
     }
 
 
+@story
 def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(story: Story) -> None:
     world = story.world
     reviews = dict(world.rows("select person_id, review_id from state.reviews"))
@@ -308,6 +311,7 @@ def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(s
     assert {name for (name,) in tables} - {"reconcile.fields", "reconcile.own_fields"} <= {*sql_file(step).changes}
 
 
+@story
 def test_fields_that_joined_since_or_are_parked_just_then_undo_nobodys_edits() -> None:
     """R42, R107; nor does a word that was given before the backup, and carried out after it."""
     title, *others = FEW
@@ -343,6 +347,7 @@ def writes(world: KeptWorld) -> int:
     return len(world.marketo.writes) + len(world.dynamics.writes)
 
 
+@story
 def test_nothing_is_written_until_both_systems_were_read_as_a_whole() -> None:
     """Neither where a read fails, nor where somebody runs a later step alone."""
     world = KeptWorld()
@@ -389,6 +394,7 @@ def leads(world: KeptWorld) -> list[str]:
     return [record_id for kind, record_id in world.dynamics.rows if kind is RecordType.LEAD]
 
 
+@story
 def test_a_request_that_was_open_is_not_carried_out_before_somebody_says_so(kept: tuple[KeptWorld, Path]) -> None:
     """R71: neither where the store is lost too, nor where it is still there; also where the record was made since."""
     world, backup = kept
@@ -414,6 +420,7 @@ def test_a_request_that_was_open_is_not_carried_out_before_somebody_says_so(kept
         assert (store.request(again).outcome, store.unfinished()) == ("withdrawn", [])
 
 
+@story
 @pytest.mark.parametrize("n_steps", range(8) if is_deep() else (2, 5))
 def test_a_kill_while_a_backup_is_put_back_leaves_the_old_or_says_to_go_on(
     kept: tuple[KeptWorld, Path], n_steps: int, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import pytest
 from dynsync_pipeline.clients.dynamics.protocol import Owner
 from dynsync_pipeline.errors import AccessDenied, TimedOut
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
@@ -99,6 +100,7 @@ def test_records_and_people_bear_name_and_address_of_their_owner_also_once_these
     assert (world.dynamics.writes, world.marketo.writes) == ([], [])
 
 
+@story
 def test_what_changes_without_a_time_is_found_a_day_later_and_what_cannot_be_read_holds_nothing_up(
     world: MemoryWorld, caplog: pytest.LogCaptureFixture
 ) -> None:

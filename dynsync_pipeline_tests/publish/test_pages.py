@@ -17,6 +17,7 @@ from dynsync_pipeline.publish.status_page import status_page
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.pause import pause, resume
 from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.publish.conftest import HOSTILE, ago, figures_of
 from dynsync_pipeline_tests.worlds.browser import Seen, look_at
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
@@ -100,6 +101,7 @@ WRONG = {
 }
 
 
+@story
 def test_whatever_is_wrong_stands_first(tmp_path: Path) -> None:
     late, now = ago(hours=5), ago(minutes=1)
     made = HandMade(tmp_path)

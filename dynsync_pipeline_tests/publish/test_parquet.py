@@ -15,7 +15,7 @@ from dynsync_pipeline.publish import parquet
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import MANIFEST, OURS, TABLES, Manifest, read_manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo, line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
@@ -86,6 +86,7 @@ def something_happens(published: Published, draw: random.Random) -> None:
             published.people[place] = world.link(kind, f"{record_id}-new-{world.marketo.next_id}", **START)
 
 
+@story
 @pytest.mark.parametrize("seed", range(40 if is_deep() else 1))
 def test_by_delta_the_files_tell_what_the_working_file_holds(published: Published, seed: int) -> None:
     draw = random.Random(seed)
@@ -100,6 +101,7 @@ def test_by_delta_the_files_tell_what_the_working_file_holds(published: Publishe
     published.require_true()
 
 
+@story
 def test_a_days_changes_rewrite_one_small_file_of_a_table_by_delta(published: Published) -> None:
     world = published.world
     with world.warehouse.transaction() as connection:
@@ -132,6 +134,7 @@ def test_only_their_owner_may_read_them(published: Published) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in published.folder.iterdir()} == {0o600}
 
 
+@story
 @pytest.mark.parametrize("place", ["_swap", "_sweep"])
 def test_after_a_cut_a_reader_has_one_state_and_the_next_publication_mends_it(
     published: Published, monkeypatch: pytest.MonkeyPatch, place: str

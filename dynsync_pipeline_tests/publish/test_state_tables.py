@@ -12,6 +12,7 @@ from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycles import ended
 from dynsync_pipeline.whole_cycle import run_cycle
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
 PAIRS = {
@@ -51,6 +52,7 @@ def assert_published_as_stored(world: HttpWorld) -> None:
     )
 
 
+@story
 def test_after_every_cycle_the_published_state_is_the_stored_one(world: HttpWorld) -> None:
     contact_id = world.create_record("contact", lastname="Contact", jobtitle="A")
     lead_id = world.create_record("lead", lastname="Lead", subject="Fair")
@@ -82,6 +84,7 @@ def test_after_every_cycle_the_published_state_is_the_stored_one(world: HttpWorl
     assert_published_as_stored(world)
 
 
+@story
 def test_a_base_that_moves_without_anything_being_read_is_published(world: HttpWorld) -> None:
     contact_id = world.create_record("contact", lastname="Unread")
     for _ in range(3):
@@ -97,6 +100,7 @@ def test_a_base_that_moves_without_anything_being_read_is_published(world: HttpW
     assert world.query("select city from base where person_id_marketo = ?", person) == [("Bern",)]
 
 
+@story
 def test_an_idle_cycle_writes_nothing_into_the_snapshot(world: HttpWorld) -> None:
     """R3."""
     for _ in range(3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.write_back.merging import Merged, merge_people, open_proposals
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.qualifying.qualified import CONTACT, FIELDS, LEAD, close_lead, qualify
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -125,6 +126,7 @@ def test_r97_a_lead_qualified_onto_a_contact_is_proposed_and_merged() -> None:
     assert [i for i in world.marketo.rows if world.marketo.is_there(i)] == [contact]
 
 
+@story
 def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_date_is_not_sent() -> None:
     world = MemoryWorld(FIELDS)
     people = {name: world.link(CONTACT, name, title=name) for name in ("w1", "l1", "w2", "l2", "w3", "l3")}
@@ -159,6 +161,7 @@ def merge_in_marketo(world: MemoryWorld, winner: int, loser: int) -> None:
     world.marketo.put(winner, **keys)
 
 
+@story
 def test_people_who_are_merged_the_other_way_round_leave_the_survivor_with_the_record_that_won() -> None:
     """Told at once, told after the deletion, over two merges, and where it was a lead's: nobody is flagged or made anew."""
     world = MemoryWorld(FIELDS)
@@ -209,6 +212,7 @@ def test_people_who_are_merged_the_other_way_round_leave_the_survivor_with_the_r
     assert world.errors() == []
 
 
+@story
 def test_merges_and_qualifying_in_one_cycle_leave_one_person_a_human_or_a_proposal() -> None:
     world = MemoryWorld(FIELDS)
     leads = {name: world.link(LEAD, name, title="Buyer") for name in ("taken", "onto", "won", "lost")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.qualifying.qualified import (
     CONTACT,
     FIELDS,
@@ -85,6 +85,7 @@ def test_r96_edits_at_the_moment_of_qualifying_are_settled_as_the_contacts_and_n
     assert world.dynamics.rows[LEAD, "nobody edits"].values["jobtitle"] == "A"
 
 
+@story
 def test_r96_numbers_of_options_that_mean_something_else_on_contacts_are_no_base() -> None:
     """What was agreed on of the lead's options says nothing of the contact's; of one option as of several (R29)."""
     lines = (
@@ -153,6 +154,7 @@ def test_r95_the_table_of_both_filters() -> None:
     assert_is_contact(world, person, "e synced", "c-e synced")
 
 
+@story
 def test_r97_several_contacts_of_one_lead_and_leads_without_a_person() -> None:
     world, people = met("l", "gone before", "gone at once", "deleted before", "deleted")
     world.dynamics.put(CONTACT, "c2", createdon="2024-01-02T00:00:00Z")
@@ -183,6 +185,7 @@ def test_r97_several_contacts_of_one_lead_and_leads_without_a_person() -> None:
     assert world.errors() == []
 
 
+@story
 def test_a_contact_whose_lead_cannot_be_read_waits_is_told_and_makes_nobody() -> None:
     world, people = met("hidden", "found")
     world.dynamics.put(LEAD, "strange", jobtitle="Buyer")
@@ -207,6 +210,7 @@ def test_a_contact_whose_lead_cannot_be_read_waits_is_told_and_makes_nobody() ->
     assert {error[5] for error in world.errors()} == {"resolved"}
 
 
+@story
 def test_edits_of_a_qualified_lead_are_told_once_and_make_nobody_until_its_contact_is_gone() -> None:
     world, people = met("l", "reopened")
     for lead in people:
@@ -231,6 +235,7 @@ def test_edits_of_a_qualified_lead_are_told_once_and_make_nobody_until_its_conta
     assert again not in people.values(), "an edit that no person got (R81)"
 
 
+@story
 def test_a_person_who_is_deleted_as_a_lead_is_qualified_onto_its_contact_leaves_the_other_one_in_its_place() -> None:
     """The contact's in the same cycle; the lead's afterwards, whose later edits are told then."""
     world, people = met("l", "later")
@@ -253,6 +258,7 @@ def test_a_person_who_is_deleted_as_a_lead_is_qualified_onto_its_contact_leaves_
     assert [error[5] for error in world.errors()] == ["resolved"]
 
 
+@story
 def test_a_working_file_that_is_lost_before_or_after_the_keys_are_written_makes_no_second_person() -> None:
     world, people = met("before", "after")
     qualify(world, "after", "c-after")
@@ -266,6 +272,7 @@ def test_a_working_file_that_is_lost_before_or_after_the_keys_are_written_makes_
         assert_is_contact(fresh, person, lead, f"c-{lead}")
 
 
+@story
 def test_a_cut_at_any_step_leaves_one_person() -> None:
     cuts = {f"l{cut_after}": cut_after for cut_after in range(4, 26, 1 if is_deep() else 12)}
     world, people = met(*cuts)
@@ -279,6 +286,7 @@ def test_a_cut_at_any_step_leaves_one_person() -> None:
         assert [world.both(people[lead], name) for name in ("title", "phone")] == [("Head", "Head"), ("2", "2")]
 
 
+@story
 def test_a_contact_waits_for_the_lead_that_its_person_asked_for() -> None:
     """The record was made, and the answer to it was lost, when sales qualified it: nobody knew its person."""
     world = RequestWorld(FIELDS)

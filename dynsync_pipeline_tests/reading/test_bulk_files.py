@@ -15,6 +15,7 @@ from dynsync_pipeline.clients.marketo.protocol import ExportStatus
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.extract import bad_files
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -40,6 +41,7 @@ def messages(world: MemoryWorld) -> list[str]:
     return [row[0] for row in world.rows("select message from ledger.sync_errors where state <> 'resolved'")]
 
 
+@story
 def test_a_byte_order_mark_costs_nothing_and_a_bad_line_a_read_of_its_person(world: MemoryWorld) -> None:
     world.marketo.spoils = lambda file: b"\xef\xbb\xbf" + file.replace(b",A,", b",A\rA,", 1)
     world.settled()
@@ -50,6 +52,7 @@ def test_a_byte_order_mark_costs_nothing_and_a_bad_line_a_read_of_its_person(wor
     assert len(world.ledger()["collisions"]) == 2
 
 
+@story
 def test_columns_in_another_order_than_asked_for_are_told_by_the_header(world: MemoryWorld) -> None:
     """With a bad line behind them, of which the id is told all the same."""
 
@@ -68,6 +71,7 @@ def test_columns_in_another_order_than_asked_for_are_told_by_the_header(world: M
     assert len(world.ledger()["collisions"]) == 2
 
 
+@story
 def test_a_bad_line_without_an_id_makes_nobody_twice(world: MemoryWorld) -> None:
     """R18."""
     (person,) = bearers(world, "r")

@@ -10,7 +10,7 @@ import pytest
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model import field_map as field_maps
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -18,6 +18,7 @@ from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 LINES = ("title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true")
 
 
+@story
 def test_lines_that_change_places_read_nothing_again_and_forget_no_deletion() -> None:
     world = MemoryWorld(field_map(*LINES))
     gone = world.link(RecordType.CONTACT, "gone", title="A")
@@ -36,6 +37,7 @@ def test_lines_that_change_places_read_nothing_again_and_forget_no_deletion() ->
     assert world.rows("select person_id from state.tombstones") == [(gone,)]
 
 
+@story
 def test_a_field_that_joins_or_leaves_leaves_no_deletion_and_no_merge_unseen() -> None:
     """The people are exported anew, which tells nothing of those who are gone; the feed goes on where it was."""
     for before, after in ((LINES[:2], LINES), (LINES, LINES[:2])):
@@ -64,6 +66,7 @@ def reads_contacts(world: MemoryWorld, cut_after: int) -> bool:
     return True
 
 
+@story
 def test_a_full_read_that_is_cut_anywhere_leaves_no_deletion_unseen() -> None:
     """R13, R86: what is missing from a full read is asked for by id, however often the read is cut before that."""
     maps = itertools.cycle([field_map(*LINES), field_map(*LINES[:2])])
@@ -82,6 +85,7 @@ def test_a_full_read_that_is_cut_anywhere_leaves_no_deletion_unseen() -> None:
     assert cut_after > 8
 
 
+@story
 def test_a_full_read_that_is_cut_and_begun_anew_takes_nothing_of_the_first_one_for_read() -> None:
     """R86: what the first one read may be gone by now, and the new cursor will never tell."""
     world = MemoryWorld(field_map(*LINES[:2]))
@@ -96,6 +100,7 @@ def test_a_full_read_that_is_cut_and_begun_anew_takes_nothing_of_the_first_one_f
         assert (gone, "dynamics") in world.rows("select person_id, side from state.tombstones"), cut_after
 
 
+@story
 def test_a_field_that_is_on_offer_again_in_the_middle_of_a_cycle_joins_with_the_next_one() -> None:
     """R107: what of it was read before is nothing, and nothing of a record that was edited meanwhile is no value to write."""
     world = MemoryWorld(field_map(*LINES))
@@ -137,6 +142,7 @@ def test_r14_a_field_that_was_just_made_and_mapped_is_synced_in_the_next_cycle()
     assert world.both(person_id, "city") == ("C", "C")
 
 
+@story
 def test_r14_a_line_that_names_another_column_or_type_asks_for_the_definitions_of_now() -> None:
     world = MemoryWorld(field_map(*LINES[:2]))
     world.link(RecordType.CONTACT, "r", title="A")
@@ -157,6 +163,7 @@ def test_r14_a_map_that_stays_asks_for_no_definitions_but_once_a_day() -> None:
     assert world.rows("select max(read_at) from state.columns") == read_at
 
 
+@story
 def test_r107_a_mapped_field_that_somebody_makes_is_found_within_the_hour() -> None:
     world = MemoryWorld(field_map(*LINES))
     world.dynamics.hidden = {"address1_city"}
@@ -191,6 +198,7 @@ def upgraded(monkeypatch: pytest.MonkeyPatch, world: MemoryWorld, *lines: str) -
     monkeypatch.setattr(field_maps, "default_map_text", lambda: text)
 
 
+@story
 def test_lines_that_an_upgrade_brings_are_off_where_dynsync_synced_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """R132: nobody's consent of years should change because of an upgrade."""
     world = MemoryWorld(field_map(*LINES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -55,6 +56,7 @@ NAMED = field_map(
 WINS = {"title": "dynamics", "phone": "marketo"}
 
 
+@story
 def test_the_side_that_the_map_names_wins_of_contacts_and_leads_and_at_a_first_meeting() -> None:
     """The edit of one side alone goes to the other all the same, and other fields keep the original's rule."""
     world = MemoryWorld(NAMED)
@@ -87,6 +89,7 @@ def test_the_side_that_the_map_names_wins_of_contacts_and_leads_and_at_a_first_m
     assert world.settled() == 0
 
 
+@story
 def test_an_edit_that_our_write_overwrote_unseen_goes_by_the_same_rule() -> None:
     world = MemoryWorld(NAMED)
     people = linked(world, "met", title="A", phone="A")
@@ -109,6 +112,7 @@ def test_an_edit_that_our_write_overwrote_unseen_goes_by_the_same_rule() -> None
     ]
 
 
+@story
 def test_an_edit_that_our_write_overwrote_unseen_meets_a_later_edit_in_dynamics_and_is_not_lost() -> None:
     """Whoever wins; a later edit in Marketo itself is all there is of that side."""
     world = MemoryWorld(NAMED)
@@ -172,6 +176,7 @@ def test_of_a_consent_the_value_that_forbids_wins_at_a_first_meeting_and_an_opt_
         assert world.settled() == 0
 
 
+@story
 def test_of_a_consent_that_stood_unequal_and_was_edited_on_both_sides_the_value_that_forbids_wins() -> None:
     """Dynamics keeps the contrary of what it is sent, so that both sides can be edited to unequal values."""
     world = MemoryWorld(
@@ -232,6 +237,7 @@ def test_what_is_emptied_on_one_side_stays_on_the_other_until_either_is_edited()
     assert collisions(world) == []
 
 
+@story
 def test_a_value_wins_over_a_side_that_was_emptied_meanwhile_and_two_values_go_by_the_original_rule() -> None:
     world = ruled("never_clear")
     emptied, both = linked(world, "e", title="A"), linked(world, "b", title="A")
@@ -252,6 +258,7 @@ def test_a_value_wins_over_a_side_that_was_emptied_meanwhile_and_two_values_go_b
     ]
 
 
+@story
 def test_the_newest_edit_wins_where_it_is_more_than_a_minute_outside_of_what_dynamics_tells() -> None:
     """Dynamics tells of a record and not of a field, so its edit fell anywhere between two sightings; else R35 decides."""
     world = ruled("newest")

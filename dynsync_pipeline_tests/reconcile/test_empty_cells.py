@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
 TYPES = (RecordType.CONTACT, RecordType.LEAD)
@@ -22,6 +23,7 @@ def test_a_person_called_null_stays_so_when_everybody_is_exported_again(record_t
     assert world.rows("select title, phone from mirror.marketo_people") == [("null", "Null")]
 
 
+@story
 @pytest.mark.parametrize(
     ("record_type", "in_dynamics", "wanted"),
     [
@@ -45,6 +47,7 @@ def test_on_a_first_load_a_person_called_null_meets_dynamics_as_such(
     assert n_collisions == (in_dynamics != "null")
 
 
+@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_a_field_that_joins_the_map_is_not_filled_over_a_person_called_null(record_type: RecordType) -> None:
     world = MemoryWorld(field_map(*SAME_FOR_BOTH_TYPES[:1]))

@@ -7,6 +7,7 @@ import pytest
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -50,6 +51,7 @@ def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: R
     assert world.base(1001, "title") == "A"
 
 
+@story
 @BOTH_TYPES
 def test_after_a_creation_each_side_s_edits_are_one_sided(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -176,6 +178,7 @@ def test_without_a_base_a_blank_is_filled_and_two_values_collide(
     )
 
 
+@story
 @BOTH_TYPES
 @pytest.mark.parametrize("true_side", ["dynamics", "marketo"])
 def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, true_side: str) -> None:
@@ -188,6 +191,7 @@ def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, t
     assert world.ledger()["collisions"] == []
 
 
+@story
 @BOTH_TYPES
 def test_without_a_base_one_way_fields_take_the_owner_s_value(record_type: RecordType) -> None:
     """R43 and R44 never collide, also at a first meeting; a blank owner clears nothing (R42)."""
@@ -218,6 +222,7 @@ def test_a_record_deleted_before_its_person_was_created_leaves_no_backlog() -> N
     assert world.rows("select count(*) from state.unsettled") == [(0,)]
 
 
+@story
 @pytest.mark.parametrize("is_later", [False, True])
 def test_the_company_of_a_lead_that_is_found_by_its_key_is_read_before_anything_fills_it(is_later: bool) -> None:
     """R42, R35: after a lost working file, or when somebody filled the key again."""

@@ -8,7 +8,7 @@ import pytest
 
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import sampled
+from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -52,6 +52,7 @@ def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
     assert sorted(world.marketo.rows) == [1001, 1002]
 
 
+@story
 def test_r5_a_first_load_of_an_empty_dynamics_leaves_the_guard_where_it_is() -> None:
     """Nobody has decided yet whether the contacts that come later are the people that are there."""
     world = MemoryWorld(FIELDS, publishes=True)
@@ -73,6 +74,7 @@ def test_r5_a_first_load_of_an_empty_dynamics_leaves_the_guard_where_it_is() -> 
     assert len(world.marketo.rows) == 51
 
 
+@story
 def test_r5_a_first_load_is_over_also_where_all_who_were_linked_are_gone() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
@@ -86,6 +88,7 @@ def test_r5_a_first_load_is_over_also_where_all_who_were_linked_are_gone() -> No
     assert len(world.marketo.writes) == 2, "the flag and a new person"
 
 
+@story
 def test_mass_creation_later_stops_with_the_number_and_goes_on_when_allowed() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
@@ -101,6 +104,7 @@ def test_mass_creation_later_stops_with_the_number_and_goes_on_when_allowed() ->
     assert len(world.marketo.rows) == 4
 
 
+@story
 def test_as_many_as_allowed_are_created() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.link(LEAD, "first", title="A")
@@ -112,6 +116,7 @@ def test_as_many_as_allowed_are_created() -> None:
     assert len(world.marketo.rows) == 3
 
 
+@story
 @pytest.mark.parametrize("cut_after", sampled(range(8, 20, 2), 2))
 def test_a_first_load_that_was_cut_goes_on_as_a_first_load(cut_after: int) -> None:
     """The next cycle must end as if there had been no cut, however many people are still to be created."""
@@ -163,6 +168,7 @@ def collide(world: MemoryWorld, place: int) -> None:
     world.marketo.put(1001 + place, title="M")
 
 
+@story
 @pytest.mark.parametrize("strike", [clear_titles, clear_in_marketo, delete_records, delete_people, collide])
 def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Callable[[MemoryWorld, int], None]) -> None:
     """A side that comes back empty, a careless import: the cycle says what it saw, and an operator may go on."""
@@ -179,6 +185,7 @@ def test_a_change_of_too_many_people_at_once_stops_before_any_write(strike: Call
     assert world.settled() <= 1
 
 
+@story
 @pytest.mark.parametrize("strike", sampled([clear_titles, delete_people, collide], 1))
 def test_a_change_of_fewer_people_passes(strike: Callable[[MemoryWorld, int], None]) -> None:
     world = many_links()
@@ -187,6 +194,7 @@ def test_a_change_of_fewer_people_passes(strike: Callable[[MemoryWorld, int], No
     assert world.settled() <= 1
 
 
+@story
 def test_records_that_were_merged_long_ago_are_no_mass_deletion_and_fresh_merges_are() -> None:
     """R99. An upgrade learns of merges that were made in years."""
     world = many_links()
@@ -203,6 +211,7 @@ def test_records_that_were_merged_long_ago_are_no_mass_deletion_and_fresh_merges
         world.cycle()
 
 
+@story
 def test_r48_a_column_that_few_hold_and_that_comes_back_empty_stops_before_any_write() -> None:
     """Of 300 people 100 have a phone; that column alone comes back empty."""
     world = MemoryWorld(CLEARED, publishes=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -25,6 +26,7 @@ def linked(record_type: RecordType) -> tuple[MemoryWorld, int]:
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 
 
+@story
 @BOTH_TYPES
 def test_the_owner_s_edits_travel_whatever_the_type(record_type: RecordType) -> None:
     world, person_id = linked(record_type)
@@ -35,6 +37,7 @@ def test_the_owner_s_edits_travel_whatever_the_type(record_type: RecordType) -> 
     assert world.both(person_id, "leadScore") == ("2", "2")
 
 
+@story
 @BOTH_TYPES
 def test_the_owner_s_clear_travels_too(record_type: RecordType) -> None:
     world, person_id = linked(record_type)
@@ -56,6 +59,7 @@ def test_two_edits_never_collide_and_the_owner_wins(record_type: RecordType) -> 
     assert world.ledger()["collisions"] == []
 
 
+@story
 @BOTH_TYPES
 def test_a_foreign_edit_stays_where_it_was_made_until_the_owner_s_record_changes(record_type: RecordType) -> None:
     """Then it is overwritten, as an account's local edits are (R52), once."""
@@ -85,6 +89,7 @@ def test_a_foreign_edit_alone_writes_nothing(record_type: RecordType) -> None:
     assert world.base(person_id, "source") == "S"
 
 
+@story
 @BOTH_TYPES
 def test_a_foreign_edit_taken_back_leaves_no_trace(record_type: RecordType) -> None:
     world, person_id = linked(record_type)
@@ -96,6 +101,7 @@ def test_a_foreign_edit_taken_back_leaves_no_trace(record_type: RecordType) -> N
     assert world.ledger()["changes"] == []
 
 
+@story
 @BOTH_TYPES
 def test_a_foreign_edit_to_the_owner_s_next_value_is_no_write(record_type: RecordType) -> None:
     """R38 holds for one-way fields too."""

@@ -6,6 +6,7 @@ import pytest
 
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -35,6 +36,7 @@ def test_a_cycle_that_finds_no_change_writes_nothing(record_type: RecordType) ->
     assert world.ledger() == {"changes": [], "collisions": []}
 
 
+@story
 @BOTH_TYPES
 def test_every_type_travels_both_ways_and_comes_to_rest(record_type: RecordType) -> None:
     """R9: our own write comes back as a change, and is recognised by its value."""
@@ -79,6 +81,7 @@ def test_another_spelling_of_the_same_value_is_no_edit(record_type: RecordType) 
     assert world.ledger() == {"changes": [], "collisions": []}
 
 
+@story
 @BOTH_TYPES
 def test_for_booleans_null_and_false_are_one_value(record_type: RecordType) -> None:
     world = MemoryWorld()

@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.errors import ApiError, RateLimited, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.rows import Values
 
@@ -48,6 +49,7 @@ def test_a_refused_record_moves_nothing_and_holds_no_other_back() -> None:
     assert world.errors() == [("bad", None, "to_dynamics", "0x80044331", 1, "waiting")]
 
 
+@story
 def test_it_is_retried_with_growing_gaps_and_reported_once() -> None:
     """Cycles are five minutes apart; the gaps are 5, 10, 20, 40 minutes, and so on."""
     world = MemoryWorld(FIELDS)
@@ -63,6 +65,7 @@ def test_it_is_retried_with_growing_gaps_and_reported_once() -> None:
     assert [row[3:] for row in world.errors()] == [("0x80044331", 4, "waiting")]
 
 
+@story
 def test_what_waits_is_sent_at_once_when_somebody_edits_it() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
@@ -91,6 +94,7 @@ def test_what_waits_is_sent_when_its_time_comes_and_its_error_is_resolved() -> N
     assert len(world.ledger()["changes"]) == 1
 
 
+@story
 def test_a_waiting_field_holds_no_other_field_of_its_record_back() -> None:
     """And the success of the other field resolves nothing."""
     world = MemoryWorld(FIELDS)
@@ -120,6 +124,7 @@ def test_a_refused_field_that_is_put_back_is_resolved() -> None:
     assert world.rows("select count(*) from state.unsettled") == [(0,)]
 
 
+@story
 def test_a_refused_winner_stays_the_winner_until_it_is_taken() -> None:
     """A collision whose write waits is told once, when it is applied, with the values that met."""
     world = MemoryWorld(FIELDS)
@@ -136,6 +141,7 @@ def test_a_refused_winner_stays_the_winner_until_it_is_taken() -> None:
     assert [row[4:8] for row in world.ledger()["collisions"]] == [("A", "D", "M", "marketo")]
 
 
+@story
 def test_a_refused_creation_waits_and_is_made_once() -> None:
     world = MemoryWorld(FIELDS)
     error = RequestRefused("no", system="marketo", request="POST", code="1006")
@@ -154,6 +160,7 @@ def test_a_refused_creation_waits_and_is_made_once() -> None:
     assert [row[5] for row in world.errors()] == ["resolved"]
 
 
+@story
 def test_a_system_that_is_down_leaves_everything_to_the_next_cycle() -> None:
     """Nothing waits longer than the fault lasts, and no record is blamed."""
     world = MemoryWorld(FIELDS)
@@ -172,6 +179,7 @@ def test_a_system_that_is_down_leaves_everything_to_the_next_cycle() -> None:
     assert len(world.ledger()["changes"]) == 2
 
 
+@story
 def test_an_edit_between_read_and_write_is_never_overwritten() -> None:
     """If-Match fails, the record is read again, and what nobody had seen takes part in the decision."""
     world = MemoryWorld(FIELDS)
@@ -193,6 +201,7 @@ def test_an_edit_between_read_and_write_is_never_overwritten() -> None:
     assert world.errors() == [], "a 412 is nobody's fault"
 
 
+@story
 @pytest.mark.parametrize("system", ["dynamics", "marketo"])
 def test_a_refusal_that_names_a_field_sets_that_field_alone_aside(system: str) -> None:
     """The rest of the record is written in the same cycle, and the error names the field as Marketo does."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -19,6 +20,7 @@ def renamed(world: MemoryWorld, **labels: str) -> None:
     world.clock += timedelta(days=1)
 
 
+@story
 def test_each_system_is_given_its_own_spelling_and_the_ledger_shows_labels() -> None:
     world = MemoryWorld(FIELDS)
     down, up, bare = (world.link(CONTACT, name, topics="1") for name in ("down", "up", "bare"))
@@ -76,6 +78,7 @@ def test_two_edits_collide_as_a_whole() -> None:
     ]
 
 
+@story
 def test_a_text_with_one_unknown_label_is_refused_as_a_whole_and_holds_nothing_back() -> None:
     world = MemoryWorld(FIELDS)
     texts = ("Hot; Boiling", "hot; Warm", "Hot, Warm", ";", "1,2")
@@ -94,6 +97,7 @@ def test_a_text_with_one_unknown_label_is_refused_as_a_whole_and_holds_nothing_b
     assert [row[5] for row in world.errors() if row[0] == "r0"] == ["resolved"]
 
 
+@story
 def test_a_renamed_label_reaches_whoever_bears_it_among_others_and_is_no_edit() -> None:
     world = MemoryWorld(FIELDS)
     bearers, others, edited = (
@@ -114,6 +118,7 @@ def test_a_renamed_label_reaches_whoever_bears_it_among_others_and_is_no_edit() 
     assert [values["new_topics"] for _, values in world.dynamics.writes] == ["1,2", "1,2"]
 
 
+@story
 def test_labels_that_are_swapped_renamed_back_or_removed_move_no_number() -> None:
     world = MemoryWorld(FIELDS)
     both, one = world.link(CONTACT, "r1", topics="1,2"), world.link(LEAD, "r2", topics="1,3")
@@ -149,6 +154,7 @@ def test_a_label_with_a_semicolon_has_a_comma_in_marketo() -> None:
     assert world.standing() == world.errors() == []
 
 
+@story
 def test_labels_that_do_not_fit_the_field_wait_and_are_not_cut() -> None:
     """R117: of numbers that is not known before they are labels."""
     world = MemoryWorld(FIELDS)
@@ -169,6 +175,7 @@ def test_labels_that_do_not_fit_the_field_wait_and_are_not_cut() -> None:
     assert world.both(person_id, "topics") == ("2,1", "Hot; Warm")
 
 
+@story
 def test_a_cut_while_choices_are_written_loses_and_doubles_nothing() -> None:
     world = MemoryWorld(FIELDS)
     down, up = world.link(CONTACT, "down", topics="1"), world.link(LEAD, "up", topics="1")

@@ -14,7 +14,7 @@ import pytest
 
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -91,6 +91,7 @@ def test_what_a_system_made_of_our_value_is_settled_and_no_edit() -> None:
     assert world.ledger()["collisions"] == []
 
 
+@story
 def test_it_stands_while_another_field_of_the_record_moves_on_either_side() -> None:
     world, links = lossy_world()
     before = world.standing()
@@ -104,6 +105,7 @@ def test_it_stands_while_another_field_of_the_record_moves_on_either_side() -> N
     assert len(world.ledger()["changes"]) == 4 + 4 + 4
 
 
+@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_an_edit_on_one_side_of_it_is_one_sided_and_travels(side: str) -> None:
     world, links = lossy_world()
@@ -115,6 +117,7 @@ def test_an_edit_on_one_side_of_it_is_one_sided_and_travels(side: str) -> None:
     assert world.standing() == []
 
 
+@story
 def test_edits_on_both_sides_of_it_collide_by_the_rule() -> None:
     world, links = lossy_world()
     for link in links:
@@ -141,6 +144,7 @@ def test_an_edit_of_it_stays_one_sided_when_the_cycle_that_carries_it_is_cut() -
         assert len(world.standing()) == 8
 
 
+@story
 def test_an_edit_of_it_stays_one_sided_when_the_other_system_is_down() -> None:
     world, links = lossy_world()
     for link in links:
@@ -153,6 +157,7 @@ def test_an_edit_of_it_stays_one_sided_when_the_other_system_is_down() -> None:
     assert world.ledger()["collisions"] == []
 
 
+@story
 @pytest.mark.parametrize("edited_side", ["lossy_side", "true_side"])
 def test_once_somebody_made_the_values_equal_the_next_edit_is_one_sided(edited_side: str) -> None:
     """Also an edit back to the very value that the lossy side had kept."""
@@ -180,6 +185,7 @@ def test_created_people_that_marketo_keeps_shorter_are_settled_too() -> None:
     assert len(world.standing()) == 2
 
 
+@story
 def test_a_one_way_field_kept_shorter_is_not_sent_again_at_every_change_of_its_record() -> None:
     """A standing difference lapses when either value moves, and here neither does."""
     world = MemoryWorld(field_map("source,new_source,text,to_marketo,true", "phone,telephone1,text,both,true"))

@@ -14,6 +14,7 @@ from dynsync_pipeline.clients.marketo.protocol import CompanyResult
 from dynsync_pipeline.errors import AnswerUnreadable, ApiError, RequestRefused, TimedOut
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -36,6 +37,7 @@ def world_of(side: str) -> tuple[MemoryWorld, int]:
     return world, person
 
 
+@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arrive(side: str) -> None:
     world, person = world_of(side)
@@ -50,6 +52,7 @@ def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arr
     assert len(world.ledger()["changes"]) == 14
 
 
+@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_refusal_without_field_and_code_is_told_once_beside_others_and_alone(side: str) -> None:
     """Old versions of Dynamics send neither."""
@@ -67,6 +70,7 @@ def test_a_refusal_without_field_and_code_is_told_once_beside_others_and_alone(s
     ]
 
 
+@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_record_of_which_everything_is_refused_costs_few_requests_and_is_refused_once(side: str) -> None:
     world, _ = world_of(side)
@@ -163,6 +167,7 @@ def test_of_a_new_company_whose_search_is_cut_off_whatever_never_left_arrives_in
     assert [(row[0], row[1], row[5]) for row in world.errors()] == [("a", "f4", "waiting")]
 
 
+@story
 def test_a_record_whose_search_fails_each_time_is_told_and_ends_no_other_s_turn() -> None:
     world, person = world_of("dynamics")
     other = world.link(CONTACT, "other", f0="A")

@@ -10,6 +10,7 @@ from dynsync_pipeline.clients.marketo.protocol import ActivityType
 from dynsync_pipeline.errors import AccessDenied, ApiError, RequestRefused, TimedOut
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.model.refusal_entry import ENTRY, ENTRY_NAME, MESSAGE
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.sync_filter.filtered import NO
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
@@ -59,6 +60,7 @@ def test_r115_a_refusal_is_told_once_with_field_and_message_and_not_again_at_eac
     assert world.both(person, "phone") == ("1", "1")
 
 
+@story
 def test_without_a_type_nothing_is_told_and_nothing_of_that_time_later() -> None:
     world, (person,) = refusing_world()
     world.allow(marketo_activity_type=None)
@@ -74,6 +76,7 @@ def test_without_a_type_nothing_is_told_and_nothing_of_that_time_later() -> None
     assert logged(world) == [(person, "phone")]
 
 
+@story
 @pytest.mark.parametrize("is_written", [True, False])
 def test_after_a_lost_answer_it_is_looked_for_and_never_doubled_and_what_is_never_seen_is_said(
     is_written: bool, caplog: pytest.LogCaptureFixture
@@ -96,6 +99,7 @@ def test_after_a_lost_answer_it_is_looked_for_and_never_doubled_and_what_is_neve
     assert ("nobody knows; it is not sent again" in caplog.text) is not is_written
 
 
+@story
 @pytest.mark.parametrize("error", [NOT_ALLOWED, RequestRefused("No.", system="marketo", request="POST", code="1003")])
 def test_an_answer_that_nothing_was_written_is_tried_again_and_holds_up_nothing(error: ApiError) -> None:
     world, (person,) = refusing_world()
@@ -109,6 +113,7 @@ def test_an_answer_that_nothing_was_written_is_tried_again_and_holds_up_nothing(
     assert logged(world) == [(person, "title")]
 
 
+@story
 @pytest.mark.parametrize(
     "types", [[], [READY._replace(is_approved=False)], [READY._replace(attributes=frozenset({MESSAGE}))]]
 )
@@ -150,6 +155,7 @@ def test_a_person_who_is_gone_meanwhile_is_one_outcome_of_its_own_and_the_others
     assert sorted(outcomes(world)) == ["refused", "told"]
 
 
+@story
 def test_cut_at_any_step_it_is_told_at_most_once_and_its_outcome_is_known() -> None:
     world, (person,) = refusing_world()
     for n_cut, cut_after in enumerate(range(4, 28, 4), 1):

@@ -23,6 +23,7 @@ from dynsync_pipeline.defs.requests import build_request_sensor
 from dynsync_pipeline.requests.listener import Server, listener
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock, read_cycle_lock
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.http import settings_from
 
@@ -64,6 +65,7 @@ def end_of_last_cycle(world: CoreWorld) -> datetime | None:
     return None if last is None else last.ended_at
 
 
+@story
 def test_a_person_is_a_record_when_the_webhook_is_answered(world: CoreWorld, webhook: httpx.Client) -> None:
     person_id = world.create_person(
         firstName="Zoë", lastName="O'Brien 😀", email="zoe@example.com", company="Acme & Söhne"
@@ -140,6 +142,7 @@ def test_a_call_that_cannot_be_kept_is_told_why(
     assert {*answer.json()} == {"result", "dynamicsId", "message"}
 
 
+@story
 def test_a_record_gets_another_owner_and_a_task_in_real_time(world: CoreWorld, webhook: httpx.Client) -> None:
     """Whoever is no record yet becomes one first; the same by command, for whom an unknown owner is a refusal (R78)."""
     users = world.sales.get("/api/data/v9.2/systemusers", params={"$select": "fullname,systemuserid"}).json()["value"]
@@ -203,6 +206,7 @@ def test_whoever_asks_while_a_cycle_runs_is_served_when_it_ends(world: CoreWorld
         assert answer.result()["result"] == "created"
 
 
+@story
 def test_no_call_that_was_kept_is_lost_or_served_twice_when_the_listener_is_killed(world: CoreWorld) -> None:
     people = [world.create_person(lastName=f"Killed {n}") for n in range(12)]
     told: dict[int, str] = {}
@@ -267,6 +271,7 @@ def sensed(settings: Settings) -> str:
     return str(told.skip_message)
 
 
+@story
 def test_each_entry_into_a_list_asks_once_and_staying_asks_for_nothing(world: CoreWorld) -> None:
     lists = world.marketing.post(
         "/rest/asset/v1/staticLists.json", data={"name": "To sales", "folder": '{"id":1,"type":"Folder"}'}
@@ -311,6 +316,7 @@ def test_prometheus_reads_the_figures_of_the_last_cycle_and_of_the_requests_on_t
     assert told["dynsync_requests_waiting"][0].value >= 0
 
 
+@story
 def test_elsewhere_the_figures_are_shown_to_who_has_a_token() -> None:
     class Idle:
         def n_waiting(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 from dynsync_pipeline.clients.dynamics.protocol import Owner
 from dynsync_pipeline.errors import AccessDenied, RequestRefused, TimedOut
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
 from dynsync_pipeline_tests.worlds.rows import Values
@@ -61,6 +61,7 @@ def test_of_two_owners_the_last_one_counts_and_is_no_edit_when_it_comes_back(wor
     assert world.rows("select _ownerid_value from mirror.dynamics_leads") == [("u2",)]
 
 
+@story
 def test_an_edit_that_nobody_has_seen_survives_the_change_of_owner(world: RequestWorld, linked: int) -> None:
     """What the answer shows would pass for agreed if it were taken in while the cycle settles another value of the field."""
     world.marketo.put(linked, phone="7")
@@ -135,6 +136,7 @@ def test_answers_that_are_lost_make_no_second_task_and_no_second_owner(world: Re
     assert world.ledger()["collisions"] == []
 
 
+@story
 def test_a_kill_anywhere_makes_one_record_one_task_and_the_right_owner(world: RequestWorld, linked: int) -> None:
     """Killed so many steps after the first write that a request sent, in one world after the other person."""
     for n_later in range(1, 9, 1 if is_deep() else 5):
@@ -189,6 +191,7 @@ def test_what_cannot_be_done_stands_on_the_person_with_its_field(world: RequestW
     assert world.rows("select count(*) from state.links") == [(1,)]
 
 
+@story
 def test_a_right_that_is_missing_makes_a_request_wait_and_a_filter_ends_it(world: RequestWorld, linked: int) -> None:
     world.dynamics.refuses = lambda key, values: AccessDenied("no assign", system="dynamics", request="PATCH")
     requests = [world.assign(linked, "Bob"), world.ask_for_task(linked)]
@@ -205,6 +208,7 @@ def test_a_right_that_is_missing_makes_a_request_wait_and_a_filter_ends_it(world
     assert (owner_of(world, "l1"), len(world.dynamics.tasks)) == ("u2", 1)
 
 
+@story
 def test_a_record_that_is_deleted_before_its_task_was_made_is_made_anew(world: RequestWorld, linked: int) -> None:
     """The cycle served both when the deletion was read already, and when the write was the first to meet it."""
     world.dynamics.delete(LEAD, "l1")
@@ -228,6 +232,7 @@ def test_a_record_that_is_deleted_before_its_task_was_made_is_made_anew(world: R
     assert world.request(owner).outcome == "assigned"
 
 
+@story
 def test_an_owner_waits_until_a_lost_write_to_the_record_is_found_out(world: RequestWorld, linked: int) -> None:
     """Else the record's new version would pass for that write's: here it never arrived, and the edit would be lost."""
     world.marketo.put(linked, title="Chief")

@@ -11,6 +11,7 @@ import pytest
 
 from dynsync_pipeline.errors import AccessDenied, RecordExists, RequestRefused, ServerFailed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
 from dynsync_pipeline_tests.worlds.rows import Values
@@ -67,6 +68,7 @@ def test_an_edit_afterwards_goes_its_way_as_of_any_link(world: RequestWorld) -> 
     assert world.both(person_id, "title") == ("Chief", "Chief")
 
 
+@story
 def test_what_dynamics_fills_in_by_itself_goes_to_marketo(world: RequestWorld) -> None:
     person_id = world.person(title="Boss")
     put = world.dynamics.put
@@ -93,6 +95,7 @@ def test_what_dynamics_makes_of_a_value_stands_as_a_difference(world: RequestWor
     assert world.ledger()["collisions"] == []
 
 
+@story
 def test_a_value_that_its_column_cannot_hold_stays_behind_and_is_reported(world: RequestWorld) -> None:
     world.dynamics.lengths["jobtitle"] = 3
     world.follow(world.fields)
@@ -193,6 +196,7 @@ def test_whose_record_was_deleted_in_dynamics_gets_a_new_one(world: RequestWorld
     assert world.rows("select * from state.tombstones where person_id = ?", person_id) == []
 
 
+@story
 def test_one_poisoned_request_holds_up_no_other(world: RequestWorld) -> None:
     people = [world.person(phone=str(n)) for n in range(5)]
     write = world.dynamics.write
@@ -212,6 +216,7 @@ def test_one_poisoned_request_holds_up_no_other(world: RequestWorld) -> None:
     assert world.request(requests[3]).outcome == "created"
 
 
+@story
 def test_keys_that_marketo_does_not_take_follow_later_and_blame_nobody(world: RequestWorld) -> None:
     person_id = world.person(phone="1")
 
@@ -273,6 +278,7 @@ def test_an_entry_just_before_the_first_look_at_a_list_asks_once(world: RequestW
     assert world.log_of(person_id) == [("created", None)]
 
 
+@story
 def test_a_request_for_a_stale_person_does_nothing_and_a_new_record_may_be_kept_out_at_once(
     world: RequestWorld,
 ) -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.native_sync import SOURCE, USER, Carried, MemoryWire, NativeSync, Pair, Rule
 from dynsync_pipeline_tests.worlds.rows import labels_of
@@ -133,6 +134,7 @@ def edit_as_usual(world: Beside, pair: Pair, number: int) -> None:
         world.sales(pair, source=f"T{number}") if pair.record_type is LEAD else world.marketing(pair, leadScore="9")
 
 
+@story
 def test_200_planted_differences_are_all_found_and_none_is_invented() -> None:
     kinds = [*UNSEEN.items(), *SEEN.items()]
     n_of_type = {
