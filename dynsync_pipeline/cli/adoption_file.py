@@ -41,13 +41,16 @@ def require_new(path: Path) -> None:
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> Counter[str]:
     """Write the proposal, readable to its owner alone; returns how many lines have each decision and each `match`.
 
-    A file that could not be written to its end is removed. Raises: AdoptionWrong if the file exists, StorageFailed.
+    It has its name once it is written to its end: half a proposal looks like a whole one. Raises: AdoptionWrong if the file
+    exists, StorageFailed.
     """
     require_new(path)
     counts: Counter[str] = Counter()
+    new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        new.unlink(missing_ok=True)  # of one that was killed
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
@@ -58,8 +61,10 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> Counter[str]:
             for pair in pairs:
                 writer.writerow([harmless(value) for value in pair])
                 counts.update((pair.decision, pair.match))
+        require_new(path)
+        new.replace(path)
     except BaseException as error:
-        path.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _unwritable(path, error) from None
         raise

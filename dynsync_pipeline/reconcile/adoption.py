@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 import duckdb
@@ -86,7 +87,7 @@ def unknown_people(connection: duckdb.DuckDBPyConnection) -> list[int]:
 
 
 def propose_pairs(engine: Engine, fields: FieldMap, id_fields: Sequence[str], held: pa.Table | None) -> Iterator[Pair]:
-    """What to do with each contact and lead that no person bears, doubtful ones first.
+    """What to do with each contact and lead that no person bears, doubtful ones first; all is compared when it returns.
 
     `held`: column `id` (the person's) and those of `id_fields`, text as Marketo sent it; a Dynamics id is found anywhere
     in a value, in any case. Equal e-mail addresses are compared only where the map has the field.
@@ -100,8 +101,7 @@ def propose_pairs(engine: Engine, fields: FieldMap, id_fields: Sequence[str], he
         "order by match <> 'unclear', match <> 'e-mail address', decision, match, record_type, dynamics_id",
         "proposed_pairs",
     )
-    while rows := found.fetchmany(_ROWS_AT_ONCE):
-        yield from (Pair(*row) for row in rows)
+    return (Pair(*row) for rows in iter(partial(found.fetchmany, _ROWS_AT_ONCE), []) for row in rows)
 
 
 def shown_queries(fields: FieldMap) -> dict[str, str]:

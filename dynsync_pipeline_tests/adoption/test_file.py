@@ -70,16 +70,20 @@ def test_a_file_that_is_there_is_never_overwritten(proposal: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path) -> None:
-    def cut() -> list[Pair]:
-        raise StorageFailed("gone")
+    """Nor is it there before its end, in case of a kill, after which the next proposal is written like the first."""
+    path = tmp_path / "adoption.csv"
 
     def pairs() -> Iterator[Pair]:
         yield PAIRS[0]
-        yield from cut()
+        assert not path.exists()
+        raise StorageFailed("gone")
 
     with pytest.raises(StorageFailed, match="gone"):
-        write_pairs(tmp_path / "adoption.csv", pairs())
+        write_pairs(path, pairs())
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "adoption.csv.new").write_text("what a kill left")
+    write_pairs(path, PAIRS)
+    assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(StorageFailed, match="--out"):
         write_pairs(Path("/proc/nowhere/adoption.csv"), PAIRS)
 

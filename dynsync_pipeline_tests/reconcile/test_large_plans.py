@@ -90,13 +90,17 @@ def test_as_many_requests_are_under_way_as_the_setting_says(monkeypatch: pytest.
 def test_never_more_requests_are_under_way_than_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = edited_world(monkeypatch, 5, at_once=2)
     under_way, most, write, turn = 0, 0, world.marketo.sync_people, threading.Lock()
+    are_two = threading.Event()
 
     def sync_people(*arguments: Any) -> list[PersonResult]:
         nonlocal under_way, most
         with turn:
             under_way += 1
             most = max(most, under_way)
-        time.sleep(0.02)
+            if under_way == 2:
+                are_two.set()
+        are_two.wait(10)
+        time.sleep(0.02)  # for a third one
         answers = write(*arguments)
         with turn:
             under_way -= 1
