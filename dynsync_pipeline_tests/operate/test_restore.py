@@ -187,124 +187,124 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story() -> Story:
+def after() -> Story:
     """The story, restored and synced."""
-    story = Story()
-    story.world.settled()
-    return story
+    after = Story()
+    after.world.settled()
+    return after
 
 
 @story
-def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(story: Story) -> None:
-    assert story.both("changed back", "title") == ("Between", "Before")
-    assert story.both("cleared", "title") == (None, "Before")
-    assert story.both("new", "title") == ("New", "By marketing")
-    assert story.both("new and cleared", "title") == ("New", None)
+def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(after: Story) -> None:
+    assert after.both("changed back", "title") == ("Between", "Before")
+    assert after.both("cleared", "title") == (None, "Before")
+    assert after.both("new", "title") == ("New", "By marketing")
+    assert after.both("new and cleared", "title") == ("New", None)
     reasons = dict(
-        story.world.rows("select person_id, reason_code from state.standing_differences where field = 'title'")
+        after.world.rows("select person_id, reason_code from state.standing_differences where field = 'title'")
     )
     assert reasons == {
-        **{story.ids[name]: "restored" for name in ("changed back", "cleared", "new", "new and cleared")},
-        story.ids["stood"]: "kept_by_marketo",
+        **{after.ids[name]: "restored" for name in ("changed back", "cleared", "new", "new and cleared")},
+        after.ids["stood"]: "kept_by_marketo",
     }
 
 
 @story
-def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(story: Story) -> None:
-    world = story.world
+def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(after: Story) -> None:
+    world = after.world
     reviews = dict(world.rows("select person_id, review_id from state.reviews"))
     assert reviews.keys() == {
-        story.ids[name] for name in ("changed back", "cleared", "new", "new and cleared", "alike")
+        after.ids[name] for name in ("changed back", "cleared", "new", "new and cleared", "alike")
     }
     n_writes = writes(world)
     world.cycle()
     assert writes(world) == n_writes
     with world.open() as warehouse, warehouse.transaction() as connection:
-        decide(connection, {reviews[story.ids["new"]]: "marketo"}, "somebody", utc_now())
+        decide(connection, {reviews[after.ids["new"]]: "marketo"}, "somebody", utc_now())
     world.settled()
-    assert story.both("new", "title") == ("By marketing", "By marketing")
-    assert story.both("changed back", "title") == ("Between", "Before")
+    assert after.both("new", "title") == ("By marketing", "By marketing")
+    assert after.both("changed back", "title") == ("Between", "Before")
 
 
-def test_a_blank_that_was_blank_is_filled(story: Story) -> None:
+def test_a_blank_that_was_blank_is_filled(after: Story) -> None:
     """R42."""
-    assert story.both("filled", "phone") == ("2", "2")
+    assert after.both("filled", "phone") == ("2", "2")
 
 
-def test_what_both_sides_entered_alike_and_one_emptied_is_not_filled_again(story: Story) -> None:
+def test_what_both_sides_entered_alike_and_one_emptied_is_not_filled_again(after: Story) -> None:
     """No ledger tells equal edits; observations do."""
-    assert story.both("alike", "phone") == (None, "2")
+    assert after.both("alike", "phone") == (None, "2")
 
 
-def test_what_was_between_a_backup_and_its_return_is_not_known(story: Story) -> None:
-    with duckdb.connect(story.world.settings.snapshot_file, read_only=True) as snapshot:
+def test_what_was_between_a_backup_and_its_return_is_not_known(after: Story) -> None:
+    with duckdb.connect(after.world.settings.snapshot_file, read_only=True) as snapshot:
         held = "select value, is_known from person_as_of(?, ?) where field = 'title'"
-        person = story.ids["changed back"]
-        assert snapshot.execute(held, [person, story.between]).fetchall() == [(None, False)]
-        now = story.world.clock.replace(tzinfo=None)
+        person = after.ids["changed back"]
+        assert snapshot.execute(held, [person, after.between]).fetchall() == [(None, False)]
+        now = after.world.clock.replace(tzinfo=None)
         assert snapshot.execute(held, [person, now]).fetchall() == [("Before", True)]
         held_by_record = "select value, is_known from record_as_of('changed back', ?) where field = 'title'"
-        assert snapshot.execute(held_by_record, [story.between]).fetchall() == [(None, False)]
+        assert snapshot.execute(held_by_record, [after.between]).fetchall() == [(None, False)]
 
 
-def test_who_was_deleted_stays_so_and_nobody_is_made_anew(story: Story) -> None:
+def test_who_was_deleted_stays_so_and_nobody_is_made_anew(after: Story) -> None:
     """R79, R81: also a person of a record that the backup does not know."""
-    world = story.world
-    assert len(world.marketo.rows) == story.n_people
-    assert world.marketo.rows[story.ids["gone"]].values[KEYS.is_deleted] == "true"
+    world = after.world
+    assert len(world.marketo.rows) == after.n_people
+    assert world.marketo.rows[after.ids["gone"]].values[KEYS.is_deleted] == "true"
     ended = dict(world.rows("select dynamics_id, side from state.tombstones"))
     assert (
         ended.items() >= {"deleted": "marketo", "edited and deleted": "marketo", "new and deleted": "marketo"}.items()
     )
 
 
-def test_merges_and_qualifying_since_are_followed(story: Story) -> None:
+def test_merges_and_qualifying_since_are_followed(after: Story) -> None:
     """R25, R96: Marketo's feed alone tells of a merge."""
-    links = dict(story.world.rows("select dynamics_id, person_id from state.links"))
-    assert links["merged contact"] == story.ids["merged contact"]
-    assert links["heir"] == story.ids["qualified"]
+    links = dict(after.world.rows("select dynamics_id, person_id from state.links"))
+    assert links["merged contact"] == after.ids["merged contact"]
+    assert links["heir"] == after.ids["qualified"]
     assert "merged lead" not in links
 
 
-def test_an_edited_company_is_left_to_the_accounts_next_update(story: Story) -> None:
+def test_an_edited_company_is_left_to_the_accounts_next_update(after: Story) -> None:
     """R52."""
-    world = story.world
+    world = after.world
     assert world.marketo.company_rows["a"]["company"] == "Company, local"
     world.dynamics.put(RecordType.ACCOUNT, "a", name="Company, again")
     world.settled()
     assert world.marketo.company_rows["a"]["company"] == "Company, again"
 
 
-def test_who_could_not_be_read_meets_the_same_later(story: Story) -> None:
-    world = story.world
-    assert world.rows("select person_id from state.outdated_bases") == [(story.ids["unreadable"],)]
+def test_who_could_not_be_read_meets_the_same_later(after: Story) -> None:
+    world = after.world
+    assert world.rows("select person_id from state.outdated_bases") == [(after.ids["unreadable"],)]
     world.dynamics.unreadable.clear()
     world.clock += timedelta(hours=1)
     world.settled()
-    assert story.both("unreadable", "title") == ("Before", "By marketing")
-    assert story.both("unreadable", "phone") == ("2", "1")
-    assert story.both("new and unread", "title") == ("New", "By marketing")
+    assert after.both("unreadable", "title") == ("Before", "By marketing")
+    assert after.both("unreadable", "phone") == ("2", "1")
+    assert after.both("new and unread", "title") == ("New", "By marketing")
     assert world.rows("select count(*) from state.outdated_bases") == [(0,)]
 
 
-def test_the_next_edit_of_either_side_travels(story: Story) -> None:
-    world = story.world
-    world.marketo.put(story.ids["changed back"], title="After")
+def test_the_next_edit_of_either_side_travels(after: Story) -> None:
+    world = after.world
+    world.marketo.put(after.ids["changed back"], title="After")
     world.dynamics.put(RecordType.CONTACT, "cleared", jobtitle="After")
     world.settled()
-    assert story.both("changed back", "title") == story.both("cleared", "title") == ("After", "After")
+    assert after.both("changed back", "title") == after.both("cleared", "title") == ("After", "After")
 
 
-def test_numbers_go_on_above_those_that_were_published(story: Story) -> None:
+def test_numbers_go_on_above_those_that_were_published(after: Story) -> None:
     numbered = "select min(entry_id), min(cycle_id) from ledger.changes where changed_at > (select reread_at from state.restored)"
-    ((first_change, first_cycle),) = story.world.rows(numbered)
-    assert first_change > story.newest_change
-    assert first_cycle > story.newest_cycle
+    ((first_change, first_cycle),) = after.world.rows(numbered)
+    assert first_change > after.newest_change
+    assert first_cycle > after.newest_cycle
 
 
-def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(story: Story) -> None:
+def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(after: Story) -> None:
     (step,) = PUTTING_BACK
-    tables = story.world.rows(
+    tables = after.world.rows(
         "select schema_name || '.' || table_name from duckdb_tables() "
         "where schema_name in ('inbox', 'reconcile') and not temporary"
     )
