@@ -26,6 +26,8 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld, let_pass
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 MakeWorld = Callable[..., HttpWorld]
 N_LINKS = 310  # more than one batch
 
@@ -91,7 +93,6 @@ def kill(world: HttpWorld, path: Path) -> None:
     assert (process.returncode, len(seen)) == (-signal.SIGKILL, 2)
 
 
-@story
 @pytest.mark.parametrize("cut", [cut_connection, kill])
 def test_a_cut_in_the_middle_is_repeated_and_nothing_is_written_or_made_twice(
     make_world: MakeWorld, cut: Callable[[HttpWorld, Path], None]
@@ -120,7 +121,6 @@ def test_a_cut_in_the_middle_is_repeated_and_nothing_is_written_or_made_twice(
         world.sync()
 
 
-@story
 def test_the_first_cycle_waits_for_an_adoption_and_later_ones_keep_to_it(make_world: MakeWorld) -> None:
     world = adopting(make_world())
     match = world.create_person(lastName="Match", email="match@example.com")

@@ -22,6 +22,8 @@ from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import LOOKUP_FIELDS, HttpWorld
 
+pytestmark = story
+
 N_PEOPLE = 2_000
 ID_FIELD = "crmId"
 # Title in Dynamics and in Marketo at the first meeting, and what both hold afterwards, by record type (R42, R35).
@@ -147,7 +149,6 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
         yield Adopted(world, made, proposal, proposed, applied, first, second)
 
 
-@story
 def test_matches_are_proposed_as_links_and_the_rest_is_listed_with_its_reason(adopted: Adopted) -> None:
     made = adopted.made
     everything = {*made.linked, *made.unclear, *made.alone}

@@ -18,6 +18,8 @@ from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.rows import Row
 
+pytestmark = story
+
 DAY = timedelta(days=1)
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 
@@ -66,7 +68,6 @@ def test_a_value_edited_behind_marketos_feed_reaches_dynamics_and_is_a_finding(w
     assert findings(world) == [("edit_untold", "person", str(world.contact), "title")]
 
 
-@story
 def test_a_value_edited_behind_change_tracking_reaches_marketo_and_is_a_finding(world: Agreed) -> None:
     world.dynamics.rows[LEAD, "l1"].values["jobtitle"] = "Chief"
     world.dynamics.rows[CONTACT, "c1"].values["new_rating"] = "2"
@@ -121,7 +122,6 @@ def test_an_edit_that_the_feed_tells_a_few_minutes_later_is_no_finding(world: Ag
     assert findings(world) == []
 
 
-@story
 @pytest.mark.parametrize("told", ["put", "delete", "merge"])
 def test_a_person_whom_the_feed_tells_as_a_whole_was_not_missed(world: Agreed, told: str) -> None:
     world.marketo.rows[world.contact].values["title"] = "Chief"
@@ -136,7 +136,6 @@ def test_a_person_whom_the_feed_tells_as_a_whole_was_not_missed(world: Agreed, t
     assert findings(world) == []
 
 
-@story
 def test_another_field_told_of_the_same_person_does_not_hide_a_missed_one(world: Agreed) -> None:
     world.marketo.rows[world.contact].values["title"] = "Chief"
     world.clock += DAY
@@ -155,7 +154,6 @@ def test_a_record_that_change_tracking_tells_later_was_not_missed(world: Agreed)
     assert findings(world) == []
 
 
-@story
 def test_our_own_writes_and_their_echoes_are_no_findings(world: Agreed) -> None:
     world.dynamics.put(CONTACT, "c1", jobtitle="Chief", donotphone="true")
     world.marketo.put(world.lead, phone="2")
@@ -166,7 +164,6 @@ def test_our_own_writes_and_their_echoes_are_no_findings(world: Agreed) -> None:
     assert findings(world) == []
 
 
-@story
 def test_a_value_that_a_system_keeps_otherwise_is_no_finding(world: Agreed) -> None:
     """R31: Marketo keeps its beginning, and reads a boolean nobody set as false."""
     world.marketo.keeps = lambda name, value: value[:3] if name == "title" and value else value
@@ -177,7 +174,6 @@ def test_a_value_that_a_system_keeps_otherwise_is_no_finding(world: Agreed) -> N
     assert world.both(world.contact, "title") == ("Chief", "Chi")
 
 
-@story
 def test_an_edit_and_a_deletion_behind_the_feeds_on_both_sides_settle_as_if_they_were_told(world: Agreed) -> None:
     """R81: the record has an edit that its deleted person never got."""
     world.dynamics.rows[CONTACT, "c1"].values["jobtitle"] = "Chief"
@@ -199,7 +195,6 @@ def test_the_same_edit_planted_on_both_sides_settles_without_a_write(world: Agre
     assert not world.marketo.writes
 
 
-@story
 def test_a_refused_census_holds_up_no_edit_and_goes_on_where_it_was(
     world: Agreed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

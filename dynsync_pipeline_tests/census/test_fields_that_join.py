@@ -21,6 +21,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 TITLE = "title,jobtitle,text,both,true"
 PHONE = "phone,telephone1,text,both,true"
@@ -34,7 +36,6 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cycles, "MOST_CALLS", 1)
 
 
-@story
 @pytest.mark.usefixtures("slowly")
 def test_a_table_that_waits_as_a_field_joins_is_compared_when_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """R42, R49: the column that nobody has read is not empty."""
@@ -99,7 +100,6 @@ def test_an_account_whose_table_waits_as_a_field_joins_clears_no_company(monkeyp
     assert world.marketo.company_rows["a"]["billingCity"] == "Bern"
 
 
-@story
 @pytest.mark.parametrize("record_type", [CONTACT, LEAD])
 def test_a_field_that_came_back_while_its_record_was_unread_clears_nobody(record_type: RecordType) -> None:
     """R107, R116."""
@@ -123,7 +123,6 @@ def test_a_field_that_came_back_while_its_record_was_unread_clears_nobody(record
     assert [world.both(person, "phone") for person in (other, unread)] == [("1", "1"), ("1", "1")]
 
 
-@story
 @pytest.mark.parametrize("is_deleted_first", [True, False], ids=["before", "while"])
 @pytest.mark.usefixtures("slowly")
 def test_an_edit_of_a_field_that_joined_after_a_deletion_brings_a_person_back(is_deleted_first: bool) -> None:

@@ -16,6 +16,8 @@ from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.http import settings_from
 
+pytestmark = story
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreWorld]:
@@ -71,7 +73,6 @@ def test_a_back_fill_that_is_killed_while_it_reads_goes_on_and_sends_the_value_o
     assert world.columns("contact", contact, "statecode") == (0,)
 
 
-@story
 def test_an_edit_that_the_feed_tells_half_an_hour_late_is_found_within_the_period(world: CoreWorld) -> None:
     contact, person = world.take("contact")
     lead, _ = world.take("lead")

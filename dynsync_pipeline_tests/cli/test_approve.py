@@ -12,6 +12,8 @@ from dynsync_pipeline.warehouse.operator_actions import FOLDER
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 
 @pytest.fixture
 def waiting(hand_made: HandMade) -> HandMade:
@@ -41,7 +43,6 @@ def approved(hand_made: HandMade) -> set[str]:
     return {row[0] for row in rows}
 
 
-@story
 def test_what_waits_is_shown_by_cause_and_approved_by_number(run: Run, waiting: HandMade) -> None:
     shown = run("approve", environment=waiting.environment, width=110)
     assert shown.code == 0

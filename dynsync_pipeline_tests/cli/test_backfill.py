@@ -13,8 +13,9 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
 
-@story
+
 def test_the_price_counts_what_would_be_read_and_sent_and_nothing_begins(run: Run, looked: Looked) -> None:
     environment = looked.world.environment
     ran = run("backfill", "--field", "leadStatus", "--json", environment=environment)
@@ -68,7 +69,6 @@ def test_a_back_fill_tells_its_pace_and_the_time_left_while_there_is_any(n_read:
     assert pace_sentence({**row, "n_read": n_read, "ended_at": at}, at) == ""
 
 
-@story
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.cli.conftest import TOO_LONG, HandMade, Looked, Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.browser import look_at
 
+pytestmark = story
+
 GUID = "0a1b2c3d-0000-4000-8000-0000000000{:02}"
 
 
@@ -51,7 +53,6 @@ def linked(number: int) -> list[str]:
     ]
 
 
-@story
 def test_id_guid_and_email_in_any_case_name_the_same_person(run: Run, looked: Looked) -> None:
     environment = looked.world.environment
     by_id = explained(run, environment, str(looked.contact))

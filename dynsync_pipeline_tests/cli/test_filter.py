@@ -13,6 +13,8 @@ import pytest
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 ID = "0a1b2c3d-0000-4000-8000-0000000000{:02}"
 # Number, whether there is a person, the filter, state, and city.
 CONTACTS = (
@@ -114,7 +116,6 @@ def test_people_read_counts_and_rows_and_what_a_guard_would_say(run: Run, made: 
     assert [row["outcome"] for row in rows if row["address1_city"] == "'=Oslo"] == ["starts"]
 
 
-@story
 @pytest.mark.parametrize(
     ("condition", "said"),
     [

@@ -22,6 +22,8 @@ from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
+pytestmark = story
+
 WHY = "O'Brien imports 🧯 שלום"
 
 
@@ -32,7 +34,6 @@ def skipped(settings: Settings, sensor: str) -> str:
         return repository.get_sensor_def(sensor).evaluate_tick(context).skip_message or ""
 
 
-@story
 def test_a_pause_holds_sensor_doors_and_watchdog_until_it_is_ended(run: Run, hand_made: HandMade) -> None:
     """And tells who holds them, and why, wherever somebody asks."""
     hand_made.publish(hand_made.cycle(1, "2020-01-01 00:00:00"))

@@ -21,6 +21,8 @@ from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
+pytestmark = story
+
 
 class Edited:
     """A synced world in which people then edited both sides."""
@@ -68,7 +70,6 @@ def planned(run: Run, edited: Edited) -> dict[str, Any]:
     return dict(json.loads(ran.out))
 
 
-@story
 def test_a_plan_holds_every_operation_with_its_values_and_rules(run: Run, edited: Edited) -> None:
     found = planned(run, edited)
     assert {(row["system"], row["action"], row["record_type"]): row["n"] for row in found["groups"]} == {
@@ -102,7 +103,6 @@ def test_a_plan_holds_every_operation_with_its_values_and_rules(run: Run, edited
     )
 
 
-@story
 def test_a_plan_changes_neither_system_nor_any_file(run: Run, edited: Edited) -> None:
     before = fingerprints(edited.world.data_dir)
     with edited.world.writes_nothing():
@@ -112,7 +112,6 @@ def test_a_plan_changes_neither_system_nor_any_file(run: Run, edited: Edited) ->
     assert first == second
 
 
-@story
 def test_people_see_a_table_per_kind_of_write(run: Run, edited: Edited) -> None:
     for width in (80, 120):
         shown = run("plan", environment=edited.world.environment, width=width).out
@@ -129,7 +128,6 @@ def step(run: Run, edited: Edited, table: str, *options: str) -> list[dict[str, 
     return list(json.loads(ran.out))
 
 
-@story
 def test_a_step_shows_its_table_for_all_people_or_for_one(run: Run, edited: Edited) -> None:
     """So that a stuck person can be looked at without writing Python."""
     rows = step(run, edited, "differing_fields")
@@ -253,7 +251,6 @@ def test_nothing_of_a_record_is_logged(run: Run, edited: Edited, caplog: pytest.
     assert "Newcomer" not in caplog.text
 
 
-@story
 def test_the_next_cycle_does_what_the_plan_showed(run: Run, edited: Edited) -> None:
     found = planned(run, edited)
     edited.world.sync()

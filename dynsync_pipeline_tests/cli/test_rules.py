@@ -23,6 +23,8 @@ from dynsync_pipeline_tests.worlds.cases import CASES
 from dynsync_pipeline_tests.worlds.every_type import line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
+pytestmark = story
+
 HEADER = "record_type,field,base,dynamics,marketo,outcome"
 MAP = (
     "record_type,marketo_field,dynamics_column,type,direction,enabled,collision\n"
@@ -108,7 +110,6 @@ def _expected(case: RuleCase, rule: Rule) -> str:
     return "review" if rule.collision == "review" and plain.winner else "nothing"
 
 
-@story
 def test_every_case_of_every_rule_comes_out_as_by_the_oracle() -> None:
     cases = list(every_case())
     lines = (line_of(name, rule) for name, rule in RULED.items())

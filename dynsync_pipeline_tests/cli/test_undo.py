@@ -12,6 +12,8 @@ from dynsync_pipeline_tests.cli.conftest import Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
 
+pytestmark = story
+
 
 @pytest.fixture
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
@@ -19,7 +21,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
         yield world
 
 
-@story
 def test_a_cycle_is_shown_undone_and_undone_once(run: Run, world: HttpWorld) -> None:
     """Over HTTP, with an edit in Marketo that nobody has read when it is asked for; the next cycles write nothing."""
     ids = [world.create_record("contact", lastname=name, jobtitle="[bold]Buyer") for name in ("Ours", "Edited")]

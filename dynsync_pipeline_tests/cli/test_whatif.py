@@ -16,6 +16,8 @@ from dynsync_pipeline_tests.cli.conftest import Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION, MemoryWorld, field_map
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 LINES = ("title,jobtitle,text,both,true", "city,address1_city,text,both,true", "rating,new_rating,choice,both,true")
 
@@ -64,7 +66,6 @@ def tried(run: Run, folder: Path, *arguments: str) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in names) for row in json.loads(ran.out)]
 
 
-@story
 def test_each_past_collision_that_would_come_out_otherwise_is_told_and_no_other(
     run: Run, folder: tuple[Path, dict[str, int]], tmp_path: Path
 ) -> None:

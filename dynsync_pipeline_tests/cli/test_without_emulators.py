@@ -15,6 +15,8 @@ import dynsync_pipeline
 from dynsync_pipeline.cli.emulating import LIBRARIES
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 ROOT = Path(dynsync_pipeline.__file__).parent
 WITHOUT = f"""
 import importlib.abc, sys
@@ -42,7 +44,6 @@ def run(code: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str
     )
 
 
-@story
 @pytest.mark.parametrize("command", ["emulate", "demo", "dev"])
 def test_a_command_that_needs_the_emulators_says_what_to_install(command: str, tmp_path: Path) -> None:
     done = run(COMMAND, tmp_path, command)
@@ -55,7 +56,6 @@ def test_a_command_that_needs_the_emulators_says_what_to_install(command: str, t
     assert (done.stdout, list(tmp_path.iterdir())) == ("", [])
 
 
-@story
 def test_all_that_syncs_real_systems_is_imported_without_the_extra(tmp_path: Path) -> None:
     files = [file.relative_to(ROOT) for file in ROOT.rglob("*.py") if file.stem != "__main__"]
     modules = [

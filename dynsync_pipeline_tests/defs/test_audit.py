@@ -8,6 +8,8 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.defs.conftest import QuietCycle, checks, cycles_told, failures, run_job
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 LINKED = """
 insert into mirror.dynamics_contacts by name select 'c1' as contactid, false as is_deleted, 'Boss' as jobtitle;
 insert into mirror.marketo_people by name
@@ -60,7 +62,6 @@ def test_a_missed_difference_is_handed_to_the_next_cycle_once(settings: Settings
     assert checks(audited(settings, instance)) == {"audit_finds_nothing": True}  # it is known of now
 
 
-@story
 def test_what_it_finds_stands_in_the_ledger_once_a_week(settings: Settings, instance: dg.DagsterInstance) -> None:
     prepared(settings, "delete from state.base")
     for _ in range(2):

@@ -14,6 +14,8 @@ from dynsync_pipeline.write_back.receipts import Written
 from dynsync_pipeline_tests.defs.conftest import QuietCycle, checks, cycles_told, failures, materialized, run_job
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 EMAIL = "ada@example.com"
 
 
@@ -51,13 +53,11 @@ def _offences(warehouse: Warehouse, name: str) -> Offences:
         return find_offences(connection, name)
 
 
-@story
 @pytest.mark.parametrize("name", ["doubled_links", "unsettled_without_reason", "lost_writes"])
 def test_a_cycle_in_order_breaks_no_rule(warehouse: Warehouse, name: str) -> None:
     assert _offences(warehouse, name).shown == []
 
 
-@story
 @pytest.mark.parametrize(
     ("name", "damage", "offence"),
     [
@@ -137,7 +137,6 @@ def test_only_the_keys_that_the_cycle_touched_are_looked_at(warehouse: Warehouse
     assert _offences(warehouse, "lost_writes").n_rows == 0
 
 
-@story
 def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -168,7 +167,6 @@ def test_a_plan_that_goes_past_its_link_writes_nothing_and_ends_as_stopped(
     assert EMAIL not in events
 
 
-@story
 def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance: dg.DagsterInstance) -> None:
     class Forgetful(QuietCycle):
         """Takes in a person without telling the publisher."""
@@ -183,7 +181,6 @@ def test_a_snapshot_that_lacks_somebody_is_noticed(settings: Settings, instance:
     assert not checks(run_job(settings, instance, cycles=Forgetful))["snapshot_holds_everybody"]
 
 
-@story
 def test_a_run_whose_writes_a_system_failed_does_all_else_and_fails_at_its_end(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -201,7 +198,6 @@ def test_a_run_whose_writes_a_system_failed_does_all_else_and_fails_at_its_end(
     assert (status, (message or "")[-17:]) == ("failed", "Dynamics is down.")
 
 
-@story
 def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.DagsterInstance) -> None:
     result = run_job(settings, instance)
     assert checks(result) == dict.fromkeys(
@@ -219,7 +215,6 @@ def test_all_checks_pass_on_an_idle_cycle(settings: Settings, instance: dg.Dagst
     )
 
 
-@story
 def test_what_waits_for_too_long_or_is_refused_is_a_warning_and_fails_no_run(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -18,6 +18,8 @@ from dynsync_pipeline.write_back.receipts import Written
 from dynsync_pipeline_tests.defs.conftest import Cycles, QuietCycle, cycles_told, failures, materialized, run_job
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 ALL = [
     "dynamics_accounts",
     "dynamics_contacts",
@@ -40,7 +42,6 @@ def lock_is_free(settings: Settings) -> bool:
     return last is not None and not last.is_running and last.ended_at is not None
 
 
-@story
 def test_all_steps_of_a_run_share_one_cycle_that_holds_the_lock_to_the_end(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -75,7 +76,6 @@ def test_nothing_is_opened_or_locked_before_an_asset_asks_for_it(settings: Setti
     assert not settings.data_dir.exists()
 
 
-@story
 def test_a_failed_step_fails_the_cycle_with_its_sentence_and_gives_the_lock_back(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -90,7 +90,6 @@ def test_a_failed_step_fails_the_cycle_with_its_sentence_and_gives_the_lock_back
     assert lock_is_free(settings)
 
 
-@story
 def test_an_unforeseen_error_shows_where_it_happened_and_nothing_of_a_record(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -188,7 +187,6 @@ def test_the_selected_reads_run_side_by_side_and_no_others(settings: Settings, i
         assert event.step_materialization_data.materialization.metadata["rows"].value == 7
 
 
-@story
 def test_one_failed_read_lets_the_others_end_and_nothing_is_planned(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

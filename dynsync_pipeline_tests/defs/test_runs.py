@@ -18,6 +18,8 @@ from dynsync_pipeline.settings import PREFIX, Settings
 from dynsync_pipeline_tests.defs.conftest import checks, cycles_told, failures, materialized, run_job
 from dynsync_pipeline_tests.properties.effort import story
 
+pytestmark = story
+
 
 @pytest.fixture(scope="module")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
@@ -55,7 +57,6 @@ def people(settings: Settings) -> int:
         return int(connection.execute("select count(*) from people").fetchall()[0][0])
 
 
-@story
 def test_a_first_run_syncs_everything_and_every_check_passes(
     live: Settings, instance: dg.DagsterInstance, runs: list[dg.ExecuteInProcessResult]
 ) -> None:
@@ -154,7 +155,6 @@ def test_a_second_run_writes_nothing(runs: list[dg.ExecuteInProcessResult]) -> N
         assert materialization.metadata["rows"].value == 0
 
 
-@story
 def test_one_asset_alone_does_something_sensible_or_refuses(live: Settings, instance: dg.DagsterInstance) -> None:
     """Extract, reconcile and publish are safe alone. Write back sends only what the same cycle planned."""
     assert materialized(run_job(live, instance, "dynamics_leads", cycles=Cycle)) == ["dynamics_leads"]
@@ -167,7 +167,6 @@ def test_one_asset_alone_does_something_sensible_or_refuses(live: Settings, inst
     assert alone.success or "sync_cycle" in failures(alone)["dynamics_writes"]
 
 
-@story
 def test_a_wrong_secret_is_one_sentence_and_fails_the_cycle(live: Settings, instance: dg.DagsterInstance) -> None:
     wrong = live.model_copy(update={"dynamics_client_secret": SecretStr("not the secret")})
     result = run_job(wrong, instance, cycles=Cycle)

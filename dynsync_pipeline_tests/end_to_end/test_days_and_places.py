@@ -8,10 +8,11 @@ from dynsync_pipeline_tests.end_to_end.test_field_map import use_map
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
+pytestmark = story
+
 BERLIN = 110
 
 
-@story
 def test_a_day_and_a_number_are_the_same_on_both_sides_whatever_the_column_keeps(
     make_world: Callable[..., HttpWorld],
 ) -> None:

@@ -15,6 +15,8 @@ import pytest
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
+pytestmark = story
+
 # The tables and columns that analysts rely on (the contract); columns of the field map come on top.
 MUST_HAVE = {
     "people": "person_id_marketo record_type contact_id_dynamics lead_id_dynamics account_id_dynamics "
@@ -87,7 +89,6 @@ def test_nobody_can_write_to_the_file_and_older_clients_can_read_it(shared_world
     assert int.from_bytes(file.read_bytes()[12:20], "little") <= 65
 
 
-@story
 def test_a_reader_never_sees_an_error_or_half_a_cycle(tmp_path_factory: pytest.TempPathFactory) -> None:
     with HttpWorld(tmp_path_factory.mktemp("world")) as world:
         world.create_record("contact", lastname="1")
@@ -112,7 +113,6 @@ def test_a_reader_never_sees_an_error_or_half_a_cycle(tmp_path_factory: pytest.T
     assert len(told["seen"]) > 3, "the reader saw the snapshot change"
 
 
-@story
 def test_a_client_that_dies_while_writing_cannot_keep_others_from_reading(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -144,7 +144,6 @@ def test_a_reader_that_stays_connected_keeps_the_state_it_opened(shared_world: H
     assert world.query("select count(*) from contacts") != [before]
 
 
-@story
 def test_an_analyst_can_ask_which_people_changed_today_in_which_direction_by_which_rule(
     shared_world: HttpWorld,
 ) -> None:

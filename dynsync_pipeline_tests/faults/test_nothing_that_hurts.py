@@ -24,6 +24,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import command
 
+pytestmark = story
+
 __all__ = ["run"]  # a fixture
 FAILED, SETTINGS, INTERRUPTED = 1, 2, 130
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -111,7 +113,6 @@ def test_a_port_that_cannot_be_is_a_wrong_option(tmp_path: Path, arguments: tupl
     assert arguments[1] in said(ended)
 
 
-@story
 def test_only_snapshot_and_status_are_open_to_other_users_of_the_machine(world: HttpWorld) -> None:
     folders = [world.data_dir, world.emulators.state_dir]
     open_to_others = {
@@ -361,7 +362,6 @@ def ended_by_ctrl_c(world: HttpWorld, request: str, **other: str) -> None:
     assert told.count("Ended by Ctrl-C") == 1
 
 
-@story
 def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorld) -> None:
     (record_id,) = world.query("select contactid from contacts limit 1")[0]
     world.edit_record("contact", record_id, jobtitle="while it was ended")
@@ -370,7 +370,6 @@ def test_ctrl_c_ends_a_cycle_with_one_sentence_and_loses_nothing(world: HttpWorl
     assert world.person(world.person_of("contact", record_id), "title")["title"] == "while it was ended"
 
 
-@story
 def test_ctrl_c_ends_a_first_load_though_its_exports_take_an_hour(world: HttpWorld, tmp_path: Path) -> None:
     ended_by_ctrl_c(world, "enqueue", DYNSYNC_DATA_DIR=str(tmp_path), DYNSYNC_MARKETO_POLL_S="3600")
 

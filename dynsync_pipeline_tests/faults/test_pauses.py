@@ -17,9 +17,11 @@ from dynsync_pipeline.requests.desk import Desk
 from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.pause import FILE, pause, read_pause, resume
-from dynsync_pipeline_tests.properties.effort import deep, sampled
+from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.worlds.memory import field_map, read_all
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
+
+pytestmark = story
 
 LEAD = RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")

@@ -15,6 +15,8 @@ from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
+pytestmark = story
+
 LINK = "contacts.*(deltatoken|skiptoken)"  # a delta or a next link of contacts, never the beginning of a full read
 
 
@@ -44,7 +46,6 @@ def waiting_streams(world: HttpWorld) -> list[tuple[object, ...]]:
     return world.query("select stream from cursors where waits_because is not null")
 
 
-@story
 @pytest.mark.parametrize("code", sampled(["0x80060888", "0x80040203", ""], 1))
 def test_a_link_that_is_refused_for_any_reason_leads_to_a_full_read(world: HttpWorld, code: str) -> None:
     refuse(world, times=1, code=code)
@@ -56,7 +57,6 @@ def test_a_link_that_is_refused_for_any_reason_leads_to_a_full_read(world: HttpW
         world.sync()
 
 
-@story
 def test_a_table_whose_link_is_refused_again_waits_and_everything_else_goes_on(world: HttpWorld) -> None:
     contact_id, lead_id = world.record_id, world.lead_id  # type: ignore[attr-defined]
     refuse(world, times=1)
@@ -81,7 +81,6 @@ def test_a_table_whose_link_is_refused_again_waits_and_everything_else_goes_on(w
         world.sync()
 
 
-@story
 def test_a_page_of_the_full_read_that_is_refused_too_stops_nobody_else(world: HttpWorld) -> None:
     """The link refused in the same cycle: the delta link first, then the next link of the full read that answers it."""
     lead_id = world.lead_id  # type: ignore[attr-defined]

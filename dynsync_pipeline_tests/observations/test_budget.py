@@ -13,6 +13,8 @@ from dynsync_pipeline.warehouse.budget import day_of
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 
 
@@ -26,7 +28,6 @@ def world() -> MemoryWorld:
     return MemoryWorld(fields, publishes=True)
 
 
-@story
 def test_collisions_and_consent_go_first_then_edits_and_what_waits_goes_when_there_are_calls(
     world: MemoryWorld,
 ) -> None:
@@ -52,7 +53,6 @@ def test_collisions_and_consent_go_first_then_edits_and_what_waits_goes_when_the
     assert all(world.both(person, "phone")[0] == "2" for name, person in people.items() if name in ("c0", "c3"))
 
 
-@story
 def test_who_has_waited_longest_goes_first_whoever_is_edited_meanwhile() -> None:
     world = MemoryWorld(field_map("phone,telephone1,text,both,true"), publishes=True)
     people = {name: world.link(LEAD, name, phone="1") for name in ("a", "b", "z")}
@@ -66,7 +66,6 @@ def test_who_has_waited_longest_goes_first_whoever_is_edited_meanwhile() -> None
     assert world.both(people["z"], "phone") == ("2", "2")
 
 
-@story
 @pytest.mark.parametrize(
     "line", ["unsubscribed,donotbulkemail,boolean,both,true", "quiet,new_quiet,boolean,both,true,restrictive:true"]
 )
@@ -85,7 +84,6 @@ def test_consent_does_not_wait_for_ever_for_the_company_that_it_moves_to(line: s
     assert world.both(person, field) == ("true", "true")
 
 
-@story
 def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_their_company(
     world: MemoryWorld,
 ) -> None:
@@ -107,7 +105,6 @@ def test_new_people_wait_for_edits_and_companies_and_nobody_is_created_without_t
     assert world.rows("select count(*) from state.links where dynamics_id = 'new'") == [(1,)]
 
 
-@story
 def test_the_day_of_each_system_is_told_with_what_it_will_have_used_at_its_midnight() -> None:
     world = MemoryWorld(publishes=True)
     world.link(CONTACT, "c", title="A")

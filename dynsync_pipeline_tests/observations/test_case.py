@@ -17,6 +17,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map, read_all
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 TEXTS = [f"text{number}" for number in range(24)]
 LIKE_OURS = [
@@ -86,7 +88,6 @@ def packed(request: pytest.FixtureRequest, of_both_types: dict[RecordType, Packe
     return of_both_types[request.param]
 
 
-@story
 def test_no_word_of_the_person_is_in_the_file(packed: Packed) -> None:
     text = packed[0].to_json()
     words = {
@@ -215,7 +216,6 @@ def of_scenes() -> tuple[dict[str, Case], dict[str, list[tuple[Any, ...]]]]:
     return cases, {scene: world.rows(planned, person) for scene, person in people.items()}
 
 
-@story
 @pytest.mark.parametrize("scene", SCENES)
 def test_what_the_rules_judge_by_beside_the_values_is_in_the_case(scene: str, of_scenes: Any) -> None:
     case, plan = of_scenes[0][scene], of_scenes[1][scene]
@@ -229,7 +229,6 @@ def test_digits_that_are_no_option_and_columns_that_are_called_like_a_field_are_
     assert '"2026"' not in of_scenes[0]["names"].to_json() and '"1984"' not in of_scenes[0]["names"].to_json()
 
 
-@story
 @pytest.mark.parametrize(
     "spoilt",
     [

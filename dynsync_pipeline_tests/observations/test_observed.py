@@ -10,6 +10,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
+pytestmark = story
+
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 NEW = "select coalesce(max(entry_id), 0) from ledger.observations"
 
@@ -117,7 +119,6 @@ def test_a_move_to_another_account_and_an_edit_of_it_are_observed(world: MemoryW
     ) == [("b", "company", "b", "B & Co")]
 
 
-@story
 def test_that_an_upgrade_learns_who_modified_an_account_last_is_no_update_of_it(world: MemoryWorld) -> None:
     """R52: a local edit of its company stays, and nothing is observed to move."""
     world.dynamics.put(ACCOUNT, "u", name="Upgraded")
@@ -134,7 +135,6 @@ def test_that_an_upgrade_learns_who_modified_an_account_last_is_no_update_of_it(
     assert moved(world, before) == []
 
 
-@story
 def test_a_field_that_joins_the_map_fills_up_unobserved_and_is_observed_from_then_on() -> None:
     world = MemoryWorld()
     world.link(CONTACT, "c", title="A")

@@ -17,6 +17,8 @@ from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
+pytestmark = story
+
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 EVERYTHING = {
     "title": "O'Brien 👩‍🚀",
@@ -78,7 +80,6 @@ def test_a_field_of_every_type_is_told_alike_by_both_sides_and_the_base(world: M
     )
 
 
-@story
 def test_what_a_person_and_its_record_held_is_told_for_any_time_since_they_are_observed(world: MemoryWorld) -> None:
     before_all = utc(world) - timedelta(days=1)
     ((c,),) = asked(world, "select person_id_marketo from links where record_id_dynamics = 'c'")
@@ -117,7 +118,6 @@ def test_a_time_may_be_a_text_a_time_or_an_instant_of_another_zone(world: Memory
         assert told[0] == [("Zoned",)] != told[1], at
 
 
-@story
 def test_who_came_later_is_not_known_before_and_who_is_deleted_is_known_until_then(world: MemoryWorld) -> None:
     before = utc(world)
     world.dynamics.put(LEAD, "late", jobtitle="New")
@@ -134,7 +134,6 @@ def test_who_came_later_is_not_known_before_and_who_is_deleted_is_known_until_th
     assert as_of(world, "record_as_of", "late", utc(world))["jobtitle"] == ("New", True)
 
 
-@story
 def test_a_persons_company_is_told_as_it_was_also_after_a_move_to_another_account(world: MemoryWorld) -> None:
     for account in ("a", "b"):
         world.dynamics.put(ACCOUNT, account, name=f"{account} Ltd")
@@ -205,7 +204,6 @@ def test_marketos_own_times_of_a_person_are_told_and_are_no_edit(world: MemoryWo
     assert len(asked(world, "from observations")) == before + 2, "the phone, on either side"
 
 
-@story
 def test_everybody_without_a_row_in_links_is_unlinked_for_a_reason_and_nobody_else(world: MemoryWorld) -> None:
     stranger = world.marketo.next_id
     world.marketo.put(stranger, title="Only here")
@@ -231,7 +229,6 @@ def test_everybody_without_a_row_in_links_is_unlinked_for_a_reason_and_nobody_el
     )
 
 
-@story
 def test_each_refused_attempt_is_a_row_so_that_a_day_shows_what_was_tried(world: MemoryWorld) -> None:
     ((c,),) = asked(world, "select person_id_marketo from links where record_id_dynamics = 'c'")
     world.marketo.put(c, rating="No such label")
@@ -244,7 +241,6 @@ def test_each_refused_attempt_is_a_row_so_that_a_day_shows_what_was_tried(world:
     assert rows == [(attempts, 1)]
 
 
-@story
 def test_after_the_retention_nothing_is_known_and_another_field_map_makes_the_views_anew() -> None:
     world = MemoryWorld(publishes=True)
     c = world.link(CONTACT, "c", title="A")
@@ -270,7 +266,6 @@ def test_after_the_retention_nothing_is_known_and_another_field_map_makes_the_vi
     assert asked(world, "select field from side_by_side") == [("title",)]
 
 
-@story
 def test_each_contact_of_an_account_beyond_the_limit_has_its_history_by_where_it_stood_then(world: MemoryWorld) -> None:
     for account in ("big", "other"):
         world.dynamics.put(ACCOUNT, account, name="Before")

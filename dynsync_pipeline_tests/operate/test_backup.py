@@ -34,6 +34,8 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 
+pytestmark = story
+
 LIMIT = timedelta(seconds=30)
 MADE_AT = datetime.fromisoformat("2026-01-02T03:04:05.678")
 
@@ -187,7 +189,6 @@ def test_where_the_cycle_is_killed_whoever_waits_makes_it(world: KeptWorld) -> N
     assert made[0].contents.n_people == 1
 
 
-@story
 def test_cycles_make_one_when_it_is_due_and_none_otherwise() -> None:
     world = KeptWorld()
     world.cycle()

@@ -30,6 +30,8 @@ from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
 
+pytestmark = story
+
 GUID = "aaaaaaaa-0000-4000-8000-00000000000{}"
 WHO, LEAD, OTHER, CHILD = (GUID.format(number) for number in range(4))
 FIELDS = field_map(
@@ -100,7 +102,6 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Erased:
     return known, before, forget(known.world.settings, str(known.person), utc_now(), blocks=False)
 
 
-@story
 def test_every_file_held_the_person_and_none_does(erased: Erased) -> None:
     known, before, done = erased
     folder = known.world.settings.data_dir
@@ -149,7 +150,6 @@ def test_the_record_of_the_erasure_names_nobody(erased: Erased) -> None:
     assert oct((folder / FILE).stat().st_mode)[-3:] == "600"
 
 
-@story
 def test_a_restore_of_whatever_age_brings_nobody_back(erased: Erased, tmp_path: Path) -> None:
     known, *_ = erased
     world = known.world
@@ -199,7 +199,6 @@ def _cut(*_: Any, **__: Any) -> None:
     raise Cut
 
 
-@story
 def test_who_is_blocked_is_kept_out_though_they_live_and_are_edited(blocked: Known) -> None:
     known, world = blocked, blocked.world
     n_people = len(world.marketo.rows)
@@ -238,7 +237,6 @@ def test_the_search_finds_a_value_in_any_kind_of_file(make: str, tmp_path: Path)
     assert len(find([tmp_path], [TITLE.upper()])) == 1
 
 
-@story
 def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_line() -> None:
     """Labels, days, words of the sync, and texts that are a part of another's; also where a kill left an unpacked backup."""
     fields = (

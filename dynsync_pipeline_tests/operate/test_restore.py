@@ -29,6 +29,8 @@ from dynsync_pipeline_tests.worlds.kept import FEW, KeptWorld
 from dynsync_pipeline_tests.worlds.memory import field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 VALUES = {
     "title": (None, "A", "B"),
     "phone": (None, "1", "2"),
@@ -110,7 +112,6 @@ def lose_and_restore(world: KeptWorld, backup: Path) -> None:
     restore(world.settings, backup, world.now().replace(tzinfo=None))
 
 
-@story
 def test_a_base_older_than_the_world_undoes_nobodys_edits() -> None:
     edited = Edited(seed=1)
     backup = edited.world.back_up().file
@@ -194,7 +195,6 @@ def after() -> Story:
     return after
 
 
-@story
 def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(after: Story) -> None:
     assert after.both("changed back", "title") == ("Between", "Before")
     assert after.both("cleared", "title") == (None, "Before")
@@ -209,7 +209,6 @@ def test_what_was_edited_on_one_side_since_stands_on_both_as_it_is(after: Story)
     }
 
 
-@story
 def test_what_differs_waits_for_somebodys_word_and_is_written_as_that_says(after: Story) -> None:
     world = after.world
     reviews = dict(world.rows("select person_id, review_id from state.reviews"))
@@ -311,7 +310,6 @@ def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(a
     assert {name for (name,) in tables} - {"reconcile.fields", "reconcile.own_fields"} <= {*sql_file(step).changes}
 
 
-@story
 def test_fields_that_joined_since_or_are_parked_just_then_undo_nobodys_edits() -> None:
     """R42, R107; nor does a word that was given before the backup, and carried out after it."""
     title, *others = FEW
@@ -347,7 +345,6 @@ def writes(world: KeptWorld) -> int:
     return len(world.marketo.writes) + len(world.dynamics.writes)
 
 
-@story
 def test_nothing_is_written_until_both_systems_were_read_as_a_whole() -> None:
     """Neither where a read fails, nor where somebody runs a later step alone."""
     world = KeptWorld()
@@ -394,7 +391,6 @@ def leads(world: KeptWorld) -> list[str]:
     return [record_id for kind, record_id in world.dynamics.rows if kind is RecordType.LEAD]
 
 
-@story
 def test_a_request_that_was_open_is_not_carried_out_before_somebody_says_so(kept: tuple[KeptWorld, Path]) -> None:
     """R71: neither where the store is lost too, nor where it is still there; also where the record was made since."""
     world, backup = kept
@@ -420,7 +416,6 @@ def test_a_request_that_was_open_is_not_carried_out_before_somebody_says_so(kept
         assert (store.request(again).outcome, store.unfinished()) == ("withdrawn", [])
 
 
-@story
 @pytest.mark.parametrize("n_steps", range(8) if is_deep() else (2, 5))
 def test_a_kill_while_a_backup_is_put_back_leaves_the_old_or_says_to_go_on(
     kept: tuple[KeptWorld, Path], n_steps: int, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,9 @@ from dynsync_pipeline.settings_sources import load_installation, load_settings
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.pause import pause
 from dynsync_pipeline_tests.defs.conftest import Cycles, failures
+from dynsync_pipeline_tests.properties.effort import story
+
+pytestmark = story
 
 DEFINITIONS = build_definitions(has_pairs=True)
 SYSTEMS = {

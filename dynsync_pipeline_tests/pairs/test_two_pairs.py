@@ -20,6 +20,8 @@ from dynsync_pipeline_tests.pairs.folders import write_pair
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.processes import command
 
+pytestmark = story
+
 N_CONTACTS = {"acme": 3, "bolt": 5}
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
@@ -75,7 +77,6 @@ def test_each_pair_syncs_by_itself_and_what_one_has_wrong_stops_no_other(install
     assert [rows[name]["status"] for name in N_CONTACTS] == ["succeeded", "succeeded"]
 
 
-@story
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
 def test_a_command_for_one_pair_opens_nothing_of_another(installation: Path) -> None:
     """Traced from outside: every file that the process or a thread of it names to the kernel."""

@@ -22,6 +22,8 @@ from dynsync_pipeline_tests.publish.conftest import HOSTILE, ago, figures_of
 from dynsync_pipeline_tests.worlds.browser import Seen, look_at
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
+pytestmark = story
+
 CHARTS = [
     "Seconds that each of the last 3 cycles took",
     "Records that were not settled, at most in each hour of the last five days, by object",
@@ -101,7 +103,6 @@ WRONG = {
 }
 
 
-@story
 def test_whatever_is_wrong_stands_first(tmp_path: Path) -> None:
     late, now = ago(hours=5), ago(minutes=1)
     made = HandMade(tmp_path)

@@ -20,6 +20,8 @@ from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo, line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
+pytestmark = story
+
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(*(line_of(name, rule) for name, rule in RULES.items()))
 START = {name: POOLS[rule.type][0] for name, rule in RULES.items()}
@@ -86,7 +88,6 @@ def something_happens(published: Published, draw: random.Random) -> None:
             published.people[place] = world.link(kind, f"{record_id}-new-{world.marketo.next_id}", **START)
 
 
-@story
 @pytest.mark.parametrize("seed", range(40 if is_deep() else 1))
 def test_by_delta_the_files_tell_what_the_working_file_holds(published: Published, seed: int) -> None:
     draw = random.Random(seed)
@@ -101,7 +102,6 @@ def test_by_delta_the_files_tell_what_the_working_file_holds(published: Publishe
     published.require_true()
 
 
-@story
 def test_a_days_changes_rewrite_one_small_file_of_a_table_by_delta(published: Published) -> None:
     world = published.world
     with world.warehouse.transaction() as connection:
@@ -134,7 +134,6 @@ def test_only_their_owner_may_read_them(published: Published) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in published.folder.iterdir()} == {0o600}
 
 
-@story
 @pytest.mark.parametrize("place", ["_swap", "_sweep"])
 def test_after_a_cut_a_reader_has_one_state_and_the_next_publication_mends_it(
     published: Published, monkeypatch: pytest.MonkeyPatch, place: str

@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
+pytestmark = story
+
 LEDGERS = ("changes", "cycles", "activities")
 
 
@@ -47,7 +49,6 @@ def kept(world: HttpWorld) -> tuple[list[tuple[object, ...]], ...]:
         )
 
 
-@story
 def test_after_the_working_file_was_removed_the_snapshot_tells_of_the_new_one(world: HttpWorld) -> None:
     for file in world.data_dir.glob("dynsync.duckdb*"):
         file.unlink()
@@ -57,7 +58,6 @@ def test_after_the_working_file_was_removed_the_snapshot_tells_of_the_new_one(wo
     assert world.query("select new_value from changes order by change_id desc limit 1") == [("C",)]
 
 
-@story
 @pytest.mark.parametrize("n_lost", sampled([3, 1], 1))
 def test_after_the_working_file_came_back_from_a_backup_the_snapshot_tells_what_it_holds(
     world: HttpWorld, n_lost: int

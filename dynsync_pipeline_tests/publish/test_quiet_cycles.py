@@ -18,6 +18,8 @@ from dynsync_pipeline.warehouse.back_fills import ask_back_fill
 from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 
 
@@ -56,7 +58,6 @@ def stored(world: MemoryWorld) -> dict[str, list[str]]:
     return rows
 
 
-@story
 def test_a_quiet_cycle_swaps_nothing_in_and_is_told_by_status_json_an_hour_at_most(world: MemoryWorld) -> None:
     before = swaps(world)
     for _ in range(3):
@@ -133,7 +134,6 @@ def test_whatever_happens_is_told_at_the_end_of_its_cycle(world: MemoryWorld) ->
         assert told(world) == stored(world), f"the cycle after {event}"
 
 
-@story
 def test_a_cycle_that_ends_otherwise_than_the_one_before_is_swapped_in_though_it_did_nothing(
     world: MemoryWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +155,6 @@ def test_a_cycle_that_ends_otherwise_than_the_one_before_is_swapped_in_though_it
     assert n_swaps == [True, False, True, False]
 
 
-@story
 def test_files_that_were_removed_or_are_none_of_ours_are_not_believed_and_come_back(world: MemoryWorld) -> None:
     snapshot_file = world.settings.snapshot_file
     file = snapshot_file.with_name("status.json")

@@ -23,13 +23,14 @@ from dynsync_pipeline_tests.sync_filter.filtered import NO, YES
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 
 def still_open(world: MemoryWorld) -> list[tuple[object, ...]]:
     """Winner's and loser's person, and their records, of the proposals that are open."""
     return [row[:4] for row in proposals(world) if row[5] == "open"]
 
 
-@story
 def test_r25_a_leads_person_that_wins_a_contacts_in_the_cycle_of_qualifying_gets_one_link_and_the_new_contact_a_person() -> (
     None
 ):
@@ -47,7 +48,6 @@ def test_r25_a_leads_person_that_wins_a_contacts_in_the_cycle_of_qualifying_gets
     assert world.errors() == []
 
 
-@story
 def test_r96_edits_of_a_qualified_lead_make_nobody_while_its_contact_or_the_heir_of_that_is_kept_out() -> None:
     world, people = met("l", "merged")
     world.dynamics.put(CONTACT, "w", jobtitle="Head", **NO)
@@ -66,7 +66,6 @@ def test_r96_edits_of_a_qualified_lead_make_nobody_while_its_contact_or_the_heir
     assert [row[3] for row in world.errors()] == ["qualified", "qualified"]
 
 
-@story
 def test_r96_the_heir_of_a_qualified_leads_contact_takes_the_person_over_when_it_is_let_in() -> None:
     world, people = met("l")
     world.dynamics.put(CONTACT, "w", jobtitle="Head", **NO)
@@ -79,7 +78,6 @@ def test_r96_the_heir_of_a_qualified_leads_contact_takes_the_person_over_when_it
     assert_is_contact(world, people["l"], "l", "w")
 
 
-@story
 def test_r99_whoever_lost_over_several_merges_is_proposed_when_the_winner_is_let_in() -> None:
     world = MemoryWorld(FIELDS)
     for name in ("l", "m", "w"):
@@ -95,7 +93,6 @@ def test_r99_whoever_lost_over_several_merges_is_proposed_when_the_winner_is_let
     assert sorted(str(row[3]) for row in still_open(world)) == ["l", "m"]
 
 
-@story
 def test_r99_a_lead_merged_into_one_that_is_qualified_is_proposed_when_the_contact_is_let_in() -> None:
     world, people = met("won", "lost")
     merge_records(world, LEAD, "won", "lost")
@@ -107,7 +104,6 @@ def test_r99_a_lead_merged_into_one_that_is_qualified_is_proposed_when_the_conta
     assert still_open(world) == [(people["won"], people["lost"], "c", "lost")]
 
 
-@story
 def test_r98_a_proposal_is_withdrawn_while_its_winner_is_kept_out_and_made_anew() -> None:
     world = MemoryWorld(FIELDS)
     winner, loser = (world.link(CONTACT, name, title=name) for name in ("w", "l"))
@@ -123,7 +119,6 @@ def test_r98_a_proposal_is_withdrawn_while_its_winner_is_kept_out_and_made_anew(
     assert still_open(world) == [(winner, loser, "w", "l")]
 
 
-@story
 def test_r42_what_marketing_edited_before_the_contact_was_let_in_collides_and_is_kept() -> None:
     world, people = met("l", "onto")
     world.dynamics.put(CONTACT, "old", jobtitle="Head", **NO)
@@ -154,7 +149,6 @@ def overwritten_unseen(world: MemoryWorld, person: int) -> None:
     world.cycle()
 
 
-@story
 @pytest.mark.parametrize("is_merged", [True, False])
 def test_r40_an_edit_overwritten_unseen_is_kept_as_the_loser_where_the_record_is_gone_since(is_merged: bool) -> None:
     world, people = met("l", "k")
@@ -167,7 +161,6 @@ def test_r40_an_edit_overwritten_unseen_is_kept_as_the_loser_where_the_record_is
     assert [(row[6], row[8]) for row in world.ledger()["collisions"]] == [("C", "deleted_in_dynamics")]
 
 
-@story
 def test_r92_an_edit_overwritten_unseen_rests_while_the_person_is_stale_and_is_put_back_after() -> None:
     world, people = met("l")
     overwritten_unseen(world, people["l"])
@@ -203,7 +196,6 @@ def test_r96_what_sales_edited_on_the_lead_and_the_contact_does_not_hold_is_told
     ]  # fmt: skip
 
 
-@story
 def test_r96_a_column_to_marketo_only_that_qualify_does_not_copy_leaves_the_person_as_it_is() -> None:
     world, people = met("l", source="Web")
     qualify(world, "l", "c")
@@ -211,7 +203,6 @@ def test_r96_a_column_to_marketo_only_that_qualify_does_not_copy_leaves_the_pers
     assert world.both(people["l"], "source") == (None, "Web")
 
 
-@story
 def test_r99_a_loser_is_proposed_when_a_later_winner_gets_its_person() -> None:
     world = MemoryWorld(FIELDS)
     loser = world.link(CONTACT, "l", title="A")

@@ -10,6 +10,8 @@ import pytest
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.core import LEAD, CoreWorld
 
+pytestmark = story
+
 OWN = ("dynamicsLeadId", "dynamicsContactId", "dynamicsType", "dynamicsIsDeleted", "externalCompanyId")
 
 
@@ -19,7 +21,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreWorld]:
         yield world
 
 
-@story
 def test_r95_r96_qualified_leads_keep_their_people(world: CoreWorld) -> None:
     (plain, edited, onto), contact = [world.take("lead") for _ in range(3)], world.take("contact")
     born = world.create_person(firstName="Edda", lastName="Born", email="edda@example.com", title="Buyer")
@@ -51,7 +52,6 @@ def test_r95_r96_qualified_leads_keep_their_people(world: CoreWorld) -> None:
     assert world.query("select count(*) from sync_errors") == [(0,)]
 
 
-@story
 def test_r98_r99_people_of_merged_records_are_merged_by_the_command_alone(world: CoreWorld) -> None:
     (winner, stays), (loser, goes) = world.take("contact"), world.take("contact")
     world.edit_person(stays, leadScore=30)

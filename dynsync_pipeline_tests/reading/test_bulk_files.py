@@ -20,6 +20,8 @@ from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT = RecordType.CONTACT
 
 
@@ -41,7 +43,6 @@ def messages(world: MemoryWorld) -> list[str]:
     return [row[0] for row in world.rows("select message from ledger.sync_errors where state <> 'resolved'")]
 
 
-@story
 def test_a_byte_order_mark_costs_nothing_and_a_bad_line_a_read_of_its_person(world: MemoryWorld) -> None:
     world.marketo.spoils = lambda file: b"\xef\xbb\xbf" + file.replace(b",A,", b",A\rA,", 1)
     world.settled()
@@ -52,7 +53,6 @@ def test_a_byte_order_mark_costs_nothing_and_a_bad_line_a_read_of_its_person(wor
     assert len(world.ledger()["collisions"]) == 2
 
 
-@story
 def test_columns_in_another_order_than_asked_for_are_told_by_the_header(world: MemoryWorld) -> None:
     """With a bad line behind them, of which the id is told all the same."""
 
@@ -71,7 +71,6 @@ def test_columns_in_another_order_than_asked_for_are_told_by_the_header(world: M
     assert len(world.ledger()["collisions"]) == 2
 
 
-@story
 def test_a_bad_line_without_an_id_makes_nobody_twice(world: MemoryWorld) -> None:
     """R18."""
     (person,) = bearers(world, "r")

@@ -9,9 +9,12 @@ from itertools import count
 import duckdb
 import pytest
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.reading.poison import POISON
 from dynsync_pipeline_tests.worlds.bending import Bend
 from dynsync_pipeline_tests.worlds.http import HttpWorld
+
+pytestmark = story
 
 NUMBERS = count(1)
 KINDS = {f"POISON{number}E": poison for number, poison in enumerate(POISON.values())}

@@ -13,6 +13,8 @@ from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS, successors
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
+pytestmark = story
+
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 
@@ -31,7 +33,6 @@ def purge(world: MemoryWorld, person_id: int) -> None:
     world.marketo.deletions.clear()
 
 
-@story
 @BOTH_TYPES
 def test_a_person_gone_without_a_word_whose_record_is_edited_gets_a_successor_with_the_edit(
     record_type: RecordType,
@@ -49,7 +50,6 @@ def test_a_person_gone_without_a_word_whose_record_is_edited_gets_a_successor_wi
     assert world.settled() == 0
 
 
-@story
 @BOTH_TYPES
 def test_a_person_gone_without_a_word_and_an_edit_taken_back_bring_nobody(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -62,7 +62,6 @@ def test_a_person_gone_without_a_word_and_an_edit_taken_back_bring_nobody(record
     assert successors(world, record_type) == []
 
 
-@story
 @BOTH_TYPES
 def test_a_record_gone_without_a_word_ends_its_link_when_a_write_misses_it(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -124,7 +123,6 @@ def test_an_answer_that_shows_nobody_known_to_live_deletes_nobody_and_stops_no_c
     )
 
 
-@story
 @BOTH_TYPES
 def test_a_record_that_one_may_not_read_is_not_deleted_and_blocks_no_other(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -136,7 +134,6 @@ def test_a_record_that_one_may_not_read_is_not_deleted_and_blocks_no_other(recor
     assert world.rows("select dynamics_id from state.links") == [("r",)]
 
 
-@story
 def test_records_missing_from_a_full_read_are_remembered_where_the_read_ends() -> None:
     """Cut between the last page and the look at who is missing, the next cycle goes on with that look."""
     world = MemoryWorld(FIELDS)
@@ -177,7 +174,6 @@ def find_gone(world: MemoryWorld, people: list[int]) -> None:
         suspect(connection, world.warehouse, "person", [str(person) for person in people])
 
 
-@story
 def test_people_found_gone_bit_by_bit_are_counted_over_seven_days() -> None:
     world, people = many(70)
     find_gone(world, people[:30])
@@ -196,7 +192,6 @@ def test_people_found_gone_bit_by_bit_are_counted_over_seven_days() -> None:
     assert world.rows("select count(*) from state.links") == [(10,)]
 
 
-@story
 def test_people_found_gone_more_than_seven_days_ago_count_no_more() -> None:
     world, people = many(70)
     find_gone(world, people[:30])
@@ -207,7 +202,6 @@ def test_people_found_gone_more_than_seven_days_ago_count_no_more() -> None:
     assert world.rows("select count(*) from state.links") == [(10,)]
 
 
-@story
 def test_people_of_a_partition_that_the_sync_may_not_see_any_more_are_not_gone_and_get_no_doubles(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

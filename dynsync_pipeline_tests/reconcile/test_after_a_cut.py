@@ -16,6 +16,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
@@ -38,7 +40,6 @@ def cut_when_marketo_was_written(world: MemoryWorld) -> None:
     assert world.rows("select count(*) from reconcile.receipts") == [(0,)]
 
 
-@story
 @BOTH_TYPES
 def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType) -> None:
     """The feed shows that our value stood there first, so nobody collided."""
@@ -54,7 +55,6 @@ def test_an_edit_over_our_uncertain_update_is_one_sided(record_type: RecordType)
     assert [row[5:7] for row in world.ledger()["changes"]] == [("A", "B"), ("B", "C")]
 
 
-@story
 @BOTH_TYPES
 def test_an_edit_that_another_write_read_back_before_the_outcome_was_known_is_an_edit(record_type: RecordType) -> None:
     """The write to Dynamics was applied and not answered; then the person was edited, and got a value from Dynamics."""
@@ -80,7 +80,6 @@ def test_an_edit_that_another_write_read_back_before_the_outcome_was_known_is_an
     assert world.ledger()["collisions"] == []
 
 
-@story
 @BOTH_TYPES
 def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -95,7 +94,6 @@ def test_an_edit_of_a_person_created_just_before_the_cut_reaches_dynamics(record
     assert world.ledger()["collisions"] == []
 
 
-@story
 @BOTH_TYPES
 def test_an_uncertain_update_that_marketo_kept_shorter_is_no_collision(record_type: RecordType) -> None:
     """Whether Marketo held another value there before, or nothing."""
@@ -123,7 +121,6 @@ def test_a_created_person_that_marketo_keeps_shorter_survives_a_cut(record_type:
     assert world.both(person_id, "title") == ("long value", "lon")
 
 
-@story
 @BOTH_TYPES
 def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -140,7 +137,6 @@ def test_an_edit_of_another_field_meanwhile_changes_nothing_of_ours(record_type:
     assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "B"), ("B", "C")]
 
 
-@story
 @BOTH_TYPES
 @pytest.mark.parametrize(
     ("name", "kind", "in_marketo", "in_dynamics"),
@@ -167,7 +163,6 @@ def test_one_of_a_few_values_that_somebody_chose_too_does_not_prove_that_our_los
     assert [row[5:7] for row in world.ledger()["changes"] if row[4] == "title"] == [("A", "M")]
 
 
-@story
 def test_a_plan_of_an_earlier_cycle_is_not_sent() -> None:
     world = MemoryWorld()
     contact, lead = world.link(CONTACT, "c", title="A"), world.link(LEAD, "l", title="A")

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true")

@@ -15,6 +15,8 @@ from dynsync_pipeline.warehouse.approvals import approve_causes, approve_values
 from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION, MemoryWorld, field_map
 
+pytestmark = story
+
 ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
     "title,jobtitle,text,both,true",
@@ -53,7 +55,6 @@ def titles(world: MemoryWorld, people: dict[str, int]) -> dict[str, tuple[str | 
     return {name: world.both(person_id, "title") for name, person_id in people.items()}
 
 
-@story
 def test_only_what_is_above_the_limit_waits_and_once_approved_it_is_written() -> None:
     """By field and direction: other fields of the same people go on, and as many people as the limit, and what forbids."""
     world, people = asking(2, *"abcdef")
@@ -90,7 +91,6 @@ def test_only_what_is_above_the_limit_waits_and_once_approved_it_is_written() ->
     assert world.rows("from state.unsettled") == []
 
 
-@story
 def test_what_was_edited_since_is_decided_anew_and_asked_of_only_where_it_is_too_large_by_itself() -> None:
     """Before the word or after it, on either side; what is taken back waits no more; a part may be approved by itself."""
     world, people = asking(2, *"abcdefgh")
@@ -123,7 +123,6 @@ def test_what_was_edited_since_is_decided_anew_and_asked_of_only_where_it_is_too
     assert number not in [row[0] for row in world.rows("select distinct approval_id from state.approvals")]
 
 
-@story
 def test_a_limit_that_is_raised_or_taken_away_lets_go_what_waits() -> None:
     world, people = asking(2, *"abc")
     for limit, value in ((3, "B"), (None, "C")):
@@ -155,7 +154,6 @@ def test_a_field_that_is_parked_before_the_next_cycle_keeps_its_word() -> None:
     assert world.rows("from state.approvals") == []
 
 
-@story
 @pytest.mark.parametrize("cut_after", sampled([26, 20, 22, 24, 28, 30, 32], 1))
 def test_a_cut_neither_asks_twice_nor_writes_what_nobody_approved(cut_after: int) -> None:
     world, people = asking(2, *"abcd")
@@ -174,7 +172,6 @@ def test_a_cut_neither_asks_twice_nor_writes_what_nobody_approved(cut_after: int
     assert world.rows("select count(*) from ledger.changes where field in ('title', 'city')") == [(7,)]
 
 
-@story
 @pytest.mark.parametrize("cut_after", sampled([24, 16, 20, 28, 32, 36], 1))
 def test_a_cut_writes_neither_an_account_nor_new_people_unasked_and_none_of_them_twice(cut_after: int) -> None:
     world = MemoryWorld(OF_ACCOUNTS, publishes=True)
@@ -200,7 +197,6 @@ def test_a_cut_writes_neither_an_account_nor_new_people_unasked_and_none_of_them
     assert world.rows("select count(*) from ledger.account_changes where new_value = 'B'") == [(1,)]
 
 
-@story
 def test_new_people_wait_each_with_its_whole_record_and_approved_ones_pass_the_guards() -> None:
     world, _ = asking(2, "a")
     world.allow(max_creates=2, largest_share=0.2)
@@ -222,7 +218,6 @@ def test_new_people_wait_each_with_its_whole_record_and_approved_ones_pass_the_g
     assert world.rows("from state.approvals") == world.rows("from state.unsettled") == []
 
 
-@story
 def test_an_account_waits_with_its_whole_row_where_it_or_one_field_of_many_reaches_too_many() -> None:
     world = MemoryWorld(OF_ACCOUNTS, publishes=True)
     for name, n in {"large": 3, "one": 2, "two": 2, "empty": 0}.items():
@@ -265,7 +260,6 @@ def test_an_account_waits_with_its_whole_row_where_it_or_one_field_of_many_reach
     assert world.rows("from state.approvals") == world.rows("from state.unsettled") == []
 
 
-@story
 def test_a_word_on_a_new_label_is_none_on_the_label_after_it() -> None:
     """R33: the number stays, so that only what would be written tells one renaming from the next."""
     world, people = asking(2, *"abc")
@@ -281,7 +275,6 @@ def test_a_word_on_a_new_label_is_none_on_the_label_after_it() -> None:
     assert world.rows("from state.approvals") == []
 
 
-@story
 def test_what_many_lose_waits_like_what_they_get_and_is_emptied_once_approved() -> None:
     world, people = asking(2, *"abc")
     for name in people:

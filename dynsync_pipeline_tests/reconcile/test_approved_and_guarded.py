@@ -10,8 +10,10 @@ import pytest
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.approvals import approve_causes
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+pytestmark = story
 
 LEAD = RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "doNotCall,donotphone,boolean,both,true")

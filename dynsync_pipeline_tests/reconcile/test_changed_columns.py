@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT = RecordType.CONTACT
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
@@ -26,7 +28,6 @@ def made_anew(world: MemoryWorld, column: str) -> None:
     world.clock += timedelta(days=1)
 
 
-@story
 def test_a_column_that_was_dropped_and_made_anew_unseen_is_filled_and_clears_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -60,7 +61,6 @@ def test_a_yes_that_a_new_column_lost_is_no_no() -> None:
     assert len(world.marketo.bearers(KEYS.contact_id, "gone")) == 0, "nobody edited anything"
 
 
-@story
 def test_what_a_new_column_lost_is_no_clear_either_where_the_write_that_fills_it_fails() -> None:
     world = MemoryWorld(FIELDS)
     people = [world.link(kind, f"r-{kind}", title="T") for kind in PERSON_TYPES]
@@ -97,7 +97,6 @@ def test_a_column_of_accounts_that_comes_back_empty_clears_no_company() -> None:
     assert world.marketo.company_rows["a2"]["site"] is None, "that is a clear"
 
 
-@story
 def test_another_length_is_told_in_a_sentence_and_what_was_refused_is_tried_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -121,7 +120,6 @@ def test_another_length_is_told_in_a_sentence_and_what_was_refused_is_tried_agai
     assert "jobtitle of leads in Dynamics is text, of 10 characters, and was text, of 3 characters" in caplog.text
 
 
-@story
 def test_a_corrected_type_reads_both_systems_again_and_is_no_edit() -> None:
     """R109: what was cut to a date is read as the time that it is, on both sides, before anything is compared."""
     world = MemoryWorld(field_map("seen,new_seen,date,both,true"))
@@ -142,7 +140,6 @@ def test_a_corrected_type_reads_both_systems_again_and_is_no_edit() -> None:
     assert world.ledger()["collisions"] == []
 
 
-@story
 def test_every_change_of_a_synced_column_is_listed_once_with_its_day_and_what_it_meant() -> None:
     """R106 to R109. A column that nobody maps is nobody's business, and nothing is written by any of it."""
     lines = (

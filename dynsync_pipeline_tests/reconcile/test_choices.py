@@ -8,11 +8,12 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("rating,new_rating,choice,both,true", "phone,telephone1,text,both,true")
 
 
-@story
 def test_each_system_is_given_its_own_spelling() -> None:
     """To Marketo goes the label, to Dynamics the number, and the ledger shows labels both ways."""
     world = MemoryWorld(FIELDS)
@@ -47,7 +48,6 @@ def test_an_unknown_label_is_refused_reported_once_and_holds_nothing_else_back()
     assert world.errors()[0][5] == "waiting"
 
 
-@story
 def test_a_corrected_label_travels_and_resolves_the_error() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", rating="1")
@@ -96,7 +96,6 @@ def test_two_options_with_one_label_do_not_make_an_edit() -> None:
     assert world.both(person_id, "rating") == ("9", "Hot")
 
 
-@story
 @pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 def test_clearing_a_choice_travels_both_ways(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)

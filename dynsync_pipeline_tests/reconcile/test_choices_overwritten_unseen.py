@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(

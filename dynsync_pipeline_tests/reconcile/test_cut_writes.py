@@ -16,9 +16,11 @@ import pytest
 from dynsync_pipeline.clients.dynamics.protocol import RecordWrite
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import sampled
+from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,new_city,text,both,true")

@@ -12,6 +12,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
+pytestmark = story
+
 LEAD = RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
@@ -39,7 +41,6 @@ def test_a_cycle_of_all_steps_is_whole() -> None:
 COUNTED = "n_accounts_read, n_contacts_read, n_leads_read, n_people_read"
 
 
-@story
 @pytest.mark.parametrize("cut_after", [None, 4, 8])
 def test_a_load_of_everybody_is_counted_by_the_cycle_that_takes_it_in(cut_after: int | None) -> None:
     world = MemoryWorld(FIELDS)

@@ -8,6 +8,8 @@ from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 DAYS = field_map("local,new_local,date,both,true", "fixed,new_fixed,date,both,true", "only,new_only,date,both,true")
 BEHAVIORS = {"new_local": "UserLocal", "new_fixed": "TimeZoneIndependent", "new_only": "DateOnly"}
@@ -21,7 +23,6 @@ def world_of_days(zone: str | None) -> MemoryWorld:
     return world
 
 
-@story
 def test_the_day_of_an_instant_is_that_of_the_syncs_user_both_ways() -> None:
     """In summer and in winter, on either side of a change of clocks, and before the rules of a zone were written down."""
     instants = {
@@ -49,7 +50,6 @@ def test_the_day_of_an_instant_is_that_of_the_syncs_user_both_ways() -> None:
     assert world.standing() == [] and world.ledger()["collisions"] == []
 
 
-@story
 def test_another_time_of_the_same_day_is_no_edit() -> None:
     world = world_of_days("Europe/Berlin")
     person_id = world.link(CONTACT, "r", local=None)
@@ -62,7 +62,6 @@ def test_another_time_of_the_same_day_is_no_edit() -> None:
     assert world.both(person_id, "local") == ("2030-06-01T22:00:00Z", "2030-06-02")
 
 
-@story
 def test_a_date_whose_zone_nobody_tells_is_parked_and_the_others_go_on() -> None:
     world = world_of_days(None)
     person_id = world.link(LEAD, "r", local=None)
@@ -77,7 +76,6 @@ def test_a_date_whose_zone_nobody_tells_is_parked_and_the_others_go_on() -> None
     assert world.both(person_id, "local")[1] == "2030-06-01"
 
 
-@story
 def test_a_user_who_moves_to_another_zone_moves_the_days_without_a_collision() -> None:
     """The records are read again at once, so that none of them moves by being looked at later."""
     world = world_of_days("Etc/UTC")
@@ -109,7 +107,6 @@ def world_of_numbers(places: int) -> MemoryWorld:
     return world
 
 
-@story
 def test_what_marketo_holds_finer_than_the_column_is_no_difference() -> None:
     """Neither at the first meeting nor as an edit, and an edit beside it takes nothing of it along."""
     world = world_of_numbers(2)
@@ -150,7 +147,6 @@ def test_finer_digits_overwritten_unseen_are_no_edit() -> None:
     assert [world.both(person_id, "revenue") for person_id in people] == [("5", "5")] * 2
 
 
-@story
 def test_a_column_that_gets_more_or_fewer_places_moves_no_value() -> None:
     """R109: what agreed as it was rounded then, agrees until somebody edits it."""
     world = world_of_numbers(2)

@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.rows import Values, as_is, refuse_nothing
 
+pytestmark = story
+
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
 BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 LINES = (
@@ -36,7 +38,6 @@ def successors(world: MemoryWorld, record_type: RecordType, record_id: str = "r"
     return world.marketo.bearers(KEYS.contact_id if record_type is CONTACT else KEYS.lead_id, record_id)
 
 
-@story
 @BOTH_TYPES
 @pytest.mark.parametrize("is_edited_first", [True, False])
 def test_an_edit_that_the_deleted_person_never_got_brings_one_new_person_with_it(
@@ -64,7 +65,6 @@ def test_an_edit_that_the_deleted_person_never_got_brings_one_new_person_with_it
         assert [values.get(name) for name in ("title", "source", "flag")] == list(held.values())
 
 
-@story
 @pytest.mark.parametrize("gap", sampled([timedelta(hours=3), timedelta(seconds=3), timedelta(days=30)], 1))
 def test_the_edit_brings_a_new_person_however_far_it_is_from_the_deletion(gap: timedelta) -> None:
     """Also after a stand-still, and for who lost a merge; a field that never goes to Marketo moves beside it."""
@@ -91,7 +91,6 @@ def test_the_edit_brings_a_new_person_however_far_it_is_from_the_deletion(gap: t
         assert [values.get(name) for name in ("title", "phone", "source")] == ["B", "123", "web"], cases[n]
 
 
-@story
 @BOTH_TYPES
 def test_a_field_without_a_base_keeps_the_value_last_seen_and_brings_back_with_what_differs(
     record_type: RecordType,
@@ -111,7 +110,6 @@ def test_a_field_without_a_base_keeps_the_value_last_seen_and_brings_back_with_w
     assert world.marketo.rows[new].values["phone"] == "124"
 
 
-@story
 @BOTH_TYPES
 def test_an_edit_that_was_refused_before_the_deletion_is_one_that_the_person_never_got(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -138,7 +136,6 @@ def test_a_person_deleted_with_its_last_edit_unread_comes_back_for_nothing(recor
     assert world.dynamics.rows[record_type, "r"].values["jobtitle"] == "A"
 
 
-@story
 @BOTH_TYPES
 def test_a_standing_difference_brings_nobody_back_until_its_half_in_dynamics_moves(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -170,7 +167,6 @@ def test_a_difference_in_a_field_that_never_goes_to_marketo_brings_nobody_back(r
     assert successors(world, record_type) == []
 
 
-@story
 @BOTH_TYPES
 @pytest.mark.parametrize("is_before", [True, False])
 def test_a_field_that_joins_the_map_is_no_edit_of_a_record_without_its_person(
@@ -195,7 +191,6 @@ def test_a_field_that_joins_the_map_is_no_edit_of_a_record_without_its_person(
     assert len(successors(world, record_type)) == 1
 
 
-@story
 @BOTH_TYPES
 def test_a_field_that_marketo_refuses_brings_the_deleted_person_back_once_and_not_for_ever(
     record_type: RecordType,
@@ -224,7 +219,6 @@ def refuse_bad_titles(key: str, values: Values) -> ApiError | None:
     return RequestRefused("No.", system="marketo", request="POST", code="1003", field="title")
 
 
-@story
 @BOTH_TYPES
 def test_a_field_that_is_mapped_to_another_column_brings_nobody_back(record_type: RecordType) -> None:
     world = MemoryWorld(FIELDS)
@@ -238,7 +232,6 @@ def test_a_field_that_is_mapped_to_another_column_brings_nobody_back(record_type
     assert successors(world, record_type) == []
 
 
-@story
 @BOTH_TYPES
 @pytest.mark.parametrize("is_seen_before", [True, False])
 def test_a_column_that_was_parked_and_comes_back_empty_brings_nobody_back(

@@ -6,7 +6,10 @@ import pytest
 
 from dynsync_pipeline.errors import GuardStopped
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")

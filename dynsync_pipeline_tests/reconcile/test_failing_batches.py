@@ -16,6 +16,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT, ACCOUNT = RecordType.CONTACT, RecordType.ACCOUNT
 FIELDS = field_map("title,jobtitle,text,both,true")
 FAILED = ServerFailed("It failed.", system="either", request="POST", code="500", status=500)
@@ -58,7 +60,6 @@ class FailingWorld(MemoryWorld):
         return {name for name, person in self.people.items() if self.both(person, "title") == (title, title)}
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_record_that_fails_its_whole_batch_is_found_in_halves_and_told_and_holds_nobody_up(side: str) -> None:
     world = FailingWorld(side, 7)
@@ -89,7 +90,6 @@ def test_a_record_that_fails_its_whole_batch_is_found_in_halves_and_told_and_hol
     assert world.rows("select * from state.doubts") == []
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_records_that_fail_alone_from_the_first_time_on_are_told_and_hold_nobody_up(
     side: str, monkeypatch: pytest.MonkeyPatch
@@ -116,7 +116,6 @@ def test_records_that_fail_alone_from_the_first_time_on_are_told_and_hold_nobody
     assert {row[5] for row in world.errors()} <= {"resolved"}
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_where_nothing_else_was_answered_a_failing_record_is_put_off_and_not_blamed(side: str) -> None:
     world = FailingWorld(side, 1)
@@ -133,7 +132,6 @@ def test_where_nothing_else_was_answered_a_failing_record_is_put_off_and_not_bla
     assert len(world.ledger()["changes"]) == 1
 
 
-@story
 def test_a_system_that_fails_three_requests_in_a_row_is_asked_no_more_in_that_cycle() -> None:
     world = FailingWorld("dynamics", 6)
     world.fail("B")
@@ -148,7 +146,6 @@ def test_a_system_that_fails_three_requests_in_a_row_is_asked_no_more_in_that_cy
     assert sizes == [[6], [6], [3, 3], [1, 1, 1]]
 
 
-@story
 def test_a_new_record_that_fails_its_whole_batch_is_found_too_and_everybody_is_made_once() -> None:
     world = FailingWorld("marketo", 0)
     world.fail()
@@ -182,7 +179,6 @@ def test_a_kind_of_write_that_marketo_takes_from_nobody_costs_one_request_and_ho
     assert world.errors() == []
 
 
-@story
 @pytest.mark.parametrize("is_new", [True, False])
 def test_answers_in_another_order_than_what_was_sent_link_nobody_with_another_ones_record(is_new: bool) -> None:
     """R18: else a person would be that of the record beside it, and would get its key."""

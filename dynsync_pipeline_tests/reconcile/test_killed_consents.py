@@ -6,8 +6,10 @@ Not here: what the rule decides (`test_collision_rules.py`).
 from __future__ import annotations
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(

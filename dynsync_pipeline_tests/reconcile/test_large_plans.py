@@ -16,11 +16,12 @@ from dynsync_pipeline.write_back import marketo, receipts
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
+pytestmark = story
+
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
 WAIT_S = 10.0
 
 
-@story
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_a_plan_that_is_read_in_parts_is_sent_whole_and_each_write_once(
     at_once: int, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +113,6 @@ def test_never_more_requests_are_under_way_than_the_setting_says(monkeypatch: py
     assert [world.both(person, "title") for person in people] == [(f"B{n}", f"B{n}") for n in range(5)]
 
 
-@story
 def test_a_request_that_fails_beside_others_holds_none_of_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = edited_world(monkeypatch, 4, at_once=2)
     write = meeting(world, 2)
@@ -131,7 +131,6 @@ def test_a_request_that_fails_beside_others_holds_none_of_them_up(monkeypatch: p
     assert [row[4] for row in world.ledger()["changes"] if row[5] == "A"] == ["title"] * 4, "each told once"
 
 
-@story
 def test_a_process_that_dies_with_several_requests_under_way_loses_and_doubles_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +155,6 @@ def test_a_process_that_dies_with_several_requests_under_way_loses_and_doubles_n
     assert world.ledger()["collisions"] == []
 
 
-@story
 def test_who_interrupts_waits_for_no_answer_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = edited_world(monkeypatch, 4, at_once=2)
     write, answered = world.marketo.sync_people, threading.Event()

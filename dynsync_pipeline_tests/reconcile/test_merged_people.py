@@ -9,6 +9,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
     "title,jobtitle,text,both,true", "phone,telephone1,text,both,true", "city,address1_city,text,both,true"
@@ -55,7 +57,6 @@ def test_a_contact_merged_into_a_leads_person_makes_the_winner_its_contact() -> 
     assert world.errors() == []
 
 
-@story
 def test_a_difference_that_stood_on_the_contact_stands_on_the_winner() -> None:
     world, contact, lead = met()
     world.dynamics.keeps = lambda name, value: value.upper() if name == "address1_city" and value else value
@@ -77,7 +78,6 @@ def test_a_lead_merged_into_a_contacts_person_is_a_tombstone_and_its_key_is_clea
     assert [world.both(contact, name) for name in ("title", "phone")] == [("C", "C"), ("1", "1")]
 
 
-@story
 @pytest.mark.parametrize(("is_lead_winner", "is_same_cycle"), [(True, False), (False, True)])
 def test_edits_of_a_merged_lead_are_reported_once_and_create_nobody(is_lead_winner: bool, is_same_cycle: bool) -> None:
     world, contact, lead = met()
@@ -120,7 +120,6 @@ def test_an_edit_of_the_winner_in_the_cycle_of_the_merge_goes_to_the_contact() -
     assert world.dynamics.rows[LEAD, "l"].values["telephone1"] == "1"
 
 
-@story
 @pytest.mark.parametrize("is_lead_winner", [True, False])
 def test_a_merge_whose_loser_is_told_first_ends_alike(is_lead_winner: bool) -> None:
     world, contact, lead = met()
@@ -133,7 +132,6 @@ def test_a_merge_whose_loser_is_told_first_ends_alike(is_lead_winner: bool) -> N
     assert_is_contact(world, winner)
 
 
-@story
 def test_a_merge_that_no_log_tells_shows_in_the_winners_keys_and_is_followed_in_the_same_cycle() -> None:
     """In either direction; an entry of the log may come later than it is read."""
     world, contact, lead = met()
@@ -151,7 +149,6 @@ def test_a_merge_that_no_log_tells_shows_in_the_winners_keys_and_is_followed_in_
     assert world.errors() == []
 
 
-@story
 def test_a_merge_whose_keys_are_told_first_ends_alike() -> None:
     world, contact, lead = met()
     world.marketo.put(lead, **{KEYS.contact_id: "c"})
@@ -162,7 +159,6 @@ def test_a_merge_whose_keys_are_told_first_ends_alike() -> None:
     assert_is_contact(world, lead)
 
 
-@story
 @pytest.mark.parametrize("is_same_cycle", [True, False])
 def test_a_contact_deleted_after_the_merge_leaves_no_person_to_create(is_same_cycle: bool) -> None:
     world, contact, lead = met()
@@ -187,7 +183,6 @@ def test_a_lead_deleted_in_the_cycle_of_the_merge_leaves_the_winner_a_living_con
     assert world.marketo.rows[lead].values.get(KEYS.is_deleted) != "true"
 
 
-@story
 def test_a_winner_deleted_later_comes_back_as_the_contact_with_the_next_edit_and_never_as_the_lead() -> None:
     world, contact, lead = met()
     merge(world, lead, contact)
@@ -200,7 +195,6 @@ def test_a_winner_deleted_later_comes_back_as_the_contact_with_the_next_edit_and
     assert world.marketo.bearers(KEYS.lead_id, "l") == []
 
 
-@story
 @pytest.mark.parametrize("cut_after", [2, 4])
 def test_a_cut_after_a_merge_changes_nothing_of_its_end(cut_after: int) -> None:
     world, contact, lead = met()

@@ -11,6 +11,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 EMOJI = "\U0001f600"
 FITTING = {
@@ -45,7 +47,6 @@ def limited_world() -> MemoryWorld:
     return world
 
 
-@story
 def test_each_value_that_cannot_be_held_waits_alone_and_what_was_edited_beside_it_arrives() -> None:
     world = limited_world()
     people = {kind: world.link(kind, kind, title="A", extra="B") for kind in (LEAD, CONTACT)}
@@ -100,7 +101,6 @@ def test_each_value_that_cannot_be_held_waits_alone_and_what_was_edited_beside_i
     assert world.both(collided[LEAD], "title") == ("longer than ten", "longer than ten")
 
 
-@story
 @pytest.mark.parametrize("value", ["inf", "-infinity", "epoch", "0001-01-01 (BC)", "294247-01-10"])
 def test_words_that_only_a_database_takes_for_a_time_wait_alone(value: str) -> None:
     """In text of Marketo, which is mapped as a date or time."""
@@ -131,7 +131,6 @@ def test_a_number_too_large_to_be_rounded_waits_alone() -> None:
     assert [(row[0], row[1], row[3]) for row in world.errors()] == [("r", "revenue", "out_of_range")]
 
 
-@story
 @pytest.mark.parametrize(("zone", "first"), [("Europe/Berlin", "1753-01-02"), ("America/New_York", "1753-01-01")])
 def test_the_first_day_of_a_column_of_instants_is_that_of_its_zone(zone: str, first: str) -> None:
     """A day goes out as its midnight in UTC, which Dynamics takes from 1753 on."""
@@ -147,7 +146,6 @@ def test_the_first_day_of_a_column_of_instants_is_that_of_its_zone(zone: str, fi
     assert min(str(values["birthdate"]) for _, values in world.dynamics.writes) > "1753"
 
 
-@story
 def test_what_marketo_is_known_to_refuse_of_a_new_person_waits_alone_and_is_no_edit_of_anybody() -> None:
     """R15, R116, R117: a text longer than Marketo's field, a broken number, a field that is read only."""
     world = limited_world()

@@ -7,9 +7,11 @@ from datetime import timedelta
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map("title,jobtitle,text,both,true")

@@ -12,6 +12,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT = RecordType.CONTACT
 TITLE, PHONE, CITY = (f"{name},{column},text,both,true" for name, column in
                       (("title", "jobtitle"), ("phone", "telephone1"), ("city", "address1_city")))  # fmt: skip
@@ -23,7 +25,6 @@ def parked(world: MemoryWorld) -> list[tuple[str, str]]:
     )
 
 
-@story
 @pytest.mark.parametrize(("road", "is_first"), [("export", True), ("people", False), ("dynamics", False)])
 def test_a_field_that_is_listed_and_refused_is_parked_and_all_others_go_on(road: str, is_first: bool) -> None:
     world = MemoryWorld(field_map(TITLE, PHONE))
@@ -56,7 +57,6 @@ def test_several_refused_fields_are_parked_in_one_cycle() -> None:
     assert {field for field, _ in parked(world)} == {"phone", "city"}
 
 
-@story
 def test_a_refused_field_is_asked_for_again_when_its_line_was_left_out_and_what_stood_is_no_clear() -> None:
     fields = field_map(TITLE, PHONE)
     world = MemoryWorld(fields)

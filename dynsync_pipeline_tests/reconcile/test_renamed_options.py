@@ -12,6 +12,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld
 
+pytestmark = story
+
 TYPES = (RecordType.CONTACT, RecordType.LEAD)
 
 
@@ -21,7 +23,6 @@ def renamed(world: MemoryWorld, **labels: str) -> None:
     world.clock += timedelta(days=1)
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_a_new_label_reaches_marketo_and_is_no_edit_of_anybody(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -42,7 +43,6 @@ def test_a_new_label_reaches_marketo_and_is_no_edit_of_anybody(record_type: Reco
     assert world.rows("from state.old_labels") == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_two_options_that_swap_their_labels_keep_their_numbers(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -56,7 +56,6 @@ def test_two_options_that_swap_their_labels_keep_their_numbers(record_type: Reco
     assert world.ledger()["collisions"] == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_an_edit_of_the_record_in_the_same_cycle_is_no_collision(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -69,7 +68,6 @@ def test_an_edit_of_the_record_in_the_same_cycle_is_no_collision(record_type: Re
     assert world.ledger()["collisions"] == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_an_edit_of_the_person_in_the_same_cycle_reaches_dynamics(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -82,7 +80,6 @@ def test_an_edit_of_the_person_in_the_same_cycle_reaches_dynamics(record_type: R
     assert world.ledger()["collisions"] == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_a_label_of_before_is_still_understood_and_brought_up_to_date(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -96,7 +93,6 @@ def test_a_label_of_before_is_still_understood_and_brought_up_to_date(record_typ
     assert world.errors() == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_a_removed_option_makes_no_edit_of_its_holders(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -112,7 +108,6 @@ def test_a_removed_option_makes_no_edit_of_its_holders(record_type: RecordType) 
     assert world.both(person_id, "rating") == ("2", "Warm")
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 def test_renamed_and_renamed_back_leaves_no_trace(record_type: RecordType) -> None:
     world = MemoryWorld()
@@ -126,7 +121,6 @@ def test_renamed_and_renamed_back_leaves_no_trace(record_type: RecordType) -> No
     assert world.dynamics.writes == []
 
 
-@story
 @pytest.mark.parametrize("record_type", TYPES)
 @pytest.mark.parametrize("cut_after", sampled((2, 1, 3), 1))
 def test_a_cut_while_the_new_label_is_written_loses_and_doubles_nothing(
@@ -143,7 +137,6 @@ def test_a_cut_while_the_new_label_is_written_loses_and_doubles_nothing(
     assert len(world.ledger()["changes"]) == n_before + 1
 
 
-@story
 def test_a_refused_label_waits_and_is_reported_once() -> None:
     world = MemoryWorld()
     world.link(RecordType.CONTACT, "r1", rating="2")

@@ -9,7 +9,10 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.reviews import decide
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+
+pytestmark = story
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 KINDS = (CONTACT, LEAD)

@@ -16,6 +16,8 @@ from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 from dynsync_pipeline_tests.worlds.rows import Values
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
     "title,jobtitle,text,both,true",
@@ -59,7 +61,6 @@ def verdicts(undos: list[Undo], undone: Undone, field: str = "title") -> dict[st
     return {keys[each.person_id or 0]: each.verdict for each in undos if each.field == field}
 
 
-@story
 def test_the_other_side_gets_back_what_it_held_and_the_next_cycle_writes_it_neither_way() -> None:
     """Of every type, in both directions; the editor's side and the base stay, and twice does nothing."""
     undone = Undone("x")
@@ -90,7 +91,6 @@ def test_the_other_side_gets_back_what_it_held_and_the_next_cycle_writes_it_neit
     assert world.ledger() == before
 
 
-@story
 def test_what_was_undone_ends_when_either_side_is_edited() -> None:
     undone = Undone("dynamics", "marketo", "other")
     world = undone.world
@@ -108,7 +108,6 @@ def test_what_was_undone_ends_when_either_side_is_edited() -> None:
     }
 
 
-@story
 def test_what_was_edited_or_written_since_is_left_whenever_that_was() -> None:
     """Before somebody asks, before the cycle reads, or while it writes; on either side."""
     undone = Undone("ours", "written", "edited", "read", "unseen", "back")
@@ -144,7 +143,6 @@ def test_what_was_edited_or_written_since_is_left_whenever_that_was() -> None:
     }
 
 
-@story
 def test_an_edit_that_was_taken_back_since_is_an_edit() -> None:
     """Both sides hold our value again, and somebody did that on purpose: what a mirror was seen to hold in between tells it."""
     undone = Undone("x", "y")
@@ -158,7 +156,6 @@ def test_an_edit_that_was_taken_back_since_is_an_edit() -> None:
     assert found == {"d-x": "ours", "m-x": "edited_since", "d-y": "ours", "m-y": "ours"}
 
 
-@story
 def test_an_undo_that_is_cut_anywhere_is_done_once() -> None:
     undone = Undone("x")
     world = undone.world
@@ -206,7 +203,6 @@ def test_undoing_for_many_wants_a_word_of_its_own() -> None:
         stop_on_much_undone(connection, many[:50], 0.2)
 
 
-@story
 def test_a_refused_undo_is_told_and_not_repeated() -> None:
     undone = Undone("x")
     world = undone.world
@@ -224,7 +220,6 @@ def test_a_refused_undo_is_told_and_not_repeated() -> None:
     assert world.settled() == 0
 
 
-@story
 def test_what_was_undone_stands_also_where_the_field_was_parked_or_out_of_the_map_meanwhile() -> None:
     """What it got back is no edit when the field comes back: it would be written to the editor's own side."""
     undone = Undone("x")
@@ -248,7 +243,6 @@ def test_what_was_undone_stands_also_where_the_field_was_parked_or_out_of_the_ma
     assert undone.titles() == stood
 
 
-@story
 def test_what_was_undone_of_a_one_way_field_ends_with_an_edit_of_that_field_and_of_no_other() -> None:
     """Any other difference of such a field gives way as soon as its record moves (R43, R44)."""
     world = MemoryWorld(
@@ -285,7 +279,6 @@ def test_what_was_undone_of_a_one_way_field_ends_with_an_edit_of_that_field_and_
         assert (world.both(person_id, "source"), world.both(person_id, "leadScore")) == (("C", "C"), ("3", "3"))
 
 
-@story
 @pytest.mark.parametrize(("key", "cut_after"), sampled([("m", 27), ("d", 34), ("m", 28), ("d", 33)], 2))
 def test_an_undo_that_was_cut_stands_also_where_its_field_left_the_map_before_the_next_cycle(
     key: str, cut_after: int
@@ -313,7 +306,6 @@ def test_an_undo_that_was_cut_stands_also_where_its_field_left_the_map_before_th
     assert world.both(people[key], "title") == stood
 
 
-@story
 def test_an_undo_that_is_put_off_is_tried_at_growing_gaps_and_at_once_where_somebody_asks_again() -> None:
     undone = Undone("x")
     world = undone.world
@@ -341,7 +333,6 @@ def test_an_undo_that_is_put_off_is_tried_at_growing_gaps_and_at_once_where_some
     assert world.rows("from state.undoing") == []
 
 
-@story
 def test_an_undo_follows_the_new_label_of_an_option_that_is_renamed_before_the_next_cycle() -> None:
     """Of the option that was written, or of the one that comes back; the new label is no edit of anybody."""
     undone = Undone("x")

@@ -18,6 +18,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 CONTACT = RecordType.CONTACT
 NAMES = [f"f{n}" for n in range(16)]
 FIELDS = field_map(*(f"{name},new_{name},text,both,true" for name in NAMES))
@@ -37,7 +39,6 @@ def world_of(side: str) -> tuple[MemoryWorld, int]:
     return world, person
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arrive(side: str) -> None:
     world, person = world_of(side)
@@ -52,7 +53,6 @@ def test_two_values_that_are_refused_without_a_name_are_found_and_all_others_arr
     assert len(world.ledger()["changes"]) == 14
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_refusal_without_field_and_code_is_told_once_beside_others_and_alone(side: str) -> None:
     """Old versions of Dynamics send neither."""
@@ -70,7 +70,6 @@ def test_a_refusal_without_field_and_code_is_told_once_beside_others_and_alone(s
     ]
 
 
-@story
 @pytest.mark.parametrize("side", ["dynamics", "marketo"])
 def test_a_record_of_which_everything_is_refused_costs_few_requests_and_is_refused_once(side: str) -> None:
     world, _ = world_of(side)
@@ -167,7 +166,6 @@ def test_of_a_new_company_whose_search_is_cut_off_whatever_never_left_arrives_in
     assert [(row[0], row[1], row[5]) for row in world.errors()] == [("a", "f4", "waiting")]
 
 
-@story
 def test_a_record_whose_search_fails_each_time_is_told_and_ends_no_other_s_turn() -> None:
     world, person = world_of("dynamics")
     other = world.link(CONTACT, "other", f0="A")

@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.reconcile.test_deleted_people import FIELDS, success
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
 DAY = timedelta(days=1)
 
@@ -40,7 +42,6 @@ def unread(world: MemoryWorld) -> list[tuple[object, ...]]:
     )
 
 
-@story
 def test_a_record_that_cannot_be_read_waits_with_both_sides_edits_while_all_others_go_on(world: MemoryWorld) -> None:
     person = person_of(world)
     world.dynamics.put(CONTACT, "r", jobtitle="B")
@@ -67,7 +68,6 @@ def test_a_record_that_cannot_be_read_waits_with_both_sides_edits_while_all_othe
     assert world.ledger()["collisions"] == []
 
 
-@story
 def test_a_person_who_cannot_be_read_waits_with_both_sides_edits_while_all_others_go_on(world: MemoryWorld) -> None:
     person, other = person_of(world), person_of(world, "other")
     world.marketo.put(person, phone="2")
@@ -104,7 +104,6 @@ def test_what_cannot_be_read_is_asked_for_at_growing_gaps(world: MemoryWorld) ->
     assert unread(world) == [("contact", "r", person_of(world), 3)]
 
 
-@story
 def test_many_that_cannot_be_read_one_after_the_other_end_no_cycle(world: MemoryWorld) -> None:
     """R116: of one answer with more than fifty bad rows the rows are not at fault; here each came alone."""
     for _ in range(2):
@@ -164,7 +163,6 @@ def test_a_person_gone_without_a_word_while_it_could_not_be_read_is_found_gone_b
     assert unread(world) == []
 
 
-@story
 def test_nobody_is_made_for_a_record_whose_key_somebody_bears_who_cannot_be_read(world: MemoryWorld) -> None:
     """R18."""
     bearer = world.marketo.next_id
@@ -183,7 +181,6 @@ def test_nobody_is_made_for_a_record_whose_key_somebody_bears_who_cannot_be_read
     assert [row[3] for row in world.ledger()["collisions"]] == ["title"]
 
 
-@story
 @pytest.mark.parametrize(("what", "is_first"), [("title", False), ("key", False), ("key", True)])
 def test_a_person_who_cannot_be_read_is_not_written_over_and_holds_up_nobody_else(what: str, is_first: bool) -> None:
     """R18, R116: whoever is not told apart by the key they show is found by it, also where they are linked by another."""
@@ -218,7 +215,6 @@ def test_a_person_who_cannot_be_read_is_not_written_over_and_holds_up_nobody_els
     assert world.rows("from state.unread") == []
 
 
-@story
 def test_a_record_held_back_for_a_key_gets_its_person_when_the_key_turns_out_free(world: MemoryWorld) -> None:
     bearer = world.marketo.next_id
     world.marketo.put(bearer, title="theirs", **{KEYS.contact_id: "new"})
@@ -258,7 +254,6 @@ def test_a_cut_at_any_step_of_reading_loses_nothing_that_was_set_aside(world: Me
     assert world.both(person_of(world), "title") == ("B", "B")
 
 
-@story
 @pytest.mark.parametrize("record_type", [LEAD, CONTACT])
 @pytest.mark.parametrize("is_new", sampled([True, False], 1))
 def test_an_edit_made_while_our_own_write_cannot_be_read_back_meets_no_edit_of_ours(

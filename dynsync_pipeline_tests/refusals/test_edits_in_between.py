@@ -21,10 +21,12 @@ from dynsync_pipeline.errors import RequestRefused, ServerFailed, TimedOut
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline.whole_cycle import run_cycle
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.http import settings_from
+
+pytestmark = story
 
 
 def sync_times(world: CoreWorld, n_times: int) -> None:

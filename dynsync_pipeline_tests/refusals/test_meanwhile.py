@@ -22,6 +22,8 @@ from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.refusals.test_refusals import LONG
 from dynsync_pipeline_tests.worlds.core import CoreWorld, just_before
 
+pytestmark = story
+
 
 def collisions_of(world: CoreWorld, record_id: str) -> list[tuple[Any, ...]]:
     return world.query(
@@ -29,7 +31,6 @@ def collisions_of(world: CoreWorld, record_id: str) -> list[tuple[Any, ...]]:
     )
 
 
-@story
 def test_412_an_edit_of_another_column_in_the_meantime_and_ours_both_arrive_in_the_same_cycle(world: CoreWorld) -> None:
     taken = {record_type: world.take(record_type) for record_type in ("contact", "lead")}
     bystander, _ = world.take("contact")
@@ -55,7 +56,6 @@ def test_412_an_edit_of_another_column_in_the_meantime_and_ours_both_arrive_in_t
     assert world.sent == []
 
 
-@story
 def test_412_an_edit_of_the_same_column_in_the_meantime_is_a_collision_settled_in_the_same_cycle(
     world: CoreWorld,
 ) -> None:
@@ -79,7 +79,6 @@ def test_412_an_edit_of_the_same_column_in_the_meantime_is_a_collision_settled_i
     assert world.sent == []
 
 
-@story
 def test_412_a_record_edited_again_and_again_waits_for_the_next_cycle_and_loses_nothing(world: CoreWorld) -> None:
     contact, person = world.take("contact")
     world.edit_person(person, title="Patient")
@@ -94,7 +93,6 @@ def test_412_a_record_edited_again_and_again_waits_for_the_next_cycle_and_loses_
     assert world.values(person, "title", "phone") == ("Patient", "+2")
 
 
-@story
 def test_an_edit_in_marketo_in_the_meantime_is_settled_as_a_collision(world: CoreWorld) -> None:
     (contact, first), (lead, second) = world.take("contact"), world.take("lead")
     world.edit_record("contact", contact, jobtitle="D")
@@ -120,7 +118,6 @@ def test_an_edit_in_marketo_in_the_meantime_is_settled_as_a_collision(world: Cor
     assert world.sent == []
 
 
-@story
 def test_a_transient_failure_of_one_record_waits_as_long_as_told_and_blocks_nobody(
     world: CoreWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +160,6 @@ def test_a_transient_failure_of_one_record_waits_as_long_as_told_and_blocks_nobo
         assert {error[-1] for error in world.errors_of(record_id)} <= {"resolved"}
 
 
-@story
 def test_r116_a_record_refused_whole_is_told_once_and_others_go_on(world: CoreWorld) -> None:
     (contact, first), (lead, second) = world.take("contact"), world.take("lead")
     world.edit_person(first, title="Allowed")
@@ -208,7 +204,6 @@ def test_r116_after_eight_attempts_it_is_quarantined_until_somebody_edits_it(wor
     assert {error[-1] for error in (*world.errors_of(contact), *world.errors_of(lead))} == {"resolved"}
 
 
-@story
 def test_a_company_that_fails_for_a_while_keeps_no_contact_from_being_created_and_getting_it_later(
     world: CoreWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +235,6 @@ def test_a_company_that_fails_for_a_while_keeps_no_contact_from_being_created_an
     assert {error[-1] for error in world.errors_of(account)} <= {"resolved"}
 
 
-@story
 @pytest.mark.parametrize(("n", "is_applied"), sampled([(2, True), (1, True), (2, False)], 1))
 def test_a_refusal_in_a_cycle_that_is_killed_is_told_once_and_the_rest_arrives(
     world: CoreWorld, n: int, is_applied: bool

@@ -14,6 +14,8 @@ from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.bending import Bend
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 
+pytestmark = story
+
 POISON = "Poison"
 BATCH, LEADS = r"/\$batch", r"^/rest/v1/leads\.json"
 FOR_EVER = {"method": "POST", "times": 0}
@@ -39,7 +41,6 @@ def changes_of(world: CoreWorld, record_id: str) -> list[tuple[object, ...]]:
     )
 
 
-@story
 @pytest.mark.parametrize("fault", sampled([{"status": 413}, {"status": 200, "code": "1003"}, {"status": 414},
                                            {"status": 200, "code": "609"}], 2), ids=str)  # fmt: skip
 def test_of_a_batch_that_marketo_refuses_whole_only_the_culprits_field_is_set_aside(
@@ -65,7 +66,6 @@ def test_of_a_batch_that_marketo_refuses_whole_only_the_culprits_field_is_set_as
     assert POISON not in message
 
 
-@story
 def test_of_a_batch_that_dynamics_refuses_whole_only_the_culprits_field_is_set_aside(world: CoreWorld) -> None:
     (culprit, poisoned), (collided, other), (plain, third) = (world.take("contact") for _ in range(3))
     world.emulators.dataverse_faults.add(Fault(path=BATCH, body=POISON, status=400, code="0x80060888", **FOR_EVER))  # type: ignore[arg-type]
@@ -86,7 +86,6 @@ def test_of_a_batch_that_dynamics_refuses_whole_only_the_culprits_field_is_set_a
     assert [error[-1] for error in world.errors_of(culprit)] == ["resolved"]
 
 
-@story
 def test_a_value_that_dynamics_refuses_without_naming_its_field_holds_nothing_back(world: CoreWorld) -> None:
     contact, person = world.take("contact")
     world.edit_person(person, dateOfBirth="1700-01-01", title="Seller", city="Bern", phone="+41 2")
@@ -97,7 +96,6 @@ def test_a_value_that_dynamics_refuses_without_naming_its_field_holds_nothing_ba
     assert len(changes_of(world, contact)) == 3
 
 
-@story
 @pytest.mark.parametrize(
     "fault", sampled([{"status": 500}, {"cut": "after"}, {"status": 503}, {"half": True}], 2), ids=str
 )
@@ -121,7 +119,6 @@ def test_while_dynamics_fails_every_write_marketo_gets_its_own_and_nothing_is_lo
     assert last_cycle(world) == ("succeeded", False)
 
 
-@story
 @pytest.mark.parametrize("fault", sampled([{"cut": "after"}, {"status": 200, "code": "611"}, {"status": 502},
                                            {"status": 200, "code": "604"}, {"status": 200, "code": "607"}], 2),
                          ids=str)  # fmt: skip
@@ -148,7 +145,6 @@ PARTS = rb"^(--\S+\r\n)(.*?)(\r\n--[^\r\n]+\r\n)(.*?)(\r\n--[^\r\n]+--\r\n?)$"
 RESULTS = rb'"result":\[(\{[^{}]*\}),(\{[^{}]*\})\]'
 
 
-@story
 @pytest.mark.parametrize(("parts", "results"), [(rb"\1\4\3\2\5", rb'"result":[\2,\1]'), (rb"\1\2\5", rb'"result":[\2]')],
                          ids=["in another order", "too few"])  # fmt: skip
 def test_answers_that_do_not_fit_what_was_sent_are_taken_for_nobodys(
@@ -174,7 +170,6 @@ def test_answers_that_do_not_fit_what_was_sent_are_taken_for_nobodys(
         assert changes_of(world, contact) == []
 
 
-@story
 def test_a_system_that_is_down_is_not_hammered_and_the_command_says_so(world: CoreWorld) -> None:
     for _, person in (world.take("contact") for _ in range(2)):
         world.edit_person(person, title="To Dynamics")

@@ -14,9 +14,12 @@ from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import restore
 from dynsync_pipeline.warehouse import connection
 from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.releases.played import CONTACT, FIELDS, FOLDER, LEAD, play
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
+
+pytestmark = story
 
 STORED = sorted(FOLDER.glob("*.duckdb.xz"))
 LEDGERS = ("changes", "collisions", "activities", "cycles", "sync_errors")

@@ -20,6 +20,8 @@ from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemorySyst
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 
 
@@ -42,7 +44,6 @@ def n_steps_before() -> int:
     return int(sent[0])
 
 
-@story
 @pytest.mark.parametrize("n_later", range(-2, 10, 1 if is_deep() else 5))
 def test_a_cut_anywhere_leaves_one_record_and_one_person_each(
     n_steps_before: int, n_later: int, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +122,6 @@ def people_of(world: RequestWorld, request_id: str) -> list[int]:
     return [*world.marketo.bearers(KEYS.contact_id, request_id), *world.marketo.bearers(KEYS.lead_id, request_id)]
 
 
-@story
 def test_an_edit_after_a_write_of_unknown_outcome_is_no_concern_of_a_request(world: RequestWorld) -> None:
     """The person is read by the next cycle, which finds out first what became of the write."""
     ((person_id,),) = world.rows("select person_id from state.links")
@@ -141,7 +141,6 @@ def test_an_edit_after_a_write_of_unknown_outcome_is_no_concern_of_a_request(wor
     assert world.both(person_id, "title") == ("Chief of all", "Chief of all")
 
 
-@story
 def test_keys_that_follow_later_wait_until_a_write_of_unknown_outcome_is_found_out(world: RequestWorld) -> None:
     person_id = world.person(title="Boss")
     world.marketo.refuses = lambda key, values: (
@@ -167,7 +166,6 @@ def test_keys_that_follow_later_wait_until_a_write_of_unknown_outcome_is_found_o
     assert people_of(world, request_id) == [person_id]
 
 
-@story
 def test_what_was_sent_is_linked_though_its_person_would_be_refused_now(world: RequestWorld) -> None:
     world.dynamics.limits["jobtitle"] = {"is_business_required": True}
     world.follow(world.fields)
@@ -183,7 +181,6 @@ def test_what_was_sent_is_linked_though_its_person_would_be_refused_now(world: R
     assert world.both(person_id, "title") == (None, None)
 
 
-@story
 def test_a_record_whose_person_was_deleted_before_the_link_rests_until_somebody_edits_it(world: RequestWorld) -> None:
     person_id, request_id = sent_and_cut(world, title="Chief")
     world.marketo.delete(person_id)
@@ -198,7 +195,6 @@ def test_a_record_whose_person_was_deleted_before_the_link_rests_until_somebody_
     assert world.both(successor, "title") == ("Chief of all", "Chief of all")
 
 
-@story
 def test_a_record_whose_person_was_linked_otherwise_before_the_link_makes_nobody(world: RequestWorld) -> None:
     person_id, request_id = sent_and_cut(world, title="Chief")
     world.dynamics.put(CONTACT, "c9", jobtitle="Chief")
@@ -227,7 +223,6 @@ def test_an_answer_that_shows_nobody_proves_nobody_gone(world: RequestWorld) -> 
     assert world.request(request_id).outcome == "created"
 
 
-@story
 def test_a_working_file_that_is_older_than_the_store_makes_no_second_person(world: RequestWorld) -> None:
     people = [world.person(title="Chief", phone="1") for _ in range(2)]
     requests = [world.ask(person_id, CONTACT) for person_id in people]
@@ -249,7 +244,6 @@ def test_a_working_file_that_is_older_than_the_store_makes_no_second_person(worl
     assert world.rows("select count(*), count(distinct dynamics_id) from state.links") == [(3, 3)]
 
 
-@story
 def test_whoever_bears_the_key_of_a_record_that_no_cycle_saw_waits_for_the_next(world: RequestWorld) -> None:
     world.publishes = True
     world.cycle()
@@ -265,7 +259,6 @@ def test_whoever_bears_the_key_of_a_record_that_no_cycle_saw_waits_for_the_next(
     assert people_of(world, "l9") == [person_id]
 
 
-@story
 def test_a_store_that_is_lost_sets_its_records_free(world: RequestWorld) -> None:
     _, request_id = sent_and_cut(world, title="Chief")
     world.settings.requests_file.unlink()
@@ -282,7 +275,6 @@ def test_a_store_that_is_damaged_stops_nothing_else(world: RequestWorld) -> None
     assert world.both(person_id, "title") == ("Edited", "Edited")
 
 
-@story
 def test_a_field_that_moved_to_another_column_meets_as_for_the_first_time(world: RequestWorld) -> None:
     person_id, request_id = sent_and_cut(world, title="Chief", phone="1")
     lines = [line.replace("title,jobtitle", "title,new_title") for line in SAME_FOR_BOTH_TYPES]

@@ -9,8 +9,10 @@ import pytest
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.approvals import approve_causes
-from dynsync_pipeline_tests.properties.effort import deep, sampled
+from dynsync_pipeline_tests.properties.effort import deep, sampled, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+
+pytestmark = story
 
 LEAD = RecordType.LEAD
 FIELDS = field_map(

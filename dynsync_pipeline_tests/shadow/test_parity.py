@@ -17,6 +17,8 @@ from dynsync_pipeline_tests.worlds.memory import SAME_FOR_BOTH_TYPES, MemoryWorl
 from dynsync_pipeline_tests.worlds.native_sync import SOURCE, USER, Carried, MemoryWire, NativeSync, Pair, Rule
 from dynsync_pipeline_tests.worlds.rows import labels_of
 
+pytestmark = story
+
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 MAP = field_map(
     *SAME_FOR_BOTH_TYPES, "nick,new_nick,text,both,true,marketo", "memo,new_memo,text,both,true,never_clear"
@@ -134,7 +136,6 @@ def edit_as_usual(world: Beside, pair: Pair, number: int) -> None:
         world.sales(pair, source=f"T{number}") if pair.record_type is LEAD else world.marketing(pair, leadScore="9")
 
 
-@story
 def test_200_planted_differences_are_all_found_and_none_is_invented() -> None:
     kinds = [*UNSEEN.items(), *SEEN.items()]
     n_of_type = {

@@ -24,6 +24,8 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 from dynsync_pipeline_tests.worlds.native_sync import SOURCE, HttpWire, NativeSync, Pair
 
+pytestmark = story
+
 FIELDS = {"title": "jobtitle", "city": "address1_city", "phone": "telephone1"}
 READS_BY_POST = ("/oauth2/v2.0/token", "/identity/oauth/token", "/export/create.json", "/enqueue.json")
 MAPPED = ("company", "lastName", "email", *FIELDS)
@@ -103,7 +105,6 @@ def test_an_adoption_in_shadow_links_in_the_working_file_alone(beside: Beside) -
     assert beside.world.people("dynamicsType", "Contact") == []
 
 
-@story
 def test_no_request_of_whole_cycles_could_write_whatever_there_is_to_decide(beside: Beside) -> None:
     world, contact, lead = beside.world, beside.pair(RecordType.CONTACT), beside.pair(RecordType.LEAD)
     doomed = person_for(world, RecordType.LEAD, 9)
@@ -183,7 +184,6 @@ def test_status_and_its_page_say_that_this_is_shadow(beside: Beside) -> None:
     assert json.loads((world.data_dir / "status.json").read_text("utf-8"))["figures"]["mode"] == "shadow"
 
 
-@story
 def test_the_switch_over_loses_no_edit_of_the_gap(beside: Beside) -> None:
     """Native off, edits in the gap, the last shadow cycle, the audit, live."""
     world, native = beside.world, beside.native

@@ -24,6 +24,8 @@ from dynsync_pipeline_tests.sync_filter.filtered import (
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
+pytestmark = story
+
 N_OUT = 3
 
 
@@ -54,7 +56,6 @@ def allowed(world: MemoryWorld) -> None:
     assert world.settled() == 0
 
 
-@story
 def test_a_filter_column_that_is_gone_stops_every_cycle_until_it_is_back_or_given_up() -> None:
     """Whether a read that is refused finds it, or the daily look at the definitions."""
     world = guarded_world()
@@ -86,7 +87,6 @@ def test_a_filter_column_that_keeps_nobody_out_may_go() -> None:
     assert world.rows("from state.lost_filters") == []
 
 
-@story
 def test_a_filter_column_that_may_not_be_read_stops_the_cycle_also_where_it_never_was() -> None:
     """Nobody knows whom it keeps out. Once an operator gives it up, everybody is let in, also those to come."""
     world = filtered_world()
@@ -139,7 +139,6 @@ def test_a_column_that_is_lost_between_two_rounds_of_writes_turns_nobody() -> No
     assert len(kept_out(world)) == N_OUT
 
 
-@story
 def test_a_column_that_is_secured_between_two_looks_lets_nobody_in_by_its_emptiness() -> None:
     """It reads as empty, and the definitions are asked again before anybody acts on that."""
     world = guarded_world()
@@ -148,7 +147,6 @@ def test_a_column_that_is_secured_between_two_looks_lets_nobody_in_by_its_emptin
     stops(world, "may not read the column new_synctomkto")
 
 
-@story
 def test_more_emptied_filters_than_the_largest_share_stop_the_cycle_and_one_passes() -> None:
     """They count by those whom they kept out, however few; whoever gets a no again stays out, and a yes is no clear."""
     world = guarded_world()
@@ -165,7 +163,6 @@ def test_more_emptied_filters_than_the_largest_share_stop_the_cycle_and_one_pass
     assert len(starts(world)) == N_OUT
 
 
-@story
 def test_many_people_who_would_go_stale_at_once_stop_the_cycle() -> None:
     """As by a column that is made with the default no; a few may, and what is new may be out however many it is. So may who is
     linked by the key that it bears, as after the working file was lost.

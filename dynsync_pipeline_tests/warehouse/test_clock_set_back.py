@@ -7,7 +7,10 @@ from datetime import timedelta
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
+
+pytestmark = story
 
 AHEAD = timedelta(days=400)
 

@@ -17,6 +17,8 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.rows import Values
 
+pytestmark = story
+
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 N_TRIES = 8  # then an error is quarantined
 
@@ -61,7 +63,6 @@ def release(world: MemoryWorld, *error_ids: int) -> int:
         return release_errors(connection, error_ids, world.clock.replace(tzinfo=None))
 
 
-@story
 def test_a_released_error_is_tried_by_the_next_cycle_and_the_other_stays() -> None:
     world = quarantined({"title": "B"}, {"title": "B"}, refuses=refuse_everything)
     ((first,),) = world.rows("select error_id from ledger.sync_errors where dynamics_id = 'r0'")
@@ -99,7 +100,6 @@ def test_an_error_of_a_field_releases_that_field_and_no_other() -> None:
     assert world.both(1001, "title") == ("B", "B")
 
 
-@story
 def test_a_record_refused_as_a_whole_is_released_with_all_its_fields() -> None:
     world = quarantined({"title": "B", "phone": "2"}, refuses=refuse_everything)
     assert release(world, *open_errors_of(world)) == 2, "each field is told by itself"
@@ -138,7 +138,6 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
         yield world
 
 
-@story
 def test_the_command_releases_and_the_next_cycle_tries_again(refused: HttpWorld) -> None:
     refused.sync()
     assert refused.query("select attempts from sync_errors") == [(1,)], "five minutes have not passed"

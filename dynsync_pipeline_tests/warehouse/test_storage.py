@@ -19,6 +19,8 @@ from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION,
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
+pytestmark = story
+
 MIGRATIONS = Path(connection_module.__file__).with_name("migrations")
 HEADER = "record_type,marketo_field,dynamics_column,type,direction,enabled\n"
 
@@ -273,7 +275,6 @@ def test_views_are_made_again_only_for_another_map() -> None:
         assert {name for name, _ in set(before) & set(views_of(connection))} == made_once
 
 
-@story
 def test_a_map_that_changes_and_changes_back_is_followed_each_time() -> None:
     """A field more, a line's column, type or direction, each alone: never is what another map left behind used on."""
     maps = [
