@@ -39,7 +39,7 @@ test: $(INSTALLED) ## style, types, and the tests of every rule and all short on
 	wait $$lint && exit $$tests
 
 stories: $(INSTALLED) ## the tests that take longer; PART=2/3 takes the second third of their files
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "story and not deep" --part $(PART)
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "story and not deep" --part=$(PART)
 
 $(WITH_SPARK): $(INSTALLED) requirements-spark.lock
 	test -x .venv-spark/bin/python || $(PYTHON) -m venv .venv-spark

@@ -141,6 +141,15 @@ def remember_left_empty(connection: duckdb.DuckDBPyConnection) -> None:
     _LEFT_EMPTY[connection] = {}
 
 
+def forget_left_empty(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Forget what was left empty of the table that this statement, which is of no file, makes, fills or drops."""
+    if found := _MAKES_OR_FILLS.match(statement):
+        _LEFT_EMPTY[connection].pop(found["table"], None)
+
+
+_MAKES_OR_FILLS = re.compile(
+    r"\s*(?:create (?:or replace )?temp table|insert into|drop table(?: if exists)?) (?:temp\.)?(?P<table>\w+)\b(?!\.)"
+)
 # By connection: temporary tables without a row, and the statement that made them.
 _LEFT_EMPTY: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, str]] = WeakKeyDictionary()
 

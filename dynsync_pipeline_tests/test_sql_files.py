@@ -160,6 +160,19 @@ def test_a_table_that_is_not_empty_any_more_once_a_transaction_was_undone_is_dro
     assert connection.execute("from one").fetchall() == []
 
 
+def test_a_table_that_something_else_replaced_is_made_anew(package: Path) -> None:
+    write(package, "made", "create temp table one as from given;\n", reads="given", makes="one: one row per row given")
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer)")
+    sql_files.run_steps(connection, ("room/made",))
+    connection.execute("create or replace temp table one as select 'x' as b")
+    sql_files.run_steps(connection, ("room/made",))
+    assert connection.execute("select a from one").fetchall() == []
+    connection.execute("insert into one values (7)")
+    sql_files.run_steps(connection, ("room/made",))
+    assert connection.execute("select a from one").fetchall() == []
+
+
 def test_two_files_may_make_a_table_of_one_name_with_other_columns(package: Path) -> None:
     write(package, "made", "create temp table one as from given;\n", reads="given", makes="one: one row per row given")
     write(

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import duckdb
 
-from dynsync_pipeline.sql_files import remember_left_empty
+from dynsync_pipeline.sql_files import forget_left_empty, remember_left_empty
 
 MOST_TEXTS = 4_000  # some texts name a path or a number, and a process may run cycles for months
 
@@ -38,6 +38,8 @@ class _ParsingOnce:
 
     def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
         """Run what `query` says, which may be several statements. Raises: duckdb.Error."""
+        if isinstance(query, str):
+            forget_left_empty(cast(duckdb.DuckDBPyConnection, self), query)
         found = self._parsed(query) if isinstance(query, str) else [query]
         for statement in found[:-1]:
             self._connection.execute(statement)
