@@ -81,9 +81,9 @@ def test_by_other_rules_the_past_and_what_differs_come_out_the_same(engines: Bot
     found = other_outcomes(engines, FieldMap(tuple(turned(FIELDS.fields))), since, NOW)
     assert engines.differences(("outcomes_now", "overwritten_outcomes", "decided_fields", "other_outcomes")) == {}
     assert len(WORDS & {row["outcome_then"] for row in found}) >= 4, "many ways out"
-    for is_past in (True, False):
+    for is_past, n_least in ((True, 5), (False, 3)):
         codes = {row["rule_code"] for row in found if bool(row["collision_id"]) is is_past}
-        assert len(codes) >= 5, (is_past, codes)
+        assert len(codes) >= n_least, (is_past, codes)
     assert min(row["settled_at"] for row in found if row["collision_id"]) >= since
 
 
