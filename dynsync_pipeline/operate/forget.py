@@ -285,13 +285,14 @@ def _note(settings: Settings, erasures: Erasures, erasure: Erasure) -> None:
 
 
 def _from_text_files(settings: Settings, person: Person) -> dict[str, int]:
-    """Lines of CSV files in the data folder that hold the person, and what a restore replaced."""
+    """Lines of CSV files in the data folder that hold the person, and files that a restore replaced or a kill left unfinished."""
     removed: dict[str, int] = {}
     wanted = [value.lower() for value in (*person.cells, *map(str, person.person_ids))]
     with storage_errors(settings.data_dir):
-        for file in settings.data_dir.glob("*.replaced"):
-            file.unlink()
-            removed["files that a restore replaced"] = removed.get("files that a restore replaced", 0) + 1
+        for pattern, name in _NOBODYS.items():
+            for file in settings.data_dir.glob(pattern):
+                file.unlink()
+                removed[name] = removed.get(name, 0) + 1
         for file in settings.data_dir.glob("*.csv"):
             n_lines = _without_lines(file, set(wanted))
             if n_lines:
@@ -301,6 +302,14 @@ def _from_text_files(settings: Settings, person: Person) -> dict[str, int]:
             if n_rows:
                 removed[file.name] = n_rows
     return removed
+
+
+# Files of which nobody reads a line any more.
+_NOBODYS = {
+    "*.replaced": "files that a restore replaced",
+    "*.csv.new": "files that a kill left unfinished",
+    "*.parquet.new": "files that a kill left unfinished",
+}
 
 
 def _without_lines(file: Path, wanted: set[str]) -> int:

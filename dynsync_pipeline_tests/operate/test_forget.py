@@ -263,6 +263,7 @@ def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_l
     lines = [["contact", WHO, ""], ["contact", OTHER, ""], ["contact", "", "ann.lee@example.com"]]
     with (folder / "adoption.csv").open("w", newline="") as out:
         csv.writer(out).writerows(lines)
+    (folder / "killed.csv.new").write_text("ann.lee@example.com")
     (folder / "backup-killed").mkdir()
     (folder / "backup-killed" / "requests.sqlite").write_text(WHO)
     before = (folder / "fields.csv").read_text()
@@ -270,4 +271,5 @@ def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_l
     assert done.found_after == []
     with (folder / "adoption.csv").open(newline="") as kept:
         assert list(csv.reader(kept)) == lines[1:2]
+    assert not (folder / "killed.csv.new").exists(), "what a killed proposal had written by then"
     assert (folder / "fields.csv").read_text() == before
