@@ -10,8 +10,13 @@ import pyarrow as pa
 import pytest
 
 from dynsync_pipeline.clients.dynamics.protocol import ChangesPage
+from dynsync_pipeline.clients.rows import rows_table
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.extract.read_ahead import PAGES_A_COMMIT, in_groups, landings, read_ahead
+from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.warehouse.columns import dynamics_columns
+from dynsync_pipeline.warehouse.mirrors import land_dynamics, take_in_dynamics
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 WAIT_S = 10.0
 
@@ -56,6 +61,23 @@ def test_pages_land_together_and_no_row_before_an_earlier_pages_deletions() -> N
         (rows["id"].to_pylist(), gone) for rows, gone in landings([read("1"), read("2", "1"), read("3"), read("1")])
     ]
     assert found == [(["1", "2"], ("1",)), (["3", "1"], ())]
+
+
+def test_a_record_on_two_pages_is_as_the_later_one_tells_it() -> None:
+    """Whoever is edited during a long read is told again, and pages land together."""
+    world = MemoryWorld()
+    world.cycle()
+    names = ["id", "etag", *dynamics_columns(world.fields, RecordType.CONTACT)]
+    other = {"id": "b", "etag": "1"}
+    for order in (("Before", "After"), ("After", "Before")):
+        told = [{"id": "a", "etag": "1", "jobtitle": title} for title in order]
+        pages = [ChangesPage(rows_table(names, [told[0], other]), (), "1", is_last=False)]
+        pages.append(ChangesPage(rows_table(names, [other, told[1]]), (), "2", is_last=True))
+        with world.warehouse.transaction() as connection:
+            for rows, deleted_ids in landings(pages):
+                land_dynamics(connection, world.fields, TABLES[RecordType.CONTACT], rows, deleted_ids)
+            take_in_dynamics(connection, world.warehouse.now(), RecordType.CONTACT)
+        assert world.rows("select jobtitle from mirror.dynamics_contacts where contactid = 'a'") == [(order[1],)]
 
 
 def test_a_read_of_one_page_takes_no_thread() -> None:
