@@ -168,7 +168,7 @@ def test_a_table_that_something_else_replaced_is_made_anew(package: Path) -> Non
     connection.execute("create or replace temp table one as select 'x' as b")
     sql_files.run_steps(connection, ("room/made",))
     assert connection.execute("select a from one").fetchall() == []
-    connection.execute("insert into one values (7)")
+    connection.execute("select 1; insert into one values (7)")
     sql_files.run_steps(connection, ("room/made",))
     assert connection.execute("select a from one").fetchall() == []
 

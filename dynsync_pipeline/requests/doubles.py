@@ -20,7 +20,7 @@ MOST_TOLD = 5
 def possible_doubles(
     connection: duckdb.DuckDBPyConnection, fields: FieldMap, request_ids: Sequence[str]
 ) -> dict[str, str]:
-    """Of these requests, whose people stand in `asked_people`, what is told of records with the same address, by request.
+    """Of these requests, whose people stand in `requesting_people`, what is told of records with the same address, by request.
 
     Nobody is found by an address that the field map leaves out of Dynamics.
     """
@@ -34,7 +34,7 @@ def possible_doubles(
         return {}
     asked = "\nunion all\n".join(
         f"select q.request_id, lower(a.{quoted(name)}) as address from pending_requests q "
-        f"join asked_people a using (person_id) where q.record_type = '{record_type}'"
+        f"join requesting_people a using (person_id) where q.record_type = '{record_type}'"
         for record_type, name in names.items()
     )
     held = "\nunion all\n".join(

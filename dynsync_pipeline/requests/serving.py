@@ -182,13 +182,13 @@ class Serving:
         return people.filter(is_asked), not witness or people.num_rows > (pc.sum(is_asked).as_py() or 0)
 
     def _show_people(self, connection: duckdb.DuckDBPyConnection, people: pa.Table) -> None:
-        """What was read of people, company fields included, as the table `asked_people`."""
+        """What was read of people, company fields included, as the table `requesting_people`."""
         kinds = {**self._fields.company_fields, **self._columns.kinds}
         connection.register("read_people", people)
         is_read = f"where {quoted(UNREAD)} is null" if UNREAD in people.column_names else ""
         values = "".join(f", {canonical_in_marketo(name, kind)} as {quoted(name)}" for name, kind in kinds.items())
         connection.execute(
-            f"create or replace temp table asked_people as select id::bigint as person_id{values} from read_people {is_read}"
+            f"create or replace temp table requesting_people as select id::bigint as person_id{values} from read_people {is_read}"
         )
         connection.unregister("read_people")
 

@@ -38,9 +38,10 @@ class _ParsingOnce:
 
     def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
         """Run what `query` says, which may be several statements. Raises: duckdb.Error."""
-        if isinstance(query, str):
-            forget_left_empty(cast(duckdb.DuckDBPyConnection, self), query)
         found = self._parsed(query) if isinstance(query, str) else [query]
+        if isinstance(query, str):
+            for statement in found:
+                forget_left_empty(cast(duckdb.DuckDBPyConnection, self), statement.query)
         for statement in found[:-1]:
             self._connection.execute(statement)
         return self._connection.execute(found[-1], parameters)

@@ -89,7 +89,7 @@ CHAINS = (
         "In a cycle, or between two: what becomes of people who are to become records (R71). Judging, sending, linking and "
         "telling are a transaction each.",
         (*KNOWING, *JUDGING, *SENDING, *LINKING, *KEYING, *TELLING),
-        ("pending_requests", "asked_people", "sent_requests", "made_records", "this_serving", "ended_requests"),
+        ("pending_requests", "requesting_people", "sent_requests", "made_records", "this_serving", "ended_requests"),
     ),
     Chain(
         "What is asked for a record",

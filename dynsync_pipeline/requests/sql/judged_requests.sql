@@ -3,7 +3,7 @@
 -- required is refused, with the field; whose record was deleted in Dynamics gets a new one like anybody (R82). A contact gets no
 -- account (R74). A value that its column cannot hold stays out of the new record, and the next plan reports it as of any link (R116).
 --
--- reads    pending_requests, asked_people, this_serving, state.unread, state.tombstones, state.columns, state.option_maps,
+-- reads    pending_requests, requesting_people, this_serving, state.unread, state.tombstones, state.columns, state.option_maps,
 --          state.user_zone, mirror.marketo_people, mirror.person_records, reconcile.fields
 -- makes    request_values: one row per request and field that has a value in Marketo for Dynamics
 --          judged_requests: one row per request; `body` is the new record as JSON
@@ -17,7 +17,7 @@ with known as (
             else meant_options(h.value, f.type, o)
         end as value
     from pending_requests q
-    join long_of('asked_people') h on h.person_id = q.person_id
+    join long_of('requesting_people') h on h.person_id = q.person_id
     join reconcile.fields f on f.record_type = q.record_type and f.field = h.field and f.direction <> 'to_marketo'
     left join state.columns c on c.system = 'dynamics' and c.record_type = q.record_type and c.name = f.dynamics_column
     left join state.option_maps o on o.record_type = q.record_type and o.dynamics_column = f.dynamics_column
@@ -81,7 +81,7 @@ select
     ) || '}' as body
 from pending_requests q
 cross join this_serving t
-left join asked_people a on a.person_id = q.person_id
+left join requesting_people a on a.person_id = q.person_id
 left join (select key::bigint as person_id from state.unread where record_type = 'person' and has_id) u on u.person_id = q.person_id
 left join borne b on b.person_id = q.person_id
 left join lacking x on x.request_id = q.request_id
