@@ -26,9 +26,8 @@ OWNER_ONLY = 0o600  # it holds everybody's data
 OWNERS_FOLDER = 0o700
 IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it is closed
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
-LARGEST_LOG = (
-    "256MB"  # DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied
-)
+# Before a checkpoint. DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied.
+LARGEST_LOG = "256MB"
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
 ROWS_A_STATEMENT = 100
