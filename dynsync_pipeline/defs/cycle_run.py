@@ -21,6 +21,7 @@ import dagster as dg
 
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
+from dynsync_pipeline.defs.held import held_by
 from dynsync_pipeline.defs.pairs import PAIR_TAG
 from dynsync_pipeline.errors import DynSyncError, SqlFileFailed, StorageFailed
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -51,6 +52,7 @@ class CycleRun:
 
     `settings` None: they are read when the first asset runs, so that the UI loads without them: from the environment, or
     those of `pair`.
+    `run` is Dagster's, which a pause holds where nobody started it by hand.
     `tell` gets the number of the cycle when it begins.
     """
 
@@ -59,11 +61,13 @@ class CycleRun:
         settings: Settings | None = None,
         open_cycle: Callable[[Settings], Cycle] = Cycle,
         pair: str | None = None,
+        run: dg.DagsterRun | None = None,
         tell: Callable[[int], None] = lambda cycle_id: None,
     ) -> None:
         self._given_settings = settings
         self._open_cycle = open_cycle
         self._pair = pair
+        self._run = run
         self._tell = tell
         self._cycle: Cycle | None = None
         self._obstacle: tuple[Exception, TracebackType | None] | None = None
@@ -164,6 +168,8 @@ class CycleRun:
             raise error.with_traceback(places)
         if self._cycle is None:
             try:
+                if held := held_by(self._run, self.settings):
+                    raise DynSyncError(str(held), next_step="This run waited in the queue, and did nothing.")
                 self._cycle = self._open.enter_context(self._open_cycle(self.settings))
                 self._tell(self._cycle.cycle_id)
                 self._cycle.prepare()
@@ -214,7 +220,7 @@ def cycle_resource(
     @dg.resource(description="One cycle under the cycle lock, shared by all steps of a run.")
     def cycle(context: dg.InitResourceContext) -> Iterator[CycleRun]:
         pair = context.run.tags.get(PAIR_TAG) if context.run is not None else None
-        cycle_run = CycleRun(settings, open_cycle, pair, lambda cycle_id: _tag(context, cycle_id))
+        cycle_run = CycleRun(settings, open_cycle, pair, context.run, lambda cycle_id: _tag(context, cycle_id))
         try:
             yield cycle_run
         finally:

@@ -8,6 +8,7 @@ import traceback
 
 import dagster as dg
 
+from dynsync_pipeline.defs.held import held_by
 from dynsync_pipeline.errors import CycleRunning, DynSyncError
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.whole_cycle import run_cycle
@@ -22,7 +23,11 @@ def cycles_of_quiet_pairs(context: dg.OpExecutionContext) -> None:
     failed = []
     for name in context.op_config["pairs"]:
         try:
-            report = run_cycle(load_settings(pair=name))
+            settings = load_settings(pair=name)
+            if held := held_by(context.run, settings):
+                context.log.info(f"Pair {name}: {held}")
+                continue
+            report = run_cycle(settings)
         except CycleRunning as error:  # somebody was faster
             context.log.info(f"Pair {name}: {error}")
         except DynSyncError as error:

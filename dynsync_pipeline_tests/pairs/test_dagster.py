@@ -248,6 +248,23 @@ def test_what_one_pair_of_a_shared_run_has_wrong_is_told_and_the_others_go_on(
     assert all(each.lock_file.exists() for each in tried.values())
 
 
+def test_a_pair_that_somebody_pauses_while_it_waits_for_its_turn_in_a_shared_run_is_left_out(
+    make_pair: MakePair, instance: dg.DagsterInstance
+) -> None:
+    held, tried = make_pair("acme"), make_pair("bolt")
+    held.data_dir.mkdir(parents=True, exist_ok=True)
+    pause(held.data_dir, "import")
+    result = DEFINITIONS.resolve_job_def("quiet_job").execute_in_process(
+        instance=instance,
+        run_config={"ops": {"cycles_of_quiet_pairs": {"config": {"pairs": ["acme", "bolt"]}}}},
+        tags={"dagster/sensor_name": "cycle_sensor"},
+        raise_on_error=False,
+    )
+    assert failures(result)["cycles_of_quiet_pairs"].startswith("Pair bolt:")
+    assert "Pair acme" not in failures(result)["cycles_of_quiet_pairs"]
+    assert (held.lock_file.exists(), tried.lock_file.exists()) == (False, True)
+
+
 def test_work_beside_the_cycles_is_done_for_every_pair_and_one_that_fails_stops_no_other(make_pair: MakePair) -> None:
     for name in ("acme", "bolt", "cord"):
         make_pair(name)
