@@ -13,9 +13,9 @@ import pytest
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish import parquet
 from dynsync_pipeline.publish.parquet import publish_parquet
-from dynsync_pipeline.publish.parquet_files import MANIFEST, OURS, TABLES, Manifest, read_manifest, reading_query
-from dynsync_pipeline.publish.private_copy import literal
+from dynsync_pipeline.publish.parquet_files import MANIFEST, OURS, TABLES, Manifest, read_manifest
 from dynsync_pipeline_tests.properties.effort import is_deep, story
+from dynsync_pipeline_tests.publish.parquet_reading import require_true, scan_in
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo, line_of
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
@@ -43,19 +43,8 @@ class Published:
         assert found is not None
         return found
 
-    def scan(self, names: list[str]) -> str:
-        return f"read_parquet([{', '.join(literal(self.folder / name) for name in names)}])"
-
     def require_true(self) -> None:
-        """Row by row, both ways."""
-        manifest = read_manifest(self.folder)
-        assert manifest is not None
-        with self.world.warehouse.reading() as connection:
-            for table in TABLES:
-                told = reading_query(manifest.tables[table.name], manifest, self.scan)
-                for one, other in ((table.select, told), (told, table.select)):
-                    rows = connection.execute(f"from ({one}) except all from ({other})").fetchall()
-                    assert rows == [], table.name
+        require_true(self.world.warehouse, self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +102,7 @@ def test_a_days_changes_rewrite_one_small_file_of_a_table_by_delta(published: Pu
     for table in TABLES:
         if table.moved:
             assert after.tables[table.name].parts == before.tables[table.name].parts
-            file = published.scan([after.tables[table.name].moved or ""])
+            file = scan_in(published.folder)([after.tables[table.name].moved or ""])
             assert duckdb.execute(f"select count(*) <= 1 from {file}").fetchall() == [(True,)]
     published.require_true()
 

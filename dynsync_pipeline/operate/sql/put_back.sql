@@ -11,7 +11,8 @@
 --          reconcile.planned_activities, reconcile.planned_account_changes, reconcile.receipts, reconcile.edited_meanwhile,
 --          reconcile.refused_fields, reconcile.failed_operations, reconcile.unsent_fields, inbox.dynamics_accounts,
 --          inbox.dynamics_contacts, inbox.dynamics_leads, inbox.marketo_people, inbox.marketo_companies, inbox.feed_after_cut, inbox.feed_entries,
---          inbox.last_changed_by_us, inbox.merges, inbox.told_changes, inbox.touched, ledger.cycles
+--          inbox.last_changed_by_us, inbox.merges, inbox.told_changes, inbox.touched, ledger.cycles,
+--          state.parquet, state.parquet_moved
 delete from state.restored;
 
 insert into state.restored (restored_at, made_at, reread_at)
@@ -138,3 +139,8 @@ select
     'The backup of ' || strftime(made_at, '%Y-%m-%d %H:%M:%S') || ' UTC was put back; both systems are read as a whole before anything is written.',
     false
 from putting_back;
+
+-- Parquet files are written as a whole; where there are some already they may be another installation's, whose backup this was.
+delete from state.parquet;
+
+delete from state.parquet_moved;
