@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.reconcile.rule_tests import make_fields
 from dynsync_pipeline.sql_files import run_steps
@@ -27,6 +26,8 @@ from dynsync_pipeline_tests.worlds.field_cases import (
     Case,
     Sides,
 )
+from dynsync_pipeline_tests.worlds.rule_rows import put as put_rows
+from dynsync_pipeline_tests.worlds.rule_rows import put_options
 
 
 def test_each_field_comes_out_as_its_case_says() -> None:
@@ -78,24 +79,11 @@ def put(connection: duckdb.DuckDBPyConnection, cases: list[Case]) -> list[Case]:
     make_fields(connection)
     this_cycle = {"planned_at": NOW, "is_first_load": False, "ask_above": ASK_ABOVE, "clocks_apart": BEHIND}
     connection.execute(f"update this_cycle set {', '.join(f'{name} = ${name}' for name in this_cycle)}", this_cycle)
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for number, each in enumerate(cases):
-        for table, row in _rows(number, each):
-            tables.setdefault(table, []).append(row)
-    for table, rows in tables.items():
-        names = sorted({name for row in rows for name in row})
-        connection.register("new_rows", pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows]))
-        connection.execute(f"insert into {table} ({', '.join(names)}) select {', '.join(names)} from new_rows")
-        connection.unregister("new_rows")
-    for number, each in enumerate(cases):
-        for value, label in each.more.get("options", {}).items():
-            column = f"c_{key_of(number, each)[1]}"
-            labels = [[value], [label]]
-            connection.execute(
-                "insert into state.option_maps (record_type, dynamics_column, numbers, listed_numbers, labels) "
-                "select ?, ?, map(?, ?), map(?, ?), map(?, ?) where ? not in (select dynamics_column from state.option_maps)",
-                ["contact", column, *labels[::-1], *labels[::-1], *labels, column],
-            )
+    put_rows(connection, (row for number, each in enumerate(cases) for row in _rows(number, each)))
+    options = {f"c_{key_of(number, each)[1]}": each.more.get("options", {}) for number, each in enumerate(cases)}
+    for column, labels in options.items():
+        if labels:
+            put_options(connection, "contact", column, labels)
     return cases
 
 
