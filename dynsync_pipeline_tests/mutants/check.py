@@ -239,13 +239,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="draws another sample")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after this time")
     parser.add_argument("--http", action="store_true", help=f"also run {', '.join(OVER_HTTP)}; slower")
+    parser.add_argument(
+        "--tests",
+        nargs="+",
+        help="run these files or folders of tests alone, e.g. reconcile/test_approval_rows.py: seconds a mutant",
+    )
     given = parser.parse_args(arguments)
 
     package = ROOT / PACKAGE
     found = candidates(package, given.file)
     if given.sample is not None and given.sample < len(found):
         found = random.Random(given.seed).sample(found, given.sample)
-    tests = IN_MEMORY + (OVER_HTTP if given.http else ())
+    tests = given.tests or IN_MEMORY + (OVER_HTTP if given.http else ())
     harmless, n_survivors, n_unexplained = explained(), 0, 0
     for file, mutant in survivors(found, tests, given.minutes):
         n_survivors += 1

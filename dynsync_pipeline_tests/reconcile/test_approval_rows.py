@@ -165,8 +165,20 @@ def test_what_waits_goes_on_waiting_as_long_as_it_is_the_same() -> None:
 
 
 ASKED = {"outcome": "ask", "record_type": "lead", "written_direction": "to_marketo", "n_reached": 3}
-TITLE = ASKED | {"field": "title", "type": "text", "dynamics_column": "jobtitle", "dynamics_value": "D", "marketo_value": "M"}
-RATING = ASKED | {"field": "rating", "type": "choice", "dynamics_column": "c", "dynamics_value": "1", "marketo_value": "2"}
+TITLE = ASKED | {
+    "field": "title",
+    "type": "text",
+    "dynamics_column": "jobtitle",
+    "dynamics_value": "D",
+    "marketo_value": "M",
+}
+RATING = ASKED | {
+    "field": "rating",
+    "type": "choice",
+    "dynamics_column": "c",
+    "dynamics_value": "1",
+    "marketo_value": "2",
+}
 ASKED_OF = (
     # what is asked of; the rest of it as `dynamics_id`, `person_id` tell, and what is told: cause, name, old value, new value
     ("field_outcomes", TITLE | {"dynamics_id": "a", "person_id": 1}, ("field", "title", "M", "D")),

@@ -93,7 +93,13 @@ def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> No
 def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None:
     """Of an option the label that Marketo still holds, where it is known."""
     rating = {"record_type": "lead", "field": "rating", "type": "choice", "dynamics_column": "c", "collision": "review"}
-    rating |= {"base_value": "1", "dynamics_value": "2", "marketo_value": "3", "rule_code": "in_review", "outcome": "stand"}
+    rating |= {
+        "base_value": "1",
+        "dynamics_value": "2",
+        "marketo_value": "3",
+        "rule_code": "in_review",
+        "outcome": "stand",
+    }
     title = rating | {"field": "title", "type": "text", "dynamics_column": "t"}
     found = [
         rating | {"person_id": 1},
@@ -124,7 +130,9 @@ def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None
             "select person_id, field, base_value, dynamics_value, marketo_value, base_shown, dynamics_shown, marketo_shown, "
             f"opened_at from state.reviews where review_id <> {OLD} order by person_id, field"
         ).fetchall()
-        assert connection.execute("select count(*), count(distinct review_id) from state.reviews").fetchall() == [(8, 7)]
+        assert connection.execute("select count(*), count(distinct review_id) from state.reviews").fetchall() == [
+            (8, 7)
+        ]
     values = ("1", "2", "3")
     assert new == [
         (1, "rating", *values, "Hot", "Warm", "Cold", AT),
