@@ -49,6 +49,7 @@ from dynsync_pipeline.reconcile.rule_tests import failing_cases
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.tracing import span, traced
+from dynsync_pipeline.warehouse.action_ledger import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.approvals import approve_within
 from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
@@ -70,7 +71,6 @@ from dynsync_pipeline.warehouse.first_load import end_first_load, forget_progres
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.observations import forget_ledgers, forget_observations, note_observed_fields
-from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.dynamics import write_records
 from dynsync_pipeline.write_back.lanes import CallsLeft

@@ -38,7 +38,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
-from dynsync_pipeline.warehouse.operator_actions import leave_action
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 from dynsync_pipeline.warehouse.restored import require_read_again
 from dynsync_pipeline.write_back.adoption import Adopted, write_keys
 
@@ -176,7 +176,7 @@ def _apply(settings: Settings, path: Path, *, as_json: bool) -> None:
             faults = find_faults(connection, reviewed)
             if faults:
                 raise refused(path, faults)
-            leave_action(settings.data_dir, "adopt --apply", _counts(reviewed))
+            note_action(connection, Action.of("adopt --apply", _counts(reviewed)))
             # The decisions are stored before the first write, so that no cycle creates a person for a link under way.
             n_linked = keep_decisions(connection, reviewed, datetime.now(UTC).replace(tzinfo=None))
             n_unkeyed = keep_unkeyed(connection) if settings.is_shadow else 0

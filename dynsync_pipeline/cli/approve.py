@@ -25,7 +25,7 @@ from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.approvals import approve_causes, approve_values, waiting_causes, waiting_values
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named, operator
+from dynsync_pipeline.warehouse.operator_actions import Action, named, note_action, operator
 
 MOST_SHOWN = 50
 SAME = (
@@ -163,7 +163,7 @@ def _accept(settings: Settings, which: str) -> tuple[int, int]:
             )
         if chosen:
             n_values = sum(waiting[number] for number in chosen)
-            leave_action(settings.data_dir, "approve", {"approvals": named(chosen), "n_values": n_values})
+            note_action(connection, Action.of("approve", {"approvals": named(chosen), "n_values": n_values}))
         return approve_causes(connection, chosen, operator(), now()), 0
 
 
@@ -178,7 +178,8 @@ def _apply(settings: Settings, lines: list[tuple[str, ...]]) -> tuple[int, int]:
         chosen = [waiting[line] for line in lines if line in waiting]
         if chosen:
             numbers = Counter(row[0] for row in chosen)
-            leave_action(settings.data_dir, "approve", {"approvals": named(sorted(numbers)), "n_values": len(chosen)})
+            plan = {"approvals": named(sorted(numbers)), "n_values": len(chosen)}
+            note_action(connection, Action.of("approve", plan))
             approve_values(connection, [row[1:] for row in chosen], operator(), now())
     return len(chosen), len(lines) - len(chosen)
 

@@ -23,7 +23,7 @@ from dynsync_pipeline.warehouse.back_fills import ask_back_fill, stop_back_fill,
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, usual_duration
-from dynsync_pipeline.warehouse.operator_actions import leave_action
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -100,8 +100,8 @@ def _asked(
         if not is_started:
             return None, cost, cost.length(max(left, 0), gap)
         asked = {"fields": fields, "record_types": [each.value for each in types], "since": since}
-        leave_action(settings.data_dir, "backfill --start", asked)
         with warehouse.transaction() as connection:
+            note_action(connection, Action.of("backfill --start", asked))
             return ask_back_fill(connection, fields, types, since, at), cost, cost.length(max(left, 0), gap)
 
 
@@ -136,7 +136,7 @@ def _stop(settings: Settings, number: int, *, as_json: bool) -> None:
             raise typer.BadParameter(
                 f"no back-fill {number} goes on; `dynsync backfill` shows them all.", param_hint="--stop"
             )
-        leave_action(settings.data_dir, "backfill --stop", {"back_fill_id": number})
+        note_action(connection, Action.of("backfill --stop", {"back_fill_id": number}))
     if as_json:
         print_json({"back_fill_id": number, "outcome_code": "stopped"})
     else:

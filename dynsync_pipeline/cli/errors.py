@@ -23,7 +23,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline.warehouse.operator_actions import Action, named, note_action
 from dynsync_pipeline.warehouse.releases import open_errors, release_errors
 
 COLUMNS = (
@@ -145,7 +145,7 @@ def _release(settings: Settings, wanted: str) -> int:
                 raise typer.BadParameter(
                     f"No open error has the id {', '.join(map(str, unknown))}; nothing was released. `dynsync errors` shows them."
                 )
-            leave_action(settings.data_dir, "errors --release", {"errors": named(sorted(chosen))})
+            note_action(connection, Action.of("errors --release", {"errors": named(sorted(chosen))}))
             return release_errors(connection, chosen, now())
 
 

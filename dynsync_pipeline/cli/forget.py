@@ -13,7 +13,6 @@ from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.forget import finish
 from dynsync_pipeline.operate.forget import forget as erase
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 MOST_SHOWN = 20
 
@@ -46,7 +45,6 @@ def forget(
         if not sys.stdin.isatty():
             raise typer.BadParameter("an erasure cannot be undone: add --yes where nobody can be asked.")
         typer.confirm("Erase this person from all that DynSync keeps? This cannot be undone", abort=True, err=True)
-    leave_action(settings.data_dir, "forget", {"is_blocked": blocks})
     with errors_to.status("Searching every file, erasing, and searching again …"):
         if finishes:
             removed = finish(settings)

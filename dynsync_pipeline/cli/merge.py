@@ -22,7 +22,7 @@ from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline.warehouse.operator_actions import Action, named
 from dynsync_pipeline.warehouse.restored import require_read_again
 from dynsync_pipeline.warehouse.systems import require_same_systems
 from dynsync_pipeline.write_back.merging import Merged, Proposal, merge_people, open_proposals
@@ -95,7 +95,6 @@ def _apply(settings: Settings, wanted: set[int], *, is_sure: bool) -> list[Merge
                 )
             if not is_sure:
                 _ask(proposals)
-            leave_action(settings.data_dir, "merge --apply", {"proposals": named(sorted(wanted))})
             return _merge_all(settings, warehouse, proposals)
 
 
@@ -111,9 +110,10 @@ def _ask(proposals: list[Proposal]) -> None:
 def _merge_all(settings: Settings, warehouse: Warehouse, proposals: list[Proposal]) -> list[Merged]:
     with warehouse.reading() as connection:
         used = {system: calls_of_last_day(connection, system, warehouse.now()) for system in SYSTEMS}
+    action = Action.of("merge --apply", {"proposals": named(sorted(each.proposal_id for each in proposals))})
     with RemoteSystems(settings, used) as systems:
         try:
-            return [merge_people(warehouse, systems.marketo, settings.own_fields, each) for each in proposals]
+            return [merge_people(warehouse, systems.marketo, settings.own_fields, each, action) for each in proposals]
         finally:
             with warehouse.transaction() as connection:
                 count_between(connection, warehouse.now(), {"marketo": systems.n_calls("marketo")})

@@ -11,7 +11,6 @@ from dynsync_pipeline.cli.looking import cell
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.requests.store import make_data_dir
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.pause import pause as hold
 from dynsync_pipeline.warehouse.pause import read_pause
 
@@ -30,7 +29,6 @@ def pause(
     found = read_pause(settings.data_dir)
     if found is None:
         make_data_dir(settings)
-        leave_action(settings.data_dir, "pause", {"why": why})
         hold(settings.data_dir, why)
         found = read_pause(settings.data_dir)
     prints_to.print(cell(found), soft_wrap=True)

@@ -12,7 +12,6 @@ from dynsync_pipeline.cli.output import app, errors_to, prints_to
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import restore as put_back
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action
 
 
 @app.command()
@@ -29,7 +28,6 @@ def restore(
     """
     settings = load_settings()
     at = utc_now()
-    leave_action(settings.data_dir, "restore", {"backup": file.name})
     with errors_to.status("Reading the backup …"):
         done = put_back(settings, file, at)
     told = done.contents

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action
 from dynsync_pipeline.warehouse.pause import read_pause
 from dynsync_pipeline.warehouse.pause import resume as let_go
 
@@ -19,7 +18,6 @@ def resume() -> None:
     if read_pause(settings.data_dir) is None:
         prints_to.print("Nobody has paused it.")
         return
-    leave_action(settings.data_dir, "resume", {})
     let_go(settings.data_dir)
     prints_to.print(
         "Resumed: the next cycle starts when its pause is over, and what was asked for meanwhile is served."

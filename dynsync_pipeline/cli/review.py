@@ -23,7 +23,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named, operator
+from dynsync_pipeline.warehouse.operator_actions import Action, named, note_action, operator
 from dynsync_pipeline.warehouse.reviews import decide, open_reviews
 
 MOST_SHOWN = 50
@@ -107,7 +107,7 @@ def _decide(settings: Settings, choices: Mapping[int, str], *, is_file: bool) ->
             chosen = {number: choice for number, choice in choices.items() if number in known}
             if chosen:
                 counts = {side: list(chosen.values()).count(side) for side in SIDES}
-                leave_action(settings.data_dir, "review", {"reviews": named(sorted(chosen)), **counts})
+                note_action(connection, Action.of("review", {"reviews": named(sorted(chosen)), **counts}))
                 decide(connection, chosen, operator(), now())
     return unknown
 

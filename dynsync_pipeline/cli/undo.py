@@ -22,7 +22,7 @@ from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import NOT_ALL_WRITTEN
-from dynsync_pipeline.warehouse.operator_actions import leave_action
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 from dynsync_pipeline.whole_cycle import run_cycle
 
 MOST_SHOWN = 50
@@ -97,7 +97,7 @@ def _wanted(
                 if is_applied and any(each.verdict == OURS for each in found):
                     n_ours = sum(each.verdict == OURS for each in found)
                     plan = {"cycle_id": cycle_id, "field": field, "person_id": person, "n": n_ours}
-                    leave_action(settings.data_dir, "undo --apply", plan)
+                    note_action(connection, Action.of("undo --apply", plan))
                     connection.commit()
                 else:
                     connection.rollback()

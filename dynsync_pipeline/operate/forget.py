@@ -30,6 +30,7 @@ from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.action_ledger import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.columns import followed_fields, quoted
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse, storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
@@ -46,7 +47,7 @@ from dynsync_pipeline.warehouse.erased import (
     rows_of_others,
 )
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
-from dynsync_pipeline.warehouse.operator_actions import remove_taken_in, take_in_actions
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action, operator
 
 SCHEMAS = ("inbox", "mirror", "state", "reconcile", "ledger")
 SHORTEST = 6  # characters of a value that is looked for: shorter ones stand by chance in other values
@@ -99,7 +100,8 @@ def forget(settings: Settings, key: str, at: datetime, *, blocks: bool) -> Forgo
             )
         before = _find(settings, person)
         erasures = read_erasures(settings.data_dir)
-        erasure = Erasure(at.isoformat(), [erasures.hash(name) for name in person.names])
+        hashes = [erasures.hash(name) for name in person.names]
+        erasure = Erasure(at.isoformat(), hashes, by=operator(), blocks=blocks)
         _note(settings, erasures, erasure)
         removed = _from_text_files(settings, person)
         removed |= _finish(settings)
@@ -112,7 +114,7 @@ def finish(settings: Settings) -> dict[str, int]:
     """Go on with what was cut, by hashes; returns what was removed. What was in text files is not told by hashes."""
     with CycleLock(settings.lock_file, is_cycle=False):
         _require_working_file(settings)
-        removed = _finish(settings)
+        removed = _finish(settings, Action.of("forget --finish", {}))
         erasures = read_erasures(settings.data_dir)
         for some in erasures.by_key.values():
             for erasure in some:
@@ -348,8 +350,11 @@ def _without_rows(file: Path, person: Person) -> int:
     return int(n_rows)
 
 
-def _finish(settings: Settings) -> dict[str, int]:
-    """Remove the erased, by hashes, from backups, requests, working file and snapshot; rows by table of the data folder's own."""
+def _finish(settings: Settings, action: Action | None = None) -> dict[str, int]:
+    """Remove the erased, by hashes, from backups, requests, working file and snapshot; rows by table of the data folder's own.
+
+    `action`: the command, where the file of erasures does not tell it.
+    """
     for unfinished in backup_folder(settings).glob(f"*{UNFINISHED}"):  # which a kill left
         unfinished.unlink()
     for backup in backups(settings):
@@ -359,6 +364,8 @@ def _finish(settings: Settings) -> dict[str, int]:
         remove_leftovers(settings.data_dir)
         with warehouse.transaction() as connection:  # what commands were about, which may be the person
             actions = take_in_actions(connection, settings.data_dir)
+            if action:
+                note_action(connection, action)
         remove_taken_in(actions)
         removed |= _erase(warehouse)
         _remove_parquet(warehouse, settings)

@@ -28,6 +28,7 @@ from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse, scalar, storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.erased import FILE, Erasures, keep_erasures, read_erasures
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 from dynsync_pipeline.warehouse.restored import mark_unfinished
 from dynsync_pipeline.warehouse.systems import require_same_systems
 
@@ -62,6 +63,8 @@ def restore(settings: Settings, file: Path, at: datetime) -> Restored:
             if settings.names_a_system:
                 require_same_systems(warehouse, settings)
             _put_back(warehouse, settings, contents, at)
+            with warehouse.transaction() as connection:
+                note_action(connection, Action.of("restore", {"backup": file.name}))
         erase_unpacked(folder)
         requests = _newer_requests(settings, folder)
         with RequestStore(requests) as store:

@@ -41,12 +41,16 @@ SWEPT = ("state.untold", "state.suspects", "state.unread", "state.partitions", "
 
 @dataclass(frozen=True)
 class Erasure:
-    """One erasure: when (UTC, ISO), hashes of the ids, whether it ended, and how many rows it removed, by kind of place."""
+    """One erasure: when (UTC, ISO), hashes of the ids, whether it ended, and how many rows it removed, by kind of place; who gave
+    the command, and whether they are to be kept out.
+    """
 
     erased_at: str
     hashes: list[str]
     is_finished: bool = False
     n_removed: dict[str, int] = field(default_factory=dict)
+    by: str | None = None
+    blocks: bool = False
 
 
 @dataclass(frozen=True)

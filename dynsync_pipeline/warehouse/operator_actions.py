@@ -1,26 +1,26 @@
 """What people did to the sync by command: who, when, which command, and what it was about (`operator_actions`).
 
-An action is kept as a file of its own before the command changes anything, also while a cycle has the working file open; the
-next cycle takes it into the ledger. Not here: what the commands do (`cli/`), what the sync does by itself (the other ledgers).
+An action is told in one step with what the command changes, so that a kill leaves both or neither: in the transaction that
+changes the working file, in the file that holds the sync, in that of erasures. A command whose first change stands elsewhere
+leaves a file of its own before, also while a cycle has the working file open. What does not stand in the working file yet, the
+next cycle takes into the ledger (`action_ledger.py`). Not here: what the commands do (`cli/`), what the sync does by itself (the
+other ledgers).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pwd
 import uuid
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import duckdb
 
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, OWNERS_FOLDER, storage_errors, utc_now
-
-log = logging.getLogger(__name__)
 
 FOLDER = "operator_actions"
 MOST_NAMED = 100  # ids that the plan of one action names; of more it tells the number
@@ -42,16 +42,54 @@ def named(ids: Collection[object]) -> dict[str, object]:
     return {"n": len(ids), "ids": list(ids)[:MOST_NAMED]}
 
 
+class Action(NamedTuple):
+    """A command that is given: its own id, when (UTC, ISO), by whom, and what it is about, by ids and numbers alone."""
+
+    action_id: str
+    acted_at: str
+    who: str
+    command: str
+    plan: Mapping[str, object]
+
+    @classmethod
+    def of(cls, command: str, plan: Mapping[str, object]) -> Self:
+        """What is given just now by whoever runs this process."""
+        return cls(str(uuid.uuid4()), utc_now().isoformat(), operator(), command, plan)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What `text` told. Raises: ValueError, KeyError, TypeError where that is no action."""
+        told = json.loads(text)
+        datetime.fromisoformat(told["acted_at"])
+        return cls(told["action_id"], told["acted_at"], str(told["who"]), str(told["command"]), told["plan"])
+
+    @property
+    def text(self) -> str:
+        """As a file has it."""
+        return json.dumps(self._asdict(), default=str)
+
+
+def note_action(connection: duckdb.DuckDBPyConnection, action: Action) -> None:
+    """Tell an action in the ledger, once, in the transaction that changes what the command changes."""
+    at = datetime.fromisoformat(action.acted_at).astimezone(UTC).replace(tzinfo=None)
+    plan = json.dumps(action.plan, default=str)
+    connection.execute(_NOTED, [action.action_id, at, action.who, action.command, plan])
+
+
 def leave_action(data_dir: Path, command: str, plan: Mapping[str, object]) -> None:
-    """Keep that `command` is given, before it changes anything; `plan` says about what, by ids and numbers alone.
+    """Keep that `command` is given, before it changes what is in no file of ours that could tell it.
 
     Raises: StorageFailed, on which the command must do nothing.
     """
+    keep_action(data_dir, Action.of(command, plan))
+
+
+def keep_action(data_dir: Path, action: Action) -> None:
+    """Put an action where the next cycle finds it; again, where it is there. Raises: StorageFailed."""
     folder = data_dir / FOLDER
-    told = {"acted_at": utc_now().isoformat(), "who": operator(), "command": command, "plan": plan}
     with storage_errors(folder):
         folder.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
-        write_whole(folder / f"{uuid.uuid4()}.json", json.dumps(told, default=str))
+        write_whole(folder / f"{action.action_id}.json", action.text)
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -68,35 +106,7 @@ def write_whole(file: Path, text: str) -> None:
         raise
 
 
-def take_in_actions(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> list[Path]:
-    """Add to the ledger what was left, each action once; returns the files, to be removed once that is committed."""
-    files = sorted((data_dir / FOLDER).glob("*.json"))
-    if not files:
-        return []
-    read = [(file, row) for file in files if (row := _row(file))]
-    for _, row in sorted(read, key=lambda each: each[1][1]):
-        connection.execute(_TAKEN_IN, row)
-    return [file for file, _ in read]
-
-
-def remove_taken_in(files: Collection[Path]) -> None:
-    """Remove files that `take_in_actions` returned; one that cannot be removed is known by its id the next time."""
-    for file in files:
-        with suppress(OSError):
-            file.unlink()
-
-
-def _row(file: Path) -> tuple[str, datetime, str, str, str] | None:
-    try:
-        told = json.loads(file.read_text("utf-8"))
-        acted_at = datetime.fromisoformat(told["acted_at"]).astimezone(UTC).replace(tzinfo=None)
-        return file.stem, acted_at, str(told["who"]), str(told["command"]), json.dumps(told["plan"])
-    except (OSError, ValueError, KeyError, TypeError):
-        log.warning("%s cannot be read as what somebody did, and is left where it is. Look into it.", file)
-        return None
-
-
-_TAKEN_IN = """
+_NOTED = """
 insert into ledger.operator_actions (entry_id, action_id, acted_at, who, command, plan)
 select nextval('ledger.entries'), $1, $2, $3, $4, $5
 where $1 not in (select action_id from ledger.operator_actions)

@@ -15,6 +15,7 @@ from dynsync_pipeline.errors import OUTCOME_UNKNOWN, ApiError, RecordMissing, Re
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ order by proposal_id
 """
 
 
-def merge_people(warehouse: Warehouse, client: Marketo, own: OwnFields, proposal: Proposal) -> Merged:
-    """Carry out one proposal; the caller holds the cycle lock.
+def merge_people(warehouse: Warehouse, client: Marketo, own: OwnFields, proposal: Proposal, action: Action) -> Merged:
+    """Carry out one proposal; the caller holds the cycle lock. The command is told together with the first merge that is sent.
 
     A merge that was sent before and whose answer was lost is not sent again where Marketo shows that it was done. Raises:
     ApiError where Marketo cannot be asked; StorageFailed.
@@ -80,7 +81,7 @@ def merge_people(warehouse: Warehouse, client: Marketo, own: OwnFields, proposal
         if (row.get(keys[side.record_type]) or "").lower() != side.dynamics_id:
             said = f"Person {side.person_id} does not bear the id of its {side.record_type} in Marketo"
             return Merged(proposal, f"{said}: run `dynsync sync`, and look at the proposals again.")
-    _note(warehouse, proposal, "sent")
+    _note(warehouse, proposal, "sent", action)
     try:
         client.merge_people(winner.person_id, loser.person_id)
     except OUTCOME_UNKNOWN as error:
@@ -95,10 +96,12 @@ def merge_people(warehouse: Warehouse, client: Marketo, own: OwnFields, proposal
     return Merged(proposal, None)
 
 
-def _note(warehouse: Warehouse, proposal: Proposal, state: str) -> None:
+def _note(warehouse: Warehouse, proposal: Proposal, state: str, action: Action | None = None) -> None:
     """Keep how the proposal stands; whoever may be gone is read by id in the next cycle, whatever the feed tells (R86)."""
     at = warehouse.now()
     with warehouse.transaction() as connection:
+        if action:
+            note_action(connection, action)
         connection.execute(
             "update ledger.merge_proposals set state = ?, ended_at = ? where proposal_id = ?",
             [state, at if state == "merged" else None, proposal.proposal_id],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,12 @@ class HandMade:
             publish_snapshot(
                 warehouse, self.settings, self.fields, ended(0, warehouse.now(), is_whole=True, failures=[])
             )
+
+    def actions(self) -> list[tuple[str, Any]]:
+        """The commands that the working file tells of, with what they were about."""
+        with Warehouse(self.settings.working_file) as warehouse, warehouse.reading() as connection:
+            told = connection.execute("select command, plan from ledger.operator_actions order by entry_id").fetchall()
+        return [(command, json.loads(plan)) for command, plan in told]
 
     def cycle(self, cycle_id: int, ended_at: str, status: str = "succeeded", message: str = "") -> str:
         """The statement that adds a cycle of ten seconds with 7 and 11 calls."""

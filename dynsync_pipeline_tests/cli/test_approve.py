@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.operator_actions import FOLDER
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 from dynsync_pipeline_tests.properties.effort import story
 
@@ -67,8 +66,7 @@ def test_what_waits_is_shown_by_cause_and_approved_by_number(run: Run, waiting: 
     assert approved(waiting) == set()
     assert run("approve", "--accept", "8", environment=waiting.environment).code == 0
     assert approved(waiting) == {"acme"}
-    (told,) = [json.loads(file.read_text()) for file in (waiting.settings.data_dir / FOLDER).iterdir()]
-    assert (told["command"], told["plan"]) == ("approve", {"approvals": {"n": 1, "ids": [8]}, "n_values": 1})
+    assert waiting.actions() == [("approve", {"approvals": {"n": 1, "ids": [8]}, "n_values": 1})]
     assert run("approve", "--accept", "8", environment=waiting.environment).code == 2
     assert "4 values" in run("approve", "--accept", "all", environment=waiting.environment).out
     assert approved(waiting) == {"acme", "new", "a", "b", "c"}

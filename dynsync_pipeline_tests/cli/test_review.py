@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline.warehouse.operator_actions import FOLDER
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 
 LONG = "x" * 300
@@ -45,8 +44,7 @@ def test_what_waits_is_shown_and_one_is_decided_by_its_number(run: Run, waiting:
     assert sorted(row["review_id"] for row in found) == [7, 8]
     decided = run("review", "8", "--take", "marketo", environment=waiting.environment)
     assert (decided.code, choices(waiting)) == (0, {7: None, 8: "marketo"})
-    (told,) = [json.loads(file.read_text()) for file in (waiting.settings.data_dir / FOLDER).iterdir()]
-    assert told["plan"] == {"reviews": {"n": 1, "ids": [8]}, "dynamics": 0, "marketo": 1}
+    assert waiting.actions() == [("review", {"reviews": {"n": 1, "ids": [8]}, "dynamics": 0, "marketo": 1})]
     assert run("review", "9", "--take", "marketo", environment=waiting.environment).code == 2
     for wrong in (["--take", "dynamics"], ["8", "--take", "dynamics", "--csv", "-"], ["8", "--apply", "x.csv"]):
         assert run("review", *wrong, environment=waiting.environment).code == 2

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from dynsync_pipeline.warehouse.operator_actions import FOLDER
 from dynsync_pipeline_tests.cli.conftest import Run
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
@@ -52,5 +51,4 @@ def test_a_cycle_is_shown_undone_and_undone_once(run: Run, world: HttpWorld) -> 
     assert world.query("select command, plan from operator_actions") == [
         ("undo --apply", json.dumps({"cycle_id": cycle, "field": None, "person_id": None, "n": 2}))
     ]
-    assert list((world.data_dir / FOLDER).iterdir()) == []
     assert run("undo", "999", environment=environment).code == 2

@@ -6,7 +6,10 @@ Not here: what a pause holds (`cli/test_pause.py`).
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -15,9 +18,11 @@ from dynsync_pipeline.defs.sensors import build_cycle_sensor
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.desk import Desk
 from dynsync_pipeline.requests.store import RequestStore
-from dynsync_pipeline.warehouse.operator_actions import leave_action
-from dynsync_pipeline.warehouse.pause import FILE, pause, read_pause, resume
+from dynsync_pipeline.warehouse.action_ledger import take_in_actions
+from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
+from dynsync_pipeline.warehouse.pause import pause, read_pause, resume
 from dynsync_pipeline_tests.properties.effort import deep, sampled, story
+from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import field_map, read_all
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
 
@@ -51,18 +56,6 @@ def _tell_as_of_an_hour_ago(world: RequestWorld) -> None:
     world.settings.lock_file.write_text(json.dumps(told | {"started_at": an_hour_ago, "ended_at": None}))
 
 
-def hold(world: RequestWorld) -> None:
-    """What `dynsync pause` does."""
-    leave_action(world.settings.data_dir, "pause", {"why": None})
-    pause(world.settings.data_dir, None)
-
-
-def let_go(world: RequestWorld) -> None:
-    """What `dynsync resume` does."""
-    leave_action(world.settings.data_dir, "resume", {})
-    resume(world.settings.data_dir)
-
-
 def served(world: RequestWorld) -> str | None:
     with RequestStore(world.settings.requests_file) as store, Desk(world.settings, store) as desk:
         return desk.serve()
@@ -78,7 +71,7 @@ def test_a_cycle_that_is_killed_in_a_pause_is_repaired_after_it_and_not_before(c
     """The pause begins in the middle of the cycle; people edit, and ask for leads, meanwhile."""
     world, person, stranger = begun()
     edit(world, person, "B")
-    hold(world)
+    pause(world.settings.data_dir, None)
     assert world.cycle(cut_after=cut_after) is None
     written = len(world.dynamics.writes) + len(world.marketo.writes)
     request = world.ask(stranger)
@@ -88,7 +81,7 @@ def test_a_cycle_that_is_killed_in_a_pause_is_repaired_after_it_and_not_before(c
     assert served(world) == f"{told} What is queued is kept until then."
     world.dynamics.put(LEAD, "r1", telephone1="C")
     assert len(world.dynamics.writes) + len(world.marketo.writes) == written
-    let_go(world)
+    resume(world.settings.data_dir)
     assert tick(world) is None
     assert world.cycle(cut_after=cut_after) is None, "and the cycle after the pause is killed, too"
     world.settled()
@@ -111,7 +104,7 @@ def test_a_cycle_that_runs_when_the_pause_begins_goes_on_to_its_end_and_no_other
     edit(world, person, "B")
     with world.opened() as cycle:
         read_all(cycle)
-        hold(world)
+        pause(world.settings.data_dir, None)
         cycle.reconcile()
         cycle.write_dynamics()
         cycle.write_marketo()
@@ -121,18 +114,74 @@ def test_a_cycle_that_runs_when_the_pause_begins_goes_on_to_its_end_and_no_other
     assert "Paused" in str(tick(world))
 
 
-def test_a_pause_or_its_end_that_is_killed_half_way_is_asked_for_again_and_holds_or_does_not() -> None:
-    """The word is kept before anything is done, so that it may stand in the ledger once more than it took effect."""
-    world, _, _ = begun()
-    leave_action(world.settings.data_dir, "pause", {"why": None})
-    (world.settings.data_dir / f"{FILE}.half.new").write_text('{"since": ')
-    assert tick(world) is None
-    hold(world)
-    leave_action(world.settings.data_dir, "resume", {})
-    assert tick(world) is not None
-    let_go(world)
-    assert tick(world) is None
-    world.settled()
-    assert world.rows("select command, count(*) from ledger.operator_actions group by all order by all") == [
-        ("pause", 2), ("resume", 2),
-    ]  # fmt: skip
+@pytest.fixture(scope="module")
+def moments() -> Moments:
+    moments = Moments()
+    sys.addaudithook(moments)
+    return moments
+
+
+class Moments:
+    """A kill before each thing that a command does to files: `cut_after` so many of them, those of this folder alone."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.left = 0
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.folder is None or event not in ("open", "os.rename", "os.remove", "os.mkdir"):
+            return
+        if str(self.folder) in str(arguments[0]):
+            if self.left == 0:
+                self.folder = None
+                raise Cut
+            self.left -= 1
+
+    def run(self, folder: Path, cut_after: int, command: Callable[[], None]) -> bool:
+        """Whether the command came to its end."""
+        self.folder, self.left = folder, cut_after
+        try:
+            command()
+        except Cut:
+            return False
+        finally:
+            self.folder = None
+        return True
+
+
+def commands(data_dir: Path) -> list[str]:
+    """What the ledger has once a cycle has begun, twice, on one file of the tests' own."""
+    with Warehouse(IN_MEMORY) as warehouse:
+        for _ in range(2):
+            with warehouse.transaction() as connection:
+                take_in_actions(connection, data_dir)
+        with warehouse.reading() as connection:
+            return [row[0] for row in connection.execute("select command from ledger.operator_actions").fetchall()]
+
+
+def test_a_pause_or_its_end_that_is_killed_anywhere_took_effect_if_and_only_if_the_ledger_tells_it(
+    moments: Moments, tmp_path: Path
+) -> None:
+    """Whether or not a cycle began in between, and what was killed is given again."""
+    n_cut = 0
+    for cut_after in range(40):
+        data_dir = tmp_path / str(cut_after)
+        data_dir.mkdir()
+        whole = moments.run(data_dir, cut_after, lambda folder=data_dir: pause(folder, "why"))  # type: ignore[misc]
+        assert (read_pause(data_dir) is not None) is ("pause" in commands(data_dir))
+        if not whole:
+            pause(data_dir, "again")
+        whole &= moments.run(data_dir, cut_after, lambda folder=data_dir: resume(folder))  # type: ignore[misc]
+        is_held = read_pause(data_dir) is not None
+        assert commands(data_dir) == ["pause"] if is_held else ["pause", "resume"]
+        whole &= moments.run(data_dir, cut_after, lambda folder=data_dir: pause(folder, "new"))  # type: ignore[misc]
+        told = commands(data_dir)
+        assert told.count("resume") == (not is_held)
+        assert (read_pause(data_dir) is not None) is (told[-1] == "pause")
+        resume(data_dir)
+        assert read_pause(data_dir) is None
+        assert commands(data_dir)[-1] == "resume"
+        if whole:
+            break
+        n_cut += 1
+    assert n_cut > 5

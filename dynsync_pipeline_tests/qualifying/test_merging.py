@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.operator_actions import Action, named
 from dynsync_pipeline.write_back.merging import Merged, merge_people, open_proposals
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.qualifying.qualified import CONTACT, FIELDS, LEAD, close_lead, qualify
@@ -28,7 +29,8 @@ def apply_all(world: MemoryWorld) -> list[Merged]:
     """Somebody carries out all that is proposed."""
     ids = [row[0] for row in world.rows("select proposal_id from ledger.merge_proposals")]
     chosen = open_proposals(world.warehouse, ids)
-    return [merge_people(world.warehouse, world.marketo, world.settings.own_fields, each) for each in chosen]
+    action = Action.of("merge --apply", named([each.proposal_id for each in chosen]))
+    return [merge_people(world.warehouse, world.marketo, world.settings.own_fields, each, action) for each in chosen]
 
 
 def flag(world: MemoryWorld, person: int) -> bool:

@@ -76,10 +76,7 @@ def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> No
         review = key | {"dynamics_value": "D", "marketo_value": "M"} | case.review
         rows.append(("state.reviews", review | {"review_id": OLD, "opened_at": AT}))
         for table, row in case.found:
-            keys = {
-                "field_outcomes": review | {"type": "text"},
-                "taken_over": {"loser_id": number},
-            }
+            keys: dict[str, Row] = {"field_outcomes": review | {"type": "text"}, "taken_over": {"loser_id": number}}
             rows.append((table, keys.get(table, {"person_id": number}) | row))
     with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
         make(connection, TABLES)
@@ -92,7 +89,7 @@ def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> No
 
 def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None:
     """Of an option the label that Marketo still holds, where it is known."""
-    rating = {"record_type": "lead", "field": "rating", "type": "choice", "dynamics_column": "c", "collision": "review"}
+    rating: Row = {"record_type": "lead", "field": "rating", "type": "choice", "dynamics_column": "c", "collision": "review"}
     rating |= {
         "base_value": "1",
         "dynamics_value": "2",
@@ -111,9 +108,9 @@ def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None
         rating | {"person_id": 6},  # which is open
         title | {"person_id": 7},
     ]
-    label = {"person_id": 2, "record_type": "lead", "field": "rating", "option_value": "3", "label": "Chilly"}
-    others = ({"person_id": 22}, {"record_type": "contact"}, {"field": "title"}, {"option_value": "2"})
-    open_before = {"review_id": OLD, "record_type": "lead", "dynamics_id": "r", "opened_at": AT}
+    label: Row = {"person_id": 2, "record_type": "lead", "field": "rating", "option_value": "3", "label": "Chilly"}
+    others: tuple[Row, ...] = ({"person_id": 22}, {"record_type": "contact"}, {"field": "title"}, {"option_value": "2"})
+    open_before: Row = {"review_id": OLD, "record_type": "lead", "dynamics_id": "r", "opened_at": AT}
     with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
         make(connection, TABLES)
         put_options(connection, "lead", "c", {"1": "Hot", "2": "Warm", "3": "Cold"})

@@ -227,7 +227,7 @@ def sent(
     return Sent(stands, left, receipt, change, read)
 
 
-TO_DYNAMICS = {"system": "dynamics"}
+TO_DYNAMICS: dict[str, Any] = {"system": "dynamics"}
 ATTEMPTS = 2
 IN_20_MINUTES = AT + timedelta(minutes=20)
 UNTOUCHED = ATTEMPTS, None

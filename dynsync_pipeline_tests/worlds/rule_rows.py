@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 
 
 def make(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> None:
