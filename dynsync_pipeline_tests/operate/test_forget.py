@@ -193,6 +193,9 @@ def test_an_erasure_that_was_killed_again_and_again_is_whole_in_the_end(blocked:
     assert blocked.places() == []
     assert all(each.is_finished for some in read_erasures(settings.data_dir).by_key.values() for each in some)
     assert len(backups(settings)) == 1
+    n_erasures = sum(len(some) for some in read_erasures(settings.data_dir).by_key.values())
+    told = dict(blocked.world.rows("select command, count(*) from ledger.operator_actions group by all"))
+    assert told["forget"] == n_erasures, "each is told, whenever it was killed"
 
 
 def _cut(*_: Any, **__: Any) -> None:

@@ -301,6 +301,10 @@ def test_numbers_go_on_above_those_that_were_published(after: Story) -> None:
     assert first_cycle > after.newest_cycle
 
 
+def test_the_command_is_told_with_what_it_put_back(after: Story) -> None:
+    assert after.world.rows("select command from ledger.operator_actions") == [("restore",)]
+
+
 def test_of_what_was_read_and_planned_when_the_backup_was_made_nothing_is_left(after: Story) -> None:
     (step,) = PUTTING_BACK
     tables = after.world.rows(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.operator_actions import Action, named
 from dynsync_pipeline.write_back.merging import Merged, merge_people, open_proposals
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.qualifying.qualified import CONTACT, FIELDS, LEAD, close_lead, qualify
+from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -31,6 +34,10 @@ def apply_all(world: MemoryWorld) -> list[Merged]:
     chosen = open_proposals(world.warehouse, ids)
     action = Action.of("merge --apply", named([each.proposal_id for each in chosen]))
     return [merge_people(world.warehouse, world.marketo, world.settings.own_fields, each, action) for each in chosen]
+
+
+def commands(world: MemoryWorld) -> list[tuple[object, ...]]:
+    return world.rows("select command from ledger.operator_actions")
 
 
 def flag(world: MemoryWorld, person: int) -> bool:
@@ -149,10 +156,28 @@ def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_d
     assert "no person" in (again.reason or "")
     world.settled()
     assert len(world.marketo.log) == n_merges == 1
+    assert commands(world) == [("merge --apply",)], "nothing was sent the second time, so that nothing is told"
     assert [row[5] for row in proposals(world)] == ["merged", "open", "merged"], "the loser of the third is gone"
     world.dynamics.delete(CONTACT, "w2")
     world.settled()
     assert [row[5] for row in proposals(world)] == ["merged", "withdrawn", "merged"]
+
+
+def test_a_merge_that_is_killed_is_told_if_and_only_if_it_may_have_been_sent() -> None:
+    world = MemoryWorld(FIELDS)
+    for name in ("w", "l"):
+        world.link(CONTACT, name, title=name)
+    world.settled()
+    merge_records(world, CONTACT, "w", "l")
+    world.settled()
+    for cut_after, (is_told, state) in enumerate(((False, "open"), (True, "sent"), (True, "sent"))):
+        world.steps.left = cut_after
+        with pytest.raises(Cut):
+            apply_all(world)
+        world.steps.left = None
+        assert (commands(world) != [], proposals(world)[0][5]) == (is_told, state)
+    world.settled()
+    assert (len(world.marketo.log), proposals(world)[0][5]) == (1, "merged")
 
 
 def merge_in_marketo(world: MemoryWorld, winner: int, loser: int) -> None:

@@ -89,7 +89,13 @@ def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> No
 
 def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None:
     """Of an option the label that Marketo still holds, where it is known."""
-    rating: Row = {"record_type": "lead", "field": "rating", "type": "choice", "dynamics_column": "c", "collision": "review"}
+    rating: Row = {
+        "record_type": "lead",
+        "field": "rating",
+        "type": "choice",
+        "dynamics_column": "c",
+        "collision": "review",
+    }
     rating |= {
         "base_value": "1",
         "dynamics_value": "2",
