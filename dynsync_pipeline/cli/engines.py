@@ -28,7 +28,9 @@ MasterOption = Annotated[
 def opened(
     settings: Settings, name: EngineName, master: str | None, looking: Looking | None = None
 ) -> AbstractContextManager[Engine]:
-    """The engine of that name over what the working file holds now. Raises: as `open_engine`."""
+    """The engine of that name over what the working file holds now. Raises: as `open_engine`; BadParameter."""
+    if master and name != "spark":
+        raise typer.BadParameter("--master is for --engine spark.")
     return open_engine(settings, looking or (lambda: _looking(settings)), name, master or settings.spark_master)
 
 

@@ -5,6 +5,7 @@ Imports nothing of the extra until it is known to be there. Not here: the engine
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
@@ -18,6 +19,8 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 
 EngineName = Literal["duckdb", "spark"]
 Looking = Callable[[], AbstractContextManager[Warehouse]]  # the working file under the cycle lock
+# https://spark.apache.org/docs/latest/submitting-applications.html#master-urls
+_MASTER = re.compile(r"local(\[[^]]+\])?|local-cluster\[[^]]+\]|spark://\S+:\d+\S*|k8s://\S+|yarn")
 
 
 @contextmanager
@@ -37,6 +40,11 @@ def open_engine(settings: Settings, looking: Looking, name: EngineName, master: 
 @contextmanager
 def _on_spark(settings: Settings, looking: Looking, master: str) -> Iterator[Engine]:
     _require_extra()
+    if not _MASTER.fullmatch(master):
+        raise SettingsWrong(
+            f"{master} is no Spark master.",
+            next_step="Say --master, or DYNSYNC_SPARK_MASTER, as local[*], spark://HOST:7077, k8s://HOST:PORT or yarn.",
+        )
     if settings.parquet_dir is None:
         raise SettingsWrong(
             "Spark reads Parquet files, and DYNSYNC_PARQUET_DIR names no folder for them.",

@@ -317,6 +317,8 @@ def _require_known(tree: exp.Expr) -> None:
             raise NotTranslated("a union by name has no such order of columns there")
         if isinstance(node, exp.Add | exp.Sub | exp.Mul) and any(map(_is_decimal, (node.left, node.right))):
             raise NotTranslated("arithmetic of decimals has other places there")
+        if isinstance(node, exp.IntDiv) and not node.expression.is_number:
+            raise NotTranslated("a division by what may be zero, which is null to DuckDB, is an error there")
         if isinstance(node, exp.Anonymous):
             if node.name.lower() not in OF_SPARK:
                 raise NotTranslated(f"the function {node.name.lower()} is not known to mean the same there")

@@ -39,12 +39,18 @@ def test_what_was_missed_is_told_once_and_goes_to_the_next_cycle(world: KeptWorl
 
 
 def test_spark_says_what_it_needs(world: KeptWorld, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is read: the extra, a folder of Parquet files, and a master that it knows."""
     monkeypatch.setitem(sys.modules, "pyspark", None)
     ran = run("audit", "--engine", "spark", environment=data_of(world))
     assert ran.code == 1
     assert "pip install 'dynsync-pipeline[spark]'; it needs Java 17" in " ".join(ran.err.split())
     monkeypatch.setitem(sys.modules, "pyspark", pytest)
-    ran = run("audit", "--engine", "spark", environment=data_of(world))
-    assert ran.code == 2
-    assert "DYNSYNC_PARQUET_DIR names no folder" in " ".join(ran.err.split())
+    for options, said in (
+        (["--engine", "spark"], "DYNSYNC_PARQUET_DIR names no folder"),
+        (["--engine", "spark", "--master", "host:7077"], "host:7077 is no Spark master. Say --master"),
+        (["--master", "local"], "--master is for --engine spark"),
+    ):
+        ran = run("audit", *options, environment=data_of(world))
+        assert ran.code == 2, options
+        assert said in " ".join(ran.err.replace("│", "").split())
     assert world.rows("select count(*) from ledger.audit_findings") == [(0,)]

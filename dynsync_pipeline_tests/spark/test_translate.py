@@ -42,8 +42,12 @@ def test_every_table_that_these_files_read_is_published_made_or_given() -> None:
     ("query", "what"),
     [
         ("select 1 from a where (x, y) in (select (x, y) from b)", "Tuple"),
+        ("select 1 from a where (x, y) not in (select x, y from b)", "Tuple"),
         ("select string_agg(x, ',') from a", "GroupConcat"),
+        ("select string_agg(x, ',' order by x) from a", "GroupConcat"),
         ("select x / y from a", "Div"),
+        ("select x // y from a", "may be zero"),
+        ("select x % 2 from a", "Mod"),
         ("select x::decimal(38, 10) + y::decimal(38, 10) from a", "decimal"),
         ("unpivot a on columns(*) into name field value value", "Pivot"),
         ("select x ->> '$.y' from a", "JSONExtractScalar"),
