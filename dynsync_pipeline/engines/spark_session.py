@@ -9,7 +9,9 @@ import fcntl
 import logging
 import os
 import shutil
+import subprocess
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from dynsync_pipeline.errors import EngineFailed
 from dynsync_pipeline.warehouse.connection import OWNERS_FOLDER, storage_errors
 
 if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
     from pyspark.sql import SparkSession
 
 IN_THIS_PROCESS = "local"  # masters that begin so need no cluster
@@ -36,12 +39,18 @@ rootLogger.appenderRef.none.ref = none
 @contextmanager
 def session(master: str, folder: Path) -> Iterator[SparkSession]:
     """A session at `master`, whose own files go below `folder` and with it. Raises: EngineFailed, StorageFailed."""
-    with own_folder(folder, "*") as scratch, spark_errors():
-        spark = _opened(master, scratch)
+    with own_folder(folder, "*") as scratch, _java(_options(master, scratch)) as gateway, spark_errors():
+        from pyspark import SparkContext
+        from pyspark.sql import SparkSession
+
+        logging.getLogger("SQLQueryContextLogger").disabled = True  # it prints whole statements
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")  # of which nothing is used here
+        spark = SparkSession(SparkContext(gateway=gateway))
         try:
             yield spark
         finally:
-            _close(spark)
+            with suppress(Exception):
+                spark.stop()
 
 
 @contextmanager
@@ -70,14 +79,36 @@ def _kind(error: BaseException) -> str:
     return said or type(error).__name__
 
 
-def _opened(master: str, scratch: Path) -> SparkSession:
+@contextmanager
+def _java(options: dict[str, str]) -> Iterator[JavaGateway]:
+    """Spark's Java with these options. It ends with this, also where it was killed. Raises: EngineFailed."""
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
+    from pyspark.java_gateway import launch_gateway
 
-    logging.getLogger("SQLQueryContextLogger").disabled = True  # it prints whole statements
+    # What Java says by itself, such as the trace of a thread, may quote values; what fails is an error here.
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        gateway = launch_gateway(SparkConf(loadDefaults=False).setAll(list(options.items())), silent)
+    except PySparkException:
+        raise EngineFailed(
+            "Spark's Java did not start.",
+            next_step="Install Java 17 or later, on Debian openjdk-17-jre-headless, or name it in JAVA_HOME.",
+        ) from None
+    try:
+        yield gateway
+    finally:  # PySpark ends it with the process alone
+        with suppress(Exception):
+            gateway.shutdown()
+        gateway.proc.stdin.close()  # at which it ends
+        gateway.proc.wait(timeout=30)
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+def _options(master: str, scratch: Path) -> dict[str, str]:
     log = scratch / "log4j2.properties"
     log.write_text(_LOG)
-    java = f"-Djava.io.tmpdir={scratch} -XX:-UsePerfData -Dlog4j2.configurationFile={log.as_uri()}"
+    java = f'"-Djava.io.tmpdir={scratch}" -XX:-UsePerfData -Dlog4j2.configurationFile={log.as_uri()}'
     options = {
         "spark.master": master,
         "spark.app.name": "DynSync",
@@ -97,35 +128,7 @@ def _opened(master: str, scratch: Path) -> SparkSession:
     if master.startswith(IN_THIS_PROCESS):
         options |= {"spark.driver.memory": DRIVER_MEMORY, "spark.sql.shuffle.partitions": "16"}
         options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    builder = SparkSession.builder
-    for name, value in options.items():
-        builder = builder.config(name, value)
-    try:
-        return builder.getOrCreate()
-    except PySparkException as error:
-        if error.getCondition() == "JAVA_GATEWAY_EXITED":
-            raise EngineFailed(
-                "Spark's Java did not start.",
-                next_step="Install Java 17 (on Debian: apt-get install openjdk-17-jre-headless), or name it in JAVA_HOME.",
-            ) from None
-        raise
-
-
-def _close(spark: SparkSession) -> None:
-    """End the session and its Java, also one that was killed."""
-    gateway = spark.sparkContext._gateway  # PySpark ends its Java with the process alone
-    with suppress(Exception):
-        spark.stop()
-    if gateway is not None:
-        from pyspark import SparkContext
-
-        with suppress(Exception):
-            gateway.shutdown()
-        process = getattr(gateway, "proc", None)
-        if process is not None:
-            process.stdin.close()  # at which it ends
-            process.wait(timeout=30)
-        SparkContext._gateway = SparkContext._jvm = None
+    return options
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dynsync_pipeline.engines.spark_session import session
+from dynsync_pipeline_tests.spark.both_engines import QUICK_JAVA
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -16,5 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session of two threads."""
-    with session("local[2]", tmp_path_factory.mktemp("spark") / "scratch") as opened:
-        yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK_JAVA.items():
+            patch.setenv(name, value)
+        with session("local[2]", tmp_path_factory.mktemp("spark") / "scratch") as opened:
+            yield opened

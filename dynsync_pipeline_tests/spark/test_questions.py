@@ -19,6 +19,7 @@ import pytest
 from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
 from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.spark.both_engines import QUICK_JAVA
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 from dynsync_pipeline_tests.worlds.kept import FEW, KeptWorld
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION
@@ -79,7 +80,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(home: Path) -> dict[str, str]:
     folders = {"DYNSYNC_DATA_DIR": home, "DYNSYNC_PARQUET_DIR": home / "parquet", "SPARK_CONF_DIR": home}
-    return {**os.environ, **{name: str(folder) for name, folder in folders.items()}}
+    return {**os.environ, **QUICK_JAVA, **{name: str(folder) for name, folder in folders.items()}}
 
 
 def asked(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -176,6 +177,7 @@ def test_adopt_on_spark_proposes_what_duckdb_does(make_world: Callable[..., Http
     home = world.data_dir
     (world.folder / "spark-defaults.conf").write_text(QUICK)
     world.environment |= {"DYNSYNC_PARQUET_DIR": str(home / "parquet"), "SPARK_CONF_DIR": str(world.folder)}
+    world.environment |= QUICK_JAVA
     question = ("adopt", "--id-field", "crmId", "--out")
     running = world.start(*question, str(home / "killed.csv"), *ON_SPARK)
     wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*"))) or running.poll() is not None)
