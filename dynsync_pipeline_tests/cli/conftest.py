@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -137,7 +138,22 @@ class HandMade:
         )
 
 
+@pytest.fixture(scope="session")
+def published_empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty working file, its snapshot swapped in; made once, because that is most of the work."""
+    folder = tmp_path_factory.mktemp("empty")
+    HandMade(folder).publish()
+    return folder
+
+
 @pytest.fixture
-def hand_made(tmp_path: Path) -> HandMade:
-    """An empty data folder."""
+def unborn(tmp_path: Path) -> HandMade:
+    """An empty data folder, as before the first cycle."""
+    return HandMade(tmp_path)
+
+
+@pytest.fixture
+def hand_made(tmp_path: Path, published_empty: Path) -> HandMade:
+    """A data folder of one's own in which nothing stands yet."""
+    shutil.copytree(published_empty, tmp_path, dirs_exist_ok=True)
     return HandMade(tmp_path)

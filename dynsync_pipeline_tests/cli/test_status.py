@@ -287,18 +287,18 @@ def test_the_queue_of_requests_is_told_with_what_waits_and_what_was_refused(run:
     assert explained.code == 1, "no cycle has seen that person"
 
 
-def test_without_a_snapshot_one_sentence_names_the_next_command(run: Run, hand_made: HandMade) -> None:
+def test_without_a_snapshot_one_sentence_names_the_next_command(run: Run, unborn: HandMade) -> None:
     for arguments in (["status"], ["errors"], ["explain", "1"]):
-        ran = run(*arguments, environment=hand_made.environment)
+        ran = run(*arguments, environment=unborn.environment)
         assert ran.code == 1
         assert ran.out == ""
         assert "dynsync sync" in ran.err
         assert "Traceback" not in ran.err
 
 
-def test_without_a_snapshot_a_first_cycle_that_runs_is_told(run: Run, hand_made: HandMade) -> None:
-    with CycleLock(hand_made.settings.lock_file):
-        ran = run("status", environment=hand_made.environment)
+def test_without_a_snapshot_a_first_cycle_that_runs_is_told(run: Run, unborn: HandMade) -> None:
+    with CycleLock(unborn.settings.lock_file):
+        ran = run("status", environment=unborn.environment)
     assert ran.code == 1
     assert "the first cycle has been running since" in ran.err
 
@@ -320,10 +320,10 @@ def test_a_run_that_published_nothing_is_not_hidden_by_an_older_success(run: Run
     assert "Since then a run began" in run("status", environment=hand_made.environment).out
 
 
-def test_a_snapshot_of_another_version_is_one_sentence(run: Run, hand_made: HandMade) -> None:
-    with duckdb.connect(hand_made.settings.snapshot_file) as other:
+def test_a_snapshot_of_another_version_is_one_sentence(run: Run, unborn: HandMade) -> None:
+    with duckdb.connect(unborn.settings.snapshot_file) as other:
         other.execute("create table people (id integer)")
-    ran = run("status", environment=hand_made.environment)
+    ran = run("status", environment=unborn.environment)
     assert ran.code == 1
     assert "another version" in ran.err
 

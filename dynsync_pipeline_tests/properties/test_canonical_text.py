@@ -143,22 +143,26 @@ ROADS = [
 ]
 
 
-@pytest.mark.parametrize("value", ROADS)
-def test_a_value_is_the_same_text_on_every_road(value: str) -> None:
+def test_a_value_is_the_same_text_on_every_road() -> None:
     """From Dynamics, from a bulk file, over REST, and as the feed tells it."""
     world = MemoryWorld()
-    person_id = world.link(RecordType.CONTACT, "r1", title=value, phone="1")
+    people = {world.link(RecordType.CONTACT, f"r{n}", title=value, phone="1"): value for n, value in enumerate(ROADS)}
     world.settled()
-    (in_file,) = world.rows("select title from mirror.marketo_people")[0]
-    (in_dynamics,) = world.rows("select jobtitle from mirror.dynamics_contacts")[0]
-    world.marketo.put(person_id, phone="2")
+    in_file = dict(world.rows("select person_id, title from mirror.marketo_people"))
+    in_dynamics = dict(
+        world.rows("select person_id, jobtitle from state.links join mirror.dynamics_contacts on contactid = dynamics_id")
+    )
+    for person_id in people:
+        world.marketo.put(person_id, phone="2")
     world.settled()
-    (over_rest,) = world.rows("select title from mirror.marketo_people")[0]
+    over_rest = dict(world.rows("select person_id, title from mirror.marketo_people"))
     feed = Feed(world.columns)
-    feed.add("g", person_id, world.now(), "title", "before", value)
+    for person_id, value in people.items():
+        feed.add(f"g{person_id}", person_id, world.now(), "title", "before", value)
     with world.warehouse.reading() as connection:
         assert feed.changed_people(connection) == []
     assert in_file == in_dynamics == over_rest
+    assert in_file.keys() == people.keys()
     assert world.ledger()["collisions"] == []
     assert all("title" not in values for _, values in world.marketo.writes)
 
