@@ -16,7 +16,7 @@ import duckdb
 
 from dynsync_pipeline.publish.state_tables import COMPARED, PER_PERSON, REWRITTEN
 from dynsync_pipeline.publish.table import PublishedTable
-from dynsync_pipeline.publish.views import PublishedView
+from dynsync_pipeline.publish.view import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.moved_rows import has_parquet, note_moved

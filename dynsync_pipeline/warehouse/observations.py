@@ -2,7 +2,7 @@
 
 Ledgers hold what the sync wrote; here stands also what somebody edited, what both sides edited alike, and what was taken back.
 Written where a mirror moves, from the rows that move, and read by people alone. Not here: the mirrors (`mirrors.py`), how
-it is asked for (`publish/views.py`).
+it is asked for (`publish/as_of.py`).
 """
 
 from __future__ import annotations

@@ -150,7 +150,9 @@ def test_a_value_is_the_same_text_on_every_road() -> None:
     world.settled()
     in_file = dict(world.rows("select person_id, title from mirror.marketo_people"))
     in_dynamics = dict(
-        world.rows("select person_id, jobtitle from state.links join mirror.dynamics_contacts on contactid = dynamics_id")
+        world.rows(
+            "select person_id, jobtitle from state.links join mirror.dynamics_contacts on contactid = dynamics_id"
+        )
     )
     for person_id in people:
         world.marketo.put(person_id, phone="2")
