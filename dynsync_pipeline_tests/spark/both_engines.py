@@ -17,7 +17,7 @@ from dynsync_pipeline.engines.on_spark import SIDES, SparkEngine
 from dynsync_pipeline.look.whatif import NOW, OTHERWISE, TELLING
 from dynsync_pipeline.publish.parquet_files import Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
-from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.sql_files import run_steps, sql_file
 from dynsync_pipeline.warehouse.columns import side_by_side_query
 from dynsync_pipeline.warehouse.connection import Warehouse
 
@@ -28,6 +28,11 @@ OUTCOMES = ("reconcile/field_outcomes",)
 ADOPTION = ("reconcile/proposed_pairs",)
 WHATIF = (*NOW, *OTHERWISE, *TELLING)
 AUDIT = ("reconcile/all_links", "reconcile/differing_fields", "reconcile/audit_findings")
+
+
+def made_by(steps: Iterable[str]) -> list[str]:
+    """All tables that these files make."""
+    return list(dict.fromkeys(name for step in steps for name in sql_file(step).makes))
 
 
 @contextmanager

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from dynsync_pipeline import sql_files
 from dynsync_pipeline.engines import on_spark as engine_module
 from dynsync_pipeline.look.whatif import decide_otherwise, other_outcomes
-from dynsync_pipeline.model.field_map import Collision, Field, FieldMap, FieldType
+from dynsync_pipeline.model.field_map import Collision, Field, FieldMap, FieldType, load_field_map
 from dynsync_pipeline.publish.parquet import publish_parquet
+from dynsync_pipeline.publish.parquet_files import Manifest
 from dynsync_pipeline.reconcile.adoption import shown_queries
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.sql_files import SqlFile, sql_file
+from dynsync_pipeline.sql_files import sql_file
 from dynsync_pipeline.warehouse.connection import Warehouse
-from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, BothEngines
+from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, WHATIF, BothEngines, made_by
 from dynsync_pipeline_tests.spark.made_up import FIELDS, NOW, MadeUp
 
 if TYPE_CHECKING:
@@ -50,22 +51,32 @@ NO_CYCLE = {
 
 @pytest.fixture(scope="module")
 def engines(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BothEngines]:
-    """Both over people with any of these texts, all decided."""
+    """Both over people with any of these texts, all decided, and an adoption proposed."""
     engines = BothEngines(spark, *MadeUp(7, TEXTS).published(tmp_path_factory.mktemp("made_up")))
-    decide(engines)
-    yield engines
-    engines.close()
-
-
-def decide(engines: BothEngines) -> None:
     engines.run_steps(AUDIT)
     for name, query in NO_CYCLE.items():
         engines.make(name, query)
     engines.run_steps(OUTCOMES)
+    draw = random.Random(5)
+    held = {
+        "person_id": pa.array([draw.randrange(160) for _ in range(60)], pa.int64()),
+        "id_field": [draw.choice("ab") for _ in range(60)],
+        "dynamics_id": [f"r{draw.randrange(160)}" for _ in range(60)],
+    }
+    propose(engines, FIELDS, pa.table(held))
+    yield engines
+    engines.close()
+
+
+def propose(engines: BothEngines, fields: FieldMap, held: pa.Table) -> None:
+    for name, query in shown_queries(fields).items():
+        engines.make(name, query)
+    engines.give("held_ids", held)
+    engines.run_steps(ADOPTION)
 
 
 def test_the_audit_finds_and_the_rules_decide_the_same(engines: BothEngines) -> None:
-    assert engines.differences(("differing_fields", "audit_findings", "decided_fields")) == {}
+    assert engines.differences(made_by((*AUDIT, *OUTCOMES))) == {}
     assert engines.n_rows("differing_fields") > 200
     codes = engines.duckdb.execute("select count(distinct code) from audit_findings").fetchall()
     rules = engines.duckdb.execute(
@@ -76,10 +87,43 @@ def test_the_audit_finds_and_the_rules_decide_the_same(engines: BothEngines) -> 
     assert rules[0][1] >= 5, "many reasons why a column takes no value"
 
 
+def test_adoption_proposes_the_same(engines: BothEngines) -> None:
+    assert engines.differences(made_by(ADOPTION)) == {}
+    assert engines.duckdb.execute("select count(distinct match) from proposed_pairs").fetchall() >= [(2,)]
+
+
+# The last file first: no other one of these reads what a damaged one made.
+DAMAGES = {
+    "proposed_pairs": ("when a.n_people > 1", "when a.n_people > 2"),
+    "audit_findings": ("where not r.is_deleted\n)", "where r.is_deleted\n)"),
+    "field_outcomes": ("when record_type = 'lead' then 'collision_m", "when record_type = 'contact' then 'collision_m"),
+    "differing_fields": ("\n   or with_base.base_value is distinct from with_base.marketo_value", ""),
+    "all_links": ("l.person_id and not m.is_deleted", "l.person_id"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_rule_that_is_damaged_makes_other_rows_on_both_alike(
+    engines: BothEngines, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    step, (rule, other) = f"reconcile/{name}", DAMAGES[name]
+    file = sql_file(step)
+    assert file.text.count(rule) == 1
+    damaged = replace(file, text=file.text.replace(rule, other))
+    made = list(file.makes)[-1] if name != "field_outcomes" else "field_outcomes"
+    before = engines.duckdb.execute(f"from {made} order by all").fetchall()
+    with monkeypatch.context() as patch:
+        for module in (sql_files, engine_module):
+            patch.setattr(module, "sql_file", lambda _: damaged)
+        engines.run_steps([step])
+    assert engines.duckdb.execute(f"from {made} order by all").fetchall() != before
+    assert engines.differences(file.makes) == {}
+
+
 def test_by_other_rules_the_past_and_what_differs_come_out_the_same(engines: BothEngines) -> None:
     since = NOW - timedelta(days=6)
     found = other_outcomes(engines, FieldMap(tuple(turned(FIELDS.fields))), since, NOW)
-    assert engines.differences(("outcomes_now", "overwritten_outcomes", "decided_fields", "other_outcomes")) == {}
+    assert engines.differences(("outcomes_now", *made_by((*WHATIF, *OUTCOMES)))) == {}
     assert len(WORDS & {row["outcome_then"] for row in found}) >= 4, "many ways out"
     for is_past, n_least in ((True, 5), (False, 3)):
         codes = {row["rule_code"] for row in found if bool(row["collision_id"]) is is_past}
@@ -97,21 +141,6 @@ def turned(fields: Sequence[Field]) -> list[Field]:
         else replace(f, collision=rule)
         for f, rule in zip(fields, chosen, strict=True)
     ]
-
-
-def test_adoption_proposes_the_same(engines: BothEngines) -> None:
-    draw = random.Random(5)
-    held = {
-        "person_id": pa.array([draw.randrange(160) for _ in range(60)], pa.int64()),
-        "id_field": [draw.choice("ab") for _ in range(60)],
-        "dynamics_id": [f"r{draw.randrange(160)}" for _ in range(60)],
-    }
-    for name, query in shown_queries(FIELDS).items():
-        engines.make(name, query)
-    engines.give("held_ids", pa.table(held))
-    engines.run_steps(ADOPTION)
-    assert engines.differences(("proposed_pairs",)) == {}
-    assert engines.duckdb.execute("select count(distinct match) from proposed_pairs").fetchall() >= [(2,)]
 
 
 TRAPS = {
@@ -132,11 +161,23 @@ TRAPS = {
     "what is no date or time": """
         select text, regexp_full_match(text, '[0-9]{4}-[0-9]{2}-[0-9]{2}') and try_cast(text as date) is null as trap
         from texts""",
+    "what is no moment": """
+        select text, regexp_full_match(text, '[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}Z')
+            and try_cast(text as timestamptz) is null as trap
+        from texts""",
+    "a share of a whole number": "select 1.5 * n <= m as trap, n <= 20 * 60 as less from numbers",
+    "decimals of two widths in one column": """
+        select try_cast(text as decimal(38, 10)) as trap from texts
+        union all
+        select try_cast(text as decimal(4, 1)) from texts""",
     "the order in a list of texts": """
         select array_to_string(list_slice(list_sort(list(text)), 1, 10), ', ') as trap from texts where text is not null""",
     "lengths in UTF-16": """
         select length(text) + length(regexp_replace(text, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) as trap from texts""",
-    "nulls in `not in`": "select n as trap from numbers where n not in (select m from numbers)",
+    "nulls in `not in`, on either side": """
+        select n as trap from numbers where n not in (select m from numbers)
+        union all
+        select m from numbers where m not in (select n from numbers)""",
     "texts that are put together": "select concat_ws('; ', text, null, text) || text as trap from texts",
     "labels of several options": """
         select shown_options(t.text, 'choices', o) as trap from texts t, state.option_maps o where o.record_type = 'lead'""",
@@ -184,41 +225,49 @@ def test_of_any_people_both_make_the_same(
 ) -> None:
     engines = BothEngines(spark, *MadeUp(seed, texts).published(tmp_path_factory.mktemp("any")))
     engines.run_steps(AUDIT)
-    assert engines.differences(("audit_findings",)) == {}
+    assert engines.differences(made_by(AUDIT)) == {}
     decide_otherwise(engines, turned(FIELDS.fields), None, NOW)
-    assert engines.differences(("outcomes_now", "decided_fields", "other_outcomes")) == {}
+    assert engines.differences(("outcomes_now", *made_by((*WHATIF, *OUTCOMES)))) == {}
+    propose(engines, FIELDS, HELD_BY_NOBODY)
+    assert engines.differences(made_by(ADOPTION)) == {}
     engines.close()
-
-
-def test_a_rule_that_is_damaged_decides_otherwise_on_both_alike(
-    engines: BothEngines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rule = "when record_type = 'lead' then 'collision_marketo_wins'"
-
-    def damaged(step: str) -> SqlFile:
-        file = sql_file(step)
-        assert step not in OUTCOMES or rule in file.text
-        return replace(file, text=file.text.replace(rule, rule.replace("lead", "contact")))
-
-    before = engines.duckdb.execute("from field_outcomes order by all").fetchall()
-    with monkeypatch.context() as patch:
-        patch.setattr(sql_files, "sql_file", damaged)
-        patch.setattr(engine_module, "sql_file", damaged)
-        engines.run_steps(OUTCOMES)
-    assert engines.duckdb.execute("from field_outcomes order by all").fetchall() != before
-    assert engines.differences(("decided_fields",)) == {}
 
 
 def test_of_the_demos_people_both_make_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    """Of them as they are, and as an adoption finds them, when no person bears a key."""
     demo = [str(Path(sys.executable).with_name("dynsync")), "demo", "--data", str(tmp_path / "demo")]
     subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = tmp_path / "parquet"
-    chosen = Settings(_env_file=None, data_dir=tmp_path / "demo", parquet_dir=folder)
+    chosen = Settings(_env_file=None, data_dir=tmp_path / "demo")
+    fields = load_field_map(chosen.field_map, chosen.own_fields)
     with Warehouse(chosen.working_file) as warehouse:
-        manifest = publish_parquet(warehouse, chosen)
+        engines = BothEngines(spark, *published(warehouse, chosen, tmp_path / "synced"))
+        engines.run_steps(AUDIT)
+        assert engines.differences(made_by(AUDIT)) == {}
+        assert engines.n_rows("compared_links") > 9_000
+        decide_otherwise(engines, turned(fields.fields), None, warehouse.now())
+        assert engines.differences(("outcomes_now", *made_by((*WHATIF, *OUTCOMES)))) == {}
+        assert engines.n_rows("other_outcomes") > 0
+        engines.close()
+        with warehouse.transaction() as connection:
+            connection.execute("delete from state.links; delete from state.parquet")
+            connection.execute("update mirror.marketo_people set dynamics_contact_id = null, dynamics_lead_id = null")
+        engines = BothEngines(spark, *published(warehouse, chosen, tmp_path / "adopted"))
+        propose(engines, fields, HELD_BY_NOBODY)
+        assert engines.differences(made_by(ADOPTION)) == {}
+        assert engines.n_rows("proposed_pairs") > 9_000
+        engines.close()
+
+
+def published(warehouse: Warehouse, chosen: Settings, folder: Path) -> tuple[Path, Manifest]:
+    manifest = publish_parquet(warehouse, chosen.model_copy(update={"parquet_dir": folder}), is_wanted_now=True)
     assert manifest is not None
-    engines = BothEngines(spark, folder, manifest)
-    engines.run_steps(AUDIT)
-    assert engines.differences(("compared_links", "differing_fields", "audit_findings")) == {}
-    assert engines.n_rows("compared_links") > 9_000
-    engines.close()
+    return folder, manifest
+
+
+HELD_BY_NOBODY = pa.table(
+    {
+        "person_id": pa.array([], pa.int64()),
+        "id_field": pa.array([], pa.string()),
+        "dynamics_id": pa.array([], pa.string()),
+    }
+)
