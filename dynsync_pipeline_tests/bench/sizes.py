@@ -22,6 +22,7 @@ from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.cycles import ended
+from dynsync_pipeline_tests.worlds.cuts import CutWarehouse
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 N_SEEDS = 10
@@ -57,12 +58,18 @@ def measured(n_people: int) -> dict[str, float]:
     return times
 
 
-def multiplied(n_people: int, fields: FieldMap | None = None) -> MemoryWorld:
+def multiplied(
+    n_people: int,
+    fields: FieldMap | None = None,
+    *,
+    warehouse: type[CutWarehouse] = CutWarehouse,
+    is_published: bool = True,
+) -> MemoryWorld:
     """A settled world of contacts of which all but ten are copies that stand in the working file alone.
 
-    They have a title and a phone, and of `fields`, where given, a text in each.
+    They have a title and a phone, and of `fields`, where given, a text in each. `is_published`: whether the snapshot has them.
     """
-    world = MemoryWorld(fields, is_optimised=True, publishes=True)
+    world = MemoryWorld(fields, is_optimised=True, publishes=True, warehouse=warehouse)
     filled = list(fields.person_fields) if fields else ["title", "phone"]
     for number in range(N_SEEDS):
         world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in filled})
@@ -86,7 +93,8 @@ def multiplied(n_people: int, fields: FieldMap | None = None) -> MemoryWorld:
             )
     with world.warehouse.reading() as connection:
         connection.execute("checkpoint")
-    publish(world)
+    if is_published:
+        publish(world)
     return world
 
 
