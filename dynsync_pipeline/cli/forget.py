@@ -61,7 +61,10 @@ def forget(
         )
         _show("Found still in", done.found_after)
     if done.found_after:
-        errors_to.print("Remove these by hand, and give the same command with --finish.", highlight=False)
+        errors_to.print(
+            "Remove these by hand, and then end it by `dynsync forget --finish`, which searches no more.",
+            highlight=False,
+        )
         raise typer.Exit(Exit.FAILED)
 
 

@@ -23,7 +23,15 @@ import duckdb
 from dynsync_pipeline.errors import ErasureRefused, StorageFailed
 from dynsync_pipeline.look.explain import GUID, PERSON_ID
 from dynsync_pipeline.model.field_map import load_field_map
-from dynsync_pipeline.operate.backup import REQUESTS, UNFINISHED, WORKING, backup_folder, backups, rewrite_backup
+from dynsync_pipeline.operate.backup import (
+    REQUESTS,
+    UNFINISHED,
+    WORKING,
+    backup_folder,
+    backups,
+    rewrite_backup,
+    scratch,
+)
 from dynsync_pipeline.operate.scan import find, in_postgres, storage_of_dagster
 from dynsync_pipeline.publish.parquet import publish_parquet, remove_files
 from dynsync_pipeline.publish.private_copy import literal
@@ -271,8 +279,9 @@ def _find(settings: Settings, person: Person) -> list[str]:
     if settings.parquet_dir is not None:
         folders.add(settings.parquet_dir.resolve())
     left_out = [settings.data_dir.resolve() / name for name in LEFT_OUT]
-    found = find(sorted(folders), person.values, left_out)
-    if address := storage_of_dagster():
+    with scratch(settings) as room:
+        found = find(sorted(folders), person.values, room, left_out)
+    if address := storage_of_dagster(settings.data_dir):
         found += in_postgres(person.values, address)
     return found
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import sqlite3
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,13 +16,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from dynsync_pipeline.errors import ErasureRefused
+from dynsync_pipeline.defs.development import prepare_home
+from dynsync_pipeline.errors import ErasureRefused, SettingsWrong, StorageFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.operate import forget as forgetting
 from dynsync_pipeline.operate.backup import backups, unpack, utc_now
 from dynsync_pipeline.operate.forget import finish, forget
 from dynsync_pipeline.operate.restore import restore
-from dynsync_pipeline.operate.scan import find
+from dynsync_pipeline.operate.scan import POSTGRES_URL, find
 from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
@@ -40,6 +43,7 @@ FIELDS = field_map(
 EMAIL, OLD_EMAIL, TITLE = "Zoë.O'Brien@Example.com", "before@example.com", "Chief of 大阪 🦊"
 SEARCHED = (WHO, LEAD, EMAIL, OLD_EMAIL, TITLE)
 CONTACT = RecordType.CONTACT
+NOBODY = 65534  # a user's number
 
 
 Erased = tuple["Known", list[str], forgetting.Forgotten]
@@ -84,7 +88,7 @@ class Known:
 
     def places(self) -> list[str]:
         """Where anything of the person stands, searched by the test's own values."""
-        return find([self.world.settings.data_dir], SEARCHED)
+        return find([self.world.settings.data_dir], SEARCHED, self.world.settings.data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +159,12 @@ def test_a_restore_of_whatever_age_brings_nobody_back(erased: Erased, tmp_path: 
     world = known.world
     whole = known.backup.read_bytes()
     unpack(known.backup, tmp_path)
-    assert find([tmp_path], SEARCHED) == [], "it was rewritten"
+    assert find([tmp_path], SEARCHED, tmp_path) == [], "it was rewritten"
     copy = known.away
-    assert find([copy.parent], SEARCHED)
+    assert find([copy.parent], SEARCHED, tmp_path)
     restore(world.settings, copy, utc_now())
     world.settled()
-    assert find([world.settings.data_dir], (WHO, LEAD, OLD_EMAIL)) == []
+    assert find([world.settings.data_dir], (WHO, LEAD, OLD_EMAIL), tmp_path) == []
     assert whole == known.backup.read_bytes()
 
 
@@ -235,9 +239,60 @@ def test_the_search_finds_a_value_in_any_kind_of_file(make: str, tmp_path: Path)
         "zip": lambda: zipfile.ZipFile(tmp_path / "a.zip", "w").writestr("b/c.txt", TITLE),
         "text": lambda: (tmp_path / "a.log").write_text("x" * ((1 << 20) - 8) + TITLE),
     }
-    assert find([tmp_path], [TITLE]) == []
+    assert find([tmp_path], [TITLE], tmp_path) == []
     makers[make]()
-    assert len(find([tmp_path], [TITLE.upper()])) == 1
+    assert len(find([tmp_path], [TITLE.upper()], tmp_path)) == 1
+
+
+def test_the_search_copies_nothing_out_of_the_data_folder_and_names_what_it_cannot_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in the middle would leave whole copies of the working file wherever temporary files go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    duckdb.connect(tmp_path / "a.duckdb").execute(f"create table t as select '{TITLE}' as v").close()
+    zipfile.ZipFile(tmp_path / "b.zip", "w").writestr("c.txt", TITLE)
+    (tmp_path / "d.parquet").write_bytes(b"PAR1 damaged")
+    assert find([tmp_path], [TITLE], tmp_path) == [
+        f"{tmp_path}/a.duckdb: main.t",
+        f"{tmp_path}/b.zip/c.txt",
+        f"{tmp_path}/d.parquet: cannot be opened",
+    ]
+
+
+def test_whoever_is_not_root_searches_the_snapshot_too() -> None:
+    """It is read only; root opens such a file for writing all the same, and a server is not root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        duckdb.connect(folder / "snapshot.duckdb").execute(f"create table t as select '{TITLE}' as v").close()
+        (folder / "snapshot.duckdb").chmod(0o444)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.chown(folder, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            found = find([folder], [TITLE], folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+    assert found == [f"{folder}/snapshot.duckdb: main.t"]
+
+
+def test_nobody_is_erased_while_the_postgres_of_dagster_cannot_be_searched(
+    erased: Erased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, other = erased[0].world.settings, str(erased[0].other)
+    before = read_erasures(settings.data_dir)
+    home = prepare_home(settings, has_postgres=True)
+    try:
+        monkeypatch.delenv(POSTGRES_URL, raising=False)
+        with pytest.raises(SettingsWrong, match=POSTGRES_URL):
+            forget(settings, other, utc_now(), blocks=True)
+        monkeypatch.setenv(POSTGRES_URL, "postgresql+psycopg2://nobody@127.0.0.1:1/none")
+        with pytest.raises(StorageFailed, match="cannot be searched"):
+            forget(settings, other, utc_now(), blocks=True)
+    finally:
+        shutil.rmtree(home)
+    assert read_erasures(settings.data_dir) == before
 
 
 def test_words_that_others_bear_too_are_searched_for_nowhere_and_cost_nobody_a_line() -> None:
