@@ -2,16 +2,23 @@
 
 Read last, because only what the other streams told says which these are.
 Company fields are read on companies and never asked of the change feed, which tells them once per person.
+A company that Marketo keeps without a key stands behind one person, and is read through that person.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.model.own_fields import COMPANY_KEY
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, KEYLESS
+from dynsync_pipeline.model.records import UNREAD
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
@@ -66,6 +73,43 @@ order by 1
 _LEADS_COMPANIES = (
     "select external_company_id from mirror.marketo_companies where starts_with(external_company_id, 'lead:')"
 )
+
+# Leads' people without a key, for the same reasons as those with one (R42, R131), and contacts' that get an account, whose
+# activities tell what they held before (R59).
+_KEYLESS = """
+with concerned as (
+    select person_id from inbox.touched where not is_receipt
+    union
+    select person_id from state.unsettled where next_look_at <= $at
+    union
+    select l.person_id
+    from state.links l
+    join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
+    union
+    select m.person_id
+    from mirror.marketo_people m
+    semi join (
+        select dynamics_id from inbox.touched where record_type = 'lead'
+        union
+        select dynamics_id from state.unsettled where record_type = 'lead' and person_id is null and next_look_at <= $at
+    ) t on t.dynamics_id = m.dynamics_lead_id
+)
+select m.person_id::varchar
+from mirror.marketo_people m
+semi join concerned using (person_id)
+left join state.links l on l.person_id = m.person_id
+left join mirror.dynamics_contacts c on l.record_type = 'contact' and c.contactid = l.dynamics_id
+where m.external_company_id is null and not m.is_deleted
+  and (c._parentcustomerid_value is not null
+       or (l.record_type = 'lead' or m.dynamics_lead_id is not null)
+           and exists (from reconcile.fields where record_type = 'lead' and is_on_company))
+"""
+_LEADS_WITHOUT_KEY = """
+select m.person_id::varchar
+from state.links l
+join mirror.marketo_people m on m.person_id = l.person_id and m.external_company_id is null and not m.is_deleted
+where l.record_type = 'lead' and exists (from reconcile.fields where record_type = 'lead' and is_on_company)
+"""
 # What a lookup points at is told by the table that has the id (R23).
 _UNDER_CONTACTS = """
 select count(distinct c.contactid)
@@ -91,19 +135,40 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
                 "account in Dynamics, or leave it so; parent_is_contact in the snapshot's contacts tells which.",
                 n_contacts,
             )
-        keys = {row[0] for row in connection.execute(_KEYS, {"at": at}).fetchall() if row[0]}
         due = due_unread(connection, COMPANY, at)
-        keys.update(due)
         read_at = read_cursor(connection, STREAM).value
         is_daily = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
-        if is_daily:
-            keys.update(row[0] for row in connection.execute(_LEADS_COMPANIES).fetchall())
-    companies = client.companies(sorted(keys), [COMPANY_KEY, *fields.company_fields]) if keys else None
+        keys = {key for key in due if not key.startswith(KEYLESS)}
+        keys.update(_wanted(connection, _KEYS, _LEADS_COMPANIES, at=at, is_daily=is_daily))
+        person_ids = {key.removeprefix(KEYLESS) for key in due if key.startswith(KEYLESS)}
+        person_ids.update(_wanted(connection, _KEYLESS, _LEADS_WITHOUT_KEY, at=at, is_daily=is_daily))
+    names = [COMPANY_KEY, *fields.company_fields]
+    read = [client.companies(sorted(keys), names)] if keys else []
+    if person_ids:
+        read.append(_keyless(client.people("id", sorted(person_ids), names)))
     with warehouse.transaction() as connection:
         if is_daily:
             move_cursor(connection, STREAM, at.isoformat(), [], is_loaded=False)
-        if companies is None:
-            return 0
-        land_companies(connection, fields, companies)
+        for companies in read:
+            land_companies(connection, fields, companies)
         put_off_unread(connection, COMPANY, due, at)
-        return take_in_companies(connection, at)
+        return take_in_companies(connection, at) if read else 0
+
+
+def _wanted(
+    connection: duckdb.DuckDBPyConnection, concerned: str, all_of_leads: str, *, at: datetime, is_daily: bool
+) -> Iterable[str]:
+    rows = connection.execute(concerned, {"at": at}).fetchall()
+    if is_daily:
+        rows += connection.execute(all_of_leads).fetchall()
+    return (row[0] for row in rows if row[0])
+
+
+def _keyless(people: pa.Table) -> pa.Table:
+    """The companies of these people, under keys of our own; who got one of Marketo's since stands behind another."""
+    is_keyless = pc.is_null(people[COMPANY_KEY])
+    if UNREAD in people.column_names:
+        is_keyless = pc.or_(is_keyless, pc.is_valid(people[UNREAD]))
+    people = people.filter(is_keyless)
+    keys = pc.binary_join_element_wise(KEYLESS, people["id"], "")
+    return people.set_column(people.column_names.index(COMPANY_KEY), COMPANY_KEY, keys)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import duckdb
 
 from dynsync_pipeline.look.reading import Row, select
+from dynsync_pipeline.model.own_fields import KEYLESS
 from dynsync_pipeline.model.records import PERSON_TYPES, TABLES
 
 Tables = dict[str, list[Row]]
@@ -81,6 +82,7 @@ class _Ids:
     def condition(self, table: str, columns: list[str]) -> str:
         """Which rows of a table with these columns are of them; empty where none can be."""
         companies = {key for each in self._records for key in (each, f"lead:{each}", f"contact:{each}")}
+        companies |= {f"{KEYLESS}{each}" for each in self._people}
         if table in OF_ANYTHING:
             return _is_one_of(OF_ANYTHING[table], self._people | companies)
         parts = [

@@ -18,6 +18,7 @@ from datetime import date
 from functools import cache
 
 from dynsync_pipeline.model.field_map import FieldType
+from dynsync_pipeline.model.own_fields import KEYLESS
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?")
@@ -65,6 +66,8 @@ class Pseudonyms:
         head, colon, rest = text.partition(":")
         if colon and head in ("lead", "contact"):
             return f"{head}:{self.id(rest)}"
+        if text.startswith(KEYLESS) and rest.isdecimal():
+            return f"{KEYLESS}{self.person_id(int(rest))}"
         if GUID.fullmatch(text) and text in (text.lower(), text.upper()):
             other = self._once("guid", text.lower(), _other_guid)
             return other if text == text.lower() else other.upper()

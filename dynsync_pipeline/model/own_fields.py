@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMPANY_KEY = "externalCompanyId"  # on companies, and on people to say which company is theirs
+KEYLESS = "person:"  # and a person's id: what we call the company behind a person to which Marketo gives no key
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ the file (`snapshot.py`).
 from __future__ import annotations
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
+from dynsync_pipeline.model.own_fields import KEYLESS
 from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType, logical_name
 from dynsync_pipeline.publish.ledger_tables import LEDGER_TABLES
 from dynsync_pipeline.publish.state_tables import state_tables
@@ -30,7 +31,10 @@ _AS_LABELS = {FieldType.CHOICE: ", as its label", FieldType.CHOICES: ", as its l
 _OWNER_OF_PERSON = (
     "lower(case when coalesce(l.record_type, t.record_type) = 'lead' then d._ownerid_value else c._ownerid_value end)"
 )
-_COMPANY = "The company's externalCompanyId: an account's id, lead:<lead id> or contact:<contact id>."
+_COMPANY = (
+    "The company's externalCompanyId: an account's id, lead:<lead id> or contact:<contact id>; person:<person id> stands for "
+    "the company of a lead's person to which Marketo gives no key."
+)
 _MODIFIED_BY = "Id of the user in Dynamics who modified the record last, often the sync itself; see users."
 _OWNER_ID = "Id of the user or team that is the owner"
 _OWNER = plain(
@@ -70,7 +74,8 @@ def _people(fields: FieldMap) -> PublishedTable:
             "left join (select person_id, max_by(record_type, ended_at) as record_type from state.tombstones "
             "where side = 'dynamics' group by person_id) t on t.person_id = m.person_id "
             "left join state.filtered_out f on f.record_type = l.record_type and f.dynamics_id = l.dynamics_id "
-            "left join mirror.marketo_companies k on k.external_company_id = m.external_company_id "
+            "left join mirror.marketo_companies k on k.external_company_id = "
+            f"coalesce(m.external_company_id, '{KEYLESS}' || m.person_id) "
             "left join mirror.dynamics_accounts a on a.accountid = m.external_company_id "
             "left join mirror.dynamics_contacts c on c.contactid = "
             "case when l.record_type = 'contact' then l.dynamics_id else m.dynamics_contact_id end "
@@ -122,7 +127,9 @@ def _people(fields: FieldMap) -> PublishedTable:
                 "When Marketo said last that it changed, by whatever cause, UTC: as of when the person was last read.",
             ),
             PublishedColumn("is_linked", "boolean", "l.person_id is not null", "It has a row in links (R18)."),
-            PublishedColumn("company_id_marketo", "varchar", "m.external_company_id", _COMPANY),
+            PublishedColumn(
+                "company_id_marketo", "varchar", "coalesce(m.external_company_id, k.external_company_id)", _COMPANY
+            ),
             PublishedColumn(
                 "account_state",
                 "varchar",

@@ -14,6 +14,7 @@ from dataclasses import replace
 import duckdb
 
 from dynsync_pipeline.model.field_map import OF_OPTIONS, Field, FieldMap, FieldType
+from dynsync_pipeline.model.own_fields import KEYLESS
 from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.connection import insert_rows
 
@@ -366,6 +367,9 @@ def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
     if any(fields.is_on_company(field) for field in mapped):
         joins += (
             f" left join mirror.marketo_companies k on k.external_company_id = '{table.record_type}:' || l.dynamics_id"
+            # Until the person stands behind that one, what it shows of the one without a key counts.
+            " left join mirror.marketo_companies u on u.external_company_id = "
+            f"case when m.external_company_id is null then '{KEYLESS}' || l.person_id end"
         )
     for number, field in enumerate(mapped):
         if field.type is FieldType.CHOICE:
@@ -386,7 +390,8 @@ def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
 
 
 def _marketo_column(fields: FieldMap, field: Field) -> str:
-    return f"{'k' if fields.is_on_company(field) else 'm'}.{quoted(field.marketo_field)}"
+    name = quoted(field.marketo_field)
+    return f"coalesce(u.{name}, k.{name})" if fields.is_on_company(field) else f"m.{name}"
 
 
 def _account_select(fields: FieldMap, places: Places) -> str:

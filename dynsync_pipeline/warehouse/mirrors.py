@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
-from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
+from dynsync_pipeline.model.own_fields import COMPANY_KEY, KEYLESS, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
@@ -177,14 +177,21 @@ def land_deleted_people(connection: duckdb.DuckDBPyConnection, person_ids: Seque
 
 
 def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, companies: pa.Table) -> None:
-    """Put Marketo companies into the inbox: columns `externalCompanyId` and the company fields, text as sent."""
+    """Put Marketo companies into the inbox: columns `externalCompanyId`, or `KEYLESS` and a person's id, and the company
+    fields, text as sent.
+    """
     companies = set_aside_unread(connection, companies, COMPANY, COMPANY_KEY)
     connection.register("landed_companies", companies)
     names = "".join(f", {quoted(name)}" for name in fields.company_fields)
     values = "".join(f", {canonical_in_marketo(name, kind)}" for name, kind in fields.company_fields.items())
+    key = f"canonical_guid({quoted(COMPANY_KEY)})"
+    held = ", ".join(quoted(name) for name in fields.company_fields)
     connection.execute(
         f"insert into inbox.marketo_companies (landing, external_company_id{names}) "
-        f"select {_next_landing(connection)}, canonical_guid({quoted(COMPANY_KEY)}){values} from landed_companies"
+        f"select {_next_landing(connection)}, {key}{values} from landed_companies "
+        # The company without a key is empty behind nearly everybody, and no row says the same.
+        f"where not starts_with({key}, '{KEYLESS}') or coalesce({held}) is not null "
+        f"or {key} in (select external_company_id from mirror.marketo_companies)"
     )
     connection.unregister("landed_companies")
     if has_erased(connection):
@@ -297,7 +304,31 @@ def take_in_people(connection: duckdb.DuckDBPyConnection, at: datetime, *, is_re
     follow_people(connection)
     connection.execute("insert into inbox.touched (person_id, is_receipt) select id, ? from newest_ids", [is_receipt])
     connection.execute("insert into state.unpublished (published_table, person_id) select 'people', id from newest_ids")
+    _drop_left_companies(connection)
     return _replace(connection, "inbox.marketo_people", OF_PEOPLE, at, is_receipt=is_receipt)
+
+
+def _drop_left_companies(connection: duckdb.DuckDBPyConnection) -> None:
+    """Whoever in `newest` stands behind a company with a key has left the one without, which is gone then."""
+    left = connection.execute(_LEFT_COMPANIES).fetchall()
+    if not left:
+        return
+    keys = [row[0] for row in left]
+    end_unread(connection, COMPANY, keys)
+    connection.execute("delete from mirror.marketo_companies where external_company_id in (select unnest(?))", [keys])
+    connection.execute(
+        "insert into state.unpublished (published_table, dynamics_id) select 'companies', unnest(?::varchar[])", [keys]
+    )
+
+
+_LEFT_COMPANIES = f"""
+with left_keys as (
+    select '{KEYLESS}' || person_id as key from newest where external_company_id is not null or is_deleted
+)
+select external_company_id from mirror.marketo_companies where external_company_id in (from left_keys)
+union
+select key from state.unread where record_type = '{COMPANY}' and key in (from left_keys)
+"""
 
 
 def take_in_companies(connection: duckdb.DuckDBPyConnection, at: datetime, *, is_receipt: bool = False) -> int:
@@ -316,17 +347,23 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, at: datetime, *, is
         connection.execute(
             "insert into state.local_company_edits (external_company_id, field, value_before) "
             "select external_company_id, field, value_before from edited_companies "
-            "where not starts_with(external_company_id, 'lead:') and (external_company_id, field) not in "
-            "(select (external_company_id, field) from state.local_company_edits)"
+            f"where not starts_with(external_company_id, 'lead:') and not starts_with(external_company_id, '{KEYLESS}') "
+            "and (external_company_id, field) not in (select (external_company_id, field) from state.local_company_edits)"
         )
         connection.execute(
             "insert into inbox.touched (record_type, dynamics_id, is_receipt) "
             "select distinct 'lead', substr(external_company_id, 6), false "
             "from edited_companies where starts_with(external_company_id, 'lead:')"
         )
+        connection.execute(
+            f"insert into inbox.touched (person_id, is_receipt) select {_PERSON_OF_KEYLESS}, false "
+            f"from (select external_company_id as id from edited_companies union select id from newest_ids "
+            f"where id not in (select {key} from mirror.marketo_companies)) where starts_with(id, '{KEYLESS}')"
+        )
     connection.execute(
         "insert into state.unpublished (published_table, person_id) select 'people', person_id from mirror.marketo_people "
-        "where external_company_id in (select id from newest_ids)"
+        "where external_company_id in (select id from newest_ids) "
+        f"union select 'people', {_PERSON_OF_KEYLESS} from newest_ids where starts_with(id, '{KEYLESS}')"
     )
     connection.execute(
         "insert into state.unpublished (published_table, dynamics_id) select 'companies', id from newest_ids"
@@ -334,6 +371,7 @@ def take_in_companies(connection: duckdb.DuckDBPyConnection, at: datetime, *, is
     return _replace(connection, "inbox.marketo_companies", OF_COMPANIES, at, is_receipt=is_receipt)
 
 
+_PERSON_OF_KEYLESS = f"substr(id, {len(KEYLESS) + 1})::bigint"
 _EDITED_COMPANIES = """
 create or replace temp table edited_companies as
 with known as (

@@ -129,9 +129,9 @@ def _concerned(kind: str, key: str, contact_id: str | None, lead_id: str | None)
     if kind == PERSON:
         records: list[list[object]] = [["contact", contact_id, None], ["lead", lead_id, None]]
         return [[None, None, int(key)], *(row for row in records if row[1] is not None)]
-    if kind == COMPANY:  # of a lead or contact, or an account's
+    if kind == COMPANY:  # of a person, a lead or a contact, or an account's
         owner, _, record_id = key.rpartition(":")
-        return [[owner or "account", record_id, None]]
+        return [[None, None, int(record_id)] if owner == PERSON else [owner or "account", record_id, None]]
     return [[kind, key, None]]
 
 

@@ -330,6 +330,9 @@ def recognise_own_writes(warehouse: Warehouse) -> int:
         connection.execute("insert into this_moment (noted_at) values (?)", [warehouse.now()])
         run_steps(connection, RECOGNISING)
         n_found = scalar(connection, "select count(*) from recognised")
+        connection.execute(
+            "delete from reconcile.operations where operation_id not in (select operation_id from reconcile.receipts)"
+        )
     settle_receipts(warehouse, "")
     with warehouse.transaction() as connection:
         connection.execute("delete from reconcile.operations")

@@ -452,3 +452,28 @@ def test_r131_a_lead_without_company_text_that_gets_one_gets_a_company_and_a_cle
     yield
     assert world.values(person, "company", "externalCompanyId") == ("Now & Then", f"lead:{lead}")
     assert world.activities_of(person) == [("company", None, "Now & Then")]
+
+
+@scenario
+def test_r131_company_text_that_a_form_left_on_a_leads_person_is_an_edit_of_the_lead(
+    world: CoreWorld,
+) -> Iterator[None]:
+    """R35: no company with a key stands behind that person; Marketo shows the text on the person all the same."""
+    leads = [world.create_record("lead", lastname="Bare") for _ in range(2)]
+    yield
+    alone, on_both = (world.person_of("lead", lead) for lead in leads)
+    assert world.values(alone, "externalCompanyId", "company") == (None, None)
+    world.edit_person(alone, company="Form & Co", annualRevenue=6.25, billingCity="Bern", title="Buyer")
+    world.edit_person(on_both, company="Form & Co", title="Buyer")
+    world.edit_record("lead", leads[1], companyname="Sales & Co", revenue=7)
+    yield
+    names = ("externalCompanyId", "company", "annualRevenue", "billingCity")
+    assert world.values(alone, *names) == (f"lead:{leads[0]}", "Form & Co", 6.25, "Bern")
+    assert world.values(on_both, *names) == (f"lead:{leads[1]}", "Form & Co", 7, None)
+    assert [world.columns("lead", lead, "companyname", "revenue") for lead in leads] == [
+        ("Form & Co", 6.25), ("Form & Co", 7),
+    ]  # fmt: skip
+    told = "select field, dynamics_value, marketo_value, winner from collisions where person_id_marketo = ?"
+    assert world.query(told, on_both) == [("company", "Sales & Co", "Form & Co", "marketo")]
+    assert world.activities_of(alone) == [], "nothing changed for whoever looks at the person"
+    assert world.activities_of(on_both) == [("annualRevenue", None, "7")]

@@ -102,6 +102,8 @@ class MemoryMarketo:
                 if row.values.get(name) != value:
                     self._tell(person_id, name, row.values.get(name), value)
         row.values.update(values)
+        if values.get(COMPANY_KEY):  # whoever joins a company leaves the one that was theirs alone
+            row.values = {name: value for name, value in row.values.items() if name not in self.fields.company_fields}
         row.version = self.version
 
     @contextmanager
@@ -334,6 +336,8 @@ class MemoryMarketo:
 
     def _row(self, person_id: int, names: Sequence[str]) -> Values:
         values = self.rows[person_id].values
+        if key := values.get(COMPANY_KEY):  # their values show on all its people
+            values = values | {name: self.company_rows.get(key, {}).get(name) for name in self.fields.company_fields}
         return {"id": str(person_id)} | {n: self._shown(n, values.get(n)) for n in names if n != "id"}
 
     def _shown(self, name: str, value: str | None) -> str | None:

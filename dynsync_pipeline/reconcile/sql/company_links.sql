@@ -1,9 +1,9 @@
 -- company_links: finds the company record that each person must stand behind: a contact behind its account's (R22, R59), a
--- lead behind one of its own (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
+-- lead behind one of its own as soon as either side has company text of it (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
 -- once it has had another (R23, R60); before that it needs none.
 --
 -- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.filtered_out,
---          state.dynamics_records, reconcile.fields, new_people, updated_accounts,
+--          state.dynamics_records, state.company_values, reconcile.fields, new_people, updated_accounts,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
 -- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
 -- changes  nothing
@@ -36,22 +36,32 @@ people as (
 leads as (
     from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people)
 ),
+keyless_companies as (
+    from state.company_values where external_company_id in (select 'person:' || person_id from people where held_key is null)
+),
+texts as (
+    select dynamics_id as key, field from long_of('leads')
+    union all
+    select external_company_id, field from long_of('keyless_companies')
+),
 lead_texts as (
-    select distinct dynamics_id
-    from long_of('leads')
+    select distinct key
+    from texts
     where field in (select field from reconcile.fields where record_type = 'lead' and is_on_company)
 )
 select
     p.person_id, p.record_type, p.dynamics_id, p.held_key, p.is_deleted_in_dynamics,
     case
-        when p.record_type = 'lead' and (t.dynamics_id is not null or k.external_company_id is not null)
+        when p.record_type = 'lead'
+            and (t.key is not null or u.key is not null or k.external_company_id is not null)
             then 'lead:' || p.dynamics_id
         when p.record_type = 'lead' then p.held_key
         when a.accountid is not null then a.accountid
         when p.held_key is not null then 'contact:' || p.dynamics_id
     end as wanted_key
 from people p
-left join lead_texts t on p.record_type = 'lead' and t.dynamics_id = p.dynamics_id
+left join lead_texts t on t.key = case when p.record_type = 'lead' then p.dynamics_id end
+left join lead_texts u on u.key = case when p.record_type = 'lead' then 'person:' || p.person_id end
 left join mirror.marketo_companies k on p.record_type = 'lead' and k.external_company_id = 'lead:' || p.dynamics_id
 left join mirror.person_records r on r.record_type = p.record_type and r.dynamics_id = p.dynamics_id
 left join mirror.dynamics_accounts a on a.accountid = r.parent_id

@@ -35,7 +35,7 @@ where a.n_contacts <= most_contacts_logged();
 -- A contact that moves to another account takes all of its fields; one contact's activities, whatever the size (R59).
 insert into reconcile.planned_activities (operation_id, person_id, field, old_value, new_value, reason_code)
 with moves as (
-    select o.operation_id, l.person_id, l.held_key, l.wanted_key
+    select o.operation_id, l.person_id, coalesce(l.held_key, 'person:' || l.person_id) as held_key, l.wanted_key
     from company_links l
     join reconcile.operations o on o.person_id = l.person_id and o.system = 'marketo' and o.action = 'update'
     where l.record_type = 'contact' and l.held_key is distinct from l.wanted_key

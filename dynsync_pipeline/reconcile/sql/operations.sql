@@ -1,11 +1,39 @@
 -- operations: makes the plan, one write to one record of one system each. All of it is committed before the first is sent.
 -- `company` operations go first, so that people find the company they are to stand behind.
 --
--- reads    this_cycle, planned_writes, new_values, new_people, updated_accounts, company_differences, company_links, state.links,
---          state.account_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
+-- reads    this_cycle, planned_writes, new_values, new_people, updated_accounts, company_differences, company_links, waiting_own_fields, state.links,
+--          state.account_values, state.company_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
 --          reconcile.operations
--- makes    company_writes: one row per company to write, `members` is its JSON without the key
+-- makes    own_companies: one row per person who is to stand behind a company of its own, less those whose key has to wait
+--          company_texts: one row per such person and value for that company: what the plan writes, and what the company that
+--              Marketo kept without a key holds besides
+--          company_writes: one row per company to write, `members` is its JSON without the key
 -- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions, reconcile.refused_fields
+create temp table own_companies as
+select c.record_type, c.dynamics_id, c.wanted_key, case when c.held_key is null then 'person:' || c.person_id end as left_key
+from company_links c
+cross join reconcile.own_fields
+where c.wanted_key = c.record_type || ':' || c.dynamics_id
+  -- A company that nobody can be put behind would be written again and again.
+  and not (c.held_key is null and c.person_id in (select person_id from waiting_own_fields where field = own_fields.company));
+
+create temp table company_texts as
+with left_companies as (
+    from state.company_values where external_company_id in (select left_key from own_companies)
+),
+planned as (
+    select o.record_type, o.dynamics_id, w.json_name as field, w.json_value
+    from own_companies o
+    join planned_writes w on w.action = 'company' and w.record_type = o.record_type and w.dynamics_id = o.dynamics_id
+)
+from planned
+union all
+select o.record_type, o.dynamics_id, v.field, json_text(v.value, f.type)
+from long_of('left_companies') v
+join own_companies o on o.left_key = v.external_company_id
+join reconcile.fields f on f.record_type = 'account' and f.field = v.field
+where (o.record_type, o.dynamics_id, v.field) not in (select (record_type, dynamics_id, field) from planned);
+
 create temp table company_writes as
 with accounts as (
     from state.account_values where account_id in (select account_id from updated_accounts)
@@ -23,13 +51,12 @@ group by all
 union all
 -- The company record of one lead, or the empty one of a contact that left its account.
 select
-    c.record_type, c.dynamics_id, c.wanted_key,
-    coalesce(string_agg(', ' || to_json(w.json_name)::varchar || ': ' || w.json_value, '' order by w.json_name), '')
-from company_links c
-left join planned_writes w on w.action = 'company' and w.record_type = c.record_type and w.dynamics_id = c.dynamics_id
-where c.wanted_key = c.record_type || ':' || c.dynamics_id
+    o.record_type, o.dynamics_id, o.wanted_key,
+    coalesce(string_agg(', ' || to_json(t.field)::varchar || ': ' || t.json_value, '' order by t.field), '')
+from own_companies o
+left join company_texts t using (record_type, dynamics_id)
 group by all
-having count(w.field) > 0 or c.wanted_key not in (select external_company_id from mirror.marketo_companies);
+having count(t.field) > 0 or o.wanted_key not in (select external_company_id from mirror.marketo_companies);
 
 insert into reconcile.operations
     (operation_id, cycle_id, system, action, record_type, dynamics_id, person_id, company_key, etag, body, sent_at)

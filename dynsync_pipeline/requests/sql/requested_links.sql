@@ -1,6 +1,7 @@
 -- requested_links: links the people whose records were made; the base is what was sent (R83), so that whatever moved since, on either
 -- side, is an edit like any other, and what Dynamics filled in by itself goes to Marketo. What it made at once of a value that
--- was sent stands as a difference (R31). A company's fields are agreed on when the company's own record is written (R131).
+-- was sent stands as a difference (R31). The fields of a company with a key, which is another's, are agreed on when the person
+-- gets one of its own (R131).
 -- Where the person was deleted meanwhile, or is linked otherwise, the record rests as if its person had been deleted (R81).
 --
 -- reads    this_serving, made_records, mirror.marketo_people, state.links, state.tombstones, state.tombstone_values,
@@ -24,12 +25,13 @@ with wide as (
 )
 select
     m.request_id, m.person_id, m.record_type, m.is_new, v.field, v.dynamics_column, v.shown, v.value, d.value as dynamics_value,
-    not f.is_on_company as is_agreed, l.request_id is not null as is_linked
+    not f.is_on_company or p.external_company_id is null as is_agreed, l.request_id is not null as is_linked
 from made_records m
 join state.requested_values v on v.dynamics_id = m.request_id
 join reconcile.fields f on f.record_type = m.record_type and f.field = v.field and f.dynamics_column = v.dynamics_column
 left join long_of('wide') d on d.record_type = m.record_type and d.dynamics_id = m.request_id and d.field = v.field
-left join requested_links l on l.request_id = m.request_id;
+left join requested_links l on l.request_id = m.request_id
+left join mirror.marketo_people p on p.person_id = m.person_id;
 
 insert into state.tombstones (person_id, record_type, dynamics_id, side, ended_at)
 select person_id, record_type, request_id, 'marketo', served_at

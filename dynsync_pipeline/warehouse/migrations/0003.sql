@@ -440,3 +440,21 @@ create table ledger.shadow_changes (
     dynamics_value varchar, marketo_value varchar, our_direction varchar, our_value varchar, their_direction varchar,
     their_value varchar, verdict varchar not null, rule_code varchar not null
 );
+-- A company without a key, which cannot be read, holds up its person like any other.
+create or replace view state.unread_links as
+    select person_id, record_type, dynamics_id
+    from state.links l semi join state.unread u on u.record_type = l.record_type and u.key = l.dynamics_id
+    union
+    select person_id, record_type, dynamics_id
+    from state.links semi join (
+        select key::bigint as person_id from state.unread where record_type = 'person' and has_id
+        union all
+        select split_part(key, ':', 2)::bigint
+        from state.unread where record_type = 'company' and has_id and starts_with(key, 'person:')
+    ) using (person_id)
+    union
+    select person_id, record_type, dynamics_id
+    from state.links semi join (
+        select split_part(key, ':', 1) as record_type, split_part(key, ':', 2) as dynamics_id
+        from state.unread where record_type = 'company' and has_id
+    ) using (record_type, dynamics_id);

@@ -1,8 +1,11 @@
 -- answers: lays the receipts that are not settled yet beside the plan: what was applied, value by value, and what was not.
+-- What a company got is not settled while its person shows another value, of the company without a key that it has not left:
+-- somebody may edit that until it does, so that the field is settled again then (R131).
 --
 -- reads    reconcile.receipts, reconcile.operations, reconcile.planned_changes, reconcile.refused_fields, reconcile.unsent_fields,
---          reconcile.fields, state.links, state.dynamics_values, state.marketo_values
--- makes    fresh_receipts: one row per operation with a receipt that is not settled, `person_id` also of a new person
+--          reconcile.fields, mirror.marketo_people, state.company_values, state.links, state.dynamics_values, state.marketo_values
+-- makes    fresh_receipts: one row per operation with a receipt that is to be settled now, `person_id` also of a new person
+--          still_shown: one row per person of a written company who has not left the one without a key, and value of that
 --          applied_changes: one row per value that was applied: the plan less the fields that were refused
 --          left_out_on_create: one row per new person and field that was refused, or never left, while the rest was taken
 --          dynamics_long: one row per person of an applied operation and field that is not null in Dynamics
@@ -16,7 +19,27 @@ select
 from reconcile.receipts r
 join reconcile.operations o using (operation_id)
 left join state.links l on l.record_type = o.record_type and l.dynamics_id = o.dynamics_id
-where not r.is_settled;
+where not r.is_settled
+  -- Whether its person left the company without a key, of which nobody had the answer, is found out first.
+  and not (o.action = 'company' and o.record_type = 'lead' and o.person_id in (
+      select u.person_id
+      from reconcile.operations u
+      join mirror.marketo_people m on m.person_id = u.person_id and m.external_company_id is null
+      where u.system = 'marketo' and u.action = 'update' and u.sent_at is not null
+        and u.operation_id not in (select operation_id from reconcile.receipts)
+  ));
+
+create temp table still_shown as
+with left_companies as (
+    from state.company_values
+    where external_company_id in (
+        select 'person:' || r.person_id
+        from fresh_receipts r
+        join mirror.marketo_people m on m.person_id = r.person_id and m.external_company_id is null
+        where r.action = 'company' and r.record_type = 'lead'
+    )
+)
+select split_part(external_company_id, ':', 2)::bigint as person_id, field from long_of('left_companies');
 
 create temp table applied_changes as
 select
@@ -26,7 +49,8 @@ from fresh_receipts r
 join reconcile.planned_changes c using (operation_id)
 left join reconcile.fields f on f.record_type = r.record_type and f.field = c.field
 where r.outcome = 'applied'
-  and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
+  and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields)
+  and not (r.action = 'company' and (r.person_id, c.field) in (select (person_id, field) from still_shown));
 
 create temp table left_out_on_create as
 select r.person_id, x.field

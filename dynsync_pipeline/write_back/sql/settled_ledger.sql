@@ -21,11 +21,9 @@ select
     nextval('ledger.entries'), r.cycle_id, r.received_at, r.record_type, r.person_id, r.dynamics_id,
     c.field, c.base_value, c.dynamics_value, c.marketo_value, c.winner, c.rule_code,
     dynamics_modified_at, dynamics_modified_by, marketo_changed_at, marketo_source
-from fresh_receipts r
-join reconcile.planned_collisions c using (operation_id)
-left join seen_edits e on e.operation_id = r.operation_id and e.field = c.field
-where r.outcome = 'applied'
-  and (r.operation_id, c.field) not in (select (operation_id, field) from reconcile.refused_fields);
+from applied_changes r
+join reconcile.planned_collisions c on c.operation_id = r.operation_id and c.field = r.changed_field
+left join seen_edits e on e.operation_id = r.operation_id and e.field = c.field;
 
 insert into ledger.account_changes
     (entry_id, cycle_id, changed_at, account_id, field, old_value, new_value, n_contacts, activities_suppressed, reason_code)
