@@ -333,7 +333,7 @@ class Cycle:
         with self.warehouse.transaction() as connection:
             at, settings = self.warehouse.now(), self.settings
             forget_observations(connection, at, settings.observation_days)
-            forget_ledgers(connection, at, settings.ledger_days)
+            forget_ledgers(connection, at, settings.ledger_days, settings.observation_days)
             note_budget_days(connection, at, settings.calls_per_day, settings.call_reserve)
         end = self._ended()
         published = publish_snapshot(self.warehouse, self.settings, fields, end)

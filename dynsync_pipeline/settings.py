@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=36_500,
-        description="Days for which changes, collisions and activities are kept; 0: for good, else 30 at least.",
+        description="Days for which changes, collisions, activities and cycles are kept; 0: for good, else 30 at least.",
     )
     observation_days: int = Field(
         400,

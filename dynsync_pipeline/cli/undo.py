@@ -110,7 +110,8 @@ def _wanted(
 def _require_cycle(connection: duckdb.DuckDBPyConnection, cycle_id: int) -> None:
     if not scalar(connection, "select count(*) from ledger.cycles where cycle_id = ?", [cycle_id]):
         raise typer.BadParameter(
-            f"there is no cycle {cycle_id}; the table cycles of the snapshot lists them.", param_hint="CYCLE"
+            f"there is no cycle {cycle_id}; the table cycles of the snapshot lists those that are kept.",
+            param_hint="CYCLE",
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from dynsync_pipeline.publish.state_tables import COMPARED, PER_PERSON, REWRITTEN
+from dynsync_pipeline.publish.state_tables import PER_PERSON, REWRITTEN
 from dynsync_pipeline.publish.table import PublishedTable
 from dynsync_pipeline.publish.view import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
@@ -38,9 +38,9 @@ LEDGERS = (
     "operator_actions",
 )  # rows are only ever added
 FORGOTTEN = ("observations", *LEDGERS_BY_AGE)  # of these, those whose oldest rows are dropped in time
+COMPARED = ("cycles", "unsettled", "approvals")  # many, and few of them change: only rows that differ are written
 SMALL = (
     "sync_errors",
-    "cycles",
     "backlog_hours",
     "calls_between",
     "budget_days",

@@ -16,7 +16,6 @@ PER_PERSON = (
     "standing_differences",
     "reviews",
 )  # rewritten for the people whose published row is out of date
-COMPARED = ("unsettled", "approvals")  # many may wait for long: only rows that differ are written
 REWRITTEN = (
     "tombstones",
     "parked_fields",

@@ -201,11 +201,12 @@ LEDGERS_BY_AGE = {
 }
 
 
-def forget_ledgers(connection: duckdb.DuckDBPyConnection, at: datetime, days: int) -> None:
+def forget_ledgers(connection: duckdb.DuckDBPyConnection, at: datetime, days: int, observation_days: int) -> None:
     """Drop what the ledgers tell of more than `days` days before `at` (UTC without zone); 0: they are kept for good.
 
-    An undo that somebody asked for keeps the rows from the oldest one on that it reads. Errors, cycles, requests and proposals
-    stay: rules ask them for what is open, or was ever asked. The snapshot follows, as above.
+    An undo that somebody asked for keeps the rows from the oldest one on that it reads. Cycles go by the longer of both ages,
+    because what was held at a time asks for those of that time, and the last whole one stays, which rules read. Errors,
+    requests and proposals stay: rules ask them for what is open, or was ever asked. The snapshot follows, as above.
     """
     if not days:
         return
@@ -213,3 +214,8 @@ def forget_ledgers(connection: duckdb.DuckDBPyConnection, at: datetime, days: in
     for name, time in LEDGERS_BY_AGE.items():
         kept = f" and entry_id < ({wanted})" if name in ("changes", "collisions") else ""
         connection.execute(f"delete from ledger.{name} where {time} < ?{kept}", [at - timedelta(days=days)])
+    connection.execute(
+        "delete from ledger.cycles where started_at < ? "
+        "and cycle_id < (select max(cycle_id) from ledger.cycles where is_whole)",
+        [at - timedelta(days=max(days, observation_days))],
+    )

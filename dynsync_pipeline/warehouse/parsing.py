@@ -11,7 +11,7 @@ import duckdb
 
 from dynsync_pipeline.sql_files import forget_left_empty, remember_left_empty
 
-MOST_TEXTS = 4_000  # some texts name a path or a number, and a process may run cycles for months
+MOST_TEXTS = 2_000  # some texts name a path or a number, and a process may run cycles for months
 
 
 def parsing_once(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -47,11 +47,13 @@ class _ParsingOnce:
         return self._connection.execute(found[-1], parameters)
 
     def _parsed(self, text: str) -> list[duckdb.Statement]:
-        if text not in _PARSED:
+        found = _PARSED.pop(text, None)
+        if found is None:
+            found = self._connection.extract_statements(text)
             if len(_PARSED) >= MOST_TEXTS:
-                _PARSED.clear()
-            _PARSED[text] = self._connection.extract_statements(text)
-        return _PARSED[text]
+                _PARSED.pop(next(iter(_PARSED)), None)
+        _PARSED[text] = found
+        return found
 
 
-_PARSED: dict[str, list[duckdb.Statement]] = {}
+_PARSED: dict[str, list[duckdb.Statement]] = {}  # whose last use is longest ago comes first

@@ -37,6 +37,7 @@ STEP = timedelta(hours=6)
 MOST_GROWTH = 0.02
 SMALLEST_GROWTH = 4_096  # bytes: a time that is written with more digits is none
 MOST_RUNS = 10
+WATCHED = ("dynsync.duckdb", "snapshot.duckdb", "memory")  # told on the way
 RECORD_ID = "cccccccc-0000-4000-8000-{:012}"
 TITLES = ("Buyer", "Head", "Chief", "O'Brien", "大阪")
 
@@ -115,7 +116,9 @@ def cycles(n_cycles: int) -> Iterator[tuple[str, int, int]]:
             for name, size in {**sizes(folder), "memory": memory()}.items():
                 looks.setdefault(name, []).append((number, size))
         if number % 100 == 0:
-            print(f"{number:,} cycles, {time.monotonic() - started_s:,.0f} s", flush=True)
+            largest = {**sizes(folder), "memory": memory()}
+            told = ", ".join(f"{name} {largest[name] / 1e6:.2f} MB" for name in WATCHED)
+            print(f"{number:,} cycles, {time.monotonic() - started_s:,.0f} s: {told}", flush=True)
     for name, seen in sorted(looks.items()):
         middle = max(len(seen) // 5, 1)
         first, last = (sorted(size for _, size in some) for some in (seen[:middle], seen[-middle:]))

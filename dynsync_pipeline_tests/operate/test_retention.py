@@ -45,12 +45,37 @@ def test_ledgers_lose_what_is_too_old_but_for_what_an_undo_reads() -> None:
     world.rows(f"insert into state.undoing ({', '.join(columns)}) values ({given})")
     later = world.clock.replace(tzinfo=None) + timedelta(days=31)
     with world.open() as warehouse, warehouse.transaction() as connection:
-        forget_ledgers(connection, later, 30)
+        forget_ledgers(connection, later, 30, 30)
     assert titles(world)[0] == ["D"], "somebody wants it undone"
     world.rows("delete from state.undoing")
     world.clock += timedelta(days=31)
     world.cycle()
     assert titles(world) == ([], [])
+
+
+def cycles(world: KeptWorld) -> tuple[list[int], list[int]]:
+    """The numbers of the cycles that are kept: in the working file, in the snapshot."""
+    query = "select cycle_id from {} order by 1"
+    with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
+        published = [row[0] for row in snapshot.execute(query.format("cycles")).fetchall()]
+    return [row[0] for row in world.rows(query.format("ledger.cycles"))], published
+
+
+def test_cycles_go_by_the_longer_age_and_the_last_whole_one_stays() -> None:
+    world = KeptWorld()
+    world.link(RecordType.CONTACT, "c1", title="A")
+    world.cycle()
+    world.cycle()
+    world.allow(ledger_days=30, observation_days=50)
+    world.clock += timedelta(days=40)
+    world.cycle()
+    assert cycles(world) == ([1, 2, 3], [1, 2, 3]), "what was observed is kept for longer"
+    world.clock += timedelta(days=51)
+    world.cycle()
+    assert cycles(world) == ([3, 4], [3, 4]), "rules ask for the last whole one before a cycle"
+    world.clock += timedelta(hours=2)
+    world.cycle()
+    assert cycles(world) == ([4, 5], [4, 5])
 
 
 def test_fewer_days_than_rules_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
