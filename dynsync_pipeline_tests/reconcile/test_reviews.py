@@ -5,6 +5,7 @@ Not here: the command (`cli/test_review.py`).
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
@@ -110,6 +111,19 @@ def test_nothing_is_written_until_somebody_decides_and_then_either_value_may_sta
     assert [world.both(met[kind], "title")[0] for kind in KINDS] == ["D", "M"]
     assert len(collisions(world)) == 8
     assert {row[-1] for row in collisions(world)} == {"reviewed"}
+
+
+@pytest.mark.parametrize("side", ["dynamics", "marketo"])
+def test_a_word_that_was_carried_out_is_shown_as_waiting_no_more(side: str) -> None:
+    world = MemoryWorld(FIELDS, publishes=True)
+    collide(world, linked(world, "one", title="A"), "one")
+    world.cycle()
+    world.cycle()
+    take(world, side)
+    world.cycle()
+    assert reviews(world) == []
+    with duckdb.connect(world.settings.snapshot_file, read_only=True) as snapshot:
+        assert snapshot.execute("select count(*) from reviews").fetchall() == [(0,)]
 
 
 def test_an_edit_of_either_side_opens_the_review_anew_and_a_word_on_the_old_values_does_not_count(

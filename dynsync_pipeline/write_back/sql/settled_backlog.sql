@@ -4,7 +4,7 @@
 -- reads    fresh_receipts, applied_changes, left_out_on_create, unsuccessful, dynamics_long, marketo_long,
 --          reconcile.planned_changes, reconcile.fields, state.links, state.unsettled, ledger.sync_errors
 -- makes    unsuccessful_keys: one row per record, field, outcome and code that was not applied, accounts' fields left out
--- changes  state.unsettled, state.approvals
+-- changes  state.unsettled, state.approvals, state.reviews
 delete from state.unsettled u
 using applied_changes c
 where u.person_id = c.person_id and u.field = c.changed_field;
@@ -17,6 +17,11 @@ where r.outcome = 'applied' and u.person_id is null and u.record_type = r.record
 delete from state.approvals a
 using applied_changes c
 where a.person_id = c.person_id and a.field = c.changed_field;
+
+-- A word that is carried out waits for nobody any more.
+delete from state.reviews r
+using applied_changes c
+where r.person_id = c.person_id and r.field = c.changed_field;
 
 delete from state.approvals a
 using fresh_receipts r
