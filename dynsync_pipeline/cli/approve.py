@@ -123,7 +123,7 @@ def _look(settings: Settings, approval_id: int | None, csv_file: str | None, *, 
     elif not causes:
         prints_to.print("Nothing waits to be approved.")
     else:
-        prints_to.print(causes_table(causes, f"Waiting to be approved: {len(causes):,} causes (times are UTC)"))
+        prints_to.print(causes_table(causes, f"Causes waiting to be approved: {len(causes):,} (times are UTC)"))
         prints_to.print(
             "`dynsync approve NUMBER` shows the values, `dynsync approve --accept NUMBER` approves them.",
             highlight=False,
