@@ -101,14 +101,15 @@ left join state.links l on l.person_id = m.person_id
 left join mirror.dynamics_contacts c on l.record_type = 'contact' and c.contactid = l.dynamics_id
 where m.external_company_id is null and not m.is_deleted
   and (c._parentcustomerid_value is not null
-       or (l.record_type = 'lead' or m.dynamics_lead_id is not null)
-           and exists (from reconcile.fields where record_type = 'lead' and is_on_company))
+       or coalesce(l.record_type, case when m.dynamics_lead_id is not null then 'lead' end) in (
+           select record_type from reconcile.fields where record_type = 'lead' and is_on_company
+       ))
 """
 _LEADS_WITHOUT_KEY = """
 select m.person_id::varchar
 from state.links l
 join mirror.marketo_people m on m.person_id = l.person_id and m.external_company_id is null and not m.is_deleted
-where l.record_type = 'lead' and exists (from reconcile.fields where record_type = 'lead' and is_on_company)
+where l.record_type in (select record_type from reconcile.fields where record_type = 'lead' and is_on_company)
 """
 # What a lookup points at is told by the table that has the id (R23).
 _UNDER_CONTACTS = """
