@@ -1,6 +1,9 @@
 """The audit finds what the cycles missed, hands it to the next one, and tells what looking again cannot mend."""
 
+import sys
+
 import dagster as dg
+import pytest
 
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -127,6 +130,16 @@ def test_damage_is_told_and_nothing_is_repaired(settings: Settings, instance: dg
 
 def test_before_the_first_cycle_it_says_what_to_do(settings: Settings, instance: dg.DagsterInstance) -> None:
     assert "Start the job sync_cycle" in failures(audited(settings, instance))["audit"]
+
+
+def test_the_setting_says_which_engine(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark wants a folder of Parquet files, which no other engine asks for."""
+    prepared(settings, "")
+    monkeypatch.setitem(sys.modules, "pyspark", pytest)
+    told = failures(audited(settings.model_copy(update={"audit_engine": "spark"}), instance))["audit"]
+    assert "DYNSYNC_PARQUET_DIR names no folder" in told
 
 
 def test_under_a_running_cycle_it_asks_to_be_tried_again(settings: Settings) -> None:
