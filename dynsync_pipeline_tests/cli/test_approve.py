@@ -95,10 +95,8 @@ def test_the_lines_that_are_left_in_a_file_are_approved(run: Run, waiting: HandM
     assert approved(waiting) == {"a", "c"}
 
 
-def test_nothing_is_approved_while_a_cycle_runs_and_nothing_waits_before_the_first(
-    run: Run, hand_made: HandMade
-) -> None:
-    assert run("approve", "--accept", "all", environment=hand_made.environment).code == 1
-    assert run("approve", environment=hand_made.environment).code == 1
-    hand_made.publish(hand_made.cycle(1, "2026-01-01 12:00"))
-    assert "Nothing waits" in run("approve", environment=hand_made.environment).out
+def test_nothing_is_approved_while_a_cycle_runs_and_nothing_waits_before_the_first(run: Run, unborn: HandMade) -> None:
+    assert run("approve", "--accept", "all", environment=unborn.environment).code == 1
+    assert run("approve", environment=unborn.environment).code == 1
+    unborn.publish(unborn.cycle(1, "2026-01-01 12:00"))
+    assert "Nothing waits" in run("approve", environment=unborn.environment).out

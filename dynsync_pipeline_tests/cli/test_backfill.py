@@ -96,7 +96,7 @@ def test_none_begins_while_a_cycle_runs(run: Run, hand_made: HandMade) -> None:
         assert run("backfill", "--field", "title", "--start", environment=hand_made.environment).code == 3
 
 
-def test_without_a_working_file_it_says_what_makes_one(run: Run, hand_made: HandMade) -> None:
-    ran = run("backfill", "--field", "title", environment=hand_made.environment)
+def test_without_a_working_file_it_says_what_makes_one(run: Run, unborn: HandMade) -> None:
+    ran = run("backfill", "--field", "title", environment=unborn.environment)
     assert ran.code == 1
     assert "dynsync sync" in ran.err

@@ -151,77 +151,75 @@ def test_a_key_of_no_kind_ends_with_2(run: Run, looked: Looked, key: str) -> Non
     assert "Traceback" not in ran.err
 
 
-def test_a_shared_address_names_everybody_who_bears_it(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_a_shared_address_names_everybody_who_bears_it(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         *person(1, email="Same@example.com"),
         *person(2, email="same@example.com"),
         *contact(3, emailaddress1="SAME@example.com"),
     )
-    ran = run("explain", "same@EXAMPLE.com", environment=hand_made.environment)
+    ran = run("explain", "same@EXAMPLE.com", environment=unborn.environment)
     assert ran.code == 1
     assert f"3 people or records have this key: 1, 2, {GUID.format(3)}." in ran.err
 
 
-def test_a_contact_that_waits_for_its_person_says_why_and_until_when(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_a_contact_that_waits_for_its_person_says_why_and_until_when(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         *contact(1, lastname="Waiting"),
         f"insert into state.unsettled values ('contact', '{GUID.format(1)}', null, null, null, null, 'refused', '1003', 3, "
         "'2026-01-01', '2026-01-02 03:04:05')",
     )
-    shown = run("explain", GUID.format(1), environment=hand_made.environment, width=200).out
+    shown = run("explain", GUID.format(1), environment=unborn.environment, width=200).out
     assert "not in Marketo" in shown
     assert "refused: 1003; tried 3 times; next look after 2026-01-02 03:04:05 UTC" in shown
 
 
-def test_quarantine_says_what_ends_it(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_quarantine_says_what_ends_it(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         *contact(1, jobtitle="A"),
         *person(1, title="B"),
         *linked(1),
         f"insert into state.unsettled values ('contact', '{GUID.format(1)}', 1, 'title', 'A', 'B', 'refused', 'x', 8, "
         "'2026-01-01', '9999-12-31')",
     )
-    shown = run("explain", "1", environment=hand_made.environment, width=200).out
+    shown = run("explain", "1", environment=unborn.environment, width=200).out
     assert "quarantined until somebody edits it" in " ".join(shown.replace("│", " ").split())
     assert "9999" not in shown
 
 
-def test_a_difference_nobody_compared_yet_is_not_called_agreed(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(*contact(1, jobtitle="A"), *person(1, title="B"), *linked(1))
-    assert field(explained(run, hand_made.environment, "1"), "title")["state"] == "not compared yet"
+def test_a_difference_nobody_compared_yet_is_not_called_agreed(run: Run, unborn: HandMade) -> None:
+    unborn.publish(*contact(1, jobtitle="A"), *person(1, title="B"), *linked(1))
+    assert field(explained(run, unborn.environment, "1"), "title")["state"] == "not compared yet"
 
 
-def test_a_standing_difference_whose_value_moved_no_longer_stands(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_a_standing_difference_whose_value_moved_no_longer_stands(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         *contact(1, jobtitle="A"),
         *person(1, title="B"),
         *linked(1),
         "insert into state.standing_differences values (1, 'title', 'A', 'old', 'kept_by_marketo', '2026-01-01')",
     )
-    assert field(explained(run, hand_made.environment, "1"), "title")["state"] == "not compared yet"
+    assert field(explained(run, unborn.environment, "1"), "title")["state"] == "not compared yet"
 
 
-def test_a_field_without_a_base_is_told_apart_from_an_agreed_null(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
-        *contact(1), *person(1, title="B"), *linked(1), "insert into state.base_missing values (1, 'title')"
-    )
-    found = explained(run, hand_made.environment, "1")
+def test_a_field_without_a_base_is_told_apart_from_an_agreed_null(run: Run, unborn: HandMade) -> None:
+    unborn.publish(*contact(1), *person(1, title="B"), *linked(1), "insert into state.base_missing values (1, 'title')")
+    found = explained(run, unborn.environment, "1")
     assert field(found, "title")["state"] == "no base"
     assert field(found, "city")["state"] == "agree"
 
 
-def test_an_ended_link_is_told(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_an_ended_link_is_told(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         *person(1, lastName="Left"),
         f"update mirror.marketo_people set dynamics_contact_id = '{GUID.format(1)}'",
         f"insert into state.tombstones values (1, 'contact', '{GUID.format(1)}', 'dynamics', '2026-01-02 03:04:05')",
     )
-    shown = run("explain", "1", environment=hand_made.environment, width=200).out
+    shown = run("explain", "1", environment=unborn.environment, width=200).out
     assert "ended 2026-01-02 03:04:05 UTC: deleted in Dynamics" in shown
 
 
-def test_typed_values_are_compared_as_canonical_text(run: Run, hand_made: HandMade) -> None:
-    hand_made.publish(
+def test_typed_values_are_compared_as_canonical_text(run: Run, unborn: HandMade) -> None:
+    unborn.publish(
         "insert into mirror.dynamics_leads (leadid, is_deleted, revenue, leadsourcecode, donotphone) "
         f"values ('{GUID.format(1)}', false, '12.5', '3', null)",
         *person(1, leadSource="Partner", doNotCall="false"),
@@ -229,7 +227,7 @@ def test_typed_values_are_compared_as_canonical_text(run: Run, hand_made: HandMa
         f"insert into state.links values (1, 'lead', '{GUID.format(1)}', '2026-01-01')",
         "insert into state.base (person_id, \"leadSource\", \"annualRevenue\") values (1, '3', '12.5')",
     )
-    found = explained(run, hand_made.environment, "1")
+    found = explained(run, unborn.environment, "1")
     assert field(found, "leadSource")["state"] == "agree"
     assert field(found, "leadSource")["base"] == "Partner"
     assert field(found, "doNotCall")["state"] == "agree"
