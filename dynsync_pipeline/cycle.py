@@ -256,7 +256,9 @@ class Cycle:
                 self.warehouse, self.systems.marketo, PersonColumns(fields, self.settings.own_fields)
             )
         )
-        n_read = self._with_schema(lambda fields: extract_companies(self.warehouse, self.systems.marketo, fields))
+        n_read = self._with_schema(
+            lambda fields: extract_companies(self.warehouse, self.systems.marketo, fields, self._spare_calls("marketo"))
+        )
         self._done("company")
         return n_read
 

@@ -8,13 +8,13 @@ A company that Marketo keeps without a key stands behind one person, and is read
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dynsync_pipeline.clients.marketo.client import VALUES_PER_READ
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, KEYLESS
@@ -124,8 +124,11 @@ DAY = timedelta(hours=24)
 log = logging.getLogger(__name__)
 
 
-def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -> int:
-    """Bring the mirror of those companies up to date; returns how many were read. Raises: ApiError, StorageFailed."""
+def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap, n_calls_left: int) -> int:
+    """Bring the mirror of those companies up to date; returns how many were read. Raises: ApiError, StorageFailed.
+
+    `n_calls_left`: how many calls the daily look at all leads may take; where it would take more, it waits.
+    """
     if not fields.company_fields:
         return 0
     at = warehouse.now()
@@ -138,17 +141,19 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
             )
         due = due_unread(connection, COMPANY, at)
         read_at = read_cursor(connection, STREAM).value
-        is_daily = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
-        keys = {key for key in due if not key.startswith(KEYLESS)}
-        keys.update(_wanted(connection, _KEYS, _LEADS_COMPANIES, at=at, is_daily=is_daily))
+        is_due = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
+        keys = {key for key in due if not key.startswith(KEYLESS)} | _chosen(connection, _KEYS, {"at": at})
         person_ids = {key.removeprefix(KEYLESS) for key in due if key.startswith(KEYLESS)}
-        person_ids.update(_wanted(connection, _KEYLESS, _LEADS_WITHOUT_KEY, at=at, is_daily=is_daily))
+        person_ids |= _chosen(connection, _KEYLESS, {"at": at})
+        daily = _of_the_day(connection, n_calls_left) if is_due else None
+    if daily:
+        keys, person_ids = keys | daily[0], person_ids | daily[1]
     names = [COMPANY_KEY, *fields.company_fields]
     read = [client.companies(sorted(keys), names)] if keys else []
     if person_ids:
         read.append(_keyless(client.people("id", sorted(person_ids), names)))
     with warehouse.transaction() as connection:
-        if is_daily:
+        if daily:
             move_cursor(connection, STREAM, at.isoformat(), [], is_loaded=False)
         for companies in read:
             land_companies(connection, fields, companies)
@@ -156,13 +161,24 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap) -
         return take_in_companies(connection, at) if read else 0
 
 
-def _wanted(
-    connection: duckdb.DuckDBPyConnection, concerned: str, all_of_leads: str, *, at: datetime, is_daily: bool
-) -> Iterable[str]:
-    rows = connection.execute(concerned, {"at": at}).fetchall()
-    if is_daily:
-        rows += connection.execute(all_of_leads).fetchall()
-    return (row[0] for row in rows if row[0])
+def _chosen(connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, datetime] | None = None) -> set[str]:
+    return {row[0] for row in connection.execute(query, values).fetchall() if row[0]}
+
+
+def _of_the_day(connection: duckdb.DuckDBPyConnection, n_calls_left: int) -> tuple[set[str], set[str]] | None:
+    """Keys of all leads' companies, and ids of leads' people without one; None, said so, where these take too many calls."""
+    keys, person_ids = _chosen(connection, _LEADS_COMPANIES), _chosen(connection, _LEADS_WITHOUT_KEY)
+    n_calls = sum(-(-len(some) // VALUES_PER_READ) for some in (keys, person_ids))
+    if n_calls <= n_calls_left:
+        return keys, person_ids
+    log.warning(
+        "The daily look at the company texts of %d leads takes %d calls of Marketo, and %d are left for what may wait: it waits "
+        "for the next day. If it waits every day, allow more calls in DYNSYNC_MARKETO_CALLS_PER_DAY.",
+        len(keys) + len(person_ids),
+        n_calls,
+        n_calls_left,
+    )
+    return None
 
 
 def _keyless(people: pa.Table) -> pa.Table:

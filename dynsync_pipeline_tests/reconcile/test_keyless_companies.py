@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.field_map import Collision, FieldMap, parse_field_map
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
@@ -89,6 +91,24 @@ def test_company_text_edited_alone_is_seen_within_a_day() -> None:
     assert (entered(world, "r0"), shown(world, person)[:2]) == (("Acme", None), ("lead:r0", "Acme"))
     world.clock += timedelta(days=1)
     assert world.settled() == 0
+
+
+@story
+def test_the_daily_look_waits_where_the_day_has_too_few_calls_for_it_and_nothing_else_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is put off and fails no cycle: the calls that are left are for what changed."""
+    world, (person,) = a_world()
+    world.marketo.put(person, company="Acme")
+    world.settled()
+    world.clock += timedelta(days=1)
+    world.allow(marketo_calls_per_day=0)
+    world.settled()
+    assert entered(world, "r0") == (None, None)
+    assert "of 1 leads takes 1 calls of Marketo, and 0 are left" in caplog.text
+    world.allow(marketo_calls_per_day=50_000)
+    world.settled()
+    assert entered(world, "r0") == ("Acme", None)
 
 
 def test_at_a_first_meeting_company_text_of_a_leads_person_counts_like_any_other() -> None:

@@ -8,30 +8,11 @@ from __future__ import annotations
 import pytest
 
 from dynsync_pipeline_tests.properties.effort import sampled, story
-from dynsync_pipeline_tests.reconcile.test_approvals import ACCOUNT, CONTACT, COUNTED, OF_ACCOUNTS, yes
+from dynsync_pipeline_tests.reconcile.test_approvals import ACCOUNT, CONTACT, COUNTED, waiting, yes
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 pytestmark = story
-
-WAITING = [("account", "large", "to_marketo", 3, 1), ("create", "contact", "to_marketo", 3, 3)]
-
-
-def waiting(cut_after: int) -> MemoryWorld:
-    """An account of three contacts and three new contacts wait, though the cycle that found them was killed."""
-    world = MemoryWorld(OF_ACCOUNTS, publishes=True)
-    world.dynamics.put(ACCOUNT, "large", name="A", address1_city="A", statecode="0")
-    for number in range(3):
-        world.dynamics.put(CONTACT, f"c{number}", jobtitle="A", _parentcustomerid_value="large")
-    world.settled()
-    world.allow(ask_above=2)
-    world.dynamics.put(ACCOUNT, "large", name="B")
-    for number in range(3):
-        world.dynamics.put(CONTACT, f"new{number}", jobtitle="N")
-    world.cycle(cut_after=cut_after)
-    world.settled()
-    assert (world.rows(COUNTED), len(world.marketo.rows)) == (WAITING, 3)
-    return world
 
 
 def company(world: MemoryWorld) -> str | None:

@@ -1,6 +1,6 @@
 -- company_links: finds the company record that each person must stand behind: a contact behind its account's (R22, R59), a
--- lead behind one of its own as soon as either side has company text of it (R131). A contact whose parent was cleared, or is no account, gets an empty company of its own
--- once it has had another (R23, R60); before that it needs none.
+-- lead behind one of its own as soon as either side has company text of it (R131). A contact whose parent was cleared, or is
+-- no account, gets an empty company of its own once it has had another (R23, R60); before that it needs none.
 --
 -- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.filtered_out,
 --          state.dynamics_records, state.company_values, reconcile.fields, new_people, updated_accounts,
