@@ -97,7 +97,13 @@ def written(world: MemoryWorld) -> tuple[Manifest, Path]:
 
 def rows_of(engine: Engine) -> dict[str, pa.Table]:
     """What an engine made, by table."""
-    return {name: engine.rows(f"select * from {name}", name).to_arrow_table() for name in MADE}
+    return {name: _table(engine.rows(f"select * from {name}", name)) for name in MADE}
+
+
+def _table(rows: duckdb.DuckDBPyConnection) -> pa.Table:
+    reader = rows.to_arrow_reader()
+    assert reader is not None
+    return reader.read_all()
 
 
 def require_same(made: dict[str, pa.Table], other: dict[str, pa.Table]) -> None:
