@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
+from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.columns import follow_field_map
+
 Row = dict[str, Any]
+Put = tuple[str, Row]  # a row with the name of its table
+BEFORE = datetime(2026, 1, 1)  # noqa: DTZ001  # when what is there already was made
 
 
 def make(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> None:
@@ -17,7 +24,57 @@ def make(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> No
         connection.execute(f"create or replace temp table {name} ({columns})")
 
 
-def put(connection: duckdb.DuckDBPyConnection, rows: Iterable[tuple[str, Row]]) -> None:
+def follow(connection: duckdb.DuckDBPyConnection, *fields: str) -> None:
+    """Make columns and views of these fields, each told as `lead title jobtitle text both`."""
+    told = (line.split() for line in fields)
+    connection.execute("delete from state.followed_map")
+    follow_field_map(
+        connection,
+        FieldMap(
+            tuple(
+                Field(RecordType(record_type), field, column, FieldType(kind), Direction(direction))
+                for record_type, field, column, kind, direction in told
+            )
+        ),
+    )
+
+
+def apart(number: int, rows: Iterable[Put]) -> list[Put]:
+    """The rows of the case of that number, with ids that no other case has: of person 1 and lead `L` persons 101 and `L1` in
+    the first case. `told` tells ids as they were.
+    """
+    return [(table, {name: _apart(number, name, value) for name, value in row.items()}) for table, row in rows]
+
+
+_PEOPLE, _RECORDS = ("person_id", "loser_id", "winner_id"), ("_id", "key", "leadid", "contactid", "masterid_value")
+_NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id")
+
+
+def _apart(number: int, name: str, value: Any) -> Any:
+    if isinstance(value, int) and name.endswith((*_PEOPLE, *_NUMBERED)):
+        return number * 100 + value
+    return f"{value}{number}" if isinstance(value, str) and name.endswith(_RECORDS) else value
+
+
+def told(number: int, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Of these rows those of the case of that number, known by their first value, with ids as the case tells them."""
+    return [tuple(map(_told, row)) for row in rows if _case(row[0]) == number]
+
+
+def _case(value: Any) -> int:
+    return value // 100 if isinstance(value, int) else int(value.lstrip(_LETTERS))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value % 100
+    return value.rstrip("0123456789") if isinstance(value, str) else value
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:"
+
+
+def put(connection: duckdb.DuckDBPyConnection, rows: Iterable[Put]) -> None:
     """Put rows, each with the name of its table, into tables that are there; what a row does not tell is null."""
     tables: dict[str, list[Row]] = {}
     for table, row in rows:
@@ -50,3 +107,29 @@ def parked(record_type: str, field: str) -> tuple[str, Row]:
     """A field that is not synced just now, as a row with its table."""
     why = {"reason": "Dynamics does not offer it", "reason_code": "not_offered", "was_gone": True}
     return "state.parked_fields", {"record_type": record_type, "marketo_field": field, "dynamics_column": "c"} | why
+
+
+def link(person_id: int = 1, record_type: str = "lead", dynamics_id: str = "L") -> Put:
+    """Of a person and its record."""
+    key = {"person_id": person_id, "record_type": record_type, "dynamics_id": dynamics_id}
+    return "state.links", key | {"linked_at": BEFORE}
+
+
+def person(person_id: int = 1, *, is_deleted: bool = False, **values: Any) -> Put:
+    """In Marketo, with these of its columns in the mirror."""
+    return "mirror.marketo_people", {"person_id": person_id, "is_deleted": is_deleted} | values
+
+
+def record(record_type: str = "lead", dynamics_id: str = "L", *, is_deleted: bool = False, **values: Any) -> Put:
+    """In Dynamics, likewise."""
+    return f"mirror.dynamics_{record_type}s", {f"{record_type}id": dynamics_id, "is_deleted": is_deleted} | values
+
+
+def kept_out(record_type: str = "lead", dynamics_id: str = "L") -> Put:
+    """A record that the filter keeps out."""
+    return "state.filtered_out", {"record_type": record_type, "dynamics_id": dynamics_id, "since": BEFORE}
+
+
+def touched(**key: Any) -> Put:
+    """What this cycle looks at."""
+    return "inbox.touched", {"is_receipt": False} | key

@@ -14,7 +14,7 @@
 --          state.tombstones, state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
 create temp table ended_links as
 with looked_at as (
-    select person_id from inbox.touched where person_id is not null
+    select person_id from inbox.touched
     union
     select l.person_id
     from state.links l

@@ -36,7 +36,7 @@ where not q.was_linked
    or f.direction = 'to_dynamics'
    or (s.dynamics_id is not null and r.value is distinct from b.value)
    or r.value is null or (f.type = 'boolean' and r.value = 'false')
-   or shown_options(b.value, f.type, o) is distinct from shown_options(b.value, f.type, n);
+   or shown_options(b.value, f.type, o) <> shown_options(b.value, f.type, n);
 
 delete from state.base_missing m
 using qualified q

@@ -9,7 +9,7 @@
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, state.dynamics_values,
 --          state.marketo_values, state.company_values, state.bearers, state.links, state.old_labels, state.unsettled
 -- makes    uncertain: one row per operation that was sent and has no receipt
---          kept_shorter: one row per operation and value that Marketo kept shorter: one change only, from what the plan knew to
+--          kept_shorter: one row per uncertain operation and value that Marketo kept shorter: one change only, from what the plan knew to
 --              the beginning of ours
 --          told_as_ours: one row per operation and field that the feed shows as ours, and the place of that entry
 --          held_values: one row per person of an uncertain operation, system and field that is not null there
@@ -25,12 +25,11 @@ select * from reconcile.operations
 where sent_at is not null and operation_id not in (select operation_id from reconcile.receipts);
 
 create temp table kept_shorter as
-select o.operation_id, c.field
-from reconcile.operations o
+select u.operation_id, c.field
+from uncertain u
 join reconcile.planned_changes c using (operation_id)
-join inbox.feed_after_cut f on f.person_id = o.person_id and f.field = c.field
-where o.system = 'marketo' and o.sent_at is not null
-group by o.operation_id, c.field, c.old_value, c.new_value
+join inbox.feed_after_cut f on f.person_id = u.person_id and f.field = c.field
+group by u.operation_id, c.field, c.old_value, c.new_value
 having count(*) = 1 and any_value(f.old_value) is not distinct from c.old_value and starts_with(c.new_value, any_value(f.value));
 
 create temp table told_as_ours as
@@ -41,7 +40,7 @@ with entries as (
     from uncertain u
     join reconcile.planned_changes c using (operation_id)
     join inbox.feed_after_cut f on f.person_id = u.person_id and f.field = c.field
-    where u.system = 'marketo' and u.action = 'update'
+    where u.action = 'update'
 )
 select operation_id, field, coalesce(min(place) filter (where is_as_sent), min(place)) as place
 from entries
@@ -77,13 +76,13 @@ with held as (
     select
         u.*, c.field, t.place,
         h.value is not distinct from c.sent_value and coalesce(x.label = c.new_value, true) as stands,
-        coalesce(h.value is distinct from s.dynamics_value, false) as is_moved,
+        h.value is distinct from s.dynamics_value as is_moved,
         (u.record_type, u.dynamics_id) in (select (record_type, dynamics_id) from inbox.last_changed_by_us) as is_last_ours
     from uncertain u
     join reconcile.planned_changes c using (operation_id)
     left join held_values h on h.system = u.system and h.person_id = u.person_id and h.field = c.field
     left join told_as_ours t on t.operation_id = u.operation_id and t.field = c.field
-    left join state.unsettled s on u.system = 'dynamics' and s.person_id = u.person_id and s.field = c.field
+    left join state.unsettled s on s.person_id = u.person_id and s.field = c.field
     -- An option that was renamed has the same number before and after our write.
     left join state.old_labels x
         on u.system = 'marketo' and x.person_id = u.person_id and x.record_type = u.record_type and x.field = c.field
