@@ -81,10 +81,10 @@ def require_own(name: str, folder: Path, places: Mapping[str, Path], *, may_be_e
         real = place.resolve()
         is_elsewhere = setting in may_be_elsewhere and real.name == name and not real.is_relative_to(folder.parent)
         if not (real.is_relative_to(folder) or is_elsewhere):
-            named = f", or a folder elsewhere that is named {name}" if setting in may_be_elsewhere else ""
+            named = f", or in a folder elsewhere that is named {name}" if setting in may_be_elsewhere else ""
             raise SettingsWrong(
                 f"Pair {name}: {setting} leads to {real}, out of the pair's folder, where another pair may be, too.",
-                next_step=f"Name a place in {folder}{named}.",
+                next_step=f"Keep it in {folder}{named}.",
             )
 
 

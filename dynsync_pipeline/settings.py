@@ -378,6 +378,18 @@ class Settings(BaseSettings):
         return bool(self.dynamics_url or self.marketo_url)
 
     @property
+    def addresses(self) -> dict[str, str]:
+        """Where each system is that is named, by the system: its host, and its port unless that is 443. Two pairs on one host
+        differ in ports alone.
+        """
+        parts = {"dynamics": urlsplit(self.dynamics_url), "marketo": urlsplit(self.marketo_url)}
+        return {
+            system: f"{each.hostname}:{each.port}" if each.port not in (None, 443) else each.hostname
+            for system, each in parts.items()
+            if each.hostname
+        }
+
+    @property
     def own_fields(self) -> OwnFields:
         """The Marketo fields that belong to the sync."""
         return OwnFields(

@@ -79,8 +79,9 @@ def load_pairs(installation: Settings) -> dict[str, Settings | SettingsWrong]:
         return {}
     found = {name: _pair_or_error(installation, name) for name in pair_names(installation.pairs_dir)}
     usable = {name: each for name, each in found.items() if isinstance(each, Settings) and each.marketo_url}
+    marketos = {name: each.addresses["marketo"] for name, each in usable.items()}
     for name, settings in usable.items():
-        twins = [other for other, each in usable.items() if other != name and each.marketo_url == settings.marketo_url]
+        twins = [other for other in usable if other != name and marketos[other] == marketos[name]]
         is_first = settings.snapshot_file.exists() and not any(usable[twin].snapshot_file.exists() for twin in twins)
         if twins and not is_first:
             found[name] = SettingsWrong(
@@ -135,6 +136,7 @@ def _load_pair(installation: Settings, name: str) -> Settings:
     """The settings of one pair, its paths made absolute. Opens no file of another pair. Raises: SettingsWrong."""
     folder = pair_folder(installation.pairs_dir or Path(), name)
     file = folder / ENV_FILE
+    require_own(name, folder, {ENV_FILE: file})
     try:
         state = file.stat()
     except OSError:

@@ -30,8 +30,12 @@ OF_NO_PAIR = frozenset({"demo", "dev", "emulate", "pairs"})
 
 
 def _name_pair(name: str | None) -> str | None:
-    """Let this process work for a pair: whoever loads settings finds it there."""
+    """Let this process work for a pair: whoever loads settings finds it there. Raises: typer.BadParameter for an empty name,
+    as an unset variable of a shell gives it, or the pair of the environment or of .env would be meant.
+    """
     if name is not None:
+        if not name.strip():
+            raise typer.BadParameter("names no pair; `dynsync pairs` shows those that are there.")
         os.environ[PAIR] = name
     return name
 

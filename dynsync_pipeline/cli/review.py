@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.table import Table
@@ -32,6 +32,15 @@ COLUMNS = (
     "marketo_value", "opened_at", "chosen_by", "chosen_at",
 )  # fmt: skip
 SIDES = ("dynamics", "marketo")
+READ = ("review_id", "choice", "record_id_dynamics")  # of a file; the others are for people and are not read
+
+
+class Word(NamedTuple):
+    """Whose value is to stand, and, in a file, whose record it is and in which line that stands."""
+
+    choice: str
+    record_id: str | None = None
+    line: int = 0
 
 
 @app.command(
@@ -53,7 +62,8 @@ def review(
         ),
     ] = None,
     apply: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Decide what this CSV says: columns review_id and choice.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Decide what this CSV says, as --csv wrote it and you filled it in."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them, or what was decided, as JSON.")] = False,
 ) -> None:
@@ -64,14 +74,14 @@ def review(
         return
     if (apply is not None and (take or review_id)) or csv_file is not None or (take and review_id is None):
         raise typer.BadParameter("--take goes with one number, --apply with neither; --csv only writes.")
-    choices = _read(apply) if apply else {review_id or 0: str(take)}
-    unknown = _decide(settings, choices, is_file=apply is not None)
-    n_decided = len(choices) - len(unknown)
+    words = _read(apply) if apply else {review_id or 0: Word(str(take))}
+    unknown = _decide(settings, words, apply)
+    n_decided = len(words) - len(unknown)
     if as_json:
         print_json({"n_decided": n_decided, "not_open": unknown})
     else:
         then = "It is carried out once the sync is live." if settings.is_shadow else "The next cycle carries it out."
-        prints_to.print(f"Decided: {n_decided:,}. {then}", highlight=False)
+        prints_to.print(f"Decided: {n_decided:,}. {then if n_decided else ''}".rstrip(), highlight=False)
     if unknown:
         told = ", ".join(map(str, unknown[:MOST_SHOWN]))
         errors_to.print(
@@ -92,8 +102,11 @@ def _look(settings: Settings, review_id: int | None, csv_file: str | None, *, as
         _show(found)
 
 
-def _decide(settings: Settings, choices: Mapping[int, str], *, is_file: bool) -> list[int]:
-    """Keep the word for those that are open; returns the others. Raises: typer.BadParameter for a single one that is not."""
+def _decide(settings: Settings, words: Mapping[int, Word], file: Path | None) -> list[int]:
+    """Keep the words for reviews that are open; returns the others.
+
+    Raises: typer.BadParameter for a single one that is not, and for a file of other reviews.
+    """
     with CycleLock(settings.lock_file, is_cycle=False):
         if not settings.working_file.exists():
             raise StorageFailed(
@@ -101,10 +114,11 @@ def _decide(settings: Settings, choices: Mapping[int, str], *, is_file: bool) ->
             )
         with Warehouse(settings.working_file) as warehouse, warehouse.transaction() as connection:
             known = open_reviews(connection)
-            unknown = sorted(set(choices) - known)
-            if unknown and not is_file:
+            unknown = sorted(words.keys() - known.keys())
+            if unknown and file is None:
                 raise typer.BadParameter(f"No open review has the number {unknown[0]}; `dynsync review` shows them.")
-            chosen = {number: choice for number, choice in choices.items() if number in known}
+            _require_same_records(words, known, file)
+            chosen = {number: word.choice for number, word in words.items() if number in known}
             if chosen:
                 counts = {side: list(chosen.values()).count(side) for side in SIDES}
                 note_action(connection, Action.of("review", {"reviews": named(sorted(chosen)), **counts}))
@@ -112,7 +126,20 @@ def _decide(settings: Settings, choices: Mapping[int, str], *, is_file: bool) ->
     return unknown
 
 
-def _read(path: Path) -> dict[int, str]:
+def _require_same_records(words: Mapping[int, Word], known: Mapping[int, str], file: Path | None) -> None:
+    """Raise typer.BadParameter where a file names another record than the open review of that number: numbers are alike
+    everywhere, so that it may be another pair's, or of before the working file was lost.
+    """
+    for number, word in words.items():
+        if word.record_id is not None and known.get(number, word.record_id) != word.record_id:
+            raise typer.BadParameter(
+                f"{file}, line {word.line}: review {number} is of another record here, so the file may be another pair's; "
+                "nothing was decided. `dynsync review --csv FILE` writes what is open.",
+                param_hint="--apply",
+            )
+
+
+def _read(path: Path) -> dict[int, Word]:
     """What a CSV decides, whatever separator a spreadsheet gave it; lines without a choice wait. Raises: typer.BadParameter."""
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")  # what is read of it is ASCII
@@ -120,12 +147,12 @@ def _read(path: Path) -> dict[int, str]:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
     first = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
-    choices: dict[int, str] = {}
+    words: dict[int, Word] = {}
     try:
-        if not {"review_id", "choice"} <= set(rows.fieldnames or ()):
-            raise typer.BadParameter(f"{path} has not the columns review_id and choice.", param_hint="--apply")
+        if missing := [name for name in READ if name not in (rows.fieldnames or ())]:
+            raise typer.BadParameter(f"{path} has no column {missing[0]}; nothing was decided.", param_hint="--apply")
         for row in rows:
-            number, choice = (row["review_id"] or "").strip(), (row["choice"] or "").strip().lower()
+            number, choice, record_id = ((row[name] or "").strip().lower() for name in READ)
             if not choice:
                 continue
             if choice not in SIDES or not (number.isascii() and number.isdecimal() and len(number) < 19):
@@ -133,14 +160,14 @@ def _read(path: Path) -> dict[int, str]:
                     f"{path}, line {rows.line_num}: a choice is dynamics or marketo, a review_id a number; nothing was decided.",
                     param_hint="--apply",
                 )
-            if choices.setdefault(int(number), choice) != choice:
+            if words.setdefault(int(number), Word(choice, record_id, rows.line_num)).choice != choice:
                 raise typer.BadParameter(
                     f"{path}, line {rows.line_num}: review {number} is decided twice, and not alike; nothing was decided.",
                     param_hint="--apply",
                 )
     except csv.Error:
         raise typer.BadParameter(f"{path} cannot be read as CSV.", param_hint="--apply") from None
-    return choices
+    return words
 
 
 def _show(found: list[dict[str, Any]]) -> None:

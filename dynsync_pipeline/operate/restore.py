@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from dynsync_pipeline.errors import FieldMapWrong, StorageFailed
+from dynsync_pipeline.errors import FieldMapWrong, SettingsWrong, StorageFailed
 from dynsync_pipeline.model.field_map import map_text
 from dynsync_pipeline.operate.backup import FIELD_MAP, REQUESTS, WORKING, Contents, scratch, unpack
 from dynsync_pipeline.operate.forget import erase_unpacked
@@ -30,7 +30,7 @@ from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.erased import FILE, Erasures, keep_erasures, read_erasures
 from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 from dynsync_pipeline.warehouse.restored import mark_unfinished
-from dynsync_pipeline.warehouse.systems import require_same_systems
+from dynsync_pipeline.warehouse.systems import other_system
 
 PUTTING_BACK = ("operate/put_back",)
 NUMBERED = (
@@ -58,10 +58,9 @@ def restore(settings: Settings, file: Path, at: datetime) -> Restored:
     """
     with CycleLock(settings.lock_file, is_cycle=False), scratch(settings) as folder:
         contents = unpack(file, folder)
+        _require_same_systems(settings, file, contents)
         erasures = _erasures(settings, folder)
         with Warehouse(folder / WORKING) as warehouse:
-            if settings.names_a_system:
-                require_same_systems(warehouse, settings)
             _put_back(warehouse, settings, contents, at)
             with warehouse.transaction() as connection:
                 note_action(connection, Action.of("restore", {"backup": file.name}))
@@ -79,6 +78,16 @@ def restore(settings: Settings, file: Path, at: datetime) -> Restored:
             (folder / WORKING).replace(settings.working_file)
             mark.unlink()
         return Restored(contents, n_asking, _other_field_map(settings, folder))
+
+
+def _require_same_systems(settings: Settings, file: Path, contents: Contents) -> None:
+    """Refuse a backup of other systems, such as that of another pair (R111). Raises: SettingsWrong."""
+    if other := other_system(contents.systems, settings):
+        raise SettingsWrong(
+            f"{file} is a backup of other systems: it was made with {other.known}, and the settings name {other.named}.",
+            next_step="Take one of these two systems; `dynsync backup --list` names them. "
+            f"Where the address alone has changed, set DYNSYNC_{other.system.upper()}_URL back first.",
+        )
 
 
 def _put_back(warehouse: Warehouse, settings: Settings, contents: Contents, at: datetime) -> None:

@@ -8,9 +8,11 @@ from datetime import datetime
 import duckdb
 
 
-def open_reviews(connection: duckdb.DuckDBPyConnection) -> set[int]:
-    """The numbers of all reviews, decided by somebody or not; a word may be changed until a cycle carries it out."""
-    return {row[0] for row in connection.execute("select review_id from state.reviews").fetchall()}
+def open_reviews(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """The record in Dynamics of every review, by its number, decided by somebody or not; a word may be changed until a cycle
+    carries it out.
+    """
+    return dict(connection.execute("select review_id, dynamics_id from state.reviews").fetchall())
 
 
 def decide(connection: duckdb.DuckDBPyConnection, choices: Mapping[int, str], by: str, at: datetime) -> None:

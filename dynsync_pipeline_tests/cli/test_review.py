@@ -57,13 +57,26 @@ def test_a_file_is_written_filled_in_by_a_spreadsheet_and_taken_in(run: Run, wai
     assert run("review", "--csv", str(file), environment=waiting.environment).code == 0
     text = file.read_text("utf-8")
     assert "'=O'Brien" in text
-    for bad in ("review_id,choice\n7,both\n", "review_id,choice\nx,marketo\n", "choice\nmarketo\n", ""):
+    header = "review_id,record_id_dynamics,choice\n"
+    for bad in (f"{header}7,a,both\n", f"{header}x,a,marketo\n", "review_id,choice\n7,marketo\n", ""):
         file.write_text(bad, "utf-8")
         assert run("review", "--apply", str(file), environment=waiting.environment).code == 2
-    file.write_text("review_id,choice\n7,marketo\n7,dynamics\n", "utf-8")
+    file.write_text(f"{header}7,a,marketo\n7,a,dynamics\n", "utf-8")
     assert "decided twice" in run("review", "--apply", str(file), environment=waiting.environment).err
     assert choices(waiting) == {7: None, 8: None}
-    file.write_bytes("﻿choice;review_id;note\r\nDynamics;7;ä\r\nmarketo;99;\r\n;8;\r\n".encode())
+    file.write_bytes(
+        "﻿choice;review_id;note;record_id_dynamics\r\nDynamics;7;ä;A\r\nmarketo;99;;z\r\n;8;;b\r\n".encode()
+    )
     applied = run("review", "--apply", str(file), environment=waiting.environment)
     assert (applied.code, choices(waiting)) == (1, {7: "dynamics", 8: None})
     assert "99" in applied.err
+
+
+def test_a_file_of_another_pair_whose_reviews_have_the_same_numbers_decides_nothing(
+    run: Run, waiting: HandMade, tmp_path: Path
+) -> None:
+    file = tmp_path / "reviews.csv"
+    file.write_text("review_id,choice,record_id_dynamics\n8,marketo,b\n7,marketo,c\n", "utf-8")
+    applied = run("review", "--apply", str(file), environment=waiting.environment)
+    assert (applied.code, choices(waiting), waiting.actions()) == (2, {7: None, 8: None}, [])
+    assert "line 3: review 7 is of another record here" in " ".join(applied.err.split())

@@ -455,9 +455,9 @@ def test_a_backup_of_other_systems_a_newer_version_or_none_at_all_changes_nothin
 ) -> None:
     world, backup = kept
     before = world.settings.working_file.read_bytes()
-    others = world.settings.model_copy(update={"dynamics_url": "https://others.test"})
-    with pytest.raises(SettingsWrong, match=r"was made with dynamics\.test"):
-        restore(others, backup, utc_now())
+    for others in ({"dynamics_url": "https://others.test"}, {"marketo_url": "https://marketo.test:4711"}):
+        with pytest.raises(SettingsWrong, match=r"of other systems: it was made with (dynamics|marketo)\.test, and"):
+            restore(world.settings.model_copy(update=others), backup, utc_now())
     with zipfile.ZipFile(backup) as packed:
         packed.extractall(tmp_path)
     with duckdb.connect(tmp_path / "dynsync.duckdb") as newer:

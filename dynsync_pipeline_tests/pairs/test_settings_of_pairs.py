@@ -144,16 +144,21 @@ def test_a_name_that_leads_elsewhere_is_no_pair(name: str, make_pair: MakePair) 
         load_settings(pair=name)
 
 
-def test_a_folder_that_is_a_link_is_no_pair(make_pair: MakePair, tmp_path: Path) -> None:
-    make_pair("acme")
+def test_a_folder_that_is_a_link_is_no_pair_and_settings_behind_one_are_another_pairs(
+    make_pair: MakePair, tmp_path: Path
+) -> None:
+    folder = make_pair("acme")
     (tmp_path / "pairs" / "bolt").symlink_to("acme")
     assert "is a link" in refused("bolt")
+    (folder.parent / "cord").mkdir()
+    (folder.parent / "cord" / ".env").symlink_to(folder / ".env")
+    assert "Pair cord: .env leads to" in refused("cord")
 
 
 def test_two_pairs_with_one_marketo_do_not_both_sync(make_pair: MakePair) -> None:
     folder = make_pair("acme", marketo_url="https://1.mktorest.com")
-    make_pair("bolt", marketo_url="https://1.mktorest.com/rest")
-    make_pair("cord", marketo_url="https://2.mktorest.com")
+    make_pair("bolt", marketo_url="https://1.MKTOREST.com:443/rest")
+    make_pair("cord", marketo_url="https://1.mktorest.com:4711")
     (folder.parent / "notes").mkdir()
 
     def wrong() -> list[str]:
