@@ -110,12 +110,14 @@ class Field:
 class FieldMap:
     """All enabled rows, in file order. `being_read`: new ones of people that are read as yet, and not synced.
 
-    `offered`: those of the tables' `offered_columns` that Dynamics offers, each with its record type.
+    `offered`: those of the tables' `offered_columns` that Dynamics offers, each with its record type. `parked_of_accounts`:
+    Marketo names of the fields of accounts that were taken out.
     """
 
     fields: tuple[Field, ...]
     being_read: tuple[Field, ...] = ()
     offered: frozenset[tuple[RecordType, str]] = frozenset()
+    parked_of_accounts: frozenset[str] = frozenset()
 
     def of(self, *record_types: RecordType) -> tuple[Field, ...]:
         """The fields of these record types."""
@@ -123,8 +125,12 @@ class FieldMap:
 
     @cached_property
     def company_fields(self) -> dict[str, FieldType]:
-        """Marketo names of the company fields with their type: those of accounts (R62, R64)."""
-        return {field.marketo_field: field.type for field in self.of(RecordType.ACCOUNT)}
+        """Marketo names of the company fields with their type: those of accounts (R62, R64).
+
+        A lead's stays one where the account's is parked: it lives on the company all the same (R63).
+        """
+        of_leads = (field for field in self.of(RecordType.LEAD) if field.marketo_field in self.parked_of_accounts)
+        return {field.marketo_field: field.type for field in (*of_leads, *self.of(RecordType.ACCOUNT))}
 
     @cached_property
     def linked_fields(self) -> dict[str, FieldType]:
@@ -148,7 +154,12 @@ class FieldMap:
     def without(self, gone: Iterable[Field]) -> FieldMap:
         """The map less the fields that a system no longer offers (R107)."""
         parked = set(gone)
-        return replace(self, fields=tuple(field for field in self.fields if field not in parked))
+        of_accounts = {field.marketo_field for field in parked if field.record_type is RecordType.ACCOUNT}
+        return replace(
+            self,
+            fields=tuple(field for field in self.fields if field not in parked),
+            parked_of_accounts=self.parked_of_accounts | of_accounts,
+        )
 
 
 def load_field_map(path: Path | None = None, own: OwnFields | None = None) -> FieldMap:

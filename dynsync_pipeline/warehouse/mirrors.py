@@ -183,19 +183,26 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
     companies = set_aside_unread(connection, companies, COMPANY, COMPANY_KEY)
     connection.register("landed_companies", companies)
     names = "".join(f", {quoted(name)}" for name in fields.company_fields)
-    values = "".join(f", {canonical_in_marketo(name, kind)}" for name, kind in fields.company_fields.items())
     key = f"canonical_guid({quoted(COMPANY_KEY)})"
-    held = ", ".join(quoted(name) for name in fields.company_fields)
+    is_keyless = f"starts_with({key}, '{KEYLESS}')"
+    values = [_held_by_company(name, kind, is_keyless) for name, kind in fields.company_fields.items()]
     connection.execute(
         f"insert into inbox.marketo_companies (landing, external_company_id{names}) "
-        f"select {_next_landing(connection)}, {key}{values} from landed_companies "
+        f"select {_next_landing(connection)}, {key}, {', '.join(values)} from landed_companies "
         # The company without a key is empty behind nearly everybody, and no row says the same.
-        f"where not starts_with({key}, '{KEYLESS}') or coalesce({held}) is not null "
+        f"where not {is_keyless} or coalesce({', '.join(values)}) is not null "
         f"or {key} in (select external_company_id from mirror.marketo_companies)"
     )
     connection.unregister("landed_companies")
     if has_erased(connection):
         drop_erased(connection, ["inbox.marketo_companies"])
+
+
+def _held_by_company(name: str, kind: FieldType, is_keyless: str) -> str:
+    """The expression for a value of a company; *false*, which Marketo shows for what nobody set, is none without a key."""
+    value = canonical_in_marketo(name, kind)
+    is_checkbox = kind is FieldType.BOOLEAN
+    return f"case when not {is_keyless} or {value} <> 'false' then {value} end" if is_checkbox else value
 
 
 def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColumns, landing: int) -> None:

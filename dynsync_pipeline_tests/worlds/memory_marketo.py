@@ -28,7 +28,7 @@ from dynsync_pipeline.clients.marketo.protocol import (
     MarketoField,
     PersonResult,
 )
-from dynsync_pipeline.errors import ApiError, ColumnUnknown, RecordMissing
+from dynsync_pipeline.errors import ApiError, ColumnUnknown, RecordMissing, RequestRefused
 from dynsync_pipeline.extract.marketo import MERGE_LEADS
 from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
@@ -203,6 +203,9 @@ class MemoryMarketo:
             self.steps.step()
             values = sent_values(json.loads(body, parse_int=str, parse_float=str))
             key = values.pop(COMPANY_KEY) or ""
+            if refusal := self.refuses(key, values):
+                results.append(CompanyResult(None, "skipped", refusal))
+                continue
             is_known = key in self.company_rows
             self.put_company(key, **values)
             company_id = list(self.company_rows).index(key) + 1
@@ -317,12 +320,19 @@ class MemoryMarketo:
         if action == "updateOnly" and not bearers:
             missing = RecordMissing("gone", system="marketo", request="POST", code="1004")
             return PersonResult(None, "skipped", missing)
-        if refusal := self.refuses(key, values):
+        if refusal := self.refuses(key, values) or self._refuse_company(values.get(COMPANY_KEY)):
             return PersonResult(None, "skipped", refusal)
         person_id = bearers[0] if bearers else self.next_id
         self.writes.append((person_id, values))
         self.put(person_id, **{name: self.keeps(name, value) for name, value in values.items()})
         return PersonResult(person_id, "updated" if bearers else "created", None)
+
+    def _refuse_company(self, key: str | None) -> ApiError | None:
+        """Nobody is put behind a company that there is not."""
+        if key is None or key in self.company_rows:
+            return None
+        message = f"Invalid value for field '{COMPANY_KEY}'"
+        return RequestRefused(message, system="marketo", request="POST", code="1003", field=COMPANY_KEY)
 
     @property
     def next_id(self) -> int:

@@ -1,9 +1,9 @@
 -- company_links: finds the company record that each person must stand behind: a contact behind its account's (R22, R59), a
--- lead behind one of its own as soon as either side has company text of it (R131). A contact whose parent was cleared, or is
+-- lead behind one of its own as soon as either side has company text of it (R131), which a checkbox that nobody set is not. A contact whose parent was cleared, or is
 -- no account, gets an empty company of its own once it has had another (R23, R60); before that it needs none.
 --
 -- reads    this_cycle, doubled, inbox.touched, state.links, state.unread_links, state.unsettled, state.filtered_out,
---          state.dynamics_records, state.company_values, reconcile.fields, new_people, updated_accounts,
+--          state.dynamics_records, reconcile.fields, new_people, updated_accounts,
 --          mirror.marketo_people, mirror.marketo_companies, mirror.person_records, mirror.dynamics_accounts
 -- makes    company_links: one row per touched person, linked or to be created, with `held_key` and `wanted_key`
 -- changes  nothing
@@ -37,17 +37,18 @@ leads as (
     from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people)
 ),
 keyless_companies as (
-    from state.company_values where external_company_id in (select 'person:' || person_id from people where held_key is null)
+    from mirror.marketo_companies where external_company_id in (select 'person:' || person_id from people where held_key is null)
 ),
 texts as (
-    select dynamics_id as key, field from long_of('leads')
+    select dynamics_id as key, field, value from long_of('leads')
     union all
-    select external_company_id, field from long_of('keyless_companies')
+    select external_company_id, field, value from long_of('keyless_companies')
 ),
 lead_texts as (
-    select distinct key
-    from texts
-    where field in (select field from reconcile.fields where record_type = 'lead' and is_on_company)
+    select distinct t.key
+    from texts t
+    join reconcile.fields f on f.record_type = 'lead' and f.is_on_company and f.field = t.field
+    where not (f.type = 'boolean' and t.value = 'false')
 )
 select
     p.person_id, p.record_type, p.dynamics_id, p.held_key, p.is_deleted_in_dynamics,

@@ -2,15 +2,18 @@
 -- `company` operations go first, so that people find the company they are to stand behind.
 --
 -- reads    this_cycle, planned_writes, new_values, new_people, updated_accounts, company_differences, company_links, waiting_own_fields, state.links,
---          state.account_values, state.company_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
+--          state.account_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
 --          reconcile.operations
 -- makes    own_companies: one row per person who is to stand behind a company of its own, less those whose key has to wait
---          company_texts: one row per such person and value for that company: what the plan writes, and what the company that
---              Marketo kept without a key holds besides
+--          company_texts: one row per such person and value for that company: what the plan writes, what the company that
+--              Marketo kept without a key holds besides, and nothing where a new person's record holds nothing: the company may
+--              be left over from the person before
 --          company_writes: one row per company to write, `members` is its JSON without the key
 -- changes  reconcile.operations, reconcile.planned_changes, reconcile.planned_collisions, reconcile.refused_fields
 create temp table own_companies as
-select c.record_type, c.dynamics_id, c.wanted_key, case when c.held_key is null then 'person:' || c.person_id end as left_key
+select
+    c.record_type, c.dynamics_id, c.person_id is null as is_of_new_person, c.wanted_key,
+    case when c.held_key is null then 'person:' || c.person_id end as left_key
 from company_links c
 cross join reconcile.own_fields
 where c.wanted_key = c.record_type || ':' || c.dynamics_id
@@ -19,7 +22,10 @@ where c.wanted_key = c.record_type || ':' || c.dynamics_id
 
 create temp table company_texts as
 with left_companies as (
-    from state.company_values where external_company_id in (select left_key from own_companies)
+    from mirror.marketo_companies where external_company_id in (select left_key from own_companies)
+),
+company_fields as (
+    select field, min_by(type, record_type) as type from reconcile.fields where is_on_company group by field  -- the account's
 ),
 planned as (
     select o.record_type, o.dynamics_id, w.json_name as field, w.json_value
@@ -31,8 +37,14 @@ union all
 select o.record_type, o.dynamics_id, v.field, json_text(v.value, f.type)
 from long_of('left_companies') v
 join own_companies o on o.left_key = v.external_company_id
-join reconcile.fields f on f.record_type = 'account' and f.field = v.field
-where (o.record_type, o.dynamics_id, v.field) not in (select (record_type, dynamics_id, field) from planned);
+join company_fields f on f.field = v.field
+where (o.record_type, o.dynamics_id, v.field) not in (select (record_type, dynamics_id, field) from planned)
+union all
+select o.record_type, o.dynamics_id, f.field, 'null'
+from own_companies o
+join reconcile.fields f on f.record_type = o.record_type and f.is_on_company and f.direction <> 'to_dynamics'
+where o.is_of_new_person
+  and (o.record_type, o.dynamics_id, f.field) not in (select (record_type, dynamics_id, field) from planned);
 
 create temp table company_writes as
 with accounts as (

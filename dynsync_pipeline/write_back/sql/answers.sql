@@ -3,7 +3,7 @@
 -- somebody may edit that until it does, so that the field is settled again then (R131).
 --
 -- reads    reconcile.receipts, reconcile.operations, reconcile.planned_changes, reconcile.refused_fields, reconcile.unsent_fields,
---          reconcile.fields, mirror.marketo_people, state.company_values, state.links, state.dynamics_values, state.marketo_values
+--          reconcile.fields, mirror.marketo_people, mirror.marketo_companies, state.links, state.dynamics_values, state.marketo_values
 -- makes    fresh_receipts: one row per operation with a receipt that is to be settled now, `person_id` also of a new person
 --          still_shown: one row per person of a written company who has not left the one without a key, and value of that
 --          applied_changes: one row per value that was applied: the plan less the fields that were refused
@@ -31,7 +31,7 @@ where not r.is_settled
 
 create temp table still_shown as
 with left_companies as (
-    from state.company_values
+    from mirror.marketo_companies
     where external_company_id in (
         select 'person:' || r.person_id
         from fresh_receipts r
