@@ -1,7 +1,8 @@
 """Any sequence of edits, deletions, merges, whole cycles, cut cycles and refusals ends where a plain reading of the rules says.
 
-The machine keeps a model of its own: base and standing differences as the oracle moves them, what becomes of accounts, and
-the list of writes that must stand in the ledger, each once. All examples share a world and bring records of their own.
+The machine keeps a model of its own: base and standing differences as the oracle moves them, what becomes of accounts and of the
+companies that people stand behind, and the list of writes that must stand in the ledger, each once. All examples share a world
+and bring records of their own.
 """
 
 from __future__ import annotations
@@ -22,19 +23,29 @@ from dynsync_pipeline_tests.worlds.every_type import (
     column_of,
     compared_on_both_sides,
     in_marketo,
-    line_of,
-    numbers_of,
 )
 from dynsync_pipeline_tests.worlds.every_type import (
     RULES as EVERY_TYPE,
 )
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.oracle_accounts import Companies, Told
+from dynsync_pipeline_tests.worlds.oracle_companies import (
+    OF_COMPANIES,
+    company_on,
+    compared_account,
+    edit_company,
+    map_with_companies,
+    told,
+)
 from dynsync_pipeline_tests.worlds.rows import Values, as_is, refuse_nothing
 
-ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
-RULES = {**EVERY_TYPE, "phone": Rule("text")}  # Marketo keeps three characters of it, where a test asks for that
-FIELDS = field_map(*(line_of(name, rule) for name, rule in RULES.items()))
+CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
+TYPES = (LEAD, CONTACT)
+OF_PEOPLE = {**EVERY_TYPE, "phone": Rule("text")}  # Marketo keeps three characters of it, where a test asks for that
+RULES = OF_PEOPLE | OF_COMPANIES
+RULES_OF = {LEAD: RULES, CONTACT: OF_PEOPLE}
+FIELDS = map_with_companies(OF_PEOPLE)
 START = {name: POOLS[rule.type][0] for name, rule in RULES.items()}
 LONG: list[str | None] = ["A", "long value", "lon", None]
 # Foreign edits of one-way fields are tested on their own (test_oracle_agrees, test_one_way_fields).
@@ -53,7 +64,9 @@ edits = st.sampled_from(EDITABLE).flatmap(
 )
 places = st.sampled_from([0, 1])
 accounts = st.sampled_from([0, 1])
-TYPES = (LEAD, CONTACT)
+company_values = st.sampled_from(list(OF_COMPANIES)).flatmap(
+    lambda name: st.tuples(st.just(name), st.sampled_from(POOLS[OF_COMPANIES[name].type]))
+)
 Expected = dict[int, dict[str, tuple[str | None, str | None]]]
 WORLDS: list[MemoryWorld] = []  # one for all examples, opened by the first
 
@@ -83,26 +96,27 @@ def refuse_all(key: str, values: Values) -> ApiError | None:
 class SyncMachine(RuleBasedStateMachine):
     """A lead and a contact, edited on both sides between cycles of every kind, and two accounts for the contact."""
 
-    @initialize()
-    def two_links_that_agree(self) -> None:
+    @initialize(has_text=st.booleans())
+    def two_links_that_agree(self, has_text: bool) -> None:
+        """The lead with company text or without, so that its person stands behind a company of its own or behind none."""
         if not WORLDS:
             WORLDS.append(MemoryWorld(FIELDS))
         self.world = WORLDS[0]
         self.n_refusals = self.n_collisions = 0
         n = len(self.world.marketo.rows)
         self.record_ids = [f"x{n}-{kind}" for kind in TYPES]
-        self.accounts = [f"x{n}-a{place}" for place in (0, 1)]
-        self.company: list[str | None] = ["A", "A"]  # what Marketo's company must hold
-        self.account_of_contact: int | None = 0
-        for account in self.accounts:
-            self.world.dynamics.put(ACCOUNT, account, name="A")
+        starts = [{name: START[name] for name in (RULES if has_text else OF_PEOPLE)}, {n: START[n] for n in OF_PEOPLE}]
         self.people = [
-            self.world.link(kind, record_id, **START) for kind, record_id in zip(TYPES, self.record_ids, strict=True)
+            self.world.link(kind, record_id, **start)
+            for kind, record_id, start in zip(TYPES, self.record_ids, starts, strict=True)
         ]
-        self.world.dynamics.put(CONTACT, self.record_ids[1], _parentcustomerid_value=self.accounts[0])
+        self.companies = Companies(self.world, [f"x{n}-a0", f"x{n}-a1"], self.record_ids, self.people)
         self.world.cycle()
         self.links = [Link.LIVES, Link.LIVES]
-        self.base = [{name: compared(value, RULES[name].type) for name, value in START.items()} for _ in TYPES]
+        self.base = [
+            {name: compared(start.get(name), rule.type) for name, rule in RULES_OF[kind].items()}
+            for kind, start in zip(TYPES, starts, strict=True)
+        ]
         self.standing: list[dict[str, tuple[str | None, str | None]]] = [{}, {}]
         self.writes: list[tuple[int, str, str, str | None]] = []
 
@@ -118,11 +132,16 @@ class SyncMachine(RuleBasedStateMachine):
 
     def somebody_edits(self, place: int, edit: tuple[str, str, str | None]) -> None:
         name, side, value = edit
+        if name not in RULES_OF[TYPES[place]]:
+            return  # a contact has no company text of its own (R22)
         if side == "dynamics":
             if self.links[place] in (Link.LIVES, Link.LOSES_PERSON, Link.HAS_NO_PERSON):
                 self.world.dynamics.put(TYPES[place], self.record_ids[place], **{column_of(name): value})
         elif self.links[place] is not Link.IS_NEW and self.world.marketo.is_there(self.people[place]):
-            self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
+            if name in OF_COMPANIES:
+                edit_company(self.world.marketo, self.people[place], **{name: value})
+            else:
+                self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
 
     @rule(place=places, data=st.data(), name=st.sampled_from(TWO_WAY), is_settled=st.booleans())
     def both_sides_edit_a_field(self, place: int, data: st.DataObject, name: str, is_settled: bool) -> None:
@@ -134,26 +153,22 @@ class SyncMachine(RuleBasedStateMachine):
         if is_settled:
             self.a_cycle_completes(is_lossy=False)
 
-    @rule(place=accounts, value=st.sampled_from(["A", "B", None]))
-    def somebody_edits_an_account(self, place: int, value: str | None) -> None:
-        self.world.dynamics.put(ACCOUNT, self.accounts[place], name=value)
-        self.company[place] = value
+    @rule(place=accounts, edit=company_values)
+    def somebody_edits_an_account(self, place: int, edit: tuple[str, str | None]) -> None:
+        self.companies.edit_account(place, *edit)
 
-    @rule(place=accounts, value=st.sampled_from(["C", "D"]))
-    def somebody_edits_a_company_in_marketo(self, place: int, value: str) -> None:
-        """R52: it stays until the account's next update, whether that comes before or after it."""
-        account, is_updated = self.accounts[place], self.is_account_updated(place)
-        if account in self.world.marketo.company_rows:
-            self.world.marketo.put_company(account, company=value)
-            if not is_updated:
-                self.company[place] = value
+    @rule(place=accounts)
+    def somebody_ends_an_account_or_brings_it_back(self, place: int) -> None:
+        self.companies.end_account_or_bring_it_back(place)
+
+    @rule(place=accounts, edit=company_values)
+    def somebody_edits_a_company_in_marketo(self, place: int, edit: tuple[str, str | None]) -> None:
+        self.companies.edit_company(place, *edit)
 
     @precondition(lambda self: self.links[1] is Link.LIVES)
     @rule(place=st.sampled_from([0, 1, None]))
     def somebody_moves_the_contact(self, place: int | None) -> None:
-        account = None if place is None else self.accounts[place]
-        self.world.dynamics.put(CONTACT, self.record_ids[1], _parentcustomerid_value=account)
-        self.account_of_contact = place
+        self.companies.move_contact(place)
 
     @rule(place=places)
     def somebody_deletes_a_record(self, place: int) -> None:
@@ -177,29 +192,34 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(is_lossy=st.booleans())
     def a_cycle_completes(self, is_lossy: bool) -> None:
+        before, told_of = self.companies.newest_entry(), self.expect_companies(refusing=None)
         expected = self.expected(refusing=None, is_lossy=is_lossy)
         self.world.marketo.keeps = shortened if is_lossy else as_is
         self.run_cycle()
         self.world.marketo.keeps = as_is
         self.check(expected)
-        self.check_accounts()
+        self.companies.check(expected)
+        assert self.companies.told(before) == told_of
         plan = self.world.cycle()
         assert plan is not None
         assert plan.n_operations == 0, "a second cycle is quiet"
 
     @rule(cuts=st.lists(st.integers(3, 60), min_size=1, max_size=2))
     def a_cycle_is_cut_and_repeated(self, cuts: list[int]) -> None:
+        self.expect_companies(refusing=None)
         expected = self.expected(refusing=None, is_lossy=False)
         for cut_after in cuts:
             self.world.clock += timedelta(days=2)
             self.world.cycle(cut_after=cut_after)
         self.run_cycle()
         self.check(expected)
+        self.companies.check(expected)
 
     @precondition(lambda self: self.n_refusals < 3)  # more often would end in quarantine
     @rule(system=st.sampled_from(["dynamics", "marketo"]))
     def a_system_refuses_everything(self, system: str) -> None:
         self.n_refusals += 1
+        self.expect_companies(refusing=system)
         expected = self.expected(refusing=system, is_lossy=False)
         getattr(self.world, system).refuses = refuse_all
         self.run_cycle()
@@ -214,6 +234,11 @@ class SyncMachine(RuleBasedStateMachine):
 
     # -- what must come out ----------------------------------------------------------------------------------------
 
+    def expect_companies(self, *, refusing: str | None) -> Told:
+        living = [place for place in (0, 1) if self.links[place] is Link.LIVES]
+        n_contacts = int(self.links[1] in (Link.LIVES, Link.IS_NEW))
+        return self.companies.expect(living, n_contacts=n_contacts, refusing=refusing)
+
     def expected(self, *, refusing: str | None, is_lossy: bool) -> Expected:
         """Where the rules lead the links that live; moves the model there."""
         after: Expected = {}
@@ -221,13 +246,14 @@ class SyncMachine(RuleBasedStateMachine):
             if self.links[place] is not Link.LIVES:
                 self.move_on(place, refusing)
                 continue
+            held = self.all_held(place)
             seen = {
-                name: Seen(self.base[place][name], *self.held(place, name), standing=self.standing[place].get(name))
-                for name in RULES
+                name: Seen(self.base[place][name], *held[name], standing=self.standing[place].get(name))
+                for name in held
             }
             values = {}
-            for name, outcome in outcomes(record_type, RULES, seen).items():
-                dynamics, marketo = self.held(place, name)
+            for name, outcome in outcomes(record_type, RULES_OF[record_type], seen).items():
+                dynamics, marketo = held[name]
                 system = "dynamics" if outcome.write_dynamics else "marketo" if outcome.write_marketo else None
                 if system is not None and system != refusing:
                     self.writes.append((place, name, f"to_{system}", outcome.value))
@@ -256,23 +282,28 @@ class SyncMachine(RuleBasedStateMachine):
     def is_ahead_of_its_person(self, place: int) -> bool:
         """Whether the record differs, in a field that goes to Marketo, from what its person last had in common with it."""
         row = self.world.dynamics.rows[TYPES[place], self.record_ids[place]].values
-        for name, kind in RULES.items():
+        for name, kind in RULES_OF[TYPES[place]].items():
             halves = self.standing[place].get(name, (self.base[place][name], None))
             if kind.direction != "to_dynamics" and compared(row.get(column_of(name)), kind.type) != halves[0]:
                 return True
         return False
 
-    def held(self, place: int, name: str) -> tuple[str | None, str | None]:
-        return compared_on_both_sides(self.world.both(self.people[place], name), RULES[name].type)
+    def all_held(self, place: int) -> dict[str, tuple[str | None, str | None]]:
+        """Both sides' values of now, as they compare."""
+        held = {
+            name: compared_on_both_sides(self.world.both(self.people[place], name), rule.type)
+            for name, rule in OF_PEOPLE.items()
+        }
+        if TYPES[place] is LEAD:
+            record = compared_account(self.world.dynamics.rows[LEAD, self.record_ids[place]].values)
+            person = company_on(self.world.marketo, self.people[place])
+            held |= {name: (record[name], person[name]) for name in OF_COMPANIES}
+        return held
 
-    def is_account_updated(self, place: int) -> bool:
-        """Whether the next cycle sees an update of the account."""
-        ((cursor,),) = self.world.rows("select cursor from state.cursors where stream = 'dynamics_accounts'")
-        return self.world.dynamics.rows[ACCOUNT, self.accounts[place]].version > int(cursor)
+    # -- looking ---------------------------------------------------------------------------------------------------
 
     def check(self, expected: Expected) -> None:
-        held = {place: {name: self.held(place, name) for name in RULES} for place in expected}
-        assert held == expected
+        assert {place: self.all_held(place) for place in expected} == expected
         rows = self.world.rows(
             "select person_id, field, direction, new_value from ledger.changes where person_id in (?, ?)", *self.people
         )
@@ -290,21 +321,21 @@ class SyncMachine(RuleBasedStateMachine):
         elif link is Link.IS_NEW:
             assert linked == [(bearers[0],)]
             assert len(bearers) == 1, "created once"
+            self.check_new_person(place, bearers[0])
         else:
             assert linked == []
             assert bearers == ([self.people[place]] if link is Link.HAS_NO_RECORD else [])
 
-    def check_accounts(self) -> None:
-        """R52, R59: the contact's person belongs to its account's company, which holds what the account or an edit says."""
-        if self.links[1] is not Link.LIVES:
-            return
-        key = self.world.marketo.rows[self.people[1]].values.get(KEYS.company)
-        if self.account_of_contact is None:
-            assert key not in self.accounts
-        else:
-            assert key == self.accounts[self.account_of_contact]
-            company = self.world.marketo.company_rows[self.accounts[self.account_of_contact]]
-            assert company.get("company") == self.company[self.account_of_contact]
+    def check_new_person(self, place: int, person_id: int) -> None:
+        """R81: it shows what its record holds, whatever the one before it showed."""
+        row = self.world.dynamics.rows[TYPES[place], self.record_ids[place]].values
+        person = self.world.marketo.rows[person_id].values
+        for name, kind in OF_PEOPLE.items():
+            if kind.direction != "to_dynamics":
+                dynamics, marketo = compared_on_both_sides((row.get(column_of(name)), person.get(name)), kind.type)
+                assert marketo in (dynamics, shortened(name, dynamics))
+        if TYPES[place] is LEAD:
+            assert company_on(self.world.marketo, person_id) == compared_account(row)
 
     @invariant()
     def nobody_is_doubled(self) -> None:
@@ -316,9 +347,7 @@ class SyncMachine(RuleBasedStateMachine):
 
 
 def canonical(name: str, value: str | None) -> str | None:
-    """A value of the ledger, which shows labels, as it compares."""
-    kind = RULES[name].type
-    return compared(numbers_of(value, kind), kind)
+    return told(value, RULES[name].type)
 
 
 TestMachine = SyncMachine.TestCase

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.oracles.companies import key_of_lead
 from dynsync_pipeline_tests.oracles.three_way_merge import Outcome, Rule, Seen, compared, normalised, outcomes
 from dynsync_pipeline_tests.properties.effort import examples, tally
-from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo, line_of
-from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
+from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, column_of, in_marketo
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld, read_all
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.oracle_companies import OF_COMPANIES, compared_company, is_text, map_with_companies
+from dynsync_pipeline_tests.worlds.rows import sent_values
 
 # A field for each rule of the field map beside those of every type.
 CHOSEN = {
@@ -26,7 +32,16 @@ CHOSEN = {
     "opted_out": Rule("boolean", collision="restrictive", forbids="true"),
     "opted_in": Rule("boolean", collision="restrictive", forbids="false"),
 }
-FIELDS = field_map(*(line_of(name, rule) for name, rule in CHOSEN.items()))
+# Company text of a lead, of every type, and as a field map may have it.
+OF_LEADS = {
+    **OF_COMPANIES,
+    "employees": Rule("integer", "to_dynamics"),
+    "turnover": Rule("decimal", collision="dynamics"),
+    "industry": Rule("choice", "to_marketo"),
+    "markets": Rule("choices", collision="review"),
+}
+ALL = CHOSEN | OF_LEADS
+FIELDS = map_with_companies(CHOSEN, OF_LEADS)
 FIRST_MEETING = ("blank_filled", "first_meeting_marketo_wins", "first_meeting_dynamics_wins")
 
 
@@ -59,10 +74,25 @@ def _seen(draw: st.DrawFn, rule: Rule) -> Seen:
     )
 
 
-links = st.tuples(
-    st.sampled_from([RecordType.LEAD, RecordType.CONTACT]),
-    st.fixed_dictionaries({name: seen_fields(rule) for name, rule in CHOSEN.items()}),
-)
+class Drawn(NamedTuple):
+    """A link; `has_company`: its person stands behind a company of its own, and not behind one without a key."""
+
+    record_type: RecordType
+    fields: dict[str, Seen]
+    has_company: bool
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        return {name: ALL[name] for name in self.fields}
+
+
+def of_type(record_type: RecordType) -> st.SearchStrategy[Drawn]:
+    rules = ALL if record_type is RecordType.LEAD else CHOSEN
+    fields = st.fixed_dictionaries({name: seen_fields(rule) for name, rule in rules.items()})
+    return st.builds(Drawn, st.just(record_type), fields, st.booleans())
+
+
+links = st.sampled_from([RecordType.LEAD, RecordType.CONTACT]).flatmap(of_type)
 
 
 @dataclass
@@ -71,31 +101,33 @@ class Reused:
 
     world: MemoryWorld
 
-    def planned(self, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> list[dict[str, Outcome]]:
+    def planned(self, drawn: list[Drawn]) -> list[dict[str, Outcome]]:
         """What the rules in SQL decide about these links."""
         world = self.world
         times = ("dynamics_edits", "marketo_edits")
         for table in ("links", "base", "base_missing", "standing_differences", "unsettled", "reviews", *times):
             world.rows(f"delete from state.{table}")
-        for table in ("mirror.dynamics_contacts", "mirror.dynamics_leads", "mirror.marketo_people", "inbox.touched"):
+        mirrors = ("dynamics_contacts", "dynamics_leads", "marketo_people", "marketo_companies")
+        for table in ("inbox.touched", *(f"mirror.{name}" for name in mirrors)):
             world.rows(f"delete from {table}")
         world.dynamics.rows.clear()
         world.marketo.rows.clear()
-        for place, (record_type, fields) in enumerate(drawn):
+        world.marketo.company_rows.clear()
+        for place, (record_type, fields, has_company) in enumerate(drawn):
             key = KEYS.contact_id if record_type is RecordType.CONTACT else KEYS.lead_id
             world.dynamics.put(record_type, f"r{place}", **{column_of(n): seen.dynamics for n, seen in fields.items()})
-            world.marketo.put(
-                place,
-                **{key: f"r{place}"},
-                **world.told_of(record_type, f"r{place}"),
-                **{name: in_marketo(seen.marketo, CHOSEN[name].type) for name, seen in fields.items()},
-            )
+            shown = {name: in_marketo(seen.marketo, ALL[name].type) for name, seen in fields.items()}
+            if record_type is RecordType.LEAD and has_company:
+                of_company = {name: shown.pop(name) for name in OF_LEADS}
+                world.marketo.put_company(f"lead:r{place}", **of_company)
+                shown[COMPANY_KEY] = f"lead:r{place}"
+            world.marketo.put(place, **{key: f"r{place}"}, **world.told_of(record_type, f"r{place}"), **shown)
             self._remember(place, record_type, fields)
         with world.opened() as cycle:
             read_all(cycle)
             self._tell_times(drawn)
             tally(cycle.reconcile().n_collisions)
-        return [self._decided(place, fields) for place, (_, fields) in enumerate(drawn)]
+        return [self._decided(place, link.fields) for place, link in enumerate(drawn)]
 
     def _remember(self, person_id: int, record_type: RecordType, fields: dict[str, Seen]) -> None:
         rows = self.world.rows
@@ -107,7 +139,7 @@ class Reused:
             if not seen.has_base:
                 rows("insert into state.base_missing values (?, ?)", person_id, name)
             if seen.standing is not None:
-                kind = CHOSEN[name].type
+                kind = ALL[name].type
                 reason = "one_way_edited" if seen.is_foreign else "kept_by_marketo"
                 halves = [compared(half, kind) for half in seen.standing]
                 rows(
@@ -115,9 +147,9 @@ class Reused:
                     *(person_id, name, *halves, reason),
                 )
 
-    def _tell_times(self, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
+    def _tell_times(self, drawn: list[Drawn]) -> None:
         """Which side was edited later, by an hour."""
-        for person_id, (record_type, fields) in enumerate(drawn):
+        for person_id, (record_type, fields, _) in enumerate(drawn):
             for name, seen in fields.items():
                 if seen.later is None:
                     continue
@@ -128,16 +160,32 @@ class Reused:
                 )
                 self.world.rows(
                     f"insert into state.marketo_edits values (?, ?, ?, '2026-01-01 {hour:02}:00')",
-                    *(person_id, name, normalised(seen.marketo, CHOSEN[name].type)),
+                    *(person_id, name, normalised(seen.marketo, ALL[name].type)),
                 )
+
+    def company_planned(self, place: int, held: str | None) -> tuple[str | None, dict[str, str | None]]:
+        """The key of the company that a lead's person is to stand behind, and what the plan writes to it, as it compares."""
+        rows = self.world.rows(
+            "select body from reconcile.operations where action = 'company' and company_key = ?", f"lead:r{place}"
+        )
+        keys = self.world.rows(
+            "select c.new_value from reconcile.operations join reconcile.planned_changes c using (operation_id) "
+            "where person_id = ? and system = 'marketo' and c.field = ?",
+            place,
+            COMPANY_KEY,
+        )
+        body = sent_values(json.loads(rows[0][0], parse_int=str, parse_float=str)) if rows else {}
+        written = compared_company(body)
+        return keys[0][0] if keys else held, {name: written[name] for name in body if name != COMPANY_KEY}
 
     def _decided(self, person_id: int, fields: dict[str, Seen]) -> dict[str, Outcome]:
         decided = dict.fromkeys(fields, Outcome())
         for system, name, base_after, rule, winner in self.world.rows(
             "select system, c.field, c.base_after, c.rule_code, winner from reconcile.operations "
             "join reconcile.planned_changes c using (operation_id) "
-            "left join reconcile.planned_collisions k using (operation_id, field) where person_id = ?",
+            "left join reconcile.planned_collisions k using (operation_id, field) where person_id = ? and c.field <> ?",
             person_id,
+            COMPANY_KEY,
         ):
             assert decided[name] == Outcome(), "a field is written once"
             decided[name] = Outcome(
@@ -155,26 +203,47 @@ def reused() -> Reused:
 
 @examples(15)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
-def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
+def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[Drawn]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
-    expected = [outcomes(record_type, CHOSEN, fields) for record_type, fields in drawn]
+    expected = [outcomes(link.record_type, link.rules, link.fields) for link in drawn]
     planned = reused.planned(drawn)
-    for (record_type, fields), slow, fast in zip(drawn, expected, planned, strict=True):
-        for name in fields:
+    for place, (link, slow, fast) in enumerate(zip(drawn, expected, planned, strict=True)):
+        for name, seen in link.fields.items():
             # One-way rules name their own number also at a first meeting.
-            is_no_base = fast[name].is_no_base if CHOSEN[name].direction == "both" else slow[name].is_no_base
+            is_no_base = fast[name].is_no_base if ALL[name].direction == "both" else slow[name].is_no_base
             told = replace(fast[name], is_no_base=is_no_base)
-            assert told == slow[name], f"{name} of a {record_type}: {fields[name]}"
+            assert told == slow[name], f"{name} of a {link.record_type}: {seen}"
+        if link.record_type is RecordType.LEAD:
+            assert_company(reused, place, link, slow)
+
+
+def assert_company(reused: Reused, place: int, link: Drawn, outcome: dict[str, Outcome]) -> None:
+    """R131: a lead's person gets a company of its own once either side has text, and all that it shows moves along."""
+    held = f"lead:r{place}" if link.has_company else None
+    sides = [(name, side) for name in OF_LEADS for side in (link.fields[name].dynamics, link.fields[name].marketo)]
+    has_text = any(is_text(compared(side, OF_LEADS[name].type), name) for name, side in sides)
+    wanted = key_of_lead(f"r{place}", held, has_text=has_text, has_company=link.has_company)
+    key, written = reused.company_planned(place, held)
+    assert key == wanted
+    for name, rule in OF_LEADS.items():
+        shown = compared(link.fields[name].marketo, rule.type)
+        after = outcome[name].value if outcome[name].write_marketo else shown
+        if outcome[name].write_marketo:
+            assert compared(written[name], rule.type) == compared(after, rule.type), f"{name}: {link.fields[name]}"
+        elif link.has_company or wanted is None:
+            assert name not in written
+        else:
+            assert written.get(name, compared(None, rule.type)) == after, f"{name}: {link.fields[name]}"
 
 
 @examples(5)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
-def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[tuple[RecordType, dict[str, Seen]]]) -> None:
+def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[Drawn]) -> None:
     """R38: equal values move the base in the plan's own transaction, and nothing that differs does."""
     reused.planned(drawn)
-    for place, (_, fields) in enumerate(drawn):
-        for name, seen in fields.items():
-            kind = CHOSEN[name].type
+    for place, link in enumerate(drawn):
+        for name, seen in link.fields.items():
+            kind = ALL[name].type
             dynamics, marketo = compared(seen.dynamics, kind), compared(seen.marketo, kind)
             base = reused.world.base(place, name)
             if dynamics == marketo:
