@@ -59,7 +59,7 @@ class Start(NamedTuple):
     values: tuple[str | None, ...]
 
 
-N_LINKS = 3
+N_LINKS = 4  # a cycle costs as much for them as for one
 starts = st.lists(
     st.tuples(st.sampled_from([LEAD, CONTACT]), *(st.sampled_from(POOLS[kind]) for kind in KINDS.values())).map(
         lambda drawn: Start(drawn[0], drawn[1:])
@@ -80,8 +80,8 @@ def edit(draw: st.DrawFn, fields: tuple[str, ...] = tuple(KINDS)) -> Edit:
     )
 
 
-edits = st.lists(edit(), min_size=1, max_size=8)
-edits_of_people = st.lists(edit(tuple(OF_PEOPLE)), min_size=1, max_size=8)  # for a law that swaps types
+edits = st.lists(edit(), min_size=1, max_size=12)
+edits_of_people = st.lists(edit(tuple(OF_PEOPLE)), min_size=1, max_size=12)  # for a law that swaps types
 
 
 @dataclass
@@ -179,7 +179,7 @@ def mirrored_stage() -> Stage:
     return Stage(MemoryWorld(MIRRORED))
 
 
-@examples(3)
+@examples(2)
 @given(starts=starts, edits=edits)
 def test_it_comes_to_rest_and_writes_nothing_but_what_a_side_held(
     stage: Stage, starts: list[Start], edits: list[Edit]
@@ -203,7 +203,7 @@ def test_it_comes_to_rest_and_writes_nothing_but_what_a_side_held(
     assert len(stage.written()) == n_written
 
 
-@examples(3)
+@examples(2)
 @given(starts=starts, edits=edits)
 def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start], edits: list[Edit]) -> None:
     """Whatever else happens to the record: a two-way field edited on one side alone ends there and on the other side."""
@@ -221,7 +221,7 @@ def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start]
             assert stage.held(place, name) == (last[place, name], last[place, name])
 
 
-@examples(3)
+@examples(2)
 @given(starts=starts, edits=edits_of_people)
 def test_swapping_systems_and_types_swaps_the_outcome(
     stage: Stage, mirrored_stage: Stage, starts: list[Start], edits: list[Edit]
@@ -242,7 +242,7 @@ def test_swapping_systems_and_types_swaps_the_outcome(
     assert sorted(written, key=repr) == mirrored_stage.written()
 
 
-@examples(3)
+@examples(2)
 @given(starts=starts, edits=edits)
 def test_the_order_of_rows_changes_nothing(
     stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit]
@@ -259,8 +259,8 @@ def test_the_order_of_rows_changes_nothing(
     assert stage.written() == other_stage.written()
 
 
-@examples(3)
-@given(starts=starts, edits=edits, cuts=st.sets(st.integers(0, 7)))
+@examples(2)
+@given(starts=starts, edits=edits, cuts=st.sets(st.integers(0, 11), max_size=4))
 def test_how_changes_fall_into_cycles_does_not_matter_where_nobody_contests(
     stage: Stage, other_stage: Stage, starts: list[Start], edits: list[Edit], cuts: set[int]
 ) -> None:
