@@ -46,10 +46,10 @@ from dynsync_pipeline.reconcile.guards import Limits
 from dynsync_pipeline.reconcile.parity import judge_native_writes
 from dynsync_pipeline.reconcile.plan import Plan, make_plan
 from dynsync_pipeline.reconcile.rule_tests import failing_cases
+from dynsync_pipeline.requests.commands import taking_in_actions
 from dynsync_pipeline.requests.desk import note_requests, serve_in_cycle
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.tracing import span, traced
-from dynsync_pipeline.warehouse.action_ledger import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.approvals import approve_within
 from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
@@ -131,13 +131,11 @@ class Cycle:
             # Only now: where somebody deleted the lock, DuckDB's own is what keeps a second cycle out.
             remove_leftovers(self.settings.data_dir)
             self._test_rules()
-            with self.warehouse.transaction() as connection:
+            with taking_in_actions(self.warehouse, settings.data_dir, settings.requests_file) as connection:
                 at = self.warehouse.now()
                 used = {system: calls_of_last_day(connection, system, at) for system in SYSTEMS}
                 self.cycle_id = begin_cycle(connection, at, is_shadow=self.settings.is_shadow)
-                actions = take_in_actions(connection, self.settings.data_dir)
                 approve_within(connection, self.settings.ask_above, at)
-            remove_taken_in(actions)
             self._n_calls_before = used
             self.systems = opening.enter_context(self._open_systems(self.settings, used))
             self._open = opening.pop_all()

@@ -15,7 +15,7 @@ from dynsync_pipeline.cli.output import Exit, errors_to, prints_to
 from dynsync_pipeline.requests.desk import carry_out
 from dynsync_pipeline.requests.store import FULFILLED, Request, Wish
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline.warehouse.operator_actions import Action, named
 
 LARGEST_ID = 2**31 - 1
 QUEUED = "queued"
@@ -48,8 +48,7 @@ def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
     settings.require_systems()
     settings.require_live("A request")
     asked = {"as": wishes[0].record_type.value, "people": named([each.person_id for each in wishes])}
-    leave_action(settings.data_dir, _COMMANDS[wishes[0].kind], asked)
-    found, waiting = carry_out(settings, wishes)
+    found, waiting = carry_out(settings, wishes, Action.of(_COMMANDS[wishes[0].kind], asked))
     if as_json:
         print_json([_row(each) for each in found])
     else:

@@ -15,7 +15,6 @@ from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.requests.store import Request, RequestStore
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named
 
 _ASKED = {"record": "become a {}", "owner": "get another owner", "task": "get a task"}
 
@@ -43,19 +42,14 @@ def requests(
     with RequestStore(settings.requests_file) as store:
         asking = store.asking()
         chosen = _chosen(send or drop, asking)
-        if chosen:
-            leave_action(settings.data_dir, f"requests --{'send' if send else 'drop'}", {"requests": named(chosen)})
-        if send:
-            store.carry_on(chosen, utc_now())
-        elif drop:
-            store.withdraw(chosen)
+        n_answered = store.carry_on(chosen, utc_now()) if send else store.withdraw(chosen)
         left = store.asking()
     if as_json:
         print_json([_figures(each) for each in left])
         return
     if send or drop:
         then = "are carried out as soon as no cycle runs" if send else "have ended"
-        prints_to.print(f"{len(chosen):,} requests {then}.", highlight=False)
+        prints_to.print(f"{n_answered:,} requests {then}.", highlight=False)
     _show(left)
 
 

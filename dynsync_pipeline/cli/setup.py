@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.operator_actions import leave_action
 
+COMMAND = "setup --apply"
 FIELDS_RIGHT = "Read-Write Schema Custom Field"
 TYPES_RIGHT = "Read-Write Activity Metadata"
 TYPE = {
@@ -53,6 +55,11 @@ class Missing:
         found = self.activity_type
         return found is not None and found.is_approved and {MESSAGE, ENTRY} <= found.attributes
 
+    @property
+    def makeable(self) -> list[str]:
+        """What can be made: names of fields, and of the activity type."""
+        return [*sorted(self.fields), *([] if self.is_type_ready else [NAME])]
+
 
 @app.command(
     help="Show what the sync needs of its own in Marketo and lacks: five fields of people, and a custom activity type by which "
@@ -69,10 +76,8 @@ def setup(
         settings.require_live("Making fields and types in Marketo")
     with MarketoClient.from_settings(settings, CallBudget("marketo", settings.marketo_calls_per_day)) as marketo:
         missing = _missing(marketo, settings)
-        if is_applied:
-            leave_action(settings.data_dir, "setup --apply", {"fields": sorted(missing.fields)})
-            _make(marketo, missing)
-            missing = _missing(marketo, settings)
+        if is_applied and missing.makeable:
+            missing = _apply(marketo, settings, missing)
     for line in _lines(missing, settings):
         prints_to.print(line, markup=False, highlight=False)
     if missing.fields or missing.wrong or not missing.is_type_ready:
@@ -93,6 +98,28 @@ def _missing(marketo: MarketoClient, settings: Settings) -> Missing:
         {name: there[name] for name, kind in wanted.items() if name in there and there[name] != kind},
         next((each for each in types if each.api_name == API_NAME), None),
     )
+
+
+def _apply(marketo: MarketoClient, settings: Settings, missing: Missing) -> Missing:
+    """Make what is missing; returns what is still. Told is what is to be made, and then what Marketo shows of it.
+
+    So where this is killed in between, nobody has to believe that all of it was made, or nothing. Raises: DynSyncError.
+    """
+    leave_action(settings.data_dir, COMMAND, {"makes": missing.makeable})
+    try:
+        _make(marketo, missing)
+    except ApiError:
+        with suppress(ApiError):
+            _tell_made(marketo, settings, missing)
+        raise
+    return _tell_made(marketo, settings, missing)
+
+
+def _tell_made(marketo: MarketoClient, settings: Settings, missing: Missing) -> Missing:
+    """Tell what is there of what was missing; returns what is missing now."""
+    left = _missing(marketo, settings)
+    leave_action(settings.data_dir, COMMAND, {"made": [name for name in missing.makeable if name not in left.makeable]})
+    return left
 
 
 def _make(marketo: MarketoClient, missing: Missing) -> None:

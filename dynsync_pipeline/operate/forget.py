@@ -36,9 +36,9 @@ from dynsync_pipeline.operate.scan import find, in_postgres, storage_of_dagster
 from dynsync_pipeline.publish.parquet import publish_parquet, remove_files
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.publish.snapshot import publish_snapshot
+from dynsync_pipeline.requests.commands import taking_in_actions
 from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.action_ledger import remove_taken_in, take_in_actions
 from dynsync_pipeline.warehouse.columns import followed_fields, quoted
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse, storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
@@ -371,11 +371,10 @@ def _finish(settings: Settings, action: Action | None = None) -> dict[str, int]:
     removed: dict[str, int] = {}
     with Warehouse(settings.working_file) as warehouse:
         remove_leftovers(settings.data_dir)
-        with warehouse.transaction() as connection:  # what commands were about, which may be the person
-            actions = take_in_actions(connection, settings.data_dir)
+        # What commands were about, which may be the person.
+        with taking_in_actions(warehouse, settings.data_dir, settings.requests_file) as connection:
             if action:
                 note_action(connection, action)
-        remove_taken_in(actions)
         removed |= _erase(warehouse)
         _remove_parquet(warehouse, settings)
         if settings.requests_file.exists() and (n_requests := _erase_requests(warehouse, settings.requests_file)):
@@ -395,14 +394,16 @@ def _erase_backup(settings: Settings, folder: Path) -> None:
 
 def erase_unpacked(folder: Path) -> None:
     """Remove from an unpacked backup whoever the file of erasures in it names by hashes. Raises: StorageFailed."""
+    requests = folder / REQUESTS
+    with closing(sqlite3.connect(requests)) as store:
+        has_requests = store.execute("select 1 from sqlite_schema where name = 'requests'").fetchone() is not None
     with Warehouse(folder / WORKING) as warehouse:
-        _erase(warehouse)
-        with closing(sqlite3.connect(folder / REQUESTS)) as store:
-            has_requests = store.execute("select count(*) from sqlite_schema where name = 'requests'").fetchone() != (
-                0,
-            )
         if has_requests:
-            _erase_requests(warehouse, folder / REQUESTS)
+            with taking_in_actions(warehouse, folder, requests):
+                pass
+        _erase(warehouse)
+        if has_requests:
+            _erase_requests(warehouse, requests)
 
 
 def _erase(warehouse: Warehouse) -> dict[str, int]:

@@ -22,6 +22,7 @@ from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
+from dynsync_pipeline.warehouse.operator_actions import Action
 from dynsync_pipeline.warehouse.pause import read_pause
 from dynsync_pipeline.warehouse.restored import is_to_be_read_again
 from dynsync_pipeline.warehouse.systems import require_same_systems
@@ -146,15 +147,15 @@ class Desk:
         return self._systems
 
 
-def carry_out(settings: Settings, wishes: Sequence[Wish]) -> tuple[list[Request], str | None]:
-    """Keep these wishes and serve them, if no cycle runs; how they stand then, in order, and why some wait.
+def carry_out(settings: Settings, wishes: Sequence[Wish], command: Action) -> tuple[list[Request], str | None]:
+    """Keep the wishes of a command and serve them, if no cycle runs; how they stand then, in order, and why some wait.
 
     Raises: SettingsWrong, StorageFailed.
     """
     settings.require_systems()
     make_data_dir(settings)
     with RequestStore(settings.requests_file) as store, Desk(settings, store) as desk:
-        taken = store.ask(wishes, utc_now().replace(tzinfo=None))
+        taken = store.ask(wishes, utc_now().replace(tzinfo=None), command)
         try:
             waiting = desk.serve()
         except CycleRunning as error:

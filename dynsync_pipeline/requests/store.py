@@ -1,6 +1,8 @@
 """The store of requests: one SQLite file beside the working file, which belongs to the cycle and is closed to the doors.
 
 A request is kept before anybody is told that it was taken, and never removed: what a door saw once it does not ask for again.
+A command that asks for something is kept in one transaction with that. Not here: the file's tables (`schema.py`), how such a
+command reaches the ledger (`commands.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import msgspec
 
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.requests.schema import REQUEST_COLUMNS, bring_up_to_date
 from dynsync_pipeline.settings import Settings
+from dynsync_pipeline.warehouse.operator_actions import Action, named
 
 Door = Literal["webhook", "list", "push"]
 Kind = Literal["record", "owner", "task"]
 OWNER_ONLY = 0o600
-VERSION = 2
 BUSY_S = 10.0
 LONGEST_SUBJECT, LONGEST_DESCRIPTION = 200, 2_000  # UTF-16 units
 LONGEST_TIME_DAYS = 3_650
@@ -37,30 +40,6 @@ FULFILLED = (
     SUPERSEDED,
     WITHDRAWN,
 )  # outcomes after which nobody need do anything
-
-_SCHEMA = """
--- One row per request. `kind`: record, the person is to become one; owner, its record is to get another; task, one is to be made
--- for its record. `request_id` is also the id of the record or task that it makes, so that sending it twice makes one.
--- `state`: open, it is to be carried out; linked, its record was made, and the person's keys are to be written; ask, it came back
--- from a backup, and somebody has to say whether it is to be carried out; ended.
--- `task`: what that says, as JSON. `list_entry`: the entry into a list that asked. `needs`: the request for a record that comes
--- first. `is_told`: the ledger of the working file has what became of it.
-create table requests (
-    request_id text primary key, kind text not null, person_id integer not null, record_type text not null, owner text,
-    task text, door text not null, list_entry text unique, asked_at text not null, state text not null,
-    attempts integer not null default 0, next_try_at text not null, outcome text, field text, message text, needs text,
-    is_told integer not null default 0,
-    check (kind in ('record', 'owner', 'task')), check (kind <> 'owner' or owner is not null),
-    check ((kind = 'task') = (task is not null)), check (record_type in ('contact', 'lead')),
-    check (state in ('open', 'linked', 'ask', 'ended')), check (state <> 'ended' or outcome is not null)
-) strict;
-create unique index one_open_request_per_person on requests (person_id, kind) where state <> 'ended' and kind <> 'task';
-create index requests_of_person on requests (person_id);
-create index untold_requests on requests (is_told) where is_told = 0;
-create index needed_requests on requests (needs) where needs is not null;
--- One row per static list that was looked at, first and last, by Marketo's clock.
-create table lists (list_id integer primary key, first_looked_at text not null, looked_at text not null) strict;
-"""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -161,36 +140,7 @@ class RequestStore:
                 path.chmod(OWNER_ONLY)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
-            self._migrate()
-
-    def _migrate(self) -> None:
-        self._db.execute("begin immediate")
-        (version,) = self._db.execute("pragma user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
-                self._db.execute(statement)
-        elif version < VERSION:
-            self._add_ask()
-        if version < VERSION:
-            self._db.execute(f"pragma user_version = {VERSION}")
-        self._db.execute("commit")
-        if version > VERSION:
-            raise StorageFailed(
-                f"{self._path} was written by a newer DynSync (version {version}, this one knows {VERSION}).",
-                next_step="Install that version again, or name another data folder in DYNSYNC_DATA_DIR.",
-            )
-
-    def _add_ask(self) -> None:
-        """From version 1, which knew no requests that ask; a check of SQLite changes with its table alone."""
-        tables = [each for each in _SCHEMA.split(";\n") if "table requests" in each or "on requests" in each]
-        for index in ("one_open_request_per_person", "requests_of_person", "untold_requests", "needed_requests"):
-            self._db.execute(f"drop index {index}")
-        self._db.execute("alter table requests rename to requests_before")
-        for statement in tables:
-            self._db.execute(statement)
-        columns = f"{_COLUMNS}, list_entry, is_told"
-        self._db.execute(f"insert into requests ({columns}) select {columns} from requests_before")
-        self._db.execute("drop table requests_before")
+            bring_up_to_date(self._db, path)
 
     def __enter__(self) -> Self:
         return self
@@ -207,13 +157,15 @@ class RequestStore:
 
     # -- the doors -------------------------------------------------------------------------------------------------
 
-    def ask(self, wishes: Sequence[Wish], at: datetime) -> list[str]:
-        """Keep these wishes, all or none; returns each one's request id, in order.
+    def ask(self, wishes: Sequence[Wish], at: datetime, command: Action | None = None) -> list[str]:
+        """Keep these wishes, all or none, with the command that asks; returns each one's request id, in order.
 
         Of a person with an open request for a record nothing more is made: the second one has ended already, as in the sync
         (R73). Of several owners the last one counts. Every task is one.
         """
         with self._writing() as db:
+            if command:
+                _keep_action(db, command)
             return [_take(db, wish, at) for wish in wishes]
 
     def note_look(self, list_id: int, looked_at: datetime, wishes: Sequence[Wish], at: datetime) -> None:
@@ -234,7 +186,7 @@ class RequestStore:
     def request(self, request_id: str) -> Request:
         """One request as it stands."""
         with self._reading() as db:
-            rows = db.execute(f"select {_COLUMNS} from requests where request_id = ?", [request_id]).fetchall()
+            rows = db.execute(f"select {REQUEST_COLUMNS} from requests where request_id = ?", [request_id]).fetchall()
         return _request(rows[0])
 
     def looks_at(self, list_id: int) -> tuple[datetime, datetime] | None:
@@ -284,22 +236,26 @@ class RequestStore:
             db.execute("update requests set state = 'ask' where state in ('open', 'linked')")
             return int(db.execute("select count(*) from requests where state = 'ask'").fetchone()[0])
 
-    def carry_on(self, request_ids: Sequence[str], at: datetime) -> None:
-        """Somebody says that these, which asked, are to be carried out."""
+    def carry_on(self, request_ids: Sequence[str], at: datetime) -> int:
+        """Carry these out, as somebody says by command; returns how many of them asked until now."""
         with self._writing() as db:
+            asking = _answered(db, request_ids, "requests --send")
             db.executemany(
-                "update requests set state = 'open', attempts = 0, next_try_at = ?1 where request_id = ?2 and state = 'ask'",
-                [[at.isoformat(), request_id] for request_id in request_ids],
+                "update requests set state = 'open', attempts = 0, next_try_at = ?1 where request_id = ?2",
+                [[at.isoformat(), request_id] for request_id in asking],
             )
+            return len(asking)
 
-    def withdraw(self, request_ids: Sequence[str]) -> None:
-        """Somebody says that these, which asked, are not to be carried out."""
+    def withdraw(self, request_ids: Sequence[str]) -> int:
+        """End these, as somebody says by command, with nothing done; returns how many of them asked until now."""
         with self._writing() as db:
+            asking = _answered(db, request_ids, "requests --drop")
             db.executemany(
-                "update requests set state = 'ended', outcome = ?1, message = ?2 where request_id = ?3 and state = 'ask'",
-                [[WITHDRAWN, _WITHDRAWN, request_id] for request_id in request_ids],
+                "update requests set state = 'ended', outcome = ?1, message = ?2 where request_id = ?3",
+                [[WITHDRAWN, _WITHDRAWN, request_id] for request_id in asking],
             )
-            _wake(db, request_ids)
+            _wake(db, asking)
+            return len(asking)
 
     def erase(self, person_ids: Collection[int]) -> int:
         """Remove all requests for these people, and write the file anew; returns how many there were."""
@@ -359,11 +315,23 @@ class RequestStore:
                 [next_try_at.isoformat(), message, request_id],
             )
 
+    # -- whoever asked by command ------------------------------------------------------------------------------------
+
+    def actions(self) -> list[Action]:
+        """The commands that changed something here and that no ledger has for sure."""
+        with self._reading() as db:
+            return [Action.read(row[0]) for row in db.execute("select action from actions").fetchall()]
+
+    def forget_actions(self, actions: Sequence[Action]) -> None:
+        """Keep these no longer, because a ledger has them."""
+        with self._writing() as db:
+            db.executemany("delete from actions where action_id = ?", [[each.action_id] for each in actions])
+
     # -- help ------------------------------------------------------------------------------------------------------
 
     def _select(self, condition: str, *values: object) -> list[Request]:
         with self._reading() as db:
-            rows = db.execute(f"select {_COLUMNS} from requests where {condition}", values).fetchall()
+            rows = db.execute(f"select {REQUEST_COLUMNS} from requests where {condition}", values).fetchall()
         return [_request(row) for row in rows]
 
     @contextmanager
@@ -425,6 +393,20 @@ def _take(db: sqlite3.Connection, wish: Wish, at: datetime) -> str:
     return request_id
 
 
+def _keep_action(db: sqlite3.Connection, action: Action) -> None:
+    """Tell a command in the transaction that changes what it changes."""
+    db.execute("insert into actions (action_id, action) values (?, ?)", [action.action_id, action.text])
+
+
+def _answered(db: sqlite3.Connection, request_ids: Sequence[str], command: str) -> list[str]:
+    """Those of these that ask; the command that says what becomes of them is told."""
+    asking = {row[0] for row in db.execute("select request_id from requests where state = 'ask'").fetchall()}
+    answered = [each for each in request_ids if each in asking]
+    if answered:
+        _keep_action(db, Action.of(command, {"requests": named(answered)}))
+    return answered
+
+
 def _wake(db: sqlite3.Connection, request_ids: Sequence[str]) -> None:
     """Whoever waits for one of these need not wait any longer."""
     db.executemany(
@@ -435,10 +417,6 @@ def _wake(db: sqlite3.Connection, request_ids: Sequence[str]) -> None:
 _WITHDRAWN = "Somebody withdrew it after a restore."
 _STILL_SERVED = "An earlier request for this person is still being served."
 _SUPERSEDED = "A later request gives this person's record another owner."
-_COLUMNS = (
-    "request_id, kind, person_id, record_type, owner, task, door, asked_at, "
-    "state, attempts, outcome, field, message, needs, next_try_at"
-)
 
 
 def _request(row: tuple[Any, ...]) -> Request:

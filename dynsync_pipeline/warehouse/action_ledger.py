@@ -1,12 +1,12 @@
 """Takes into the ledger what people did by command and told elsewhere, each action once (`operator_actions`).
 
-Not here: how an action is told (`operator_actions.py`).
+Not here: how an action is told (`operator_actions.py`), what the store of requests keeps (`../requests/commands.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +22,14 @@ from dynsync_pipeline.warehouse.pause import last_word
 log = logging.getLogger(__name__)
 
 
-def take_in_actions(connection: duckdb.DuckDBPyConnection, data_dir: Path) -> list[Path]:
-    """Add to the ledger what was told in files; returns those that are to be removed once that is committed.
+def take_in_actions(connection: duckdb.DuckDBPyConnection, data_dir: Path, kept: Sequence[Action] = ()) -> list[Path]:
+    """Add to the ledger what was told in files, and what is kept elsewhere; returns the files to be removed after the commit.
 
     Raises: StorageFailed.
     """
     left = {file: action for file in sorted((data_dir / FOLDER).glob("*.json")) if (action := _read(file))}
     word = last_word(data_dir)
-    told = [*left.values(), *_erasures(data_dir), *([word] if word else [])]
+    told = [*left.values(), *kept, *_erasures(data_dir), *([word] if word else [])]
     for action in sorted(told, key=lambda each: each.acted_at):
         note_action(connection, action)
     return list(left)

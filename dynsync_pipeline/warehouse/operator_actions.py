@@ -1,10 +1,10 @@
 """What people did to the sync by command: who, when, which command, and what it was about (`operator_actions`).
 
 An action is told in one step with what the command changes, so that a kill leaves both or neither: in the transaction that
-changes the working file, in the file that holds the sync, in that of erasures. A command whose first change stands elsewhere
-leaves a file of its own before, also while a cycle has the working file open. What does not stand in the working file yet, the
-next cycle takes into the ledger (`action_ledger.py`). Not here: what the commands do (`cli/`), what the sync does by itself (the
-other ledgers).
+changes the working file, in that of the store of requests, in the file that holds the sync, in that of erasures. `dynsync setup`
+changes Marketo alone, which has no such step: it leaves a file before, and another one after. What does not stand in the working
+file yet, the next cycle takes into the ledger (`../requests/commands.py`). Not here: what the commands do (`cli/`), what the sync
+does by itself (the other ledgers).
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def note_action(connection: duckdb.DuckDBPyConnection, action: Action) -> None:
 
 
 def leave_action(data_dir: Path, command: str, plan: Mapping[str, object]) -> None:
-    """Keep that `command` is given, before it changes what is in no file of ours that could tell it.
+    """Keep that `command` is given, where what it changes is in no file of ours that could tell it.
 
-    Raises: StorageFailed, on which the command must do nothing.
+    Raises: StorageFailed, on which the command must not go on.
     """
     keep_action(data_dir, Action.of(command, plan))
 

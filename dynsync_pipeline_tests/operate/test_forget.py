@@ -27,7 +27,7 @@ from dynsync_pipeline.operate.scan import POSTGRES_URL, find
 from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
-from dynsync_pipeline.warehouse.operator_actions import leave_action, named
+from dynsync_pipeline.warehouse.operator_actions import Action, leave_action, named
 from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
@@ -64,6 +64,7 @@ class Known:
         world.dynamics.put(RecordType.LEAD, LEAD, statecode="1")
         world.dynamics.put(CONTACT, OTHER, _parentcustomerid_value=WHO)
         world.cycle()
+        self.ask_by_command()
         self.backup = world.back_up().file
         world.dynamics.put(CONTACT, WHO, emailaddress1=EMAIL)
         world.marketo.put(self.person, email="collides@example.com", title=TITLE)
@@ -71,7 +72,7 @@ class Known:
             store.ask([Wish(self.person, CONTACT, "push"), Wish(self.other, CONTACT, "push")], utc_now())
         world.cycle()
         folder = world.settings.data_dir
-        leave_action(folder, "push", {"records": named([WHO])})
+        leave_action(folder, "setup --apply", {"records": named([WHO])})
         with (folder / "adoption.csv").open("w", newline="") as out:
             csv.writer(out).writerows([["id", "email"], [WHO, EMAIL], [OTHER, "line\nbreak"]])
         duckdb.execute(
@@ -85,6 +86,12 @@ class Known:
         self.world.dynamics.delete(RecordType.LEAD, LEAD)
         self.world.marketo.delete(self.person)
         self.world.cycle()
+        self.ask_by_command()
+
+    def ask_by_command(self) -> None:
+        """The store of requests keeps a command about the person until the next cycle."""
+        with RequestStore(self.world.settings.requests_file) as store:
+            store.ask([], utc_now(), Action.of("assign", {"records": named([WHO])}))
 
     def places(self) -> list[str]:
         """Where anything of the person stands, searched by the test's own values."""
@@ -118,6 +125,7 @@ def test_every_file_held_the_person_and_none_does(erased: Erased) -> None:
         "adoption.csv",
         "kept.parquet",
         "parquet",
+        "requests.sqlite",
     }
     assert known.places() == []
     assert done.found_before

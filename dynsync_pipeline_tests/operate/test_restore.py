@@ -22,6 +22,7 @@ from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.restore import PUTTING_BACK, restore
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.sql_files import sql_file
+from dynsync_pipeline.warehouse.operator_actions import Action
 from dynsync_pipeline.warehouse.reviews import decide, open_reviews
 from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.cuts import Cut, Steps
@@ -475,7 +476,7 @@ def test_a_backup_of_other_systems_a_newer_version_or_none_at_all_changes_nothin
     assert world.settings.working_file.read_bytes() == before
 
 
-def test_a_store_of_requests_of_the_first_version_keeps_what_it_holds(tmp_path: Path) -> None:
+def test_a_store_of_requests_of_an_earlier_version_keeps_what_it_holds(tmp_path: Path) -> None:
     file = tmp_path / "requests.sqlite"
     with RequestStore(file) as store:
         (taken,) = store.ask([Wish(1, RecordType.LEAD, "list", list_entry="1:2")], utc_now())
@@ -490,7 +491,8 @@ def test_a_store_of_requests_of_the_first_version_keeps_what_it_holds(tmp_path: 
             "where state <> 'ended' and kind <> 'task'; "
             "create index requests_of_person on requests (person_id); "
             "create index untold_requests on requests (is_told) where is_told = 0; "
-            "create index needed_requests on requests (needs) where needs is not null; pragma user_version = 1;"
+            "create index needed_requests on requests (needs) where needs is not null; drop table actions; "
+            "pragma user_version = 1;"
         )
     with RequestStore(file) as store:
         assert store.ask_first() == 1
@@ -500,3 +502,7 @@ def test_a_store_of_requests_of_the_first_version_keeps_what_it_holds(tmp_path: 
     with closing(sqlite3.connect(file)) as new:
         assert len(new.execute("select * from requests").fetchall()) == len(rows)
         assert new.execute("select count(*) from sqlite_schema where name like '%before%'").fetchone() == (0,)
+        new.executescript("drop table actions; pragma user_version = 2;")
+    with RequestStore(file) as store:
+        store.ask([], utc_now(), Action.of("push", {}))
+        assert (len(store.actions()), len(store.asking())) == (1, 1)
