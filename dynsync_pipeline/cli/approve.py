@@ -93,7 +93,7 @@ def cause_in_words(cause: str, name: str, record_type: str, system: str) -> str:
 
 
 def causes_table(causes: list[Row], title: str) -> Table:
-    """What waits, one line a cause."""
+    """What waits, one line a cause; what a plan found has no number yet."""
     table = Table(title=title, title_justify="left")
     table.add_column("Number", no_wrap=True)
     table.add_column("Cause", overflow="fold")
@@ -105,7 +105,10 @@ def causes_table(causes: list[Row], title: str) -> Table:
         cause = cause_in_words(
             row["cause"], row["cause_name"], row["record_type"], row["direction"].removeprefix("to_")
         )
-        table.add_row(str(row["approval_id"]), cell(cause), *figures, moment(row["asked_at"]))
+        asked = (
+            ("", "the next cycle") if row["approval_id"] is None else (str(row["approval_id"]), moment(row["asked_at"]))
+        )
+        table.add_row(asked[0], cell(cause), *figures, asked[1])
     return table
 
 

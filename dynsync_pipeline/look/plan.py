@@ -25,7 +25,8 @@ class PlannedOperations:
     reach: what each account, and each field of a record type, of accounts where several have it, would reach: `cause`
     (account, field or create), `name`, `system`, `record_type`, `n_writes`, `n_people` (those behind a company included),
     `n_activities`, `n_calls`, and `minutes`, as calls took in the last cycles (null: none did); the most people first.
-    waiting: what waits until somebody approves it, from before or from this plan on, as `read_causes` has it.
+    waiting: what waits until somebody approves it, from before or from this plan on, as `read_causes` has it; of the latter
+    `approval_id` and `asked_at` are None, because the cycle that asks gives the number.
     collisions: both ids, `record_type`, `field`, three values, `winner`, `rule_code`, `rule`; `n_collisions` counts all of them.
     """
 
@@ -52,10 +53,17 @@ def read_plan(connection: duckdb.DuckDBPyConnection, most: int | None = None) ->
         groups=select(connection, _GROUPS),
         operations=operations,
         reach=select(connection, _REACH, [PEOPLE_PER_CALL]),
-        waiting=read_causes(connection, "state.approvals"),
+        waiting=_waiting(connection),
         n_collisions=select(connection, "select count(*) as n from reconcile.planned_collisions")[0]["n"],
         collisions=collisions,
     )
+
+
+def _waiting(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    (planned,) = select(connection, "select planned_at from this_cycle")
+    unasked = {"approval_id": None, "asked_at": None}
+    causes = read_causes(connection, "state.approvals")
+    return [row | unasked if row["asked_at"] >= planned["planned_at"] else row for row in causes]
 
 
 # A company is one write that all its people see; what is written to Dynamics counts call by call, also in a batch.

@@ -64,6 +64,18 @@ def test_an_account_reaches_its_people_and_an_import_is_told_by_field(
         with cycle.warehouse.reading() as connection:
             found = read_plan(connection)
     assert [row["cause"] for row in found.reach] == ["field", "create"], "what waits reaches nobody"
-    assert [(row["cause"], row["n_people"]) for row in found.waiting] == [("account", 52), ("field", 51)]
+    waiting = [(row["cause"], row["n_people"], row["approval_id"], row["asked_at"]) for row in found.waiting]
+    assert waiting == [("account", 52, None, None), ("field", 51, None, None)], (
+        "a number of another cause by the next cycle"
+    )
     command._show(found)
-    assert "account acme" in capsys.readouterr().out.partition("Waits to be approved")[2]
+    shown = capsys.readouterr().out.partition("Waits to be approved")[2]
+    assert "account acme" in shown
+    assert "the next cycle" in shown
+    with world.opened() as cycle:
+        read_all(cycle)
+        cycle.reconcile()
+        with cycle.warehouse.reading() as connection:
+            later = read_plan(connection).waiting
+    numbers = world.rows("select distinct approval_id from state.approvals order by all")
+    assert sorted((row["approval_id"],) for row in later) == numbers
