@@ -76,8 +76,8 @@ def approve(
         )
     if n_unknown:
         errors_to.print(
-            f"{n_unknown:,} lines do not wait any more as they stand there: a side was edited, or they are written or approved. "
-            "`dynsync approve` shows what waits.",
+            f"{n_unknown:,} lines do not wait as they stand there: a side was edited, they are written or approved, or a "
+            "spreadsheet wrote a value anew, such as 0049 as 49. `dynsync approve` shows what waits.",
             highlight=False,
         )
         raise typer.Exit(Exit.FAILED)

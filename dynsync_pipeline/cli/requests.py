@@ -42,7 +42,11 @@ def requests(
     with RequestStore(settings.requests_file) as store:
         asking = store.asking()
         chosen = _chosen(send or drop, asking)
-        n_answered = store.carry_on(chosen, utc_now()) if send else store.withdraw(chosen)
+        n_answered = 0
+        if send:
+            n_answered = store.carry_on(chosen, utc_now())
+        elif drop:
+            n_answered = store.withdraw(chosen)
         left = store.asking()
     if as_json:
         print_json([_figures(each) for each in left])
