@@ -47,8 +47,7 @@ def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
     settings = load_settings()
     settings.require_systems()
     settings.require_live("A request")
-    asked = {"as": wishes[0].record_type.value, "people": named([each.person_id for each in wishes])}
-    found, waiting = carry_out(settings, wishes, Action.of(_COMMANDS[wishes[0].kind], asked))
+    found, waiting = carry_out(settings, wishes, command_of(wishes))
     if as_json:
         print_json([_row(each) for each in found])
     else:
@@ -57,6 +56,12 @@ def ask(wishes: Sequence[Wish], *, as_json: bool) -> None:
         errors_to.print(waiting, markup=False, highlight=False)
     if any(each.outcome not in (None, *FULFILLED) for each in found):
         raise typer.Exit(Exit.FAILED)
+
+
+def command_of(wishes: Sequence[Wish]) -> Action:
+    """The command that asks for these, given just now."""
+    asked = {"as": wishes[0].record_type.value, "people": named([each.person_id for each in wishes])}
+    return Action.of(_COMMANDS[wishes[0].kind], asked)
 
 
 def _ids_of(file: Path) -> list[int]:

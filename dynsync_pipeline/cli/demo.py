@@ -19,6 +19,7 @@ import duckdb
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.asking import command_of
 from dynsync_pipeline.cli.demo_scenes import COLLIDES, SCENES, Key, People, Scene
 from dynsync_pipeline.cli.emulating import emulating
 from dynsync_pipeline.cli.looking import cell
@@ -91,7 +92,8 @@ def _play(data: Path) -> bool:
             prints_to.print(
                 "\n[bold]Somebody is born in Marketo, made a lead on request at once, and qualified by sales[/]"
             )
-            (request,), _ = carry_out(settings, [Wish(born, RecordType.LEAD, "push")])
+            wishes = [Wish(born, RecordType.LEAD, "push")]
+            (request,), _ = carry_out(settings, wishes, command_of(wishes))
             qualified = Key(born, people.qualify(request.request_id))
             second = _cycle(settings, "Second cycle: the edits meet")
             results = [(scene, key, people.found(scene, key)) for scene, key in zip(SCENES, keys, strict=False)]
