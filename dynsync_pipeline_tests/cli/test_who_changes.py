@@ -24,7 +24,6 @@ SHOW = {
     "explain": ["PERSON"],
     "filter": [],
     "merge": [],
-    "pairs": [],
     "parity": [],
     "plan": [],
     "requests": [],
@@ -48,6 +47,7 @@ ELSEWHERE = {
     "init": "files that are there afterwards, and no sync yet",
     "listen": "what webhooks ask for is in `requests`",
     "notify": "sends what is known",
+    "pairs": "shows folders, of which this world has none",
     "sync": "a row of `cycles`",
 }
 
