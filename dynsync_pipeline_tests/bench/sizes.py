@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dynsync_pipeline.model.field_map import FieldMap
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
@@ -70,7 +70,8 @@ def multiplied(
     They have a title and a phone, and of `fields`, where given, a text in each. `is_published`: whether the snapshot has them.
     """
     world = MemoryWorld(fields, is_optimised=True, publishes=True, warehouse=warehouse)
-    filled = list(fields.person_fields) if fields else ["title", "phone"]
+    texts = [name for name, kind in fields.person_fields.items() if kind is FieldType.TEXT] if fields else []
+    filled = texts or ["title", "phone"]
     for number in range(N_SEEDS):
         world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in filled})
     world.settled()

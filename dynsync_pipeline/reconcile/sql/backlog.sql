@@ -7,6 +7,7 @@
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
 --          tried_own_fields: one row per person and own field that is not settled
+--          waiting_records: one row per contact or lead without a person that has waited until now
 -- changes  state.unsettled
 create temp table still_waiting as
 select u.* from state.unsettled u join field_outcomes o on o.person_id = u.person_id and o.field = u.field and o.outcome = 'wait'
@@ -51,12 +52,20 @@ where u.code in ('key_altered', 'own_field_altered')
 delete from state.unsettled u using records_without_person n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
 
+create temp table waiting_records as
+select distinct record_type, dynamics_id from state.unsettled where person_id is null and record_type <> 'account';
+
 -- A record that got a link on its own, is gone, or whose edit was taken back after its person was deleted, waits for nobody.
 delete from state.unsettled
 where person_id is null and (record_type, dynamics_id) in (
-    select (record_type, dynamics_id) from state.links
+    select (l.record_type, l.dynamics_id)
+    from state.links l
+    semi join waiting_records w on w.record_type = l.record_type and w.dynamics_id = l.dynamics_id
     union all
-    select (record_type, dynamics_id) from mirror.person_records where is_deleted
+    select (r.record_type, r.dynamics_id)
+    from mirror.person_records r
+    semi join waiting_records w on w.record_type = r.record_type and w.dynamics_id = r.dynamics_id
+    where r.is_deleted
     union all
     select (record_type, dynamics_id) from resting_records
 );
