@@ -1,4 +1,4 @@
-"""Processes that run the pipeline, forked from one that has imported it already, so that dozens of them take seconds.
+"""Processes that run the pipeline, forked from one that has imported it and run a cycle, so that dozens of them take seconds.
 
 Not here: what they run (`http.py`, `../faults/cut_short.py`).
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 LIMIT_S = 120.0
 # All that takes time to import, except the command line itself, which looks at the environment while it is imported.
 PRELOADED = [
-    "dynsync_pipeline.cycle",
     "dynsync_pipeline.emulators.running",
     "dynsync_pipeline_tests.worlds.processes",
+    "dynsync_pipeline_tests.worlds.warm",
     "rich.logging",
     "rich.table",
     "typer",
