@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import duckdb
-import pyarrow as pa
+import pandas as pd
 
 from dynsync_pipeline.engine import Engine
 from dynsync_pipeline.engines.on_duckdb import duckdb_engine
@@ -95,18 +95,12 @@ def written(world: MemoryWorld) -> tuple[Manifest, Path]:
     return manifest, folder
 
 
-def rows_of(engine: Engine) -> dict[str, pa.Table]:
+def rows_of(engine: Engine) -> dict[str, pd.DataFrame]:
     """What an engine made, by table."""
-    return {name: _table(engine.rows(f"select * from {name}", name)) for name in MADE}
+    return {name: engine.rows(f"select * from {name}", name).df() for name in MADE}
 
 
-def _table(rows: duckdb.DuckDBPyConnection) -> pa.Table:
-    reader = rows.to_arrow_reader()
-    assert reader is not None
-    return reader.read_all()
-
-
-def require_same(made: dict[str, pa.Table], other: dict[str, pa.Table]) -> None:
+def require_same(made: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> None:
     """Both ways, row by row."""
     with duckdb.connect() as connection:
         for name in MADE:
@@ -114,7 +108,7 @@ def require_same(made: dict[str, pa.Table], other: dict[str, pa.Table]) -> None:
             connection.register("other", other[name])
             unlike = connection.execute("(from one except all from other) union all (from other except all from one)")
             assert unlike.fetchmany(1) == [], name
-    print("  the same rows on both: " + ", ".join(f"{made[name].num_rows:,} {name}" for name in MADE))
+    print("  the same rows on both: " + ", ".join(f"{len(made[name]):,} {name}" for name in MADE))
 
 
 @contextmanager
