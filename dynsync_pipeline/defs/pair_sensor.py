@@ -23,6 +23,7 @@ SHARED = 10  # pairs of one run at most: one that hangs holds up the others in i
 AHEAD = 6  # runs that may be under way or queued, for each that may run at a time: what a tick's time takes
 FEWEST_KEPT = 10  # finished runs of a pair
 PRUNING_S = 15.0  # of the minute that a tick has
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -64,35 +65,47 @@ def _due(
     """The pairs whose cycle is to start, who waits longest first, and a sentence on each of the others."""
     busy = _busy(instance, {each.name: each for each in states}, now)
     failed_at = _failed_at(instance, states, now)
-    due, told = [], {}
+    due, told = {}, {}
     for each in states:
-        failed = failed_at.get(each.name)
+        since = _waits_since(each, failed_at.get(each.name), now)
         if each.name in busy:
             told[each.name] = "A run is queued or under way."
-        elif each.state == "due" and failed is not None and now < failed + _pause(each):
+        elif each.state == "due" and since > now:
             told[each.name] = "The last run failed; the pause is not over."
         elif each.state == "due":
-            due.append(each)
+            due[each.name] = since
         else:
             told[each.name] = (
                 each.why or {"running": "A cycle is running.", "waiting": "The pause is not over."}[each.state]
             )
-    return sorted(due, key=lambda each: each.due_at or now), told
+    return sorted((each for each in states if each.name in due), key=lambda each: due[each.name]), told
+
+
+def _waits_since(state: PairState, failed_at: datetime | None, now: datetime) -> datetime:
+    """From when on a pair that is due waits for its turn; one whose last cycle tells no time, as before the first, always.
+
+    Everybody's turn comes before those who had theirs can wait for the next: where cycles take longer than the pauses,
+    whoever is left behind once would be left behind for good.
+    """
+    since = state.due_at if state.due_at and state.due_at < now else _ALWAYS
+    return since if failed_at is None else max(since, failed_at + _pause(state))
 
 
 def _requests(due: list[PairState], most: int) -> list[dg.RunRequest]:
-    """At most so many runs: those of pairs with something to do one by one, of quiet pairs several together."""
+    """At most so many runs, in the order of those who wait: one of its own for a pair with something to do, and one of
+    several quiet pairs at the place of the first of them."""
     quiet = [each for each in due if each.is_quiet]
-    shares = [quiet[at : at + SHARED] for at in range(0, len(quiet), SHARED)]
-    alone = [each for each in due if not each.is_quiet] + [share[0] for share in shares if len(share) == 1]
-    requests = [dg.RunRequest(job_name=sync_job.name, partition_key=each.name, tags=_limit([each])) for each in alone]
-    for share in shares:
-        if len(share) > 1:
-            names = [each.name for each in share]
-            config = {"ops": {"cycles_of_quiet_pairs": {"config": {"pairs": names}}}}
-            tags = {PAIRS_TAG: ",".join(names), **_limit(share)}
-            requests.append(dg.RunRequest(job_name=quiet_job.name, run_config=config, tags=tags))
-    return requests[:most]
+    shares = {quiet[at].name: quiet[at : at + SHARED] for at in range(0, len(quiet), SHARED)}
+    runs = [shares.get(each.name, [each]) for each in due if not each.is_quiet or each.name in shares]
+    return [_request(pairs) for pairs in runs[:most]]
+
+
+def _request(pairs: list[PairState]) -> dg.RunRequest:
+    if len(pairs) == 1:
+        return dg.RunRequest(job_name=sync_job.name, partition_key=pairs[0].name, tags=_limit(pairs))
+    names = [each.name for each in pairs]
+    config = {"ops": {"cycles_of_quiet_pairs": {"config": {"pairs": names}}}}
+    return dg.RunRequest(job_name=quiet_job.name, run_config=config, tags={PAIRS_TAG: ",".join(names), **_limit(pairs)})
 
 
 def _limit(pairs: list[PairState]) -> dict[str, str]:

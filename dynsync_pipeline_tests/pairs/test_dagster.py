@@ -142,7 +142,24 @@ def test_quiet_pairs_wait_longer_and_share_runs(make_pair: MakePair, instance: d
     make_pair("rest", ended_s_ago=1_700, outcome="quiet", PAUSE_QUIET_S="1800")
     make_pair("busy", ended_s_ago=400, PAUSE_QUIET_S="1800")
     make_pair("lost", ended_s_ago=400, outcome="failed", PAUSE_QUIET_S="1800")
-    assert started(instance) == ["busy", "lost", ",".join(quiet[:SHARED]), ",".join(quiet[SHARED:])]
+    assert started(instance) == [",".join(quiet[:SHARED]), ",".join(quiet[SHARED:]), "busy", "lost"]
+
+
+def test_where_cycles_take_longer_than_pauses_every_pair_gets_its_turn_the_quiet_and_the_new_too(
+    make_pair: MakePair, instance: dg.DagsterInstance
+) -> None:
+    """More are due than a tick may start, each time by the same busy ones; these have just had their turn."""
+    most = 2 * AHEAD
+    for n in range(most):
+        make_pair(f"busy{n}", ended_s_ago=500 - n)
+    make_pair("calm", ended_s_ago=3_000, outcome="quiet")
+    make_pair("turned", ended_s_ago=-3_000)
+    make_pair("new")
+    make_pair("broken")
+    status = dg.DagsterRunStatus.STARTED
+    run = create_run_for_test(instance, job_name="sync_cycle", status=status, tags={PAIR_TAG: "broken"})
+    instance.report_run_failed(run)
+    assert started(instance) == ["new", "turned", "calm", *(f"busy{n}" for n in range(most - 3))]
 
 
 def test_a_pair_with_a_run_under_way_gets_no_second_one_and_holds_up_no_other(
