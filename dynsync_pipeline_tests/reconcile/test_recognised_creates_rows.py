@@ -59,6 +59,7 @@ MADE = (
     # One who left in parts lacks what never left.
     made(1, *IN_PARTS, bearer(title="New", **FILLED)),
     made(1, *IN_PARTS, bearer(title="New"), unsent=("box", "city")),
+    made(1, IN_PARTS[0], change(new=None), bearer(), told_by_feed(None, None)),
     made(1, *IN_PARTS, bearer(title="New", city="York", box="false"), unsent=("box",)),
     made(1, *IN_PARTS, bearer(), unsent=("box", "city", "title")),
     made(1, *IN_PARTS, bearer(), told_by_feed("New", None), unsent=("box", "city")),
@@ -140,6 +141,7 @@ COMPANIES = (
     company(True, holds(), link(), change(sent_value="other"), person(title="New"), **OF_LEAD),
     company(True, holds(), link(), change(new=None), person(), **OF_LEAD),
     company(True, holds(), change()),
+    Company(False, (operation(action="create", person_id=None, company_key="K"), change(), holds())),
     company(False, holds(), link(), change(), change("city", "York"), person(title="New", city="Bath"), **OF_LEAD),
     company(False, account_change(), link(), change(), holds(company="Acme"), person(title="Old"), **OF_LEAD),
     company(False, account_change(), link(), change(), holds(company="Old"), person(title="New"), **OF_LEAD),

@@ -197,7 +197,7 @@ TO_MARKETO = (
 )  # fmt: skip
 
 
-def read(etag: str = "E2", modifiedon: datetime = AT, record_type: str = "lead", **values: Any) -> Put:
+def read(etag: str | None = "E2", modifiedon: datetime = AT, record_type: str = "lead", **values: Any) -> Put:
     """The record as it is now."""
     return record(record_type, etag=etag, modifiedon=f"{modifiedon:%Y-%m-%dT%H:%M:%SZ}", **values)
 
@@ -226,6 +226,7 @@ TO_DYNAMICS = (
     done(*NEW, read(jobtitle="New")),
     done(*NEW, read(jobtitle="New"), last_ours()),
     done(operation("dynamics", etag=None), link(), change(), read(jobtitle="New")),
+    never(operation("dynamics", etag=None), link(), change(), read(etag=None, jobtitle="New")),
     never(*NEW, read(jobtitle="Old")),
     never(*NEW, read(jobtitle="Old"), person(title="New")),
     done(operation("dynamics"), link(), change(new=None), read()),

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
-from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.model.records import FILTER_COLUMN, RecordType
 from dynsync_pipeline.warehouse.columns import follow_field_map
 
 Row = dict[str, Any]
@@ -25,7 +25,7 @@ def make(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> No
 
 
 def follow(connection: duckdb.DuckDBPyConnection, *fields: str) -> None:
-    """Make columns and views of these fields, each told as `lead title jobtitle text both`."""
+    """Make columns and views of these fields, each told as `lead title jobtitle text both`, and of the filter."""
     told = (line.split() for line in fields)
     connection.execute("delete from state.followed_map")
     follow_field_map(
@@ -34,7 +34,8 @@ def follow(connection: duckdb.DuckDBPyConnection, *fields: str) -> None:
             tuple(
                 Field(RecordType(record_type), field, column, FieldType(kind), Direction(direction))
                 for record_type, field, column, kind, direction in told
-            )
+            ),
+            offered=frozenset((record_type, FILTER_COLUMN) for record_type in RecordType),
         ),
     )
 

@@ -11,7 +11,7 @@
 -- changes  state.tombstones
 create temp table bears_both as
 with touched as (
-    select person_id from inbox.touched where person_id is not null
+    select person_id from inbox.touched
 ),
 records as (
     select record_type, dynamics_id from state.links where person_id in (select person_id from touched)

@@ -13,7 +13,7 @@ with found_before as (
     join reconcile.planned_changes c using (operation_id)
     left join ledger.sync_errors e on e.state <> 'resolved' and e.record_type = r.record_type and e.dynamics_id = r.dynamics_id
         and e.direction = 'to_' || r.system and e.code = r.code and e.field = c.field
-    where r.outcome = 'refused' and r.field is null
+    where r.outcome = 'refused'
     group by r.operation_id
     having count(distinct c.field) = 1 and count(e.field) > 0
 )

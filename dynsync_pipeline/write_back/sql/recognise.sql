@@ -40,7 +40,6 @@ with entries as (
     from uncertain u
     join reconcile.planned_changes c using (operation_id)
     join inbox.feed_after_cut f on f.person_id = u.person_id and f.field = c.field
-    where u.action = 'update'
 )
 select operation_id, field, coalesce(min(place) filter (where is_as_sent), min(place)) as place
 from entries
@@ -96,8 +95,7 @@ proven as (
     from held h
     join mirror.person_records r using (record_type, dynamics_id)
     join reconcile.fields f on f.record_type = h.record_type and f.field = h.field and f.type not in ('boolean', 'choice', 'choices')
-    where h.system = 'dynamics' and h.stands and not coalesce(h.is_in_parts, false) and r.etag is distinct from h.etag
-      and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
+    where h.stands and not coalesce(h.is_in_parts, false) and r.modifiedon >= strftime(h.sent_at, '%Y-%m-%dT%H:%M:%SZ')
 )
 select
     h.operation_id, h.person_id, h.field,
