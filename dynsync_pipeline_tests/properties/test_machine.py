@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,6 +49,7 @@ RULES_OF = {LEAD: RULES, CONTACT: OF_PEOPLE}
 FIELDS = map_with_companies(OF_PEOPLE)
 START = {name: POOLS[rule.type][0] for name, rule in RULES.items()}
 LONG: list[str | None] = ["A", "long value", "lon", None]
+TWO_WAY = [name for name, rule in RULES.items() if rule.direction == "both"]
 # Foreign edits of one-way fields are tested on their own (test_oracle_agrees, test_one_way_fields).
 EDITABLE = [
     (name, side)
@@ -55,23 +57,39 @@ EDITABLE = [
     for side in ("dynamics", "marketo")
     if rule.direction in ("both", f"to_{'marketo' if side == 'dynamics' else 'dynamics'}")
 ]
-edits = st.sampled_from(EDITABLE).flatmap(
-    lambda target: st.tuples(
-        st.just(target[0]),
-        st.just(target[1]),
-        st.sampled_from(LONG if target[0] == "phone" else POOLS[RULES[target[0]].type]),
-    )
-)
 places = st.sampled_from([0, 1])
 accounts = st.sampled_from([0, 1])
-company_values = st.sampled_from(list(OF_COMPANIES)).flatmap(
-    lambda name: st.tuples(st.just(name), st.sampled_from(POOLS[OF_COMPANIES[name].type]))
+
+
+class Change(NamedTuple):
+    """What somebody does in a cycle's time: edits a field of a link on one side or both, an account, or a company in Marketo,
+    or moves the contact.
+    """
+
+    who: str
+    place: int
+    name: str = ""
+    values: tuple[str | None, str | None] = (None, None)  # in Dynamics, in Marketo
+
+
+def changes_of(name: str, names_of: tuple[str, ...]) -> st.SearchStrategy[Change]:
+    pool = st.sampled_from(LONG if name == "phone" else POOLS[RULES[name].type])
+    return st.builds(Change, st.sampled_from(names_of), places, st.just(name), st.tuples(pool, pool))
+
+
+# A cycle without them would say nothing; most are edits of people, and of these most on both sides.
+changes = st.lists(
+    st.one_of(
+        st.sampled_from(TWO_WAY).flatmap(lambda name: changes_of(name, ("both", "both", "dynamics", "marketo"))),
+        st.sampled_from(EDITABLE).flatmap(lambda target: changes_of(target[0], (target[1],))),
+        st.sampled_from(list(OF_COMPANIES)).flatmap(lambda name: changes_of(name, ("account", "company"))),
+        st.builds(Change, st.just("move"), st.sampled_from([0, 1, 2])),
+    ),
+    min_size=2,
+    max_size=8,
 )
 Expected = dict[int, dict[str, tuple[str | None, str | None]]]
 WORLDS: list[MemoryWorld] = []  # one for all examples, opened by the first
-
-
-TWO_WAY = [name for name, rule in RULES.items() if rule.direction == "both"]
 
 
 class Link(StrEnum):
@@ -126,10 +144,6 @@ class SyncMachine(RuleBasedStateMachine):
 
     # -- what people do --------------------------------------------------------------------------------------------
 
-    @rule(place=places, edit=edits)
-    def somebody_edits_a_field(self, place: int, edit: tuple[str, str, str | None]) -> None:
-        self.somebody_edits(place, edit)
-
     def somebody_edits(self, place: int, edit: tuple[str, str, str | None]) -> None:
         name, side, value = edit
         if name not in RULES_OF[TYPES[place]]:
@@ -143,32 +157,23 @@ class SyncMachine(RuleBasedStateMachine):
             else:
                 self.world.marketo.put(self.people[place], **{name: in_marketo(value, RULES[name].type)})
 
-    @rule(place=places, data=st.data(), name=st.sampled_from(TWO_WAY), is_settled=st.booleans())
-    def both_sides_edit_a_field(self, place: int, data: st.DataObject, name: str, is_settled: bool) -> None:
-        """To two values; with a cycle at once, before anything else ends the link."""
-        pool = LONG if name == "phone" else POOLS[RULES[name].type]
-        values = data.draw(st.lists(st.sampled_from(pool), min_size=2, max_size=2, unique=True))
-        for side, value in zip(("dynamics", "marketo"), values, strict=True):
-            self.somebody_edits(place, (name, side, value))
-        if is_settled:
-            self.a_cycle_completes(is_lossy=False)
-
-    @rule(place=accounts, edit=company_values)
-    def somebody_edits_an_account(self, place: int, edit: tuple[str, str | None]) -> None:
-        self.companies.edit_account(place, *edit)
+    def people_change(self, changes: list[Change]) -> None:
+        for change in changes:
+            if change.who == "move":
+                if self.links[1] is Link.LIVES:
+                    self.companies.move_contact(change.place if change.place < 2 else None)
+            elif change.who == "account":
+                self.companies.edit_account(change.place, change.name, change.values[0])
+            elif change.who == "company":
+                self.companies.edit_company(change.place, change.name, change.values[1])
+            else:
+                for side, value in zip(("dynamics", "marketo"), change.values, strict=True):
+                    if change.who in ("both", side):
+                        self.somebody_edits(change.place, (change.name, side, value))
 
     @rule(place=accounts)
     def somebody_ends_an_account_or_brings_it_back(self, place: int) -> None:
         self.companies.end_account_or_bring_it_back(place)
-
-    @rule(place=accounts, edit=company_values)
-    def somebody_edits_a_company_in_marketo(self, place: int, edit: tuple[str, str | None]) -> None:
-        self.companies.edit_company(place, *edit)
-
-    @precondition(lambda self: self.links[1] is Link.LIVES)
-    @rule(place=st.sampled_from([0, 1, None]))
-    def somebody_moves_the_contact(self, place: int | None) -> None:
-        self.companies.move_contact(place)
 
     @rule(place=places)
     def somebody_deletes_a_record(self, place: int) -> None:
@@ -190,8 +195,9 @@ class SyncMachine(RuleBasedStateMachine):
 
     # -- cycles ----------------------------------------------------------------------------------------------------
 
-    @rule(is_lossy=st.booleans())
-    def a_cycle_completes(self, is_lossy: bool) -> None:
+    @rule(changes=changes, is_lossy=st.booleans())
+    def a_cycle_completes(self, changes: list[Change], is_lossy: bool) -> None:
+        self.people_change(changes)
         before, told_of = self.companies.newest_entry(), self.expect_companies(refusing=None)
         expected = self.expected(refusing=None, is_lossy=is_lossy)
         self.world.marketo.keeps = shortened if is_lossy else as_is
@@ -204,8 +210,9 @@ class SyncMachine(RuleBasedStateMachine):
         assert plan is not None
         assert plan.n_operations == 0, "a second cycle is quiet"
 
-    @rule(cuts=st.lists(st.integers(3, 60), min_size=1, max_size=2))
-    def a_cycle_is_cut_and_repeated(self, cuts: list[int]) -> None:
+    @rule(changes=changes, cuts=st.lists(st.integers(3, 60), min_size=1, max_size=2))
+    def a_cycle_is_cut_and_repeated(self, changes: list[Change], cuts: list[int]) -> None:
+        self.people_change(changes)
         self.expect_companies(refusing=None)
         expected = self.expected(refusing=None, is_lossy=False)
         for cut_after in cuts:
@@ -216,8 +223,9 @@ class SyncMachine(RuleBasedStateMachine):
         self.companies.check(expected)
 
     @precondition(lambda self: self.n_refusals < 3)  # more often would end in quarantine
-    @rule(system=st.sampled_from(["dynamics", "marketo"]))
-    def a_system_refuses_everything(self, system: str) -> None:
+    @rule(changes=changes, system=st.sampled_from(["dynamics", "marketo"]))
+    def a_system_refuses_everything(self, changes: list[Change], system: str) -> None:
+        self.people_change(changes)
         self.n_refusals += 1
         self.expect_companies(refusing=system)
         expected = self.expected(refusing=system, is_lossy=False)

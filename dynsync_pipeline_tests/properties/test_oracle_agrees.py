@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -89,7 +89,14 @@ class Drawn(NamedTuple):
 def of_type(record_type: RecordType) -> st.SearchStrategy[Drawn]:
     rules = ALL if record_type is RecordType.LEAD else CHOSEN
     fields = st.fixed_dictionaries({name: seen_fields(rule) for name, rule in rules.items()})
-    return st.builds(Drawn, st.just(record_type), fields, st.booleans())
+    silent = st.sampled_from([(), ("dynamics",), ("marketo",), ("dynamics", "marketo")])
+    return st.builds(Drawn, st.just(record_type), st.builds(without_text, fields, silent), st.booleans())
+
+
+def without_text(fields: dict[str, Seen], silent: tuple[str, ...]) -> dict[str, Seen]:
+    """These fields where these sides have no company text at all, as most have."""
+    blank: dict[str, Any] = dict.fromkeys(silent)
+    return {name: replace(seen, **blank) if name in OF_LEADS else seen for name, seen in fields.items()}
 
 
 links = st.sampled_from([RecordType.LEAD, RecordType.CONTACT]).flatmap(of_type)
