@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from dynsync_pipeline.engine import Keeping
-from dynsync_pipeline.engines.spark_session import own_folder, session, spark_errors
+from dynsync_pipeline.engines.spark_session import session, spark_errors
 from dynsync_pipeline.engines.spark_sql import Macro, only_chooses, parse, spark_name, spark_query
 from dynsync_pipeline.errors import EngineFailed
 from dynsync_pipeline.publish.parquet_files import RESULTS, Manifest, reading_query
@@ -25,6 +25,8 @@ from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.sql_files import run_steps, sql_file, statements
 from dynsync_pipeline.warehouse.columns import side_by_side_query
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse
+from dynsync_pipeline.warehouse.erased import load_erased, of_erased
+from dynsync_pipeline.warehouse.leftovers import ON_SPARK, own_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,11 +38,15 @@ Looking = Callable[[], AbstractContextManager[Warehouse]]
 
 @contextmanager
 def spark_engine(
-    folder: Path, manifest: Manifest, master: str, scratch: Path, looking: Looking
+    folder: Path, manifest: Manifest, master: str, data_dir: Path, looking: Looking
 ) -> Iterator[SparkEngine]:
     """An engine over the state of `manifest` in `folder`. Raises: EngineFailed, StorageFailed."""
-    with session(master, scratch) as spark, own_folder(folder, RESULTS) as results:
-        engine = SparkEngine(spark, folder.absolute(), manifest, results, looking)
+    with (
+        own_folder(data_dir, ON_SPARK) as scratch,
+        own_folder(folder, RESULTS) as results,
+        session(master, scratch, results) as spark,
+    ):
+        engine = SparkEngine(spark, folder.absolute(), manifest, results, data_dir, looking)
         try:
             yield engine
         finally:
@@ -51,12 +57,15 @@ class SparkEngine:
     """Rule files on Spark, made by `spark_engine`; see `Engine` for what each does.
 
     A statement without translation is SqlFileFailed, and runs nothing. `looking` opens the working file under the cycle lock,
-    where something is to be kept.
+    where something is to be kept; whoever was forgotten since, as told in `data_dir`, is in nothing that leaves it.
     """
 
-    def __init__(self, spark: SparkSession, folder: Path, manifest: Manifest, results: Path, looking: Looking) -> None:
+    def __init__(
+        self, spark: SparkSession, folder: Path, manifest: Manifest, results: Path, data_dir: Path, looking: Looking
+    ) -> None:
         self._spark = spark
         self._looking = looking
+        self._data_dir = data_dir
         self._shown = duckdb.connect()
         self._folder = folder
         self._results = results
@@ -146,30 +155,39 @@ class SparkEngine:
         """What a query selects, by a DuckDB that reads the table as Spark stored it, and has room for what does not fit."""
         run_steps(self._shown, ("warehouse/codes",))
         self._shown.execute(f"set temp_directory = {literal(self._results / 'sorting')}")
-        self._shown.execute(f"create or replace temp view {made} as from read_parquet({self._files(made)})")
+        load_erased(self._shown, self._data_dir)
+        self._shown.execute(f"create or replace temp view {made} as {self._brought(self._shown, made)}")
         return self._shown.execute(query)
 
     @contextmanager
     def keeping(self, made: str) -> Iterator[Keeping]:
-        """The working file, opened under the cycle lock; whoever was forgotten while Spark was at work is left out."""
+        """The working file, opened under the cycle lock."""
         with self._looking() as warehouse, warehouse.transaction() as connection:
             self.bring(connection, made)
-            connection.execute(f"delete from {made} where {_IS_ERASED}")
             yield Keeping(connection, warehouse.now())
 
     def bring(self, connection: duckdb.DuckDBPyConnection, made: str) -> None:
         """Bring a table there, as a temporary one of the same name and columns."""
-        connection.execute(f"create or replace temp table {made} as from read_parquet({self._files(made)})")
+        connection.execute(f"create or replace temp table {made} as {self._brought(connection, made)}")
+
+    def _brought(self, connection: duckdb.DuckDBPyConnection, made: str) -> str:
+        rows = f"from read_parquet({self._files(made)})"
+        is_erased = of_erased(connection.sql(rows).columns)
+        return f"{rows} where not ({is_erased})" if is_erased else rows
 
     def _files(self, made: str) -> str:
         with spark_errors():
             if made not in self._stored_in:
                 self._stored(made, self._spark.table(made))
-        return literal(self._stored_in[made] / "*.parquet")
+        files = self._stored_in[made]
+        if not any(files.glob("*.parquet")):
+            raise EngineFailed(
+                f"What Spark stored is gone from {self._folder}: somebody was forgotten meanwhile, or executors write to another "
+                "folder of that path. Nothing was changed.",
+                next_step="Try again.",
+            )
+        return literal(files / "*.parquet")
 
     def close(self) -> None:
         """Close what reads the stored tables."""
         self._shown.close()
-
-
-_IS_ERASED = "coalesce(is_erased('person:' || person_id), false) or coalesce(is_erased(lower(dynamics_id)), false)"

@@ -5,13 +5,13 @@ Imports nothing of the extra until it is known to be there. Not here: the engine
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 from dynsync_pipeline.engine import Engine
 from dynsync_pipeline.engines.on_duckdb import duckdb_engine
+from dynsync_pipeline.engines.spark_master import require_master
 from dynsync_pipeline.errors import ExtraMissing, SettingsWrong, StorageFailed
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.settings import Settings
@@ -19,8 +19,6 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 
 EngineName = Literal["duckdb", "spark"]
 Looking = Callable[[], AbstractContextManager[Warehouse]]  # the working file under the cycle lock
-# https://spark.apache.org/docs/latest/submitting-applications.html#master-urls
-_MASTER = re.compile(r"local(\[[^]]+\])?|local-cluster\[[^]]+\]|spark://\S+:\d+\S*|k8s://\S+|yarn")
 
 
 @contextmanager
@@ -40,11 +38,7 @@ def open_engine(settings: Settings, looking: Looking, name: EngineName, master: 
 @contextmanager
 def _on_spark(settings: Settings, looking: Looking, master: str) -> Iterator[Engine]:
     _require_extra()
-    if not _MASTER.fullmatch(master):
-        raise SettingsWrong(
-            f"{master} is no Spark master.",
-            next_step="Say --master, or DYNSYNC_SPARK_MASTER, as local[*], spark://HOST:7077, k8s://HOST:PORT or yarn.",
-        )
+    require_master(master)
     if settings.parquet_dir is None:
         raise SettingsWrong(
             "Spark reads Parquet files, and DYNSYNC_PARQUET_DIR names no folder for them.",
@@ -55,7 +49,7 @@ def _on_spark(settings: Settings, looking: Looking, master: str) -> Iterator[Eng
     with looking() as warehouse:
         manifest = publish_parquet(_begun(warehouse), settings, is_wanted_now=True)
     assert manifest is not None  # noqa: S101  # the setting names a folder
-    with spark_engine(settings.parquet_dir, manifest, master, settings.data_dir / "spark", looking) as engine:
+    with spark_engine(settings.parquet_dir, manifest, master, settings.data_dir, looking) as engine:
         yield engine
 
 

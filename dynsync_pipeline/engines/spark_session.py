@@ -5,28 +5,28 @@ Not here: what runs in it (`on_spark.py`).
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import shutil
 import subprocess
-import uuid
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynsync_pipeline.engines.spark_master import IN_THIS_PROCESS
 from dynsync_pipeline.errors import EngineFailed
-from dynsync_pipeline.warehouse.connection import OWNERS_FOLDER, storage_errors
+from dynsync_pipeline.warehouse.connection import OWNER_ONLY
+from dynsync_pipeline.warehouse.cycle_lock import OTHERS
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
     from pyspark.sql import SparkSession
 
-IN_THIS_PROCESS = "local"  # masters that begin so need no cluster
 DRIVER_MEMORY = "2g"  # of a local session; that of a cluster is the business of its spark-defaults.conf
-_LOCK = "lock"
+ROOM_S = 300.0  # until a worker has to have room for an executor; Spark itself waits for ever
+ENDS_S = 30  # what Java has to clear up, once it is told to end
 _LOG = """
 status = off
 appender.none.type = Null
@@ -37,20 +37,61 @@ rootLogger.appenderRef.none.ref = none
 
 
 @contextmanager
-def session(master: str, folder: Path) -> Iterator[SparkSession]:
-    """A session at `master`, whose own files go below `folder` and with it. Raises: EngineFailed, StorageFailed."""
-    with own_folder(folder, "*") as scratch, _java(_options(master, scratch)) as gateway, spark_errors():
+def session(master: str, scratch: Path, shared: Path) -> Iterator[SparkSession]:
+    """A session at `master`. What it makes goes into `scratch`; executors reach `shared`. Raises: EngineFailed."""
+    with _java(_options(master, scratch, shared)) as gateway, spark_errors():
         from pyspark import SparkContext
-        from pyspark.sql import SparkSession
 
         logging.getLogger("SQLQueryContextLogger").disabled = True  # it prints whole statements
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")  # of which nothing is used here
-        spark = SparkSession(SparkContext(gateway=gateway))
         try:
+            spark = _started(master, gateway)
+            if not master.startswith(IN_THIS_PROCESS):
+                _require_room(master, spark)
             yield spark
-        finally:
+        finally:  # a process has one context at a time, also one that came to no session
             with suppress(Exception):
-                spark.stop()
+                SparkContext._active_spark_context.stop()
+
+
+def _started(master: str, gateway: JavaGateway) -> SparkSession:
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext, __version__
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    try:  # where a master does not answer, it is the session that fails
+        return SparkSession(SparkContext(gateway=gateway))
+    except (PySparkException, Py4JError) as error:
+        raise EngineFailed(
+            f"Spark did not start at {master} ({_kind(error)}); nothing was changed.",
+            next_step=f"See that a master of Spark {__version__}, which is this machine's, listens there and lets it in.",
+        ) from None
+
+
+def _require_room(master: str, spark: SparkSession) -> None:
+    """Have an executor count to one. Raises: EngineFailed, also where no worker had room for one in time."""
+    is_late = threading.Event()
+
+    def give_up() -> None:  # at cancelling alone a job that is about to be submitted would wait for ever
+        is_late.set()
+        spark.sparkContext.stop()
+
+    timer = threading.Timer(ROOM_S, give_up)
+    timer.start()
+    try:
+        with spark_errors():
+            spark.range(0, 1, 1, 1).count()
+    except EngineFailed:
+        if not is_late.is_set():
+            raise
+        raise EngineFailed(
+            f"No worker of {master} made an executor within {ROOM_S:.0f} s; nothing was changed.",
+            next_step="See on the master's page whether workers have processors and memory left (spark.executor.memory), and "
+            "whether they reach this machine (spark.driver.host).",
+        ) from None
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -87,13 +128,15 @@ def _java(options: dict[str, str]) -> Iterator[JavaGateway]:
     from pyspark.java_gateway import launch_gateway
 
     # What Java says by itself, such as the trace of a thread, may quote values; what fails is an error here.
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "umask": OTHERS}
     try:
         gateway = launch_gateway(SparkConf(loadDefaults=False).setAll(list(options.items())), silent)
     except PySparkException:
+        named = os.environ.get("JAVA_HOME")
         raise EngineFailed(
-            "Spark's Java did not start.",
-            next_step="Install Java 17 or later, on Debian openjdk-17-jre-headless, or name it in JAVA_HOME.",
+            "Spark's Java did not start" + (f", which JAVA_HOME names as {named}." if named else "."),
+            next_step="Install Java 17 or later, on Debian openjdk-17-jre-headless; JAVA_HOME, where it is set, has to name it. "
+            "`spark-submit --version` shows what Java says.",
         ) from None
     try:
         yield gateway
@@ -101,14 +144,19 @@ def _java(options: dict[str, str]) -> Iterator[JavaGateway]:
         with suppress(Exception):
             gateway.shutdown()
         gateway.proc.stdin.close()  # at which it ends
-        gateway.proc.wait(timeout=30)
+        try:
+            gateway.proc.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            gateway.proc.kill()
         SparkContext._gateway = SparkContext._jvm = None
 
 
-def _options(master: str, scratch: Path) -> dict[str, str]:
-    log = scratch / "log4j2.properties"
+def _options(master: str, scratch: Path, shared: Path) -> dict[str, str]:
+    log = shared / "log4j2.properties"
     log.write_text(_LOG)
-    java = f'"-Djava.io.tmpdir={scratch}" -XX:-UsePerfData -Dlog4j2.configurationFile={log.as_uri()}'
+    log.chmod(OWNER_ONLY)
+    silent = f"-Dlog4j2.configurationFile={log.as_uri()}"
+    java = f'"-Djava.io.tmpdir={scratch}" -XX:-UsePerfData {silent}'
     options = {
         "spark.master": master,
         "spark.app.name": "DynSync",
@@ -117,6 +165,8 @@ def _options(master: str, scratch: Path) -> dict[str, str]:
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.driver.extraJavaOptions": java,
+        "spark.hadoop.fs.permissions.umask-mode": f"{OTHERS:03o}",
+        "spark.executorEnv.JDK_JAVA_OPTIONS": silent,  # spark.executor.extraJavaOptions are the cluster's own
         # What the rule files take for granted: all times are UTC without a zone, and what is no value is an error.
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.timestampType": "TIMESTAMP_NTZ",
@@ -129,37 +179,3 @@ def _options(master: str, scratch: Path) -> dict[str, str]:
         options |= {"spark.driver.memory": DRIVER_MEMORY, "spark.sql.shuffle.partitions": "16"}
         options |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
     return options
-
-
-@contextmanager
-def own_folder(parent: Path, pattern: str) -> Iterator[Path]:
-    """A folder of this process in `parent`, with an id for the star; those of processes that were killed are removed first.
-
-    Raises: StorageFailed.
-    """
-    with storage_errors(parent):
-        parent.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
-        for other in parent.glob(pattern):
-            _remove_if_left(other)
-        folder = parent.absolute() / pattern.replace("*", str(uuid.uuid4()))
-        folder.mkdir(mode=OWNERS_FOLDER)
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # others are still in it
-            parent.rmdir()
-
-
-def _remove_if_left(folder: Path) -> None:
-    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:
-        pass  # its process lives
-    finally:
-        os.close(lock)

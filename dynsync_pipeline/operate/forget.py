@@ -54,12 +54,11 @@ from dynsync_pipeline.warehouse.erased import (
     read_erasures,
     rows_of_others,
 )
-from dynsync_pipeline.warehouse.leftovers import remove_leftovers
+from dynsync_pipeline.warehouse.leftovers import ON_SPARK, remove_leftovers
 from dynsync_pipeline.warehouse.operator_actions import Action, note_action, operator
 
 SCHEMAS = ("inbox", "mirror", "state", "reconcile", "ledger")
 SHORTEST = 6  # characters of a value that is looked for: shorter ones stand by chance in other values
-SPARK = "spark"  # where in the data folder it works
 LEFT_OUT = ("emulator", "demo")  # folders of the data folder that stand for the systems themselves
 
 
@@ -375,8 +374,8 @@ def _finish(settings: Settings, action: Action | None = None) -> dict[str, int]:
         with taking_in_actions(warehouse, settings.data_dir, settings.requests_file) as connection:
             if action:
                 note_action(connection, action)
-        removed |= _erase(warehouse)
         _remove_parquet(warehouse, settings)
+        removed |= _erase(warehouse)
         if settings.requests_file.exists() and (n_requests := _erase_requests(warehouse, settings.requests_file)):
             removed["requests"] = n_requests
         _publish_anew(warehouse, settings)
@@ -479,8 +478,12 @@ def _publish_anew(warehouse: Warehouse, settings: Settings) -> None:
 
 
 def _remove_parquet(warehouse: Warehouse, settings: Settings) -> None:
-    """Remove the Parquet files, where they are and where they were, and what Spark makes of them; who reads them fails."""
-    shutil.rmtree(settings.data_dir / SPARK, ignore_errors=True)
+    """Remove the Parquet files, where they are and where they were, and what Spark makes of them; who reads them fails.
+
+    Before the working file is erased: after a kill in between the next cycle writes them as a whole, from what it holds then.
+    """
+    for made in settings.data_dir.glob(ON_SPARK):
+        shutil.rmtree(made, ignore_errors=True)
     with warehouse.reading() as connection:
         folders = {Path(name) for (name,) in connection.execute("select folder from state.parquet").fetchall()}
     if settings.parquet_dir is not None:

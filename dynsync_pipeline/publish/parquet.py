@@ -34,6 +34,7 @@ from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import digest
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, OWNERS_FOLDER, Warehouse, scalar, storage_errors
+from dynsync_pipeline.warehouse.leftovers import remove_unused
 from dynsync_pipeline.warehouse.moved_rows import note_moved
 
 EVERY = timedelta(hours=1)  # at most so often; a command that reads them has them brought up to date
@@ -213,3 +214,4 @@ def _sweep(folder: Path, kept: set[str]) -> None:
     for file in folder.glob(OURS):
         if file.name not in kept:
             file.unlink()
+    remove_unused(folder, RESULTS)

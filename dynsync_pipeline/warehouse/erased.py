@@ -120,7 +120,7 @@ def drop_erased(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) ->
     columns = _columns(connection)
     removed = {}
     for table in tables:
-        test = _test(columns[table])
+        test = of_erased(columns[table])
         n_rows = connection.execute(f"delete from {table} where {test}").fetchall()[0][0] if test else 0
         for name in set(columns[table]) & set(REFERENCES):
             connection.execute(f"update {table} set {name} = null where {_is_record(name)}")
@@ -137,7 +137,7 @@ def rows_of_others(connection: duckdb.DuckDBPyConnection, theirs: str) -> Iterat
     connection.execute(f"create or replace temp macro is_erased(name) as name in (select id from {theirs})")
     yield from OF_NOBODY
     for table, names in _columns(connection).items():
-        if is_theirs := _test(names):
+        if is_theirs := of_erased(names):
             yield f"(from {table} where not ({is_theirs}))"
 
 
@@ -177,7 +177,8 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     return columns
 
 
-def _test(names: Collection[str]) -> str:
+def of_erased(names: Collection[str]) -> str:
+    """The condition that a row with these columns is of somebody erased; empty, where none of them tells of whom it is."""
     tests = [f"is_erased('person:' || {name})" for name in PERSON_COLUMNS if name in names]
     tests += [_is_record(name) for name in RECORD_COLUMNS if name in names]
     for name in EITHER_COLUMNS:

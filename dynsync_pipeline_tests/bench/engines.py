@@ -61,11 +61,11 @@ def compared(world: MemoryWorld) -> None:
             engine.run_steps(STEPS)
         made = rows_of(engine)
     with taking("Spark, start"):
-        opening = session(f"local[{N_THREADS}]", world.settings.data_dir / "spark")
+        results = Path(mkdtemp(dir=folder))
+        opening = session(f"local[{N_THREADS}]", results, results)
         spark = opening.__enter__()
     try:
-        results = Path(mkdtemp(dir=folder))
-        on_spark = SparkEngine(spark, folder, manifest, results, lambda: nullcontext(world.warehouse))
+        on_spark = SparkEngine(spark, folder, manifest, results, folder, lambda: nullcontext(world.warehouse))
         with taking("audit, Spark") as of_spark:
             on_spark.run_steps(STEPS)
         require_same(made, rows_of(on_spark))

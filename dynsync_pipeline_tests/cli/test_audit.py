@@ -39,7 +39,7 @@ def test_what_was_missed_is_told_once_and_goes_to_the_next_cycle(world: KeptWorl
 
 
 def test_spark_says_what_it_needs(world: KeptWorld, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is read: the extra, a folder of Parquet files, and a master that it knows."""
+    """Before anything is read: the extra, a folder of Parquet files, and a master that it knows and that is there."""
     monkeypatch.setitem(sys.modules, "pyspark", None)
     ran = run("audit", "--engine", "spark", environment=data_of(world))
     assert ran.code == 1
@@ -49,8 +49,18 @@ def test_spark_says_what_it_needs(world: KeptWorld, run: Run, monkeypatch: pytes
         (["--engine", "spark"], "DYNSYNC_PARQUET_DIR names no folder"),
         (["--engine", "spark", "--master", "host:7077"], "host:7077 is no Spark master. Say --master"),
         (["--master", "local"], "--master is for --engine spark"),
+        (["--engine", "spark", "--master", "spark://a:1,b"], "spark://a:1,b is no Spark master."),
     ):
         ran = run("audit", *options, environment=data_of(world))
         assert ran.code == 2, options
         assert said in " ".join(ran.err.replace("│", "").split())
+    for address, said in (
+        ("nobody.invalid:7077", "nobody knows the name nobody.invalid"),
+        (f"{'a' * 64}.example:7077", "nobody knows the name"),
+        ("127.0.0.1:9", "port 9 of 127.0.0.1 cannot be reached (Connection refused)"),
+        ("127.0.0.1:9,[::1]:99999", "port 9 of 127.0.0.1 cannot be reached (Connection refused)"),
+    ):
+        ran = run("audit", "--engine", "spark", "--master", f"spark://{address}", environment=data_of(world))
+        assert ran.code == 1, address
+        assert f"There is no Spark master at spark://{address}: {said}" in " ".join(ran.err.split())
     assert world.rows("select count(*) from ledger.audit_findings") == [(0,)]

@@ -20,6 +20,7 @@ from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.sql_files import run_steps, sql_file
 from dynsync_pipeline.warehouse.columns import side_by_side_query
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.erased import load_erased
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,10 +61,11 @@ class BothEngines:
             own.conf.set(name, value)
         results = folder / "results"
         results.mkdir()
-        self.spark = SparkEngine(own, folder, manifest, results, no_working_file)
+        self.spark = SparkEngine(own, folder, manifest, results, folder, no_working_file)
         self.duckdb = duckdb.connect()
         self.duckdb.execute("set TimeZone = 'UTC'")
         run_steps(self.duckdb, ("warehouse/macros", "warehouse/codes"))
+        load_erased(self.duckdb, folder)
         for schema in ("inbox", "mirror", "state", "reconcile", "ledger"):
             self.duckdb.execute(f"create schema {schema}")
 
