@@ -33,6 +33,7 @@ from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import SHADOW_SENTENCE, Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
+from dynsync_pipeline.warehouse.erased import CUT, read_erasures
 from dynsync_pipeline.warehouse.pause import read_pause
 
 SOON_D = 2.0  # a cursor with fewer days left is shown in red
@@ -275,6 +276,7 @@ def _parked_table(found: Status) -> Table:
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
     held = read_pause(settings.data_dir)
     lines = [cell(held, style="bold red").markup] if held else []
+    lines += [cell(CUT, style="bold red").markup] if read_erasures(settings.data_dir).is_cut else []
     lines += [f"[bold]{SHADOW_SENTENCE}[/]"] if settings.is_shadow else []
     lines += [told] if (told := first_load_sentence(settings)) else []
     last, success = found.last_cycle, found.last_success

@@ -98,15 +98,15 @@ def forget(settings: Settings, key: str, at: datetime, *, blocks: bool) -> Forgo
     """
     with CycleLock(settings.lock_file, is_cycle=False):
         _require_working_file(settings)
+        erasures = read_erasures(settings.data_dir)
         with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
-            person = identify(connection, key)
+            person = identify(connection, key, is_cut=erasures.is_cut)
         if person.lives_as and not blocks:
             raise ErasureRefused(
                 f"{_told(person)} lives as {', '.join(person.lives_as)}, and would be read again.",
                 next_step="Delete there first, and let a cycle see that; or add --block, and the sync keeps them out for good.",
             )
         before = _find(settings, person)
-        erasures = read_erasures(settings.data_dir)
         hashes = [erasures.hash(name) for name in person.names]
         erasure = Erasure(at.isoformat(), hashes, by=operator(), blocks=blocks)
         _note(settings, erasures, erasure)
@@ -130,8 +130,11 @@ def finish(settings: Settings) -> dict[str, int]:
         return removed
 
 
-def identify(connection: duckdb.DuckDBPyConnection, key: str) -> Person:
-    """Whoever `key` names, with all ids that ever were theirs. Raises: ErasureRefused, where it names nobody, or several."""
+def identify(connection: duckdb.DuckDBPyConnection, key: str, *, is_cut: bool = False) -> Person:
+    """Whoever `key` names, with all ids that ever were theirs. Raises: ErasureRefused, where it names nobody, or several.
+
+    `is_cut`: whether an erasure was cut, maybe of this person, of whom the working file then knows nothing any more.
+    """
     key = key.strip()
     if PERSON_ID.fullmatch(key):
         names = [person_name(int(key))]
@@ -155,7 +158,12 @@ def identify(connection: duckdb.DuckDBPyConnection, key: str) -> Person:
     living = connection.execute(_LIVING, [list(person_ids), list(record_ids)]).fetchall()
     known = connection.execute(_KNOWN, [list(person_ids), list(record_ids)]).fetchall()
     if not known:
-        raise ErasureRefused("Nobody is known by that name.", next_step="`dynsync explain` shows who is.")
+        raise ErasureRefused(
+            "Nobody is known by that name.",
+            next_step="An erasure was cut: `dynsync forget --finish` ends it."
+            if is_cut
+            else "`dynsync explain` shows who is.",
+        )
     values, addresses = _values(connection, theirs)
     return Person(
         person_ids,

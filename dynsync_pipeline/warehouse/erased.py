@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE = "erasures.json"
+CUT = "An erasure has not ended: give the same command again, or `dynsync forget --finish` where it finds nobody any more."
 OWNER_ONLY = 0o600
 PERSON_COLUMNS = ("person_id", "loser_id", "winner_id", "loser_person_id", "winner_person_id")
 RECORD_COLUMNS = (
@@ -62,6 +63,11 @@ class Erasures:
     def hash(self, name: str) -> str:
         """The hash of an id's name, by this installation's own key, the first one."""
         return hashlib.sha256((next(iter(self.by_key)) + name).encode()).hexdigest()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether an erasure began, and has not ended."""
+        return any(not each.is_finished for some in self.by_key.values() for each in some)
 
     def merged(self, other: Erasures) -> Erasures:
         """These and those; of one that both have, the one that ended."""

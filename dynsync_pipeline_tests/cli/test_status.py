@@ -15,6 +15,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.store import RequestStore, Task, Wish
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.erased import Erasure, Erasures, keep_erasures
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
 from dynsync_pipeline_tests.properties.effort import story
 
@@ -362,3 +363,12 @@ def test_no_line_is_wider_than_the_terminal(run: Run, looked: Looked) -> None:
         for arguments in (["status"], ["errors"], ["explain", str(looked.contact)]):
             shown = run(*arguments, environment=looked.world.environment, width=width).out
             assert max(len(line) for line in shown.splitlines()) <= width
+
+
+def test_an_erasure_that_was_cut_is_told_first_until_it_has_ended(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish()
+    for is_finished in (False, True):
+        keep_erasures(hand_made.settings.data_dir, Erasures({"key": [Erasure("2026-03-10", ["h"], is_finished)]}))
+        shown = run("status", environment=hand_made.environment)
+        assert shown.code == 0
+        assert ("dynsync forget --finish" in " ".join(shown.out.split())) is not is_finished

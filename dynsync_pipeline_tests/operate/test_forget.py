@@ -21,11 +21,12 @@ from dynsync_pipeline.errors import ErasureRefused, SettingsWrong, StorageFailed
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.operate import forget as forgetting
 from dynsync_pipeline.operate.backup import backups, unpack, utc_now
-from dynsync_pipeline.operate.forget import finish, forget
+from dynsync_pipeline.operate.forget import finish, forget, identify
 from dynsync_pipeline.operate.restore import restore
 from dynsync_pipeline.operate.scan import POSTGRES_URL, find
 from dynsync_pipeline.publish.parquet_files import read_manifest
 from dynsync_pipeline.requests.store import RequestStore, Wish
+from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.erased import FILE, read_erasures
 from dynsync_pipeline.warehouse.operator_actions import Action, leave_action, named
 from dynsync_pipeline_tests.properties.effort import deep, story
@@ -236,6 +237,15 @@ def test_who_is_blocked_is_kept_out_though_they_live_and_are_edited(blocked: Kno
 def test_who_is_not_known_is_not_forgotten(key: str, erased: Erased) -> None:
     with pytest.raises(ErasureRefused):
         forget(erased[0].world.settings, key, utc_now(), blocks=True)
+
+
+def test_whom_a_cut_erasure_has_taken_out_of_the_working_file_is_not_said_to_be_unknown(erased: Erased) -> None:
+    """Their requests and the snapshot are still there then, and nobody finds them by name any more."""
+    with Warehouse(erased[0].world.settings.working_file) as warehouse, warehouse.reading() as connection:
+        for is_cut in (True, False):
+            with pytest.raises(ErasureRefused) as refused:
+                identify(connection, "4711", is_cut=is_cut)
+            assert ("dynsync forget --finish" in str(refused.value)) is is_cut
 
 
 @pytest.mark.parametrize("make", ["sqlite", "zip", "text"])
