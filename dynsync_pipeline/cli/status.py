@@ -273,9 +273,17 @@ def _parked_table(found: Status) -> Table:
     return table
 
 
+_LOST = (
+    "The working file is gone, and the next cycle begins anew. To keep what it knew, stop what starts cycles, and put a backup "
+    "back: docs/operate.md#restore."
+)
+
+
 def _cycle_lines(found: Status, running: LastCycle | None, settings: Settings, at: datetime) -> list[str]:
     held = read_pause(settings.data_dir)
     lines = [cell(held, style="bold red").markup] if held else []
+    if settings.lock_file.exists() and not settings.working_file.exists():  # else the snapshot alone was copied here
+        lines.append(cell(_LOST, style="bold red").markup)
     lines += [cell(CUT, style="bold red").markup] if read_erasures(settings.data_dir).is_cut else []
     lines += [f"[bold]{SHADOW_SENTENCE}[/]"] if settings.is_shadow else []
     lines += [told] if (told := first_load_sentence(settings)) else []

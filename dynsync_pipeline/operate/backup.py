@@ -66,10 +66,7 @@ def make_backup(settings: Settings, at: datetime) -> Backup:
     was removed.
     """
     if not settings.working_file.exists():
-        raise StorageFailed(
-            f"There is nothing to back up in {settings.data_dir}: no cycle has run yet.",
-            next_step="Run `dynsync sync` first, or name the right folder in DYNSYNC_DATA_DIR.",
-        )
+        raise _nothing_there(settings)
     folder = backup_folder(settings)
     file = folder / f"dynsync-{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03}.zip"
     new = file.with_name(file.name + UNFINISHED)
@@ -84,6 +81,19 @@ def make_backup(settings: Settings, at: datetime) -> Backup:
             raise
         _remove_older(folder, settings.backups_kept)
     return Backup(file, file.stat().st_size, contents)
+
+
+def _nothing_there(settings: Settings) -> StorageFailed:
+    """What is to be told where there is no working file: whoever has a snapshot has lost it."""
+    if settings.snapshot_file.exists():
+        return StorageFailed(
+            f"There is nothing to back up: {settings.working_file} is gone, and the snapshot of it is still there.",
+            next_step="Stop what starts cycles, or the next one begins anew, and put a backup back: docs/operate.md#restore.",
+        )
+    return StorageFailed(
+        f"There is nothing to back up in {settings.data_dir}: no cycle has run yet.",
+        next_step="Run `dynsync sync` first, or name the right folder in DYNSYNC_DATA_DIR.",
+    )
 
 
 def backups(settings: Settings) -> list[Path]:

@@ -372,3 +372,12 @@ def test_an_erasure_that_was_cut_is_told_first_until_it_has_ended(run: Run, hand
         shown = run("status", environment=hand_made.environment)
         assert shown.code == 0
         assert ("dynsync forget --finish" in " ".join(shown.out.split())) is not is_finished
+
+
+def test_a_working_file_that_is_gone_is_told_before_a_cycle_begins_anew(run: Run, hand_made: HandMade) -> None:
+    hand_made.publish()
+    hand_made.settings.lock_file.touch()
+    assert "is gone" not in run("status", environment=hand_made.environment).out
+    hand_made.settings.working_file.unlink()
+    shown = run("status", environment=hand_made.environment)
+    assert (shown.code, "The working file is gone" in shown.out) == (0, True)

@@ -154,6 +154,9 @@ def test_without_a_working_file_there_is_nothing_to_back_up() -> None:
     with pytest.raises(StorageFailed, match="no cycle has run yet"):
         back_up(world.settings, LIMIT)
     assert not backups(world.settings)
+    world.settings.snapshot_file.touch()
+    with pytest.raises(StorageFailed, match=r"is gone.*put a backup back"):
+        back_up(world.settings, LIMIT)
 
 
 def test_one_that_is_asked_for_during_a_cycle_is_made_at_its_end_with_what_the_cycle_did(world: KeptWorld) -> None:
