@@ -2,12 +2,12 @@
 -- has none of its own: what it shows there is not the lead's, so that the blank in its place is no clear (R42, R63).
 --
 -- reads    compared_links, mirror.marketo_people, mirror.marketo_companies, state.base_values, state.base_missing, reconcile.fields
--- makes    foreign_companies: one row per lead's person who stands behind a company with a key, and has none of its own
+-- makes    foreign_companies: one row per lead's person who stands behind a company with another key, and has none of its own
 -- changes  state.base_missing
 create temp table foreign_companies as
 select l.person_id
 from compared_links l
-join mirror.marketo_people m on m.person_id = l.person_id and m.external_company_id is not null
+join mirror.marketo_people m on m.person_id = l.person_id and m.external_company_id <> 'lead:' || l.dynamics_id
 left join mirror.marketo_companies k on k.external_company_id = 'lead:' || l.dynamics_id
 where l.record_type = 'lead' and k.external_company_id is null;
 
