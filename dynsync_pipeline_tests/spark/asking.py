@@ -116,11 +116,21 @@ def killed(home: Path, question: Sequence[str], victim: str, environment: Mappin
     )
     wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*/_SUCCESS"))) or running.poll() is not None)
     java = java_of(running.pid)
+    assert open_to_others(home) == []
     os.kill(java if victim == "java" else running.pid, signal.SIGKILL)
     _, said = running.communicate(timeout=LONGEST_S)
     wait_for(lambda: not is_alive(java))
     assert running.returncode == (1 if victim == "java" else -signal.SIGKILL), said
     return said
+
+
+def open_to_others(home: Path) -> list[str]:
+    """What a question made so far that others than its owner may read, or look into."""
+    made = [
+        file for folder in (*home.glob("on-spark-*"), *home.glob("parquet/*results*")) for file in folder.rglob("*")
+    ]
+    assert made
+    return [str(file) for file in made if file.exists() and file.stat().st_mode & 0o077]
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
