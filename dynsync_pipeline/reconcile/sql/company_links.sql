@@ -37,7 +37,9 @@ leads as (
     from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people)
 ),
 keyless_companies as (
-    from mirror.marketo_companies where external_company_id in (select 'person:' || person_id from people where held_key is null)
+    select *, null::varchar as "(nothing)"  -- a map without accounts has no value to turn long
+    from mirror.marketo_companies
+    where external_company_id in (select 'person:' || person_id from people where held_key is null)
 ),
 texts as (
     select dynamics_id as key, field, value from long_of('leads')

@@ -22,7 +22,9 @@ where c.wanted_key = c.record_type || ':' || c.dynamics_id
 
 create temp table company_texts as
 with left_companies as (
-    from mirror.marketo_companies where external_company_id in (select left_key from own_companies)
+    select *, null::varchar as "(nothing)"  -- a map without accounts has no value to turn long
+    from mirror.marketo_companies
+    where external_company_id in (select left_key from own_companies)
 ),
 company_fields as (
     select field, min_by(type, record_type) as type from reconcile.fields where is_on_company group by field  -- the account's

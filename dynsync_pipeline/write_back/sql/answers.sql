@@ -31,6 +31,7 @@ where not r.is_settled
 
 create temp table still_shown as
 with left_companies as (
+    select *, null::varchar as "(nothing)"  -- a map without accounts has no value to turn long
     from mirror.marketo_companies
     where external_company_id in (
         select 'person:' || r.person_id
