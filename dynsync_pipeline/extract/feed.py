@@ -15,6 +15,7 @@ import pyarrow as pa
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.edit_times import follows_edits
+from dynsync_pipeline.warehouse.erased import has_erased
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 
 OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
@@ -172,6 +173,8 @@ class Feed:
         types |= {own.is_deleted: FieldType.BOOLEAN, own.created_on: FieldType.DATETIME}
         connection.execute(_TOLD, {"fields": list(types), "types": list(types.values())})
         connection.unregister("feed")
+        if has_erased(connection):
+            connection.execute("delete from told where is_erased('person:' || person_id)")
         self._is_told = True
 
     def _mirror(self) -> str:

@@ -219,13 +219,14 @@ def test_who_is_blocked_is_kept_out_though_they_live_and_are_edited(blocked: Kno
     known, world = blocked, blocked.world
     n_people = len(world.marketo.rows)
     world.dynamics.put(CONTACT, WHO, jobtitle="Edited")
-    world.marketo.put(known.person, title=TITLE)
+    world.marketo.put(known.person, title=f"{TITLE}!")
     world.clock += world.clock - world.clock.replace(hour=0)
     world.cycle()
     assert len(world.marketo.rows) == n_people
     assert world.dynamics.rows[CONTACT, WHO].values["jobtitle"] == "Edited"
-    assert world.marketo.rows[known.person].values["title"] == TITLE
+    assert world.marketo.rows[known.person].values["title"] == f"{TITLE}!"
     assert known.places() == []
+    assert TITLE.encode() not in world.settings.working_file.read_bytes(), "what the feed told is not even landed"
     with RequestStore(world.settings.requests_file) as store:
         store.ask([Wish(known.person, RecordType.LEAD, "push")], utc_now())
     n_records = len(world.dynamics.rows)
