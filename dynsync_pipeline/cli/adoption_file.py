@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynsync_pipeline.cli.csv_files import harmless
+from dynsync_pipeline.cli.csv_files import decoded, harmless
 from dynsync_pipeline.errors import AdoptionWrong, StorageFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.reconcile.adoption import Decision, Fault, Pair, Reviewed
@@ -100,7 +100,7 @@ def read_reviewed(path: Path) -> list[Reviewed]:
 def _opened(path: Path) -> _Rows:
     try:
         # What is read is ASCII; names may be in any code.
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = decoded(path.read_bytes(), errors="replace")
     except OSError as error:
         raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.csv_files import export, harmless
+from dynsync_pipeline.cli.csv_files import decoded, export, harmless
 from dynsync_pipeline.cli.looking import cell, moment, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
@@ -198,7 +198,7 @@ def _opened(settings: Settings) -> Warehouse:
 def _read(path: Path) -> list[tuple[str, ...]]:
     """The values of a CSV, each line once, as it was written. Raises: typer.BadParameter."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = decoded(path.read_bytes())
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
     except UnicodeDecodeError:

@@ -1,7 +1,11 @@
-"""Writing what a command found as CSV for spreadsheets. Not here: the file of an adoption (`adoption_file.py`)."""
+"""CSV for spreadsheets: writing what a command found, and the text of what one saved.
+
+Not here: the file of an adoption (`adoption_file.py`).
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import sys
@@ -51,3 +55,12 @@ def harmless(value: object) -> str:
     """A value as a cell that no spreadsheet takes for a formula."""
     text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else "" if value is None else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """The text of a CSV as spreadsheets save it: UTF-8, or UTF-16 with its mark, as "Unicode text" has it.
+
+    Raises: UnicodeDecodeError for what is neither, unless `errors` says what takes its place.
+    """
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors)

@@ -37,6 +37,7 @@ def requests(
     if send and drop:
         raise typer.BadParameter("give one of --send and --drop.")
     if not settings.requests_file.exists():
+        _chosen(send or drop, [])
         print_json([]) if as_json else prints_to.print("No request waits for a word.")
         return
     with RequestStore(settings.requests_file) as store:

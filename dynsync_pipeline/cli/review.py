@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.csv_files import export
+from dynsync_pipeline.cli.csv_files import decoded, export
 from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
@@ -142,7 +142,7 @@ def _require_same_records(words: Mapping[int, Word], known: Mapping[int, str], f
 def _read(path: Path) -> dict[int, Word]:
     """What a CSV decides, whatever separator a spreadsheet gave it; lines without a choice wait. Raises: typer.BadParameter."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")  # what is read of it is ASCII
+        text = decoded(path.read_bytes(), errors="replace")  # what is read of it is ASCII
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
     first = text.partition("\n")[0]

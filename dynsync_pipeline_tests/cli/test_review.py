@@ -64,12 +64,14 @@ def test_a_file_is_written_filled_in_by_a_spreadsheet_and_taken_in(run: Run, wai
     file.write_text(f"{header}7,a,marketo\n7,a,dynamics\n", "utf-8")
     assert "decided twice" in run("review", "--apply", str(file), environment=waiting.environment).err
     assert choices(waiting) == {7: None, 8: None}
-    file.write_bytes(
-        "﻿choice;review_id;note;record_id_dynamics\r\nDynamics;7;ä;A\r\nmarketo;99;;z\r\n;8;;b\r\n".encode()
-    )
+    filled_in = "choice;review_id;note;record_id_dynamics\r\nDynamics;7;ä;A\r\nmarketo;99;;z\r\n;8;;b\r\n"
+    file.write_bytes(filled_in.encode("utf-8-sig"))
     applied = run("review", "--apply", str(file), environment=waiting.environment)
     assert (applied.code, choices(waiting)) == (1, {7: "dynamics", 8: None})
     assert "99" in applied.err
+    file.write_bytes(filled_in.replace(";", "\t").replace("Dynamics", "Marketo").encode("utf-16"))
+    assert run("review", "--apply", str(file), environment=waiting.environment).code == 1
+    assert choices(waiting) == {7: "marketo", 8: None}
 
 
 def test_a_file_of_another_pair_whose_reviews_have_the_same_numbers_decides_nothing(
