@@ -32,7 +32,7 @@ def audit(cycle: dg.ResourceParam[CycleRun]) -> Iterator[dg.MaterializeResult[No
     settings = cycle.settings
     with (
         cycle.as_failure(),
-        open_engine(settings, cycle.looking, settings.audit_engine, settings.spark_master) as engine,
+        open_engine(settings, cycle.warehouse, settings.audit_engine, settings.spark_master) as engine,
     ):
         found = run_audit(engine)
     yield dg.MaterializeResult(

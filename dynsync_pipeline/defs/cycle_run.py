@@ -109,22 +109,27 @@ class CycleRun:
 
     @contextmanager
     def looking(self) -> Iterator[Warehouse]:
-        """The working file, for checks and the audit: that of the cycle, or else opened under the lock by itself.
+        """The working file, for checks, as `warehouse` gives it. Raises: dagster.Failure, as `step`."""
+        with self.as_failure(), self.warehouse() as warehouse:
+            yield warehouse
 
-        Raises: dagster.Failure, as `step`; a run that only looks opens no cycle and calls no system.
+    @contextmanager
+    def warehouse(self) -> Iterator[Warehouse]:
+        """The working file: that of the cycle, or else opened under the lock by itself.
+
+        A run that only looks opens no cycle and calls no system. Raises: CycleRunning, StorageFailed.
         """
-        with self.as_failure():
-            if self._cycle is not None:
-                yield self._cycle.warehouse
-                return
-            with CycleLock(self.settings.lock_file):
-                if not self.settings.working_file.exists():
-                    raise StorageFailed(
-                        f"{self.settings.working_file} does not exist yet.",
-                        next_step="Start the job sync_cycle, which makes it.",
-                    )
-                with Warehouse(self.settings.working_file) as warehouse:
-                    yield warehouse
+        if self._cycle is not None:
+            yield self._cycle.warehouse
+            return
+        with CycleLock(self.settings.lock_file):
+            if not self.settings.working_file.exists():
+                raise StorageFailed(
+                    f"{self.settings.working_file} does not exist yet.",
+                    next_step="Start the job sync_cycle, which makes it.",
+                )
+            with Warehouse(self.settings.working_file) as warehouse:
+                yield warehouse
 
     def read(self, name: str, names_in_run: Collection[str]) -> Read:
         """Wait for the extract step `name`; the first call starts all of `names_in_run` side by side.

@@ -7,8 +7,9 @@ statements mean there (`spark_sql.py`), the session (`spark_session.py`).
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import pyarrow.parquet
 from dynsync_pipeline.engine import Keeping
 from dynsync_pipeline.engines.spark_session import session, spark_errors
 from dynsync_pipeline.engines.spark_sql import Macro, only_chooses, parse, spark_name, spark_query
-from dynsync_pipeline.errors import EngineFailed
+from dynsync_pipeline.errors import CycleRunning, EngineFailed
 from dynsync_pipeline.publish.parquet_files import RESULTS, Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.sql_files import run_steps, sql_file, statements
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SIDES = {"person_id", "record_type", "dynamics_id"}  # columns of a side that are no fields
+PATIENCE_S, PAUSE_S = 3_600.0, 1.0  # with cycles, where something is to be kept
 _WORD = re.compile(r"\w+")
 Looking = Callable[[], AbstractContextManager[Warehouse]]
 
@@ -161,10 +163,23 @@ class SparkEngine:
 
     @contextmanager
     def keeping(self, made: str) -> Iterator[Keeping]:
-        """The working file, opened under the cycle lock."""
-        with self._looking() as warehouse, warehouse.transaction() as connection:
+        """The working file, opened under the cycle lock. Raises: CycleRunning, where cycles hold it for an hour."""
+        with ExitStack() as stack:
+            warehouse = self._opened(stack)
+            connection = stack.enter_context(warehouse.transaction())
             self.bring(connection, made)
             yield Keeping(connection, warehouse.now())
+
+    def _opened(self, stack: ExitStack) -> Warehouse:
+        """Once no cycle runs: what took Spark long to find is not given up for one that ends in minutes."""
+        until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return stack.enter_context(self._looking())
+            except CycleRunning:
+                if time.monotonic() > until_s:
+                    raise
+            time.sleep(PAUSE_S)
 
     def bring(self, connection: duckdb.DuckDBPyConnection, made: str) -> None:
         """Bring a table there, as a temporary one of the same name and columns."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline_tests.spark.both_engines import QUICK_JAVA
 from dynsync_pipeline_tests.worlds.kept import FEW, KeptWorld
 from dynsync_pipeline_tests.worlds.memory import WITH_COLLISION
@@ -86,6 +87,19 @@ def asked(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments, "--json"), env=environment(home), cwd=home, capture_output=True, text=True, check=False
     )
+
+
+def asked_beside_a_cycle(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `asked`, while a cycle holds its lock from Spark's first table until some time after its last, the findings."""
+    asking, pipe = command(*arguments, "--json"), subprocess.PIPE
+    with subprocess.Popen(asking, env=environment(home), cwd=home, stdout=pipe, stderr=pipe, text=True) as running:
+        wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*/_SUCCESS"))) or running.poll() is not None)
+        with CycleLock(home / "cycle.lock"):
+            findings = "parquet/*results*/audit_findings-*/_SUCCESS"
+            wait_for(lambda: bool(list(home.glob(findings))) or running.poll() is not None)
+            time.sleep(3)
+        out, errors = running.communicate(timeout=LONGEST_S)
+    return subprocess.CompletedProcess(running.args, running.returncode, out, errors)
 
 
 def kept(home: Path) -> list[list[tuple[object, ...]]]:

@@ -21,6 +21,7 @@ from dynsync_pipeline_tests.spark.asking import (
     ON_SPARK,
     QUICK,
     asked,
+    asked_beside_a_cycle,
     command,
     environment,
     kept,
@@ -34,13 +35,13 @@ pytestmark = [pytest.mark.spark, pytest.mark.timeout(1_200)]  # a machine may be
 
 
 def test_an_audit_on_spark_finds_keeps_and_hands_over_what_duckdb_does(home: Path, tmp_path: Path) -> None:
-    """Also once one was killed with its process; what that left is gone with the next."""
+    """Also once one was killed with its process, whose remains go with the next, and where a cycle runs as it ends."""
     one, other = (Path(shutil.copytree(home, tmp_path / name)) for name in ("one", "other"))
     before = kept(other)
     killed(other, ["audit"], "dynsync", environment(other))
     assert kept(other) == before
     assert [name.partition("-")[0] for name in left(other)] == ["on", "parquet/dynsync"]
-    of_duckdb, of_spark = asked(one, "audit"), asked(other, "audit", *ON_SPARK)
+    of_duckdb, of_spark = asked(one, "audit"), asked_beside_a_cycle(other, "audit", *ON_SPARK)
     assert json.loads(of_spark.stdout) == json.loads(of_duckdb.stdout), of_spark.stderr
     assert json.loads(of_spark.stdout)["n_missed"] == 3
     assert kept(other) == kept(one)
