@@ -16,6 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from dynsync_pipeline_tests.properties.effort import story
+
 CYCLE = """
 from dynsync_pipeline.errors import ServerFailed
 from dynsync_pipeline.model.records import RecordType
@@ -89,6 +91,7 @@ def run(endpoint: str, script: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@story
 def test_a_cycle_is_a_tree_of_steps_and_requests(collector: Collector) -> None:
     run(f"http://127.0.0.1:{collector.server_port}", CYCLE)
     by_id = {span.span_id: span for span in collector.sent}

@@ -94,6 +94,7 @@ def test_r104_what_marketo_or_dynamics_kept_differently_is_sent_once_more_the_wa
     assert world.standing() == []
 
 
+@story
 def test_r104_the_value_of_marketo_comes_back_to_dynamics_where_marketo_owns_the_field() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     person = world.link(LEAD, "a", leadScore="7")
@@ -106,6 +107,7 @@ def test_r104_the_value_of_marketo_comes_back_to_dynamics_where_marketo_owns_the
     assert world.both(person, "leadScore") == ("7", "7")
 
 
+@story
 def test_an_edit_that_nobody_has_carried_over_yet_is_decided_by_its_rule_and_not_by_the_back_fill() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     cleared, both = world.link(LEAD, "a", title="A"), world.link(CONTACT, "b", title="A")
@@ -121,6 +123,7 @@ def test_an_edit_that_nobody_has_carried_over_yet_is_decided_by_its_rule_and_not
     assert [row[3] for row in back_fills(world)] == [0, 0], "an edit is not sent again"
 
 
+@story
 def test_what_no_feed_told_on_either_side_is_found_in_the_records_that_were_chosen() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     people = [world.link(CONTACT, name, title="A") for name in ("a", "b")]
@@ -162,6 +165,7 @@ def test_r101_only_records_created_or_modified_since_are_chosen() -> None:
     assert [row[1:] for row in back_fills(world)] == [(1, 1, 1, "done"), (1, 1, 1, "done")]
 
 
+@story
 def test_r92_nobody_is_filled_again_whom_the_sync_filter_keeps_out() -> None:
     world = MemoryWorld(field_map(*FIELDS))
     people = [world.link(CONTACT, name, source="D") for name in ("in", "out")]

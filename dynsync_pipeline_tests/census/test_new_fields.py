@@ -242,6 +242,7 @@ def test_a_field_that_was_hidden_is_read_anew_and_what_it_lost_meanwhile_is_no_c
     assert world.settled() == 0
 
 
+@story
 def test_a_day_without_calls_left_puts_a_back_fill_off_and_holds_up_nothing() -> None:
     world, people = six_contacts(TITLE)
     world.follow(field_map(TITLE, PHONE))
@@ -259,6 +260,7 @@ def test_a_day_without_calls_left_puts_a_back_fill_off_and_holds_up_nothing() ->
     assert world.rows(PARKED) == []
 
 
+@story
 def test_a_read_that_fails_or_shows_nobody_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not shown, and not proven gone, was not read: what he holds is not nothing."""
     world, people = six_contacts(TITLE)

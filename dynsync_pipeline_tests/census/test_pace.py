@@ -9,7 +9,7 @@ import pytest
 from dynsync_pipeline.extract import census
 from dynsync_pipeline.extract.census import Pace
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.rows import Row
 
@@ -63,6 +63,7 @@ def test_an_empty_system_is_still_looked_at() -> None:
     assert Pace(WEEK, PLENTY).due(0, 5_000, DAY)[0] == 1
 
 
+@story
 def test_a_tight_budget_slows_it_down(monkeypatch: pytest.MonkeyPatch) -> None:
     world = MemoryWorld()
     world.link(RecordType.LEAD, "l1", title="Buyer")

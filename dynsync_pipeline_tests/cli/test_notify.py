@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.hook import Hook, listening
 
 
@@ -16,6 +17,7 @@ def hook() -> Iterator[Hook]:
         yield server
 
 
+@story
 def test_the_test_says_of_each_address_whether_it_took_a_line(run: Run, hand_made: HandMade, hook: Hook) -> None:
     with Hook() as gone:
         addresses = f"{hook.address} {gone.address}"

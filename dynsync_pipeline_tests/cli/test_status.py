@@ -350,6 +350,7 @@ def test_a_real_world_is_told_as_it_is(run: Run, looked: Looked) -> None:
     assert all(row["n_used"] > 0 for row in found["calls"])
 
 
+@story
 def test_looking_works_in_another_process_while_a_cycle_holds_the_working_file(looked: Looked) -> None:
     data_dir = looked.world.data_dir
     with CycleLock(data_dir / "cycle.lock"), Warehouse(data_dir / "dynsync.duckdb"):

@@ -7,6 +7,7 @@ from dynsync_pipeline.definitions import build_definitions
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.pause import pause, resume
 from dynsync_pipeline_tests.defs.conftest import Cycles, failures
+from dynsync_pipeline_tests.properties.effort import story
 
 BY_SENSOR = {"dagster/sensor_name": "cycle_sensor"}
 AGAIN = BY_SENSOR | {"dagster/parent_run_id": "of the one before"}
@@ -20,6 +21,7 @@ def run(
     return job.execute_in_process(instance=instance, raise_on_error=False, tags=tags), cycles
 
 
+@story
 def test_a_queued_run_of_a_paused_sync_opens_nothing_and_says_who_holds_it(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
@@ -38,6 +40,7 @@ def test_a_queued_run_of_a_paused_sync_opens_nothing_and_says_who_holds_it(
 
 
 @pytest.mark.parametrize("tags", [{}, AGAIN], ids=["launched", "launched anew"])
+@story
 def test_a_pause_holds_no_run_that_somebody_starts_by_hand(
     settings: Settings, instance: dg.DagsterInstance, tags: dict[str, str]
 ) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from dynsync_pipeline.cli.commands import COMMANDS, app, load
 from dynsync_pipeline.settings import PREFIX, Settings
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 ROOT = Path(__file__).parent.parent.parent
@@ -148,6 +149,7 @@ def test_the_snippet_for_pandas_runs(edited_world: HttpWorld, monkeypatch: pytes
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the walk is for bash and curl")
+@story
 def test_the_walk_by_hand_ends_as_it_says(make_world: Callable[..., HttpWorld], tmp_path: Path) -> None:
     """The blocks of docs/try-it.md, as they stand, but for the emulators, which run in this process."""
     world = make_world(fields=None, n_accounts=1, n_contacts=2)

@@ -68,6 +68,7 @@ def test_empty_text_is_nothing_in_both_directions(shared_world: HttpWorld, linke
         world.sync()
 
 
+@story
 def test_line_breaks_of_either_kind_are_no_edit(shared_world: HttpWorld, linked: dict[str, tuple[str, int]]) -> None:
     world = shared_world
     record_id, person_id = linked["contact"]
@@ -79,6 +80,7 @@ def test_line_breaks_of_either_kind_are_no_edit(shared_world: HttpWorld, linked:
         world.sync()
 
 
+@story
 def test_choices_arrive_as_labels_and_go_back_as_numbers(
     shared_world: HttpWorld, linked: dict[str, tuple[str, int]]
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_wrong_secret_of_marketo_is_named_with_where_to_renew_it(world: HttpWo
     nothing_lost(world, "failed")
 
 
+@story
 def test_a_certificate_that_dynamics_does_not_know_is_named(world: HttpWorld, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.pem"
     stranger.write_text(new_client_pem())
@@ -313,6 +314,7 @@ def test_a_setting_that_cannot_be_used_is_named_without_its_value(world: HttpWor
     refused(world, SETTINGS, ended, f"{name}|dynamics_username")
 
 
+@story
 def test_a_first_load_into_a_marketo_with_people_is_refused_until_it_is_allowed(
     make_world: Callable[..., HttpWorld],
 ) -> None:

@@ -46,6 +46,7 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     assert world.query("select cycle_id, status from cycles") == [(1, "succeeded")]
 
 
+@story
 def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     world.create_record("contact", lastname="Once")

@@ -86,6 +86,7 @@ def later(settings: Settings, length: timedelta) -> None:
     file.write_text(json.dumps({code: at.isoformat() for code, at in told.items()}))
 
 
+@story
 def test_cycles_that_fail_are_told_at_the_third_once_and_again_a_day_later(home: HandMade, hook: Hook) -> None:
     settings = told_by(home, hook)
     home.publish(*failed(home, n=2))

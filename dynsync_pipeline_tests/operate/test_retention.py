@@ -11,7 +11,7 @@ from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.observations import forget_ledgers
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.kept import KeptWorld
 
 
@@ -61,6 +61,7 @@ def cycles(world: KeptWorld) -> tuple[list[int], list[int]]:
     return [row[0] for row in world.rows(query.format("ledger.cycles"))], published
 
 
+@story
 def test_cycles_go_by_the_longer_age_and_the_last_whole_one_stays() -> None:
     world = KeptWorld()
     world.link(RecordType.CONTACT, "c1", title="A")

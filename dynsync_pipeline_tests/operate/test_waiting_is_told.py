@@ -11,6 +11,7 @@ from dynsync_pipeline.operate.occasions import kind_of
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.hook import listening
 
 
@@ -34,6 +35,7 @@ def ago(minutes: int) -> str:
     return f"timestamp '{utc_now().replace(tzinfo=None) - timedelta(minutes=minutes):%Y-%m-%d %H:%M:%S}'"
 
 
+@story
 def test_what_begins_to_wait_is_told_at_once_and_more_of_the_same_is_not(tmp_path: Path) -> None:
     home = HandMade(tmp_path)
     begun = home.cycle(1, f"{utc_now().replace(tzinfo=None):%Y-%m-%d %H:%M:%S}")

@@ -6,6 +6,7 @@ import duckdb
 
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.approvals import approve_values
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 LEAD = RecordType.LEAD
@@ -34,6 +35,7 @@ def published(world: MemoryWorld) -> tuple[int, ...]:
     return tuple(n_rows.get(name, 0) for name in WAITING)
 
 
+@story
 def test_what_waits_is_written_once_and_goes_once_it_is_settled() -> None:
     world = MemoryWorld(field_map("title,jobtitle,text,both,true", "city,address1_city,text,both,true"), publishes=True)
     for name in "abcd":

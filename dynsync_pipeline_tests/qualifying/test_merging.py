@@ -163,6 +163,7 @@ def test_a_merge_whose_answer_is_lost_is_not_sent_twice_and_one_that_is_out_of_d
     assert [row[5] for row in proposals(world)] == ["merged", "withdrawn", "merged"]
 
 
+@story
 def test_a_merge_that_is_killed_is_told_if_and_only_if_it_may_have_been_sent() -> None:
     world = MemoryWorld(FIELDS)
     for name in ("w", "l"):

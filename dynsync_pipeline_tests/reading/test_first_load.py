@@ -13,6 +13,7 @@ from dynsync_pipeline.extract.first_load import estimate
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse import first_load
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 AT = datetime.fromisoformat("2026-01-01")
@@ -75,6 +76,7 @@ def test_a_first_load_is_told_before_while_and_after_and_later_cycles_are_silent
     assert len(told()) == n_lines
 
 
+@story
 def test_a_later_cycle_that_writes_for_long_tells_how_far_it_is_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

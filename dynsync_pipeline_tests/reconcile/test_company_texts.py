@@ -8,6 +8,7 @@ from dynsync_pipeline.errors import RequestRefused
 from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.reconcile.test_keyless_companies import a_world, collisions, entered, shown
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -25,6 +26,7 @@ FINER = parse_field_map(
 )
 
 
+@story
 def test_a_new_person_shows_nothing_that_is_left_on_the_company_of_the_one_before() -> None:
     """R81: what sales emptied after the person was deleted was emptied; the company outlives its people."""
     world, (person,) = a_world()
@@ -40,6 +42,7 @@ def test_a_new_person_shows_nothing_that_is_left_on_the_company_of_the_one_befor
     assert world.standing() == []
 
 
+@story
 def test_a_leads_company_text_stays_on_its_company_where_the_field_of_accounts_is_parked() -> None:
     """R63, R107: it never goes through the person, and both sides' edits go on."""
     world, people = a_world(n_leads=2)
@@ -61,6 +64,7 @@ def test_a_leads_company_text_stays_on_its_company_where_the_field_of_accounts_i
     assert (entered(world, "r0")[0], world.ledger()["collisions"]) == ("In Marketo", [])
 
 
+@story
 def test_a_checkbox_that_nobody_set_is_no_company_text_and_a_number_moves_as_fine_as_it_was_entered() -> None:
     """R42, R131: else each lead would get a company; R45: the account's column says nothing of the lead's places."""
     world = MemoryWorld(FINER)
@@ -81,6 +85,7 @@ def test_a_checkbox_that_nobody_set_is_no_company_text_and_a_number_moves_as_fin
     assert (rows[LEAD, "r2"].values["new_listed"], world.marketo.company_rows["lead:r2"]["listed"]) == ("true", "true")
 
 
+@story
 def test_a_key_that_another_tool_gives_to_a_company_empties_no_lead() -> None:
     """R42, R63: what its person shows from then on is not the lead's; it gets a company of its own with what the lead holds."""
     world, (person,) = a_world()

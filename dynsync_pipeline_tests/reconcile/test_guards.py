@@ -42,6 +42,7 @@ def test_a_first_load_into_an_empty_marketo_needs_no_word() -> None:
     assert sorted(world.marketo.rows) == [1001]
 
 
+@story
 def test_a_first_load_next_to_people_that_all_bear_ids_needs_no_word() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.allow(max_creates=1000, first_load="refuse")
@@ -229,6 +230,7 @@ def test_r48_a_column_that_few_hold_and_that_comes_back_empty_stops_before_any_w
     assert len(world.marketo.writes) == 60
 
 
+@story
 def test_r48_a_field_of_both_record_types_that_marketo_shows_empty_is_one() -> None:
     world = MemoryWorld(CLEARED, publishes=True)
     people = [world.link((LEAD, CONTACT)[place % 2], f"r{place}", phone="1") for place in range(100)]
@@ -241,6 +243,7 @@ def test_r48_a_field_of_both_record_types_that_marketo_shows_empty_is_one() -> N
     assert world.dynamics.writes == []
 
 
+@story
 def test_a_yes_that_is_lost_is_a_clear_too() -> None:
     """R45, R132: a column of consent that comes back empty would subscribe everybody again."""
     world = MemoryWorld(CLEARED, publishes=True)
@@ -255,6 +258,7 @@ def test_a_yes_that_is_lost_is_a_clear_too() -> None:
     assert world.marketo.writes == []
 
 
+@story
 def test_a_column_of_accounts_that_comes_back_empty_stops_before_any_company_is_written() -> None:
     world = MemoryWorld(CLEARED, publishes=True)
     for place in range(60):

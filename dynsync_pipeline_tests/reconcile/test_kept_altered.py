@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -20,6 +20,7 @@ def keeping(field: str, kept: str | None) -> Keeps:
     return lambda name, value: kept if name == field else value
 
 
+@story
 def test_what_does_not_stick_is_written_at_growing_gaps_under_one_open_error() -> None:
     kept = {KEYS.created_on: None, KEYS.person_type: "x", KEYS.contact_id: None}
     world = MemoryWorld(FIELDS)
@@ -68,6 +69,7 @@ def test_a_new_person_whose_type_is_kept_otherwise_is_not_written_in_every_cycle
     assert [row[3:] for row in world.errors()] == [("own_field_altered", 5, "waiting")]
 
 
+@story
 def test_the_error_is_resolved_once_somebody_puts_the_value_right() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", title="A")
@@ -81,6 +83,7 @@ def test_the_error_is_resolved_once_somebody_puts_the_value_right() -> None:
     assert [row[4:] for row in world.errors()] == [(4, "resolved")]
 
 
+@story
 def test_alterations_far_apart_are_each_put_back_at_once_and_told_once() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(CONTACT, "r", title="A")

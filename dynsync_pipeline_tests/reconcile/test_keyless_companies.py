@@ -56,6 +56,7 @@ def a_world(fields: FieldMap = FIELDS, *, n_leads: int = 1) -> tuple[MemoryWorld
     return world, people
 
 
+@story
 def test_company_text_entered_on_a_leads_person_is_an_edit_of_the_lead_like_any_other() -> None:
     """R131, R35: on one side, on both to two values, on both alike. What the map has of accounts alone goes along."""
     world, (alone, both, alike, dynamics) = a_world(n_leads=4)
@@ -159,6 +160,7 @@ def test_a_merge_that_leaves_a_person_without_company_empties_nothing() -> None:
     assert [shown(world, winner)[:2] for winner in (71, 72)] == [("lead:r0", "Acme"), ("lead:r1", "Winner's")]
 
 
+@story
 def test_a_lead_that_is_qualified_as_its_persons_text_is_edited_leaves_the_text_in_the_persons_log() -> None:
     """R22, R59: a contact's company is its account's; without one the person keeps what it shows."""
     world, people = a_world(n_leads=2)

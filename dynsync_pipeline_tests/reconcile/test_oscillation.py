@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 FIELDS = field_map(
@@ -37,6 +37,7 @@ def fought() -> tuple[MemoryWorld, int]:
     return world, person_id
 
 
+@story
 def test_two_workflows_that_fight_are_caught_after_six_writes_and_the_rest_of_the_record_goes_on() -> None:
     world, person_id = fought()
     assert n_writes(world) == 6
@@ -62,6 +63,7 @@ def test_a_fight_that_lasts_costs_a_few_writes_every_two_hours_and_is_never_quar
     assert world.rows("select count(*) from state.unsettled where next_look_at > timestamp '9000-01-01'") == [(0,)]
 
 
+@story
 def test_when_the_fight_is_over_the_field_goes_on_by_itself_with_the_last_edit() -> None:
     world, person_id = fought()
     dynamics, marketo = world.both(person_id, "title")
@@ -72,6 +74,7 @@ def test_when_the_fight_is_over_the_field_goes_on_by_itself_with_the_last_edit()
     assert {error[5] for error in world.errors()} == {"resolved"}
 
 
+@story
 def test_honest_clicks_on_a_checkbox_travel_from_both_sides_all_day() -> None:
     """Four at once, then irregularly within minutes, then by the clock and slower than machines."""
     world = MemoryWorld(FIELDS)

@@ -80,6 +80,7 @@ def test_what_waits_is_sent_at_once_when_somebody_edits_it() -> None:
     assert [row[5] for row in world.errors()] == ["resolved"]
 
 
+@story
 def test_what_waits_is_sent_when_its_time_comes_and_its_error_is_resolved() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
@@ -268,6 +269,7 @@ def test_a_field_that_is_refused_before_and_after_its_person_is_made_is_one_erro
     assert rows == [(person, 2)]
 
 
+@story
 def test_a_record_waits_as_long_as_the_system_says_but_no_longer_than_a_day() -> None:
     """R116: what a system says of the far future is no reason to forget a record, and none to fall over."""
     world = MemoryWorld(FIELDS)

@@ -7,6 +7,7 @@ import pytest
 from dynsync_pipeline.clients.marketo.protocol import Activity
 from dynsync_pipeline.extract.marketo import CHANGE_SCORE
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 SCORES = field_map("leadScore,mkt_leadscore,integer,to_dynamics,true", "fitScore,mkt_fitscore,integer,to_dynamics,true")
@@ -26,6 +27,7 @@ def score(world: MemoryWorld, person_id: int, name: str, label: str, value: str)
     ("case", "label"),
     [("two fields share it", "Score"), ("it was renamed an hour ago", "Renamed"), ("it is another's now", "fitScore")],
 )
+@story
 def test_a_score_reaches_dynamics_whatever_its_label(case: str, label: str) -> None:
     world = MemoryWorld(SCORES)
     person_id = world.link(RecordType.LEAD, "r", leadScore="1")

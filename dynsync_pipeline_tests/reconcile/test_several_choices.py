@@ -61,6 +61,7 @@ def test_the_order_of_choices_is_no_edit_and_no_collision() -> None:
     assert {world.base(person_id, "topics") for person_id in people.values()} == {"1,2,3"}
 
 
+@story
 def test_two_edits_collide_as_a_whole() -> None:
     """R35 knows values, and no sets: choices of the two sides are not put together."""
     world = MemoryWorld(FIELDS)
@@ -140,6 +141,7 @@ def test_labels_that_are_swapped_renamed_back_or_removed_move_no_number() -> Non
     assert world.dynamics.writes == world.errors() == world.ledger()["collisions"] == []
 
 
+@story
 def test_a_label_with_a_semicolon_has_a_comma_in_marketo() -> None:
     """Else nobody could tell where it ends."""
     world = MemoryWorld(FIELDS)
@@ -192,6 +194,7 @@ def test_a_cut_while_choices_are_written_loses_and_doubles_nothing() -> None:
     assert world.ledger()["collisions"] == world.standing() == []
 
 
+@story
 def test_a_company_gets_the_labels_of_its_account_and_their_order_is_no_difference() -> None:
     lines = "account,company,name,text,to_marketo,true\naccount,segments,new_segments,choices,to_marketo,true\n"
     world = MemoryWorld(parse_field_map(HEADER + lines + "contact,title,jobtitle,text,both,true\n", "test.csv"))

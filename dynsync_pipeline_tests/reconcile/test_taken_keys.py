@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import deep
+from dynsync_pipeline_tests.properties.effort import deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 FIELDS = field_map("title,jobtitle,text,both,true")
 
 
+@story
 def test_a_taken_key_is_one_open_error_until_the_key_is_free_and_then_the_record_gets_its_person() -> None:
     world = MemoryWorld(FIELDS)
     bearer = world.link(RecordType.CONTACT, "c", title="A")

@@ -142,6 +142,7 @@ def test_r92_nothing_is_told_in_the_log_of_a_stale_person() -> None:
     assert logged(world) == []
 
 
+@story
 def test_a_person_who_is_gone_meanwhile_is_one_outcome_of_its_own_and_the_others_are_told() -> None:
     world, (first, second) = refusing_world(2)
     world.marketo.log_fails = (NOT_ALLOWED, False)

@@ -303,6 +303,7 @@ def test_each_entry_into_a_list_asks_once_and_staying_asks_for_nothing(world: Co
     world.settle()
 
 
+@story
 def test_prometheus_reads_the_figures_of_the_last_cycle_and_of_the_requests_on_this_machine(
     world: CoreWorld, webhook: httpx.Client
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.sync_filter.filtered import (
     ACCOUNT,
     CONTACT,
@@ -64,6 +65,7 @@ def test_r94_contacts_of_an_account_that_is_kept_out_sync_and_its_company_grows_
     rests(world)
 
 
+@story
 def test_r94_an_account_that_was_never_let_in_is_no_company_until_it_is() -> None:
     """Its contacts sync without one. Local edits of a company last until its account is let in (R52)."""
     world = filtered_world()
@@ -87,6 +89,7 @@ def test_r94_an_account_that_was_never_let_in_is_no_company_until_it_is() -> Non
     assert world.marketo.rows[person].values[COMPANY_KEY] == "never"
 
 
+@story
 def test_a_stale_contact_keeps_its_company_when_it_moves_and_takes_the_other_when_it_is_let_in() -> None:
     """Also where the new account is deactivated, or its column emptied, in the same cycle."""
     world = filtered_world()

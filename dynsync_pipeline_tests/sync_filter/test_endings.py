@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.sync_filter.filtered import (
     CONTACT,
     LEAD,
@@ -16,6 +17,7 @@ from dynsync_pipeline_tests.sync_filter.filtered import (
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 
+@story
 def test_a_person_who_is_deleted_in_marketo_comes_back_only_when_its_record_is_let_in() -> None:
     """R81 rests with the filter; letting a record in is itself an edit that its person never got (R89). A deletion on either side
     may come with the yes.
@@ -56,6 +58,7 @@ def test_a_person_who_is_deleted_in_marketo_comes_back_only_when_its_record_is_l
     assert sorted(starts(world)) == sorted([*made, anew])
 
 
+@story
 def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_starts_nobody() -> None:
     """That it is gone is no edit of it (R79). Entered again and let in, it takes its person back (R83)."""
     world = filtered_world()
@@ -91,6 +94,7 @@ def test_a_record_that_is_deleted_while_it_is_kept_out_flags_its_person_and_star
     assert starts(world) == [people["stale"]]
 
 
+@story
 def test_people_who_are_merged_in_marketo_follow_the_filter_of_the_record_that_is_left() -> None:
     """R25: the person is its contact. Where that is kept out nothing is written; let in, the merge is Marketo's edit."""
     world = filtered_world()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from dynsync_pipeline.engines.on_duckdb import duckdb_engine
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.reconcile.audit import run_audit
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.sync_filter.filtered import (
     CONTACT,
     EMPTY,
@@ -152,6 +153,7 @@ def test_r89_a_record_that_is_let_in_gets_its_person_at_once_with_an_entry() -> 
     assert len(made) == 4
 
 
+@story
 def test_what_marketo_refuses_rests_with_its_record_and_is_told_of_no_more() -> None:
     """Whether it was to be a new person, or an edit; the entry of a start waits with the person."""
     world = filtered_world()
@@ -183,6 +185,7 @@ def test_what_marketo_refuses_rests_with_its_record_and_is_told_of_no_more() -> 
     assert sorted(starts(world)) == sorted([started, person, *people_of(world, "leaves")])
 
 
+@story
 def test_a_field_that_came_back_while_a_person_was_stale_clears_nothing_of_it() -> None:
     """What its column lost while it was away is no clear (R107), also when the person is compared only later."""
     world = filtered_world()

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.errors import GuardStopped
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 COLUMN = "new_synctomkto"
 Names = dict[str, str]
 
 
+@story
 def test_records_are_kept_out_and_let_in_from_end_to_end(make_world: Callable[..., HttpWorld]) -> None:
     """Accounts have no such column at first, and contacts one with the default yes; then its column is lost in three ways."""
     world = make_world()

@@ -21,6 +21,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.sql_files import sql_file, statements
 from dynsync_pipeline.write_back.receipts import RECOGNISING, SETTLING
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.properties.test_cuts import busy_world
 from dynsync_pipeline_tests.worlds.cuts import CutWarehouse, Steps
 
@@ -105,6 +106,7 @@ def explain_what_was_left_out(warehouse: ExplainingWarehouse) -> None:
                 connection.explain(statement.sql)
 
 
+@story
 def test_no_statement_of_a_cycle_goes_through_all_pairs_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     # The first time in a process a statement runs whatever it draws from; its plan over nothing would say nothing. And what
     # it makes empty later has the columns of that time, which is to be one with this field map.

@@ -18,6 +18,7 @@ from dynsync_pipeline.emulators.dataverse import batch as batches
 from dynsync_pipeline.emulators.dataverse.errors import DataverseError
 from dynsync_pipeline_tests.emulators.conftest import Host
 from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse, batch, error, part
+from dynsync_pipeline_tests.properties.effort import story
 
 FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
@@ -70,6 +71,7 @@ def test_any_filter_is_answered_or_refused(fuzzed: Dataverse, words: list[str], 
 
 @FUZZ
 @given(text=st.text(max_size=60))
+@story
 def test_any_text_as_a_filter_order_selection_or_cursor_is_answered_or_refused(fuzzed: Dataverse, text: str) -> None:
     text = text.encode("utf-8", "replace").decode()
     for option in ("$filter", "$orderby", "$select", "$expand", "$skiptoken", "$deltatoken", "fetchXml"):
@@ -88,6 +90,7 @@ def test_any_literal_finds_only_what_equals_it(fuzzed: Dataverse, text: str) -> 
 
 @FUZZ
 @given(state=st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers())), max_size=4))
+@story
 def test_forged_cursors_are_answered_or_refused(fuzzed: Dataverse, state: list[Any]) -> None:
     inner = json.dumps(state).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     cookie = f'<cookie page="1"><state value="{inner}"/></cookie>'

@@ -7,6 +7,7 @@ import time
 from dynsync_pipeline.emulators.dataverse.seeding import seed
 from dynsync_pipeline.emulators.sample_data import sample_accounts, sample_contacts
 from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse, batch, part
+from dynsync_pipeline_tests.properties.effort import story
 
 N_ROWS = 20_000
 COLUMNS = (
@@ -16,6 +17,7 @@ COLUMNS = (
 )
 
 
+@story
 def test_seeding_paging_lookups_and_batches_are_fast_enough(dataverse: Dataverse) -> None:
     """Floors at about a third of what was measured on one core: 110,000 rows a second served, 25,000 seeded."""
     accounts = list(sample_accounts(50, 0))

@@ -16,6 +16,7 @@ import pytest
 from dynsync_pipeline.emulators.marketo.seeding import seed
 from dynsync_pipeline.emulators.sample_data import sample_people
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
+from dynsync_pipeline_tests.properties.effort import story
 
 TODAY = {
     "startAt": (datetime.now(UTC) - timedelta(days=2)).isoformat(timespec="seconds"),
@@ -322,6 +323,7 @@ def test_jobs_waiting_and_half_done_when_the_server_ended_are_finished_after_a_r
         assert rows(marketo.http.get(f"{LEADS}/{export_id}/file.json").text) == [["id"], ["1"]]
 
 
+@story
 def test_fifty_thousand_people_are_exported_in_seconds(marketo: Marketo) -> None:
     people = list(sample_people(10_000, 1))
     seed(marketo.store, ({**person, "createdAt": "2025-01-15T00:00:00Z"} for _ in range(5) for person in people))
