@@ -198,13 +198,24 @@ def test_a_plan_that_a_guard_stops_ends_with_4_and_leaves_nothing(run: Run, edit
     assert fingerprints(edited.world.data_dir) == before
 
 
-def test_a_plan_whose_system_is_away_ends_with_1_and_leaves_nothing(run: Run, edited: Edited) -> None:
-    before = fingerprints(edited.world.data_dir)
-    unreachable = {"DYNSYNC_MARKETO_URL": "https://127.0.0.1:9", "DYNSYNC_RETRY_LIMIT_S": "0"}
-    ran = run("plan", environment=edited.world.environment | unreachable)
-    assert ran.code == 1
+def test_a_plan_whose_system_is_away_ends_with_1_and_leaves_nothing(
+    run: Run, edited: Edited, tmp_path: Path
+) -> None:
+    """The folder is a copy that was made with an address at which nobody answers."""
+    folder, nobody = tmp_path / "data", "127.0.0.1:9"
+    shutil.copytree(edited.world.data_dir, folder)
+    with duckdb.connect(folder / "dynsync.duckdb") as connection:
+        connection.execute("update state.systems set host = ? where system = 'marketo'", [nobody])
+    before = fingerprints(folder)
+    away = {
+        "DYNSYNC_DATA_DIR": str(folder),
+        "DYNSYNC_MARKETO_URL": f"https://{nobody}",
+        "DYNSYNC_RETRY_LIMIT_S": "0",
+    }
+    ran = run("plan", environment=edited.world.environment | away)
+    assert ran.code == 1, ran.err
     assert "Traceback" not in ran.err
-    assert fingerprints(edited.world.data_dir) == before
+    assert fingerprints(folder) == before
 
 
 def test_what_a_killed_plan_left_is_removed_by_the_next(run: Run, edited: Edited) -> None:
