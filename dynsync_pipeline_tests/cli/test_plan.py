@@ -198,9 +198,7 @@ def test_a_plan_that_a_guard_stops_ends_with_4_and_leaves_nothing(run: Run, edit
     assert fingerprints(edited.world.data_dir) == before
 
 
-def test_a_plan_whose_system_is_away_ends_with_1_and_leaves_nothing(
-    run: Run, edited: Edited, tmp_path: Path
-) -> None:
+def test_a_plan_whose_system_is_away_ends_with_1_and_leaves_nothing(run: Run, edited: Edited, tmp_path: Path) -> None:
     """The folder is a copy that was made with an address at which nobody answers."""
     folder, nobody = tmp_path / "data", "127.0.0.1:9"
     shutil.copytree(edited.world.data_dir, folder)

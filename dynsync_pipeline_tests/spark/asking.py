@@ -91,12 +91,15 @@ def asked(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def asked_beside_a_cycle(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """As `asked`, while a cycle holds its lock from Spark's first table until some time after its last, the findings."""
-    asking, pipe = command(*arguments, "--json"), subprocess.PIPE
+
+    def stored(table: str) -> set[Path]:
+        return set(home.glob(f"parquet/*results*/{table}-*/_SUCCESS"))
+
+    asking, pipe, of_others = command(*arguments, "--json"), subprocess.PIPE, stored("*")
     with subprocess.Popen(asking, env=environment(home), cwd=home, stdout=pipe, stderr=pipe, text=True) as running:
-        wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*/_SUCCESS"))) or running.poll() is not None)
+        wait_for(lambda: bool(stored("*") - of_others) or running.poll() is not None)
         with CycleLock(home / "cycle.lock"):
-            findings = "parquet/*results*/audit_findings-*/_SUCCESS"
-            wait_for(lambda: bool(list(home.glob(findings))) or running.poll() is not None)
+            wait_for(lambda: bool(stored("audit_findings") - of_others) or running.poll() is not None)
             time.sleep(3)
         out, errors = running.communicate(timeout=LONGEST_S)
     return subprocess.CompletedProcess(running.args, running.returncode, out, errors)
