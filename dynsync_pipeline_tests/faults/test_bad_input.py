@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dynsync_pipeline.emulators.dataverse.certificate import new_client_pem
@@ -129,12 +130,23 @@ def test_a_wrong_tenant_is_named(world: HttpWorld) -> None:
 @story
 @pytest.mark.parametrize("system", ["DYNAMICS", "MARKETO"])
 def test_a_host_that_nobody_serves_is_named_and_retrying_is_advised(world: HttpWorld, system: str) -> None:
-    port = free_port()
-    ended = world.dynsync(
-        "sync", **{f"DYNSYNC_{system}_URL": f"https://127.0.0.1:{port}", "DYNSYNC_RETRY_LIMIT_S": "0"}
-    )
-    refused(world, FAILED, ended, f"127.0.0.1:{port}")
+    """The folder was made with that address."""
+    nobody = f"127.0.0.1:{free_port()}"
+    settings = {f"DYNSYNC_{system}_URL": f"https://{nobody}", "DYNSYNC_RETRY_LIMIT_S": "0"}
+    of_before = move_to(world, system, nobody)
+    ended = world.dynsync("sync", **settings)
+    move_to(world, system, of_before)
+    refused(world, FAILED, ended, nobody)
     nothing_lost(world, "failed")
+
+
+def move_to(world: HttpWorld, system: str, address: str) -> str:
+    """Let the working file know the system at this address; returns the one of before."""
+    with duckdb.connect(world.data_dir / "dynsync.duckdb") as connection:
+        known = connection.execute("select host from state.systems where system = ?", [system.lower()]).fetchone()
+        connection.execute("update state.systems set host = ? where system = ?", [address, system.lower()])
+    assert known is not None
+    return str(known[0])
 
 
 def test_a_host_name_that_does_not_exist_is_named(world: HttpWorld, tmp_path: Path) -> None:
