@@ -10,6 +10,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
+from dynsync_pipeline_tests.worlds.rows import Values
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 FIELDS = field_map(
@@ -19,52 +20,62 @@ FIELDS = field_map(
     "source,new_source,text,to_marketo,true",
     "leadScore,mkt_leadscore,integer,to_dynamics,true",
 )
-BOTH_TYPES = pytest.mark.parametrize("record_type", [LEAD, CONTACT])
+TYPES = (LEAD, CONTACT)
 
 
-def key_of(record_type: RecordType) -> str:
-    return KEYS.contact_id if record_type is CONTACT else KEYS.lead_id
+KEYS_OF = {LEAD: KEYS.lead_id, CONTACT: KEYS.contact_id}
 
 
-@BOTH_TYPES
-def test_a_new_record_becomes_one_person_with_key_type_and_values(record_type: RecordType) -> None:
+def meet(world: MemoryWorld, record_type: RecordType, record_id: str, dynamics: Values, marketo: Values) -> int:
+    """A record, and a person that bears its key and was never linked; returns the person."""
+    world.dynamics.put(record_type, record_id, **dynamics)
+    person_id = world.marketo.next_id
+    world.marketo.put(
+        person_id, **{KEYS_OF[record_type]: record_id}, **world.told_of(record_type, record_id), **marketo
+    )
+    return person_id
+
+
+def test_a_new_record_becomes_one_person_with_key_type_and_values() -> None:
     """R15. One-way fields go down if Dynamics owns them, and stay if Marketo does (R43, R44) (R20)."""
     world = MemoryWorld(FIELDS)
-    world.dynamics.put(record_type, "r", jobtitle="A", donotphone="true", new_source="web", mkt_leadscore="5")
+    for record_type in TYPES:
+        world.dynamics.put(record_type, "r", jobtitle="A", donotphone="true", new_source="web", mkt_leadscore="5")
     assert world.settled() == 1
-    assert world.marketo.writes == [
-        (
-            1001,
-            {
-                key_of(record_type): "r",
-                KEYS.person_type: "Contact" if record_type is CONTACT else "Lead",
-                KEYS.is_deleted: "false",
-                KEYS.created_on: "2020-01-01T00:00:00Z",
-                "title": "A",
-                "doNotCall": "true",
-                "source": "web",
-            },
-        )
+    assert sorted((values for _, values in world.marketo.writes), key=lambda each: str(each[KEYS.person_type])) == [
+        {
+            KEYS_OF[record_type]: "r",
+            KEYS.person_type: record_type.value.capitalize(),
+            KEYS.is_deleted: "false",
+            KEYS.created_on: "2020-01-01T00:00:00Z",
+            "title": "A",
+            "doNotCall": "true",
+            "source": "web",
+        }
+        for record_type in (CONTACT, LEAD)
     ]
     assert world.dynamics.writes == [], "a score that Marketo has not computed yet clears nothing"
-    assert world.rows("select person_id, record_type, dynamics_id from state.links") == [(1001, record_type, "r")]
-    assert world.base(1001, "title") == "A"
+    links = world.rows("select record_type, dynamics_id from state.links order by all")
+    assert links == [(CONTACT, "r"), (LEAD, "r")]
+    assert [world.base(person_id, "title") for person_id in (1001, 1002)] == ["A", "A"]
 
 
 @story
-@BOTH_TYPES
-def test_after_a_creation_each_side_s_edits_are_one_sided(record_type: RecordType) -> None:
+def test_after_a_creation_each_side_s_edits_are_one_sided() -> None:
     world = MemoryWorld(FIELDS)
-    world.dynamics.put(record_type, "r", jobtitle="A", emailaddress1="a@x.example")
+    for record_type in TYPES:
+        world.dynamics.put(record_type, "r", jobtitle="A", emailaddress1="a@x.example")
     world.settled()
-    world.marketo.put(1001, title="M", leadScore="7")
-    world.dynamics.put(record_type, "r", emailaddress1="b@x.example")
+    for record_type, person_id in zip(TYPES, world.marketo.rows, strict=True):
+        world.marketo.put(person_id, title="M", leadScore="7")
+        world.dynamics.put(record_type, "r", emailaddress1="b@x.example")
     world.settled()
-    assert [world.both(1001, f) for f in ("title", "email", "leadScore")] == [
-        ("M", "M"),
-        ("b@x.example", "b@x.example"),
-        ("7", "7"),
-    ]
+    for person_id in world.marketo.rows:
+        assert [world.both(person_id, f) for f in ("title", "email", "leadScore")] == [
+            ("M", "M"),
+            ("b@x.example", "b@x.example"),
+            ("7", "7"),
+        ]
     assert world.ledger()["collisions"] == []
 
 
@@ -88,16 +99,17 @@ def test_equal_e_mail_never_links() -> None:
     assert world.rows("select count(*) from state.links") == [(2,)]
 
 
-@BOTH_TYPES
-def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created(record_type: RecordType) -> None:
+def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created() -> None:
     """R16: ids compare without case."""
     world = MemoryWorld(FIELDS)
     record_id = "a0000000-0000-4000-8000-00000000000b"
-    world.dynamics.put(record_type, record_id, jobtitle="A")
-    told = world.told_of(record_type, record_id)
-    world.marketo.put(1001, **{key_of(record_type): record_id.upper(), "title": "A"}, **told)
+    for person_id, record_type in enumerate(TYPES, start=1001):
+        world.dynamics.put(record_type, record_id, jobtitle="A")
+        told = world.told_of(record_type, record_id)
+        world.marketo.put(person_id, **{KEYS_OF[record_type]: record_id.upper(), "title": "A"}, **told)
     assert world.settled() == 0
-    assert world.rows("select person_id, dynamics_id from state.links") == [(1001, record_id)]
+    links = world.rows("select person_id, dynamics_id from state.links order by all")
+    assert links == [(1001, record_id), (1002, record_id)]
 
 
 def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
@@ -148,63 +160,65 @@ def test_a_link_found_for_a_refused_creation_leaves_no_backlog() -> None:
     assert world.rows("select count(*) from state.unsettled") == [(0,)]
 
 
-@pytest.mark.parametrize(
-    ("record_type", "dynamics", "marketo", "result", "winner"),
-    [
-        (LEAD, "D", None, "D", None),
-        (LEAD, None, "M", "M", None),
-        (CONTACT, "D", None, "D", None),
-        (CONTACT, None, "M", "M", None),
-        (LEAD, "D", "M", "M", "marketo"),
-        (CONTACT, "D", "M", "D", "dynamics"),
-        (CONTACT, "E", "E", "E", None),
-        (CONTACT, None, None, None, None),
-    ],
+MEETINGS = (
+    (LEAD, "D", None, "D", None),
+    (LEAD, None, "M", "M", None),
+    (CONTACT, "D", None, "D", None),
+    (CONTACT, None, "M", "M", None),
+    (LEAD, "D", "M", "M", "marketo"),
+    (CONTACT, "D", "M", "D", "dynamics"),
+    (CONTACT, "E", "E", "E", None),
+    (CONTACT, None, None, None, None),
 )
-def test_without_a_base_a_blank_is_filled_and_two_values_collide(
-    record_type: RecordType, dynamics: str | None, marketo: str | None, result: str | None, winner: str | None
-) -> None:
+
+
+def test_without_a_base_a_blank_is_filled_and_two_values_collide() -> None:
     """R42; the decision says that it had no base."""
     world = MemoryWorld(FIELDS)
-    world.dynamics.put(record_type, "r", jobtitle=dynamics)
-    world.marketo.put(1001, **{key_of(record_type): "r", "title": marketo}, **world.told_of(record_type, "r"))
+    people = [
+        meet(world, record_type, f"r{n}", {"jobtitle": dynamics}, {"title": marketo})
+        for n, (record_type, dynamics, marketo, _, _) in enumerate(MEETINGS)
+    ]
     world.settled()
-    assert world.both(1001, "title") == (result, result)
-    assert world.base(1001, "title") == result
-    codes = {"blank_filled", "first_meeting_marketo_wins", "first_meeting_dynamics_wins"}
-    assert {row[-1] for row in world.ledger()["changes"]} <= codes
-    assert [row[4:] for row in world.ledger()["collisions"]] == (
-        [(None, dynamics, marketo, winner, world.ledger()["changes"][0][-1])] if winner else []
-    )
+    for person_id, (*_, result, _) in zip(people, MEETINGS, strict=True):
+        assert world.both(person_id, "title") == (result, result)
+        assert world.base(person_id, "title") == result
+    codes = dict(world.rows("select person_id, rule_code from ledger.changes where field = 'title'"))
+    wins = {"marketo": "first_meeting_marketo_wins", "dynamics": "first_meeting_dynamics_wins"}
+    assert [codes.get(person_id) for person_id in people] == [
+        wins[winner] if winner else "blank_filled" if dynamics != marketo else None
+        for _, dynamics, marketo, _, winner in MEETINGS
+    ]
+    assert sorted(row[1:2] + row[4:] for row in world.ledger()["collisions"]) == [
+        (person_id, None, dynamics, marketo, winner, wins[winner])
+        for person_id, (_, dynamics, marketo, _, winner) in zip(people, MEETINGS, strict=True)
+        if winner
+    ]
 
 
 @story
-@BOTH_TYPES
-@pytest.mark.parametrize("true_side", ["dynamics", "marketo"])
-def test_without_a_base_a_false_is_as_blank_as_a_null(record_type: RecordType, true_side: str) -> None:
+def test_without_a_base_a_false_is_as_blank_as_a_null() -> None:
     """For booleans null and false are one value, so neither is evidence that somebody said no."""
     world = MemoryWorld(FIELDS)
-    world.dynamics.put(record_type, "r", donotphone="true" if true_side == "dynamics" else "false")
-    world.marketo.put(1001, **{key_of(record_type): "r", "doNotCall": "true" if true_side == "marketo" else "false"})
+    for record_type in TYPES:
+        meet(world, record_type, "true there", {"donotphone": "true"}, {"doNotCall": "false"})
+        meet(world, record_type, "true here", {"donotphone": "false"}, {"doNotCall": "true"})
     world.settled()
-    assert world.both(1001, "doNotCall") == ("true", "true")
+    assert [world.both(person_id, "doNotCall") for person_id in world.marketo.rows] == [("true", "true")] * 4
     assert world.ledger()["collisions"] == []
 
 
 @story
-@BOTH_TYPES
-def test_without_a_base_one_way_fields_take_the_owner_s_value(record_type: RecordType) -> None:
+def test_without_a_base_one_way_fields_take_the_owner_s_value() -> None:
     """R43 and R44 never collide, also at a first meeting; a blank owner clears nothing (R42)."""
     world = MemoryWorld(FIELDS)
-    world.dynamics.put(record_type, "full", new_source="web", mkt_leadscore="1")
-    world.marketo.put(1001, **{key_of(record_type): "full", "source": "typed", "leadScore": "9"})
-    world.dynamics.put(record_type, "blank", mkt_leadscore="1")
-    world.marketo.put(1002, **{key_of(record_type): "blank", "source": "typed"})
+    for record_type in TYPES:
+        full = {"new_source": "web", "mkt_leadscore": "1"}
+        meet(world, record_type, "full", full, {"source": "typed", "leadScore": "9"})
+        meet(world, record_type, "blank", {"mkt_leadscore": "1"}, {"source": "typed"})
     world.settled()
-    assert world.both(1001, "source") == ("web", "web")
-    assert world.both(1001, "leadScore") == ("9", "9")
-    assert world.both(1002, "source") == (None, "typed")
-    assert world.both(1002, "leadScore") == ("1", None)
+    held = [(world.both(each, "source"), world.both(each, "leadScore")) for each in world.marketo.rows]
+    assert held == [(("web", "web"), ("9", "9")), ((None, "typed"), ("1", None))] * 2
     assert world.ledger()["collisions"] == []
 
 
