@@ -28,7 +28,7 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     """R2."""
     world = make_world()
     record_id = world.create_record("contact", lastname="Once")
-    first = world.start("sync")
+    first = world.begin("sync")
     wait_until(lambda: bool(world.dynamics.paths))
     os.kill(first.pid, signal.SIGSTOP)  # so that it is running for as long as the second one needs
     n_requests = len(world.dynamics.paths), len(world.marketo.paths)
@@ -40,8 +40,8 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
     assert f"process {first.pid}," in second.stderr
     os.kill(first.pid, signal.SIGCONT)
     assert (len(world.dynamics.paths), len(world.marketo.paths)) >= n_requests
-    _, errors = first.communicate(timeout=LIMIT_S)
-    assert first.returncode == 0, errors
+    ended = first.ended()
+    assert ended.returncode == 0, ended.stderr
     assert world.person_of("contact", record_id)
     assert world.query("select cycle_id, status from cycles") == [(1, "succeeded")]
 
@@ -50,10 +50,10 @@ def test_the_second_of_two_cycles_leaves_with_one_sentence_and_touches_nothing(
 def test_the_lock_of_a_killed_cycle_stops_nobody(make_world: Callable[..., HttpWorld]) -> None:
     world = make_world()
     world.create_record("contact", lastname="Once")
-    first = world.start("sync")
+    first = world.begin("sync")
     wait_until(lambda: bool(world.dynamics.paths))
-    first.kill()
-    first.communicate(timeout=LIMIT_S)
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.ended().returncode == -signal.SIGKILL
     second = world.dynsync("sync")
     assert second.returncode == 0, second.stderr
     assert world.query("select status from cycles order by cycle_id") == [("failed",), ("succeeded",)]
@@ -65,7 +65,7 @@ def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..
     world.create_record("contact", lastname="Once")
     world.sync()
     world.dynamics.forget()
-    running = world.start("sync")
+    running = world.begin("sync")
     wait_until(lambda: bool(world.dynamics.paths))
     os.kill(running.pid, signal.SIGSTOP)
     try:
@@ -73,5 +73,5 @@ def test_commands_that_only_look_work_while_a_cycle_runs(make_world: Callable[..
         assert world.dynsync("check").returncode == 0
     finally:
         os.kill(running.pid, signal.SIGCONT)
-        running.communicate(timeout=LIMIT_S)
-    assert running.returncode == 0
+        ended = running.ended()
+    assert ended.returncode == 0, ended.stderr

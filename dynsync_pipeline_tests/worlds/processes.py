@@ -34,20 +34,40 @@ def forked(run: Callable[..., None], *arguments: object) -> ForkServerProcess:
     return _processes.Process(target=run, args=arguments)
 
 
+class Running:
+    """`dynsync` with these arguments and this environment alone, begun; files it writes may be limited in size."""
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        folder: Path,
+        largest_file_bytes: int | None = None,
+    ) -> None:
+        self._arguments = arguments
+        self._folder = tempfile.TemporaryDirectory()
+        self._outputs = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
+        self._process = forked(_command, arguments, environment, folder, self._outputs, largest_file_bytes)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def ended(self) -> subprocess.CompletedProcess[str]:
+        """What it said until it ended, by itself or by a signal."""
+        self._process.join(LIMIT_S)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise AssertionError(f"dynsync {' '.join(self._arguments)} did not end")
+        texts = [file.read_text("utf-8") if file.exists() else "" for file in self._outputs]
+        self._folder.cleanup()
+        return subprocess.CompletedProcess(self._arguments, self._process.exitcode, *texts)
+
+
 def command(
     arguments: tuple[str, ...], environment: dict[str, str], folder: Path, largest_file_bytes: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `dynsync` with these arguments and this environment alone; files it writes may be limited in size."""
-    with tempfile.TemporaryDirectory() as outputs:
-        files = [Path(outputs) / name for name in ("stdout", "stderr")]
-        process = forked(_command, arguments, environment, folder, files, largest_file_bytes)
-        process.start()
-        process.join(LIMIT_S)
-        if process.exitcode is None:
-            process.kill()
-            raise AssertionError(f"dynsync {' '.join(arguments)} did not end")
-        texts = [file.read_text("utf-8") if file.exists() else "" for file in files]
-        return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+    """Run `dynsync` to its end, as `Running` says."""
+    return Running(arguments, environment, folder, largest_file_bytes).ended()
 
 
 def _command(
