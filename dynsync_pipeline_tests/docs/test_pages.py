@@ -57,12 +57,15 @@ def sources_of_tests(folder: Path) -> dict[str, str]:
     found = {}
     for file in folder.glob("test_*.py"):
         text = file.read_text("utf-8")
-        tree = ast.parse(text)
+        tree, lines = ast.parse(text), text.splitlines()
         of_all = re.findall(r"\b(story|deep)\b", "".join(re.findall(r"^pytestmark = .*", text, re.MULTILINE)))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 marks = "".join(f"@{mark}\n" for mark in [*of_all, *map(ast.unparse, node.decorator_list)])
-                found[node.name] = f"{ast.get_docstring(tree)}\n{marks}{ast.get_source_segment(text, node)}"
+                body = "\n".join(
+                    lines[node.lineno - 1 : node.end_lineno]
+                )  # ast.get_source_segment splits it anew each time
+                found[node.name] = f"{ast.get_docstring(tree)}\n{marks}{body}"
     return found
 
 
