@@ -20,7 +20,7 @@ COMPANIES = "POST /rest/v1/companies.json"
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CoreWorld, str, list[str]]]:
     """An account with exactly as many contacts as get entries, synced; its contacts."""
-    with CoreWorld(tmp_path_factory.mktemp("world"), n_contacts=1, n_leads=1) as world:
+    with CoreWorld(tmp_path_factory.mktemp("world"), n_contacts=2, n_leads=1) as world:
         account = str(uuid.uuid4())
         contacts = [str(uuid.uuid4()) for _ in range(LIMIT)]
         seed(
@@ -73,20 +73,36 @@ def test_r54_the_limit_of_5000_contacts_from_below_and_above(large: tuple[CoreWo
     last = world.person_of("contact", contacts[-1])
     assert world.values(last, "company", "billingCity") == ("Over it", "Over it")
 
+
+@story
+def test_above_the_limit_a_local_edit_is_put_right_silently_and_who_was_deleted_does_not_count(
+    large: tuple[CoreWorld, str, list[str]],
+) -> None:
+    world, account, contacts = large
+    newcomer, person = world.take("contact")
+    world.move_contact(newcomer, account)
+    world.edit_record("account", account, name="Above it")
+    world.settle()
+    members = world.query("select contactid from contacts where parentcustomerid = ?", account)
+    beyond = {member for (member,) in members} - set(contacts)
+    n_contacts = LIMIT + len(beyond)
+    assert account_changes(world, "Above it") == [("company", n_contacts, True)]
+
     # A local edit put right above the limit gives its row and no entries either.
     world.edit_company(account, company="Local")
     world.edit_record("account", account, tickersymbol="ABC")
     world.settle()
-    assert account_changes(world, "Over it")[-1] == ("company", LIMIT + 1, True)
-    assert n_entries(world, "company", "Local", "Over it") == (0, 0)
+    assert account_changes(world, "Above it")[-1] == ("company", n_contacts, True)
+    assert n_entries(world, "company", "Local", "Above it") == (0, 0)
 
-    # One contact deleted in Dynamics: at the limit again, and the deleted one does not count. The cycle is killed.
-    world.delete_record("contact", newcomer)
+    # Who is deleted in Dynamics does not count: at the limit again. The cycle is killed.
+    for contact in beyond:
+        world.delete_record("contact", contact)
     world.edit_record("account", account, name="Back at the limit")
     assert cut_at_request(world, "marketo", COMPANIES, 1, is_applied=True)
     world.settle()
     assert account_changes(world, "Back at the limit") == [("company", LIMIT, False)]
-    assert n_entries(world, "company", "Over it", "Back at the limit") == (LIMIT, LIMIT)
+    assert n_entries(world, "company", "Above it", "Back at the limit") == (LIMIT, LIMIT)
     assert world.activities_of(person) == []
 
 

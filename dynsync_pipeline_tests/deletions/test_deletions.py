@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.scenarios import Scenarios, scenario
 
@@ -22,6 +23,11 @@ def is_published(world: CoreWorld, person: int) -> list[tuple[object, ...]]:
 
 
 def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(scenarios: Scenarios) -> None:
+    scenarios.check_quiet()
+
+
+@story
+def test_after_every_cycle_of_a_longer_story_too_the_next_one_is_quiet(scenarios: Scenarios) -> None:
     scenarios.check_quiet()
 
 
@@ -303,6 +309,7 @@ def test_a_record_restored_after_its_flagged_person_was_deleted_gets_a_new_perso
     assert len(world.activities_of(new, "New Person")) == 1
 
 
+@story
 @scenario
 def test_r81_of_a_person_deleted_twice_only_an_edit_after_the_last_deletion_counts(world: CoreWorld) -> Iterator[None]:
     contact, gone = world.take("contact")

@@ -11,7 +11,7 @@ from dynsync_pipeline_tests.properties.effort import is_deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
-PARTS = 4
+PARTS = 2
 FIELDS = field_map("title,jobtitle,text,both,true", "phone,telephone1,text,both,true")
 
 
@@ -82,9 +82,9 @@ def uncut() -> tuple[range, dict[str, Any]]:
 def test_a_cycle_cut_after_any_step_and_repeated_ends_like_an_uncut_one(
     uncut: tuple[range, dict[str, Any]], part: int
 ) -> None:
-    """Every fourth step from the plan on, with `make deep` every one; the second repetition is cut too, a bit earlier."""
+    """Every eighth step from the plan on, with `make deep` every one; the second repetition is cut too, a bit earlier."""
     steps, expected = uncut
-    for number, cut_after in list(enumerate(steps[:: 1 if is_deep() else 4]))[part::PARTS]:
+    for number, cut_after in list(enumerate(steps[:: 1 if is_deep() else 8]))[part::PARTS]:
         world = busy_world()
         assert world.cycle(cut_after=cut_after) is None
         if number % 2:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline_tests.oracles.three_way_merge import compared
-from dynsync_pipeline_tests.properties.effort import examples, tally
+from dynsync_pipeline_tests.properties.effort import examples, story, tally
 from dynsync_pipeline_tests.worlds.every_type import (
     POOLS,
     RULES,
@@ -233,6 +233,7 @@ def test_an_edit_that_nobody_contests_survives(stage: Stage, starts: list[Start]
             assert stage.held(place, name) == (last[place, name], last[place, name])
 
 
+@story
 @examples(2)
 @given(starts=starts, edits=edits_of_people)
 def test_swapping_systems_and_types_swaps_the_outcome(
@@ -271,6 +272,7 @@ def test_the_order_of_rows_changes_nothing(
     assert stage.written() == other_stage.written()
 
 
+@story
 @examples(2)
 @given(starts=starts, edits=edits, cuts=st.sets(st.integers(0, 15), max_size=4))
 def test_how_changes_fall_into_cycles_does_not_matter_where_nobody_contests(

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, Seen, compared, outcomes
-from dynsync_pipeline_tests.properties.effort import is_deep, tally
+from dynsync_pipeline_tests.properties.effort import is_deep, story, tally
 from dynsync_pipeline_tests.worlds.every_type import (
     POOLS,
     column_of,
@@ -358,6 +358,6 @@ def canonical(name: str, value: str | None) -> str | None:
     return told(value, RULES[name].type)
 
 
-TestMachine = SyncMachine.TestCase
+TestMachine = story(SyncMachine.TestCase)
 if not is_deep():
     TestMachine.settings = settings(max_examples=4, stateful_step_count=8)

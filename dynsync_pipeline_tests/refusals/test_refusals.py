@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.core import CoreWorld
 from dynsync_pipeline_tests.worlds.scenarios import Scenarios, scenario
 
@@ -16,6 +17,11 @@ assert len(LONG) > 150
 
 
 def test_r12_after_every_cycle_the_next_one_writes_nothing_and_logs_nothing(scenarios: Scenarios) -> None:
+    scenarios.check_quiet()
+
+
+@story
+def test_after_every_cycle_of_a_longer_story_too_the_next_one_is_quiet(scenarios: Scenarios) -> None:
     scenarios.check_quiet()
 
 
@@ -178,6 +184,7 @@ def test_errors_of_what_is_deleted_are_over(world: CoreWorld) -> Iterator[None]:
         assert world.query("select * from unsettled where record_id_dynamics = ?", record_id) == []
 
 
+@story
 @scenario
 def test_r116_what_was_refused_is_tried_again_after_growing_gaps(world: CoreWorld) -> Iterator[None]:
     contact, person = world.take("contact")
@@ -246,6 +253,7 @@ def test_a_write_to_a_leads_company_resolves_no_error_of_the_lead(world: CoreWor
     assert world.errors_of(lead) == [("to_dynamics", "update", "title", 1, "waiting")]
 
 
+@story
 @scenario
 def test_of_several_people_with_one_key_the_oldest_is_linked_and_the_others_are_reported(
     world: CoreWorld,

@@ -16,6 +16,7 @@ from dynsync_pipeline.requests import commands
 from dynsync_pipeline.requests.store import RequestStore, Wish
 from dynsync_pipeline.warehouse.connection import utc_now
 from dynsync_pipeline.warehouse.operator_actions import Action, leave_action
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.cuts import Cut
 from dynsync_pipeline_tests.worlds.processes import forked
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
@@ -61,6 +62,7 @@ def _die_after(store: RequestStore, n_statements: int) -> None:
     store._db.set_trace_callback(strike)
 
 
+@story
 @pytest.mark.parametrize("command", [ask, send, drop])
 def test_a_command_that_is_killed_anywhere_is_told_if_and_only_if_the_store_changed(
     command: Callable[[RequestStore], None], tmp_path: Path

@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.emulators.marketo.activities import Entry, log
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, counted_steps
+from dynsync_pipeline_tests.properties.effort import story
 
 
 def test_a_new_person_is_logged_as_new_lead_and_each_changed_value_as_change_data_value(marketo: Marketo) -> None:
@@ -204,6 +205,7 @@ def test_types_name_their_attributes_and_new_lead_has_no_primary_one(marketo: Ma
     ]
 
 
+@story
 def test_a_feed_from_a_recent_moment_costs_the_same_over_a_long_log(marketo: Marketo) -> None:
     at = datetime(2025, 1, 1, tzinfo=UTC)
     with marketo.store.transaction() as db:
