@@ -16,7 +16,7 @@ from dynsync_pipeline_tests.worlds.edit_rounds import EditRounds
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 # Every how many-th moment is tried over HTTP; properties/test_cuts.py tries more of them in memory.
-STRIDE = 1 if is_deep() else 30
+STRIDE = 1 if is_deep() else 45
 N_ROWS = 10 if is_deep() else 1
 MOST_MOMENTS = 200  # more than a cycle has; reaching it means that nothing was killed
 pytestmark = pytest.mark.timeout(600)
