@@ -213,7 +213,7 @@ def test_without_a_base_one_way_fields_take_the_owner_s_value() -> None:
     """R43 and R44 never collide, also at a first meeting; a blank owner clears nothing (R42)."""
     world = MemoryWorld(FIELDS)
     for record_type in TYPES:
-        full = {"new_source": "web", "mkt_leadscore": "1"}
+        full: Values = {"new_source": "web", "mkt_leadscore": "1"}
         meet(world, record_type, "full", full, {"source": "typed", "leadScore": "9"})
         meet(world, record_type, "blank", {"mkt_leadscore": "1"}, {"source": "typed"})
     world.settled()
