@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from dynsync_pipeline.errors import InShadow, SettingsWrong
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, OwnFields
@@ -31,17 +30,10 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of one installation; secrets print as `**********`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=".env",
-        env_file_encoding="utf-8",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, validate_default=True)
 
     pairs_dir: Path | None = Field(
         None,

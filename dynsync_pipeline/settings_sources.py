@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from dynsync_pipeline.errors import SettingsWrong
 from dynsync_pipeline.pairs import ENV_FILE, pair_folder, pair_names, require_local, require_own, share_of_machine
@@ -60,7 +60,7 @@ def load_settings(env_file: Path | None = None, *, pair: str | None = None) -> S
 def load_installation(env_file: Path | None = None) -> Settings:
     """Read the settings of this process; where these name a folder of pairs, they are of no pair. Raises: SettingsWrong."""
     _warn_of_unknown_names(os.environ, "")
-    settings = _read(env_file or Path(ENV_FILE), Settings)
+    settings = _read(env_file or Path(ENV_FILE))
     of_a_pair = _set_in(settings, but_not=INSTALLATION | {"data_dir", "cycle_limit_s"})
     if settings.pairs_dir is not None and of_a_pair:
         raise SettingsWrong(
@@ -94,35 +94,10 @@ def load_pairs(installation: Settings) -> dict[str, Settings | SettingsWrong]:
 def find_pairs_dir() -> Path | None:
     """The folder of pairs, if this process has several; looks at no other setting, and where it cannot look, there is none."""
     try:
-        return _PairsDir().pairs_dir
+        name = _values_of_process(Path(ENV_FILE)).get("pairs_dir", "")
     except (OSError, ValueError):  # told by whoever loads all settings
         return None
-
-
-class _PairsDir(BaseSettings):
-    """The one setting that Dagster's definitions hang on."""
-
-    model_config = Settings.model_config
-    pairs_dir: Path | None = None
-
-
-class _PairSettings(Settings):
-    """Settings out of one file alone: what the process has in its environment is another's.
-
-    The library's own reading of a file takes 40 ms, which five hundred of them make twenty seconds.
-    """
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is handed in, and not the environment."""
-        return (init_settings,)
+    return Path(name) if name.strip() else None
 
 
 def _pair_or_error(installation: Settings, name: str) -> Settings | SettingsWrong:
@@ -150,7 +125,7 @@ def _load_pair(installation: Settings, name: str) -> Settings:
 @lru_cache(maxsize=4_096)
 def _read_pair(name: str, folder: Path, n_at_once: int, version: tuple[int, int, int]) -> Settings:
     """Read a pair's `.env`; `version` tells when it must be read again, because a sensor asks for all of them at each tick."""
-    settings = _read(folder / ENV_FILE, _PairSettings)
+    settings = _read(folder / ENV_FILE, f"Pair {name}: ")
     if shared := _set_in(settings, among=INSTALLATION):
         raise SettingsWrong(f"Pair {name}: {', '.join(shared)}: no setting of a pair.", next_step="Remove it there.")
     paths = {
@@ -170,20 +145,16 @@ def _set_in(settings: Settings, *, among: Collection[str] = (), but_not: Collect
     return [PREFIX + name.upper() for name in names if getattr(settings, name) != Settings.model_fields[name].default]
 
 
-def _read(file: Path, kind: type[Settings]) -> Settings:
-    """Read settings with this `.env`. Raises: SettingsWrong."""
-    whose = "" if kind is Settings else f"Pair {file.parent.name}: "
+def _read(file: Path, whose: str = "") -> Settings:
+    """Read the settings of this process with this `.env`, or those of the pair `whose` file alone it is. Raises: SettingsWrong."""
     if file.is_dir():
         raise SettingsWrong(f"{file} is a folder.", next_step="Remove it; settings stand in a file of that name.")
     try:
-        if file.is_file():
-            with file.open(encoding="utf-8") as stream:
-                bindings = list(parse_stream(stream))
-            _warn_of_lines(bindings, file)
-            _warn_of_unknown_names((line.key for line in bindings if line.key), f" in {file.name}")
-            if kind is not Settings:
-                return kind(**_own_values(bindings, whose))  # type: ignore[arg-type]
-        return kind(_env_file=file)
+        bindings = _bindings(file)
+        _warn_of_lines(bindings, file)
+        _warn_of_unknown_names((line.key for line in bindings if line.key), f" in {file.name}")
+        values = _own_values(bindings, whose) if whose else _values_of_process(file)
+        return Settings(**values)  # type: ignore[arg-type]
     except UnicodeDecodeError:
         raise SettingsWrong(f"{file} is not UTF-8 text.", next_step="Save it as UTF-8.") from None
     except OSError as error:
@@ -200,21 +171,37 @@ def _read(file: Path, kind: type[Settings]) -> Settings:
         ) from None
 
 
+def _bindings(file: Path) -> list[Binding]:
+    """The lines of a `.env` file; none where it is no file, as a pipe, which can be read once."""
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8") as stream:
+        return list(parse_stream(stream))
+
+
+def _values_of_process(file: Path) -> dict[str, str]:
+    """The settings of this process by field, its environment before its `.env`; an empty one is not set."""
+    in_file = dotenv_values(file, encoding="utf-8") if file.exists() else {}
+    return _by_field(in_file) | _by_field(os.environ)
+
+
+def _by_field(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """What the variables set, by the name of the setting; they are written large or small."""
+    named = {name.upper(): value for name, value in variables.items() if value}
+    return {name.removeprefix(PREFIX).lower(): value for name, value in named.items() if name.startswith(PREFIX)}
+
+
 def _own_values(bindings: Iterable[Binding], whose: str) -> dict[str, str]:
     """The settings of a pair's file by field. Raises: SettingsWrong where a value refers to a variable: that may be of the
     process, and so another pair's.
     """
-    values = {}
     for line in bindings:
         if line.value and "${" in line.value:
             raise SettingsWrong(
                 f"{whose}{line.key} in {ENV_FILE} refers to another variable with ${{…}}.",
                 next_step="Write the value itself: a pair takes nothing from the environment.",
             )
-        name = (line.key or "").upper()
-        if line.value and name.startswith(PREFIX):
-            values[name.removeprefix(PREFIX).lower()] = line.value
-    return values
+    return _by_field({line.key or "": line.value for line in bindings})
 
 
 def _warn_of_lines(bindings: Iterable[Binding], file: Path) -> None:

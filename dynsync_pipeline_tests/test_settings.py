@@ -291,6 +291,6 @@ if __name__ == "__main__":
 def test_a_value_of_blanks_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNSYNC_NOTIFY", "   ")
     monkeypatch.setenv("DYNSYNC_BACKUP_HOURS", "\t")
-    settings = Settings(_env_file=None)
+    settings = load_settings()
     assert settings.notify is None
     assert settings.backup_hours == Settings.model_fields["backup_hours"].default

@@ -109,7 +109,7 @@ class HandMade:
 
     def __init__(self, data_dir: Path) -> None:
         self.environment = {"DYNSYNC_DATA_DIR": str(data_dir)}
-        self.settings = Settings(_env_file=None, data_dir=data_dir)
+        self.settings = Settings(data_dir=data_dir)
         self.fields = load_field_map()
 
     def publish(self, *statements: str) -> None:

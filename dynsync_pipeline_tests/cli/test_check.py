@@ -37,7 +37,7 @@ def settings_of(emulators: Emulators, data_dir: Path, **other: Any) -> Settings:
         for name, value in emulators.environment.items()
         if name.startswith("DYNSYNC_")
     }
-    return Settings(_env_file=None, **(values | {"data_dir": data_dir} | other))
+    return Settings(**(values | {"data_dir": data_dir} | other))
 
 
 def refused(found: list[Finding]) -> dict[str, Finding]:

@@ -38,7 +38,6 @@ def test_a_pause_holds_sensor_doors_and_watchdog_until_it_is_ended(run: Run, han
     """And tells who holds them, and why, wherever somebody asks."""
     hand_made.publish(hand_made.cycle(1, "2020-01-01 00:00:00"))
     settings = Settings(
-        _env_file=None,
         data_dir=hand_made.settings.data_dir,
         dynamics_url="https://dynamics.test",
         dynamics_tenant_id="tenant",

@@ -40,7 +40,7 @@ def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
             "marketo_client_secret": "the-marketo-secret",
             "request_timeout_s": 10.0,
         }
-        return Settings(_env_file=None, **{**known, **given})
+        return Settings(**{**known, **given})
 
     return make
 

@@ -27,7 +27,6 @@ UNREACHABLE = "https://127.0.0.1:9"
 def settings(tmp_path: Path) -> Settings:
     """Settings that name two systems which nobody runs."""
     return Settings(
-        _env_file=None,
         data_dir=tmp_path / "data",
         dynamics_url=UNREACHABLE,
         dynamics_authority=UNREACHABLE,

@@ -37,7 +37,7 @@ def live(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Sett
             patched.delenv(name)
         for name, value in values.items():
             patched.setenv(name, value)
-        return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("data"))
+        return Settings(data_dir=tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def test_missing_settings_are_told_at_the_tick_and_start_nothing(
 
 def test_the_sensor_that_tells_people_says_what_it_told_or_why_not(tmp_path: Path) -> None:
     def tick(**settings: Any) -> str:
-        sensor = build_notify_sensor(Settings(_env_file=None, data_dir=tmp_path, **settings))
+        sensor = build_notify_sensor(Settings(data_dir=tmp_path, **settings))
         (skipped,) = [sensor(dg.build_sensor_context())]
         assert isinstance(skipped, dg.SkipReason)
         return skipped.skip_message or ""

@@ -49,7 +49,7 @@ PRELOADED = [
     "msal",
     "pandas",
     "pyarrow",
-    "pydantic_settings",
+    "pydantic",
     "pytest",
     "stamina",
     "uvicorn",

@@ -55,7 +55,7 @@ def failing(failed_world: HandMade) -> HandMade:
 
 
 def told_by(home: HandMade, hook: Hook, **more: Any) -> Settings:
-    return Settings(_env_file=None, data_dir=home.settings.data_dir, notify=hook.address, **more)
+    return Settings(data_dir=home.settings.data_dir, notify=hook.address, **more)
 
 
 def ago(length: timedelta) -> str:
@@ -254,7 +254,7 @@ def test_one_address_that_fails_keeps_the_others_from_nothing(
 ) -> None:
     with Hook() as gone:
         address = gone.address
-    settings = Settings(_env_file=None, data_dir=failing.settings.data_dir, notify=f"{address}, {hook.address}")
+    settings = Settings(data_dir=failing.settings.data_dir, notify=f"{address}, {hook.address}")
     assert codes(settings) == ["cycles_failed"]
     assert len(hook.told) == 1
     assert "Not told by JSON" in caplog.text
@@ -278,7 +278,7 @@ def test_an_address_that_does_not_come_to_an_end_holds_nobody_up_for_longer_than
 
 
 def test_an_address_of_no_known_form_is_a_sentence_without_it(home: HandMade) -> None:
-    settings = Settings(_env_file=None, data_dir=home.settings.data_dir, notify="json://ok hunter2://pass@x")
+    settings = Settings(data_dir=home.settings.data_dir, notify="json://ok hunter2://pass@x")
     with pytest.raises(SettingsWrong) as wrong:
         notify(settings)
     assert "address 2 of 2" in str(wrong.value)

@@ -40,7 +40,7 @@ def test_what_begins_to_wait_is_told_at_once_and_more_of_the_same_is_not(tmp_pat
     home = HandMade(tmp_path)
     begun = home.cycle(1, f"{utc_now().replace(tzinfo=None):%Y-%m-%d %H:%M:%S}")
     with listening() as hook:
-        settings = Settings(_env_file=None, data_dir=home.settings.data_dir, notify=hook.address)
+        settings = Settings(data_dir=home.settings.data_dir, notify=hook.address)
 
         def told(*statements: str) -> list[str]:
             home.publish(*statements)

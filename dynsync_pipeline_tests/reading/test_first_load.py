@@ -21,7 +21,7 @@ ACCOUNT, CONTACT, LEAD = RecordType.ACCOUNT, RecordType.CONTACT, RecordType.LEAD
 
 
 def test_an_estimate_follows_rows_budgets_and_the_oldest_person() -> None:
-    small = Settings(_env_file=None, marketo_oldest_person="2025-12-01")
+    small = Settings(marketo_oldest_person="2025-12-01")
     few = estimate({ACCOUNT: 1, CONTACT: 1, LEAD: 0}, small, AT)
     assert few.n_rows == {ACCOUNT: 1, CONTACT: 1, LEAD: 0}
     assert few.n_calls["dynamics"] == 2 + 3

@@ -323,7 +323,7 @@ def test_elsewhere_the_figures_are_shown_to_who_has_a_token() -> None:
         def n_waiting(self) -> int:
             return 3
 
-    app = listener(Settings(_env_file=None), cast(Server, Idle()), [TOKEN], lambda: "a 1\n")
+    app = listener(Settings(), cast(Server, Idle()), [TOKEN], lambda: "a 1\n")
 
     async def from_elsewhere() -> tuple[httpx.Response, httpx.Response]:
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))

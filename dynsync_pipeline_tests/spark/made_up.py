@@ -216,7 +216,7 @@ class MadeUp:
 
     def published(self, folder: Path) -> tuple[Path, Manifest]:
         """The Parquet files of a working file that holds all this, and their state."""
-        settings = Settings(_env_file=None, data_dir=folder, parquet_dir=folder / "parquet")
+        settings = Settings(data_dir=folder, parquet_dir=folder / "parquet")
         with Warehouse(settings.working_file) as warehouse:
             with warehouse.transaction() as connection:
                 follow_field_map(connection, FIELDS)

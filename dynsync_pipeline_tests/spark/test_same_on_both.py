@@ -237,7 +237,7 @@ def test_of_the_demos_people_both_make_the_same(spark: SparkSession, tmp_path: P
     """Of them as they are, and as an adoption finds them, when no person bears a key."""
     demo = [str(Path(sys.executable).with_name("dynsync")), "demo", "--data", str(tmp_path / "demo")]
     subprocess.run(demo, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    chosen = Settings(_env_file=None, data_dir=tmp_path / "demo")
+    chosen = Settings(data_dir=tmp_path / "demo")
     fields = load_field_map(chosen.field_map, chosen.own_fields)
     with Warehouse(chosen.working_file) as warehouse:
         engines = BothEngines(spark, *published(warehouse, chosen, tmp_path / "synced"))

@@ -97,7 +97,6 @@ class MemoryWorld:
         self._folder = tempfile.TemporaryDirectory(prefix="memory-world-")
         folder = Path(self._folder.name)
         self.settings = Settings(
-            _env_file=None,
             data_dir=folder,
             field_map=folder / "fields.csv",
             dynamics_url="https://dynamics.test",
