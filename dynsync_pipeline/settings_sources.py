@@ -146,7 +146,7 @@ def _set_in(settings: Settings, *, among: Collection[str] = (), but_not: Collect
 
 
 def _read(file: Path, whose: str = "") -> Settings:
-    """Read the settings of this process with this `.env`, or those of the pair `whose` file alone it is. Raises: SettingsWrong."""
+    """Read the settings of this process with this `.env`, or of the pair `whose` file alone it is. Raises: SettingsWrong."""
     if file.is_dir():
         raise SettingsWrong(f"{file} is a folder.", next_step="Remove it; settings stand in a file of that name.")
     try:
@@ -154,7 +154,7 @@ def _read(file: Path, whose: str = "") -> Settings:
         _warn_of_lines(bindings, file)
         _warn_of_unknown_names((line.key for line in bindings if line.key), f" in {file.name}")
         values = _own_values(bindings, whose) if whose else _values_of_process(file)
-        return Settings(**values)  # type: ignore[arg-type]
+        return Settings(**values)
     except UnicodeDecodeError:
         raise SettingsWrong(f"{file} is not UTF-8 text.", next_step="Save it as UTF-8.") from None
     except OSError as error:

@@ -160,7 +160,7 @@ def _settings(emulators: Emulators, data: Path) -> Settings:
         for name, value in emulators.environment.items()
         if name.startswith("DYNSYNC_")
     }
-    return Settings(**(values | {"data_dir": data}))  # type: ignore[arg-type]
+    return Settings(**(values | {"data_dir": data}))
 
 
 def _cycle(settings: Settings, title: str) -> CycleReport:

@@ -23,9 +23,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +32,7 @@ import stamina
 
 from dynsync_pipeline import __version__
 from dynsync_pipeline.clients.budget import CallBudget
+from dynsync_pipeline.clients.trust import trust
 from dynsync_pipeline.errors import (
     AnswerUnreadable,
     ApiError,
@@ -405,7 +404,7 @@ def _announce(details: stamina.instrumentation.RetryDetails) -> None:
 def _http_client(settings: Settings) -> httpx.AsyncClient:
     """A client with our certificates and limits, and the proxies of the environment. Raises: SettingsWrong."""
     timeout = httpx.Timeout(settings.request_timeout_s, connect=min(LONGEST_CONNECT_S, settings.request_timeout_s))
-    verify = _trust(settings)
+    verify = trust(settings)
     try:
         return httpx.AsyncClient(
             verify=verify,
@@ -420,25 +419,3 @@ def _http_client(settings: Settings) -> httpx.AsyncClient:
             "The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used, or NO_PROXY holds what is no host.",
             next_step="Give a proxy as http://HOST:PORT (SOCKS is not supported) and NO_PROXY as HOST,HOST, or unset them.",
         ) from None
-
-
-def _trust(settings: Settings) -> ssl.SSLContext:
-    """The system's certificate authorities and those of the settings. Raises: SettingsWrong."""
-    ca_file = settings.ca_file
-    try:
-        return _trusting(ca_file, b"" if ca_file is None else ca_file.read_bytes())
-    except OSError as error:  # ssl.SSLError is one
-        why = "it holds none" if isinstance(error, ssl.SSLError) else (error.strerror or "").lower()
-        raise SettingsWrong(
-            f"DYNSYNC_CA_FILE: {ca_file} cannot be read as PEM certificates: {why}.",
-            next_step="Point it at a PEM file, or unset it.",
-        ) from None
-
-
-@cache
-def _trusting(ca_file: Path | None, _content: bytes) -> ssl.SSLContext:
-    """Read once for each content of the file: reading the system's authorities takes 25 ms, and a cycle asks four times."""
-    trust = ssl.create_default_context()
-    if ca_file is not None:
-        trust.load_verify_locations(cafile=ca_file)
-    return trust

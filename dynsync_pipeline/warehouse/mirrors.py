@@ -399,27 +399,51 @@ having max(value) filter (where side = 'before') is distinct from max(value) fil
 
 
 def _newest(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key: str) -> int:
-    """Fill `newest` with the last sighting of every record in `inbox`; a deletion keeps the values seen before (R79)."""
-    n_landed = scalar(connection, f"select count(*) from {inbox}")
+    """Let `newest` show the last sighting of every record in `inbox`; a deletion keeps the values seen before (R79)."""
+    has_deletions = mirror != "mirror.marketo_companies"
+    is_deleted = "is_deleted" if has_deletions else "false"
+    n_landed, n_seen, n_deleted = connection.execute(
+        f"select count(*), count(distinct {key}), count(*) filter (where {is_deleted}) from {inbox}"
+    ).fetchall()[0]
     if not n_landed:
         return 0
-    has_deletions = mirror != "mirror.marketo_companies"
-    order = "landing desc, is_deleted desc" if has_deletions else "landing desc"
+    parked = _parked_columns(connection, mirror, key)
+    keeps_some = (n_deleted or parked) and _knows_any(connection, inbox, mirror, key)
+    if n_seen == n_landed and not keeps_some:  # as nearly always: no row is copied to be looked at
+        connection.execute(f"create or replace temp view newest as select * exclude (landing) from {inbox}")
+    else:
+        _copy_newest(connection, inbox, key, f"landing desc, {is_deleted} desc")
+        _keep_unseen(connection, mirror, key, parked, has_deletions=has_deletions)
+    connection.execute(f"create or replace temp view newest_ids as select {key} as id from newest")
+    return int(n_landed)
+
+
+def _knows_any(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, key: str) -> bool:
+    query = f"select 1 from {mirror} where {key} in (select {key} from {inbox}) limit 1"
+    return bool(connection.execute(query).fetchall())
+
+
+def _copy_newest(connection: duckdb.DuckDBPyConnection, inbox: str, key: str, order: str) -> None:
     # Sorted by key and age alone, and then fetched: sorting whole rows takes twice the time and much memory.
     connection.execute(
-        f"create or replace temp table newest as select * exclude (landing) from {inbox} where rowid in "
+        f"create or replace temp table newest_rows as select * exclude (landing) from {inbox} where rowid in "
         f"(select rowid from {inbox} qualify row_number() over (partition by {key} order by {order}) = 1)"
     )
-    if parked := _parked_columns(connection, mirror, key):
+    connection.execute("create or replace temp view newest as from newest_rows")
+
+
+def _keep_unseen(
+    connection: duckdb.DuckDBPyConnection, mirror: str, key: str, parked: Sequence[str], *, has_deletions: bool
+) -> None:
+    """What a sighting does not show stays as the mirror has it: parked columns, and all of whoever is gone."""
+    if parked:
         kept = ", ".join(f"{quoted(name)} = m.{quoted(name)}" for name in parked)
-        connection.execute(f"update newest set {kept} from {mirror} m where m.{key} = newest.{key}")
+        connection.execute(f"update newest_rows set {kept} from {mirror} m where m.{key} = newest_rows.{key}")
     if has_deletions:
         connection.execute(
-            f"update newest set {_kept_values(connection, mirror, key)} from {mirror} m "
-            f"where newest.is_deleted and m.{key} = newest.{key}"
+            f"update newest_rows set {_kept_values(connection, mirror, key)} from {mirror} m "
+            f"where newest_rows.is_deleted and m.{key} = newest_rows.{key}"
         )
-    connection.execute(f"create or replace temp view newest_ids as select {key} as id from newest")
-    return n_landed
 
 
 def _parked_columns(connection: duckdb.DuckDBPyConnection, mirror: str, key: str) -> list[str]:
@@ -462,8 +486,8 @@ def _replace(
     mirror, key = mirrored.mirror, mirrored.key
     connection.execute(f"delete from {mirror} using newest where {mirror}.{key} = newest.{key}")
     connection.execute(f"insert into {mirror} by name select * from newest")
-    connection.execute(f"delete from {inbox}")
     count = scalar(connection, "select count(*) from newest")
-    connection.execute("drop view newest_ids")
-    connection.execute("drop table newest")
+    for shown in ("view newest_ids", "view newest", "table if exists newest_rows"):
+        connection.execute(f"drop {shown}")
+    connection.execute(f"delete from {inbox}")
     return count

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import trustme
 from dynsync_pipeline.clients import transport as transport_module
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.transport import Reply, Request, Transport, redacted
+from dynsync_pipeline.clients.trust import trust
 from dynsync_pipeline.errors import (
     AnswerUnreadable,
     ApiError,
@@ -422,3 +424,25 @@ def test_the_proxy_of_the_environment_is_used(make_settings: MakeSettings, monke
         with Transport("dynamics", "http://dynamics.test", settings) as transport:
             assert transport.send(Request("GET", "http://dynamics.test/x")).body == b"by proxy"
     assert proxy.requests[0].path == "http://dynamics.test/x"
+
+
+def test_all_of_an_answer_that_has_come_is_read_at_once(make_settings: MakeSettings, tmp_path: Path) -> None:
+    """TLS sends records of 16 KB; read one by one, a page of 5,000 rows goes through all layers 500 times."""
+    authority, served = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    there, here = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = served.wrap_bio(there, here, server_side=True)
+    client = trust(make_settings(ca_file=tmp_path / "ca.pem")).wrap_bio(here, there, server_hostname="127.0.0.1")
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    body = bytes(range(256)) * 400
+    server.write(body)
+    assert [client.read(65_536), client.read(65_536)] == [body[:65_536], body[65_536:]]
+    with pytest.raises(ssl.SSLWantReadError):
+        client.read(65_536)
+    server.write(b"the end")
+    with suppress(ssl.SSLWantReadError):
+        server.unwrap()
+    assert [client.read(65_536), client.read(65_536)] == [b"the end", b""]

@@ -421,4 +421,4 @@ def settings_from(environment: dict[str, str]) -> Settings:
 def _settings(environment: frozenset[tuple[str, str]]) -> Settings:
     """A tenth of a cycle without changes, and the same in every cycle of a world."""
     values = {name.removeprefix(PREFIX).lower(): value for name, value in environment}
-    return Settings(**values)  # type: ignore[arg-type]
+    return Settings(**values)

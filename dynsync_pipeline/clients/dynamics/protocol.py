@@ -125,6 +125,7 @@ class LookedUp:
 
 API_PATH = "/api/data/v9.2"
 LARGEST_PAGE = 5000  # rows
+ROWS_TURNED = 250
 IDS_PER_READ = 300  # 45 characters each in the URL, of 32,768
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # How values arrive, by the field map's type; an amount is kept as the text it is, because a float loses digits.
@@ -270,7 +271,7 @@ class RowReader:
             gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
         if not live:
             return self.nothing, gone
-        _, _, keys, etags, *values = zip(*map(msgspec.structs.astuple, live), strict=True)
+        _, _, keys, etags, *values = _turned(live)
         columns = {"id": _guids(keys), "etag": text_column(etags)}
         for column, held in zip(self._columns, values, strict=True):
             kind = _ARRIVES_AS.get(column.type)
@@ -350,6 +351,20 @@ def _context(row: Mapping[str, bytes]) -> str | None:
 
 def _is_deletion(context: object) -> bool:
     return isinstance(context, str) and context.endswith("$deletedEntity")
+
+
+def _turned(rows: Sequence[Any]) -> list[list[Any]]:
+    """Structs of one kind, at least one, as a list for each of their fields.
+
+    A few at a time: thousands of tuples at once are out of the processor's caches when they are read, and set Python's collector
+    of garbage going, which looks at whatever the process holds.
+    """
+    columns: list[list[Any]] = [[] for _ in rows[0].__struct_fields__]
+    for start in range(0, len(rows), ROWS_TURNED):
+        some = map(msgspec.structs.astuple, rows[start : start + ROWS_TURNED])
+        for column, values in zip(columns, zip(*some, strict=True), strict=True):
+            column += values
+    return columns
 
 
 def _guids(keys: Sequence[str]) -> pa.Array:
