@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynsync_pipeline.cli.csv_files import decoded, harmless
+from dynsync_pipeline.cli.csv_files import decoded, harmless, separator
 from dynsync_pipeline.errors import AdoptionWrong, StorageFailed
 from dynsync_pipeline.model.records import PERSON_TYPES
 from dynsync_pipeline.reconcile.adoption import Decision, Fault, Pair, Reviewed
@@ -103,8 +103,7 @@ def _opened(path: Path) -> _Rows:
         text = decoded(path.read_bytes(), errors="replace")
     except OSError as error:
         raise AdoptionWrong(f"{path} cannot be read: {error.strerror}.", next_step="Name the reviewed file.") from None
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    return csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator(text))
 
 
 def _lines(path: Path, rows: _Rows) -> Iterator[tuple[int, dict[str, str]]]:

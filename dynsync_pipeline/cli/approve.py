@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.csv_files import decoded, export, harmless
+from dynsync_pipeline.cli.csv_files import decoded, export, harmless, separator
 from dynsync_pipeline.cli.looking import cell, moment, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
@@ -203,8 +203,7 @@ def _read(path: Path) -> list[tuple[str, ...]]:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
     except UnicodeDecodeError:
         raise typer.BadParameter(f"{path} is no UTF-8; save it as CSV UTF-8.", param_hint="--apply") from None
-    first = text.partition("\n")[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator(text))
     try:
         missing = [name for name in SAME if name not in (rows.fieldnames or ())]
         if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.csv_files import decoded, separator
 from dynsync_pipeline.cli.looking import print_json
 from dynsync_pipeline.cli.output import Exit, errors_to, prints_to
 from dynsync_pipeline.requests.desk import carry_out
@@ -67,13 +69,13 @@ def command_of(wishes: Sequence[Wish]) -> Action:
 def _ids_of(file: Path) -> list[int]:
     """The ids in the column `person_id`. Raises: typer.BadParameter, naming the line."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            if "person_id" not in (reader.fieldnames or []):
-                raise typer.BadParameter(f"{file} has no column person_id.", param_hint="--csv")
-            return [_id_of(row["person_id"], f"{file}, line {reader.line_num}") for row in reader]
+        text = decoded(file.read_bytes())
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator(text))
+        if "person_id" not in (reader.fieldnames or []):
+            raise typer.BadParameter(f"{file} has no column person_id.", param_hint="--csv")
+        return [_id_of(row["person_id"], f"{file}, line {reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not a CSV in UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is no CSV in UTF-8 or UTF-16"
         raise typer.BadParameter(f"{file} cannot be read: {why}.", param_hint="--csv") from None
 
 

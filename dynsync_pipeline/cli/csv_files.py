@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -64,3 +65,8 @@ def decoded(content: bytes, errors: str = "strict") -> str:
     """
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig", errors)
+
+
+def separator(text: str) -> str:
+    """What stands between the cells of a CSV: spreadsheets take a comma, a semicolon or a tabulator, by country and kind."""
+    return max(",;\t", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)

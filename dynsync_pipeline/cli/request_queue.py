@@ -85,7 +85,7 @@ def request_line(request: Request) -> str:
     line = f"Person {request.person_id} was asked {asked} at {moment(request.asked_at)} UTC by {request.door}: "
     if request.state == "ended":
         line += " ".join(filter(None, (f"{request.outcome}.", request.message)))
-        return line if request.outcome in FULFILLED else f"{line} Mend that, and ask again."
+        return line if request.outcome in FULFILLED else f"{line} It is not tried again by itself."
     if request.state == "ask":
         return f"{line}it came back from a backup and waits for your word: `dynsync requests`."
     if not request.attempts:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.csv_files import decoded, export
+from dynsync_pipeline.cli.csv_files import decoded, export, separator
 from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
@@ -145,8 +145,7 @@ def _read(path: Path) -> dict[int, Word]:
         text = decoded(path.read_bytes(), errors="replace")  # what is read of it is ASCII
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--apply") from None
-    first = text.partition("\n")[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator(text))
     words: dict[int, Word] = {}
     try:
         if missing := [name for name in READ if name not in (rows.fieldnames or ())]:

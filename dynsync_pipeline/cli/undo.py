@@ -89,6 +89,8 @@ def _wanted(
             )
         with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
             _require_cycle(connection, cycle_id)
+            if field is not None:
+                _require_field(connection, cycle_id, field)
             connection.begin()
             try:
                 found = want_undo(connection, cycle_id, field, person)
@@ -112,6 +114,18 @@ def _require_cycle(connection: duckdb.DuckDBPyConnection, cycle_id: int) -> None
         raise typer.BadParameter(
             f"there is no cycle {cycle_id}; the table cycles of the snapshot lists those that are kept.",
             param_hint="CYCLE",
+        )
+
+
+def _require_field(connection: duckdb.DuckDBPyConnection, cycle_id: int, field: str) -> None:
+    query = (
+        "select distinct field from ledger.changes where cycle_id = $1 "
+        "union select field from ledger.account_changes where cycle_id = $1 order by field"
+    )
+    written = [name for (name,) in connection.execute(query, [cycle_id]).fetchall()]
+    if written and field not in written:
+        raise typer.BadParameter(
+            f"cycle {cycle_id} wrote no field of that name; it wrote {', '.join(written)}.", param_hint="--field"
         )
 
 

@@ -19,7 +19,7 @@ import duckdb
 from dynsync_pipeline.errors import FieldMapWrong, SettingsWrong, StorageFailed
 from dynsync_pipeline.model.field_map import map_text
 from dynsync_pipeline.operate.backup import FIELD_MAP, REQUESTS, WORKING, Contents, scratch, unpack
-from dynsync_pipeline.operate.forget import erase_unpacked
+from dynsync_pipeline.operate.erase import erase_unpacked
 from dynsync_pipeline.publish.private_copy import LEDGERS, literal
 from dynsync_pipeline.publish.status_file import read_status_file, status_file
 from dynsync_pipeline.requests.store import RequestStore

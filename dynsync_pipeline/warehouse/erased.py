@@ -2,7 +2,7 @@
 
 The file outlives the working file, so that a restore, or a new beginning, brings nobody back. It names nobody: an id is told from
 others only by whoever has the key, which stands in it too. Whatever lands with such an id is dropped at once.
-Not here: the erasure itself, of all files (`operate/forget.py`).
+Not here: the erasure itself, of all files (`operate/erase.py`).
 """
 
 from __future__ import annotations

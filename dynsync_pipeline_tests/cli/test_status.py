@@ -284,7 +284,7 @@ def test_the_queue_of_requests_is_told_with_what_waits_and_what_was_refused(run:
     figures = json.loads(run("status", "--json", environment=hand_made.environment).out)["requests"]
     assert (figures["n_open"], figures["n_waiting"], figures["n_refused"]) == (3, 1, 1)
     explained = run("explain", "3", environment=hand_made.environment)
-    assert "required. lastName is empty in Marketo. Mend that, and ask again." in " ".join(explained.out.split())
+    assert "required. lastName is empty in Marketo. It is not tried again by itself." in " ".join(explained.out.split())
     assert explained.code == 1, "no cycle has seen that person"
 
 

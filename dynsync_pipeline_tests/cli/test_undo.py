@@ -52,3 +52,5 @@ def test_a_cycle_is_shown_undone_and_undone_once(run: Run, world: HttpWorld) -> 
         ("undo --apply", json.dumps({"cycle_id": cycle, "field": None, "person_id": None, "n": 2}))
     ]
     assert run("undo", "999", environment=environment).code == 2
+    mistyped = run("undo", str(cycle), "--field", "Title", environment=environment)
+    assert (mistyped.code, "it wrote title." in mistyped.err) == (2, True)

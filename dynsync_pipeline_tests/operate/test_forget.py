@@ -20,9 +20,11 @@ from dynsync_pipeline.defs.development import prepare_home
 from dynsync_pipeline.errors import ErasureRefused, SettingsWrong, StorageFailed
 from dynsync_pipeline.extract.feed import Feed
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.operate import erase as erasing
 from dynsync_pipeline.operate import forget as forgetting
 from dynsync_pipeline.operate.backup import backups, unpack, utc_now
-from dynsync_pipeline.operate.forget import finish, forget, identify
+from dynsync_pipeline.operate.forget import Forgotten, finish, forget
+from dynsync_pipeline.operate.identify import identify
 from dynsync_pipeline.operate.restore import restore
 from dynsync_pipeline.operate.scan import POSTGRES_URL, find
 from dynsync_pipeline.publish.parquet_files import read_manifest
@@ -49,7 +51,7 @@ CONTACT = RecordType.CONTACT
 NOBODY = 65534  # a user's number
 
 
-Erased = tuple["Known", list[str], forgetting.Forgotten]
+Erased = tuple["Known", list[str], Forgotten]
 
 
 class Known:
@@ -194,9 +196,10 @@ def blocked() -> Iterator[Known]:
         except ErasureRefused:
             finish(settings)
 
-    for name in ("_from_text_files", "rewrite_backup", "_erase", "_erase_requests", "_publish_anew"):
+    in_erasing = ("rewrite_backup", "_erase", "_erase_requests", "_publish_anew")
+    for module, name in ((forgetting, "_from_text_files"), *((erasing, name) for name in in_erasing)):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
-            patch.setattr(forgetting, name, _cut)
+            patch.setattr(module, name, _cut)
             go_on()
     go_on()
     yield known

@@ -15,7 +15,7 @@ import pytest
 
 from dynsync_pipeline.errors import ErasureRefused
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.operate import forget as forgetting
+from dynsync_pipeline.operate import erase as erasing
 from dynsync_pipeline.operate.backup import utc_now
 from dynsync_pipeline.operate.forget import finish, forget
 from dynsync_pipeline.operate.scan import find
@@ -95,11 +95,11 @@ def killed(*_: object, **__: object) -> None:
 
 
 PLACES = (
-    (forgetting, "_remove_parquet", killed),
-    (forgetting, "remove_files", half_of_them),
-    (forgetting, "_erase_requests", killed),
-    (forgetting, "_erase", killed),
-    (forgetting, "_publish_anew", killed),
+    (erasing, "_remove_parquet", killed),
+    (erasing, "remove_files", half_of_them),
+    (erasing, "_erase_requests", killed),
+    (erasing, "_erase", killed),
+    (erasing, "_publish_anew", killed),
     (parquet, "_sync", killed),
     (parquet, "_swap", killed),
     (parquet, "_sweep", killed),
