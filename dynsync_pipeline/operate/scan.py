@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -25,6 +26,15 @@ _BLOCK = 1 << 20
 POSTGRES_URL = "DAGSTER_POSTGRES_URL"
 
 
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for, in small letters; room for copies; one database for the hundreds of Parquet files that there are."""
+
+    wanted: list[str]
+    room: Path
+    database: duckdb.DuckDBPyConnection
+
+
 def find(folders: Collection[Path], values: Collection[str], room: Path, left_out: Collection[Path] = ()) -> list[str]:
     """The places, a file or a table in one, that hold any of these values, in any case of letters; in order.
 
@@ -32,27 +42,29 @@ def find(folders: Collection[Path], values: Collection[str], room: Path, left_ou
     `left_out`: folders that are no part of the installation. A file that cannot be opened is named as such a place.
     """
     wanted = sorted({value.lower() for value in values if value})
-    found: list[str] = []
-    for folder in folders:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and not any(file.is_relative_to(each) for each in left_out):
-                found += _in_file(file, str(file), wanted, room)
-    return sorted(set(found))
+    found: set[str] = set()
+    with closing(duckdb.connect()) as database:
+        search = _Search(wanted, room, database)
+        for folder in folders:
+            for file in folder.rglob("*"):
+                if file.is_file() and not any(file.is_relative_to(each) for each in left_out):
+                    found.update(_in_file(file, str(file), search))
+    return sorted(found)
 
 
-def _in_file(file: Path, name: str, wanted: list[str], room: Path) -> Iterator[str]:
+def _in_file(file: Path, name: str, search: _Search) -> Iterator[str]:
     try:
         with file.open("rb") as stream:
             head = stream.read(16)
         if head[8:12] == b"DUCK":
-            yield from _in_duckdb(file, name, wanted, room)
+            yield from _in_duckdb(file, name, search)
         elif head == _SQLITE:
-            yield from _in_sqlite(file, name, wanted)
+            yield from _in_sqlite(file, name, search)
         elif head.startswith(_PARQUET):
-            yield from _in_parquet(file, name, wanted)
+            yield from _in_parquet(file, name, search)
         elif head.startswith(_ZIP):
-            yield from _in_zip(file, name, wanted, room)
-        elif _has_bytes(file, wanted):
+            yield from _in_zip(file, name, search)
+        elif _has_bytes(file, search.wanted):
             yield name
     except FileNotFoundError:  # Dagster's services go on meanwhile, and remove files of theirs
         return
@@ -60,9 +72,9 @@ def _in_file(file: Path, name: str, wanted: list[str], room: Path) -> Iterator[s
         yield f"{name}: cannot be opened"
 
 
-def _in_duckdb(file: Path, name: str, wanted: list[str], room: Path) -> Iterator[str]:
+def _in_duckdb(file: Path, name: str, search: _Search) -> Iterator[str]:
     # Beside a copy of its write-ahead log, which may hold what the file does not.
-    with tempfile.TemporaryDirectory(dir=room) as folder:
+    with tempfile.TemporaryDirectory(dir=search.room) as folder:
         # Without its mode: the snapshot is read only, and DuckDB could not open such a copy.
         copy = Path(shutil.copyfile(file, Path(folder) / "copy.duckdb"))
         log = file.with_name(file.name + ".wal")
@@ -73,7 +85,7 @@ def _in_duckdb(file: Path, name: str, wanted: list[str], room: Path) -> Iterator
                 "select schema_name, table_name from duckdb_tables() where not internal and not temporary order by all"
             ).fetchall()
             for schema, table in tables:
-                if _count(connection, f'"{schema}"."{table}"', wanted):
+                if _count(connection, f'"{schema}"."{table}"', search.wanted):
                     yield f"{name}: {schema}.{table}"
 
 
@@ -85,19 +97,18 @@ def _count(connection: duckdb.DuckDBPyConnection, relation: str, wanted: list[st
     return int(connection.execute(query, [wanted]).fetchall()[0][0])
 
 
-def _in_parquet(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
-    with closing(duckdb.connect()) as connection:
-        if _count(connection, f"read_parquet({literal(file)})", wanted):
-            yield name
+def _in_parquet(file: Path, name: str, search: _Search) -> Iterator[str]:
+    if _count(search.database, f"read_parquet({literal(file)})", search.wanted):
+        yield name
 
 
-def _in_sqlite(file: Path, name: str, wanted: list[str]) -> Iterator[str]:
+def _in_sqlite(file: Path, name: str, search: _Search) -> Iterator[str]:
     with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as store:
         names = store.execute("select name from sqlite_schema where type = 'table'").fetchall()
         for (table,) in names:
             for row in store.execute(f'select * from "{table}"'):
                 text = "\1".join(_text(value) for value in row).lower()
-                if any(value in text for value in wanted):
+                if any(value in text for value in search.wanted):
                     yield f"{name}: {table}"
                     break
 
@@ -106,13 +117,13 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _in_zip(file: Path, name: str, wanted: list[str], room: Path) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(dir=room) as folder:
+def _in_zip(file: Path, name: str, search: _Search) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(dir=search.room) as folder:
         with zipfile.ZipFile(file) as archive:
             archive.extractall(folder)
         for inner in sorted(Path(folder).rglob("*")):
             if inner.is_file():
-                yield from _in_file(inner, f"{name}/{inner.relative_to(folder)}", wanted, room)
+                yield from _in_file(inner, f"{name}/{inner.relative_to(folder)}", search)
 
 
 def _has_bytes(file: Path, wanted: list[str]) -> bool:
