@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import pytest
 
+from dynsync_pipeline_tests.mutants.in_one_process import judged
 from dynsync_pipeline_tests.mutants.learning import Learning, TestRun, learned, line_of_statement
 from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
 
@@ -231,6 +232,12 @@ def survivors(found: Sequence[Candidate], tests: Sequence[str], minutes: float) 
                     yield candidate
 
 
+def by_rows(found: Sequence[Candidate], tests: Sequence[str]) -> list[Candidate]:
+    """The candidates that these files of tests of rows do not notice."""
+    outcomes = judged(found, [str(ROOT / TESTS / test) for test in tests])
+    return [candidate for candidate, survived in zip(found, outcomes, strict=True) if survived]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the survivors with their differences; returns 1 if any of them is not explained, else 0."""
     parser = argparse.ArgumentParser(prog="python -m dynsync_pipeline_tests.mutants", description=__doc__)
@@ -244,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="run these files or folders of tests alone, e.g. reconcile/test_approval_rows.py: seconds a mutant",
     )
+    parser.add_argument("--rows", nargs="+", help="likewise, of tests of rows, in one process: many mutants a second")
     given = parser.parse_args(arguments)
 
     package = ROOT / PACKAGE
@@ -252,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = random.Random(given.seed).sample(found, given.sample)
     tests = given.tests or IN_MEMORY + (OVER_HTTP if given.http else ())
     harmless, n_survivors, n_unexplained = explained(), 0, 0
-    for file, mutant in survivors(found, tests, given.minutes):
+    for file, mutant in by_rows(found, given.rows) if given.rows else survivors(found, tests, given.minutes):
         n_survivors += 1
         reason = harmless.get((file, mutant.mutation))
         n_unexplained += reason is None

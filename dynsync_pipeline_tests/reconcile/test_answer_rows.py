@@ -6,26 +6,26 @@ Each case is an operation, or several, of its own. Not here: what is settled of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import duckdb
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
-from dynsync_pipeline_tests.reconcile.test_settled_rows import (
+from dynsync_pipeline_tests.reconcile.test_settled_rows import OPERATION, error, receipt, refused
+from dynsync_pipeline_tests.worlds.rule_rows import (
     AT,
-    OPERATION,
-    RECEIPT,
-    SECOND,
-    Settled,
+    BEFORE,
+    Case,
+    Put,
+    after,
+    apart,
     case,
-    error,
-    receipt,
-    refused,
+    link,
+    person,
+    record,
+    told,
 )
-from dynsync_pipeline_tests.worlds.rule_rows import BEFORE, Put, apart, follow, link, make, person, put, record, told
 
 FIELDS = (
     "account company name text to_marketo",
@@ -37,15 +37,10 @@ FIELDS = (
 )
 
 
-@contextmanager
-def answered(step: str, cases: Sequence[Settled], **tables: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A world of these cases in which the step ran; `tables` are what steps before it made."""
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, tables)
-        follow(connection, *FIELDS)
-        put(connection, (row for number, each in enumerate(cases) for row in keyless(number, apart(number, each.rows))))
-        run_steps(connection, (f"write_back/{step}",))
-        yield connection
+def answered(step: str, cases: Sequence[Case]) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """A world of these cases in which the step ran."""
+    rows = [row for number, each in enumerate(cases) for row in keyless(number, apart(number, each.rows))]
+    return after(f"write_back/{step}", *rows, fields=FIELDS)
 
 
 def keyless(number: int, rows: Sequence[Put]) -> list[Put]:
@@ -222,7 +217,7 @@ REFUSED = (
 
 
 def test_what_was_not_applied_is_told_with_its_field_where_that_is_known() -> None:
-    with answered("answered_refusals", REFUSED, fresh_receipts=RECEIPT) as connection:
+    with answered("answered_refusals", REFUSED) as connection:
         found = connection.execute(
             "select operation_id, outcome, field, is_rest_applied from unsuccessful order by outcome, field"
         ).fetchall()
@@ -234,7 +229,6 @@ def test_what_was_not_applied_is_told_with_its_field_where_that_is_known() -> No
             assert [field for _, field in told(number, refusals)] == fields, each
 
 
-UNCERTAIN = "operation_id bigint, system varchar, action varchar, record_type varchar, dynamics_id varchar"
 ASKED = {"operation_id": 1, "system": "marketo", "action": "update", "record_type": "lead", "dynamics_id": "L"}
 
 
@@ -278,10 +272,8 @@ BESIDE_OTHERS = (
 
 def test_a_record_that_fails_alone_and_again_while_others_are_answered_is_at_fault() -> None:
     """Whether others were answered is asked of all operations of a system, so that these cases are a world of their own."""
-    tables = {"uncertain": UNCERTAIN, "this_moment": "noted_at timestamp"}
-    moment = case(None, ("this_moment", {"noted_at": AT + SECOND}))
-    for cases in ([*ALONE, moment], [*BESIDE_OTHERS, moment]):
-        with answered("doubted", cases, **tables) as connection:
+    for cases in (ALONE, BESIDE_OTHERS):
+        with answered("doubted", cases) as connection:
             doubts = connection.execute(
                 "select dynamics_id, n_times, n_together, is_at_fault from state.doubts "
                 "where (system, action, record_type) = ('marketo', 'update', 'lead') and starts_with(dynamics_id, 'L')"
@@ -289,7 +281,7 @@ def test_a_record_that_fails_alone_and_again_while_others_are_answered_is_at_fau
             outcomes = connection.execute(
                 "select operation_id, outcome from reconcile.receipts where operation_id % 100 = 1"
             ).fetchall()
-        for number, each in enumerate(cases[:-1]):
+        for number, each in enumerate(cases):
             doubt, outcome = each.expected
             mine = told(number, doubts)
             assert mine == ([("L", *doubt)] if doubt and ("uncertain", ASKED) in each.rows else []), each

@@ -6,30 +6,10 @@ Each case is a record of its own. Not here: what waits and what a word leads to,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, NamedTuple
 
-import duckdb
+from dynsync_pipeline_tests.worlds.rule_rows import AT, Put, Row, after, parked
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
-from dynsync_pipeline_tests.worlds.rule_rows import Row, make, parked, put, put_options
-
-AT = datetime(2026, 1, 1)  # noqa: DTZ001
-VALUES = "field varchar, dynamics_value varchar, marketo_value varchar"
-KEY = "record_type varchar, dynamics_id varchar"
-TABLES = {
-    "this_cycle": "planned_at timestamp",
-    **dict.fromkeys(("compared_links", "ended_links", "records_without_person"), KEY),
-    "due_accounts": "account_id varchar",
-    "field_outcomes": f"{KEY}, {VALUES}, person_id bigint, dynamics_column varchar, type varchar, outcome varchar, "
-    "written_direction varchar, n_reached bigint, is_approved boolean",
-    "people_to_create": f"{KEY}, is_asked boolean, is_approved boolean",
-    "asked_people": f"{KEY}, n_reached bigint",
-    "asked_differences": "account_id varchar, field varchar, old_value varchar, new_value varchar, is_known boolean, "
-    "n_reached bigint, cause varchar, cause_name varchar",
-    "company_differences": "account_id varchar, field varchar, old_value varchar, new_value varchar",
-}
 PARKED = "parked"
 OLD = -1  # number of what waited before
 
@@ -148,17 +128,9 @@ def rows_of(number: int, case: Kept) -> Iterator[tuple[str, Row]]:
             yield table, key | row
 
 
-def made(connection: duckdb.DuckDBPyConnection) -> None:
-    make(connection, TABLES)
-    put(connection, [("this_cycle", {"planned_at": AT})])
-
-
 def test_what_waits_goes_on_waiting_as_long_as_it_is_the_same() -> None:
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        made(connection)
-        put(connection, (row for number, case in enumerate(WAITED) for row in rows_of(number, case)))
-        put(connection, [parked("lead", PARKED)])
-        run_steps(connection, ("reconcile/approvals",))
+    rows = [row for number, case in enumerate(WAITED) for row in rows_of(number, case)]
+    with after("reconcile/approvals", *rows, parked("lead", PARKED)) as connection:
         left = connection.execute(f"select dynamics_id from state.approvals where approval_id = {OLD}").fetchall()
         for number, case in enumerate(WAITED):
             assert ((f"r{number}",) in left) is case.is_kept, case
@@ -212,14 +184,14 @@ def test_what_is_asked_of_is_told_as_people_read_it_with_one_number_for_each_cau
     """The old value is that of the side that gets another; of an option, the label that Marketo still holds where it is known."""
     others = ({"person_id": 16}, {"record_type": "contact"}, {"field": "title"}, {"option_value": "1"})
     asked = {"approval_id": OLD, "cause": "field", "cause_name": "title", "n_people": 3, "asked_at": AT}
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        made(connection)
-        put_options(connection, "lead", "c", {"1": "Hot", "2": "Warm", "3": "Cold"})
-        put(connection, [(table, row) for table, row, _ in ASKED_OF])
-        put(connection, (("state.approvals", asked | row) for row in WAITED_BEFORE))
-        put(connection, (("state.old_labels", OLD_LABEL | {"label": "another"} | other) for other in others))
-        put(connection, [("state.old_labels", OLD_LABEL)])
-        run_steps(connection, ("reconcile/approvals",))
+    rows: list[Put] = [
+        *((table, row) for table, row, _ in ASKED_OF),
+        *(("state.approvals", asked | row) for row in WAITED_BEFORE),
+        *(("state.old_labels", OLD_LABEL | {"label": "another"} | other) for other in others),
+        ("state.old_labels", OLD_LABEL),
+    ]
+    options = {("lead", "c"): {"1": "Hot", "2": "Warm", "3": "Cold"}}
+    with after("reconcile/approvals", *rows, options=options) as connection:
         new = connection.execute(
             "select record_type, dynamics_id, field, cause, cause_name, old_value, new_value, direction, approval_id "
             f"from state.approvals where approval_id <> {OLD} and (n_people, asked_at) = (3, timestamp '{AT}')"

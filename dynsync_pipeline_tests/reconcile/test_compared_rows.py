@@ -11,8 +11,21 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from dynsync_pipeline_tests.reconcile.test_found_link_rows import AT, Known, case, planned
-from dynsync_pipeline_tests.worlds.rule_rows import BEFORE, Put, kept_out, link, parked, person, record, told, touched
+from dynsync_pipeline_tests.reconcile.test_found_link_rows import planned
+from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
+    BEFORE,
+    Case,
+    Put,
+    case,
+    kept_out,
+    link,
+    parked,
+    person,
+    record,
+    told,
+    touched,
+)
 
 SECOND = timedelta(seconds=1)
 BY_RECORD = touched(record_type="lead", dynamics_id="L")
@@ -155,7 +168,7 @@ def unread(record_type: str = "lead", key: str = "L") -> Put:
     return "state.unread", {"record_type": record_type, "key": key, "has_id": True, "message": "no JSON", "attempts": 1}
 
 
-LOOKED: tuple[Known, ...] = (
+LOOKED: tuple[Case, ...] = (
     # True: it is compared. Who was touched, is due, has a word or is to be undone.
     case(True, *BOTH, BY_PERSON),
     case(True, *BOTH, BY_RECORD),
@@ -241,12 +254,6 @@ def test_a_link_is_open_where_anything_differs_or_was_never_agreed_on() -> None:
 
 
 KEY = {"person_id": 1, "field": "title"}
-DECIDED = {
-    "compared_links": "person_id bigint, record_type varchar, dynamics_id varchar",
-    "differing_fields": "person_id bigint, field varchar, has_base boolean",
-    "field_outcomes": "person_id bigint, field varchar, outcome varchar, rule_code varchar, has_base boolean, "
-    "dynamics_value varchar, marketo_value varchar",
-}
 COMPARED: Put = ("compared_links", {"person_id": 1, "record_type": "lead", "dynamics_id": "L"})
 
 
@@ -282,7 +289,7 @@ AGREED = (
 
 
 def test_the_base_moves_where_both_sides_agree_or_stand_unequal_at_a_first_meeting() -> None:
-    with planned("agreed_base", AGREED, **DECIDED) as connection:
+    with planned("agreed_base", AGREED) as connection:
         moves = connection.execute("select person_id, value from state.base_moves where field = 'title'").fetchall()
         missing = connection.execute("select person_id from state.base_missing").fetchall()
         for number, each in enumerate(AGREED):
@@ -313,7 +320,7 @@ STANDING = (
 
 
 def test_a_difference_stands_until_another_takes_its_place_or_nothing_differs() -> None:
-    with planned("standing_differences", STANDING, **DECIDED) as connection:
+    with planned("standing_differences", STANDING) as connection:
         found = connection.execute("select person_id, reason_code, since from state.standing_differences").fetchall()
         published = connection.execute(
             "select person_id from state.unpublished where published_table = 'people'"

@@ -6,38 +6,25 @@ qualifying in whole cycles (`../deletions`, `../qualifying`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import duckdb
 import pytest
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
     BEFORE,
     Put,
-    apart,
-    follow,
+    after,
     link,
-    make,
     person,
-    put,
-    put_options,
     record,
+    rows_of,
     told,
     touched,
 )
 
-AT = datetime(2026, 1, 2)  # noqa: DTZ001
-TABLES = {
-    "this_cycle": "planned_at timestamp",
-    "merged_leads": "lead_id varchar",
-    "taken_over": "loser_id bigint",
-    "qualified": "person_id bigint, lead_id varchar, contact_id varchar, was_linked boolean",
-}
 FIELDS = (
     "lead title jobtitle text both",
     "lead rating c_rating choice both",
@@ -51,19 +38,18 @@ FIELDS = (
 )
 
 
-@contextmanager
-def planned(*rows: Put) -> Iterator[duckdb.DuckDBPyConnection]:
+OPTIONS = {
+    ("lead", "c_rating"): {"1": "Hot", "2": "Warm"},
+    ("contact", "c_grade"): {"8": "Warm", "9": "Hot"},
+    ("contact", "c_rating"): {"9": "Warm", "8": "Hot"},
+    ("lead", "c_grade"): {"1": "Warm", "2": "Hot"},
+}
+
+
+def planned(*rows: Put) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """A world of these rows in which the step ran."""
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        follow(connection, *FIELDS)
-        put_options(connection, "lead", "c_rating", {"1": "Hot", "2": "Warm"})
-        put_options(connection, "contact", "c_grade", {"8": "Warm", "9": "Hot"})
-        put_options(connection, "contact", "c_rating", {"9": "Warm", "8": "Hot"})
-        put_options(connection, "lead", "c_grade", {"1": "Warm", "2": "Hot"})
-        put(connection, [("this_cycle", {"planned_at": AT}), ("taken_over", {"loser_id": None}), *rows])
-        run_steps(connection, ("reconcile/ended_links",))
-        yield connection
+    taken_over: Put = ("taken_over", {"loser_id": None})
+    return after("reconcile/ended_links", taken_over, *rows, fields=FIELDS, options=OPTIONS)
 
 
 def qualified(**more: Any) -> Put:
@@ -127,10 +113,6 @@ ENDS = (
     Looked("merged", (link(), *ALIVE, MERGED, TAKEN_OVER)),
     Looked("qualified", (link(), *ALIVE, qualified(), TAKEN_OVER)),
 )  # fmt: skip
-
-
-def rows_of(cases: Sequence[Any]) -> list[Put]:
-    return [row for number, case in enumerate(cases) for row in apart(number, case.rows)]
 
 
 def test_a_link_ends_where_one_side_is_gone_or_its_lead_became_another_record() -> None:

@@ -7,55 +7,34 @@ Each case is a person, or several, of its own. Not here: the same through whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import duckdb
 import pytest
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
     BEFORE,
+    Case,
     Put,
-    apart,
-    follow,
+    after,
+    case,
     link,
-    make,
     person,
-    put,
     record,
+    rows_of,
     told,
     touched,
 )
 
-AT = datetime(2026, 1, 2)  # noqa: DTZ001
 FIELDS = ("lead title jobtitle text both", "lead city c_city text both", "contact title c_title text both")
 
 
-class Known(NamedTuple):
-    """What is known, and what is expected of it then."""
-
-    expected: Any
-    rows: tuple[Put, ...]
-
-
-def case(expected: Any, *rows: Put) -> Known:
-    return Known(expected, rows)
-
-
-@contextmanager
-def planned(step: str, cases: Sequence[Known], *rows: Put, **tables: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A world of these cases in which the step ran; `tables` are what steps before it made."""
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, {"this_cycle": "planned_at timestamp, cycle_id bigint"} | tables)
-        follow(connection, *FIELDS)
-        put(connection, [("this_cycle", {"planned_at": AT, "cycle_id": 7}), *rows])
-        put(connection, (row for number, each in enumerate(cases) for row in apart(number, each.rows)))
-        run_steps(connection, (f"reconcile/{step}",))
-        yield connection
+def planned(step: str, cases: Sequence[Case], *rows: Put) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """A world of these cases in which the step ran."""
+    return after(f"reconcile/{step}", *rows, *rows_of(cases), fields=FIELDS)
 
 
 def bears(person_id: int = 1, contact_id: str | None = "C", lead_id: str | None = "L", **more: Any) -> Put:
@@ -177,7 +156,6 @@ def test_a_lead_whose_person_is_a_contacts_now_is_merged() -> None:
             assert told(number, sides) == [(2, side) for side in each.expected[1]], each
 
 
-TAKEN_OVER = "person_id bigint, record_type varchar, dynamics_id varchar, lead_id varchar, loser_id bigint"
 BESIDE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("state.base", {}),
     ("state.outdated_bases", {}),
@@ -201,7 +179,7 @@ def test_a_link_that_is_taken_over_takes_all_along_and_one_that_had_ended_begins
         value = {"record_type": record_type, "dynamics_id": "L", "field": "title", "dynamics_column": "c", "value": "v"}
         rows.append(("state.tombstone_values", value))
     rows += [stone(1, "contact", "X", "dynamics"), stone(1, "contact", "Y"), stone(3, "contact", "Z", "dynamics")]
-    with planned("taken_over_links", (), *rows, taken_over=TAKEN_OVER) as connection:
+    with planned("taken_over_links", (), *rows) as connection:
         links = connection.execute(
             "select person_id, record_type, dynamics_id, linked_at from state.links order by all"
         ).fetchall()

@@ -6,34 +6,21 @@ Each case is two people, or three, of its own. Not here: merging in whole cycles
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
     BEFORE,
+    CYCLE,
     Put,
-    apart,
-    follow,
+    after,
     kept_out,
     link,
-    make,
     person,
-    put,
+    rows_of,
     told,
     touched,
 )
-
-AT = datetime(2026, 1, 2)  # noqa: DTZ001
-CYCLE = 7
-KEY = "record_type varchar, dynamics_id varchar"
-TABLES = {
-    "this_cycle": "planned_at timestamp, cycle_id bigint",
-    "near_records": KEY,
-    "near_ancestors": KEY,
-    "conversions": "lead_id varchar, contact_id varchar",
-}
 
 
 class Proposed(NamedTuple):
@@ -227,12 +214,7 @@ ENDED = (
 
 def test_people_whose_records_are_one_are_proposed_once_and_until_that_has_no_reason_any_more() -> None:
     cases = (*FOUND, *ENDED)
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        follow(connection)
-        put(connection, [("this_cycle", {"planned_at": AT, "cycle_id": CYCLE})])
-        put(connection, (row for number, case in enumerate(cases) for row in apart(number, case.rows)))
-        run_steps(connection, ("reconcile/merge_proposals",))
+    with after("reconcile/merge_proposals", *rows_of(cases)) as connection:
         found = connection.execute(
             "select loser_person_id, winner_person_id, winner_record_type, winner_dynamics_id, cause_code, state, "
             f"ended_at is not distinct from timestamp '{AT}' from ledger.merge_proposals order by all"

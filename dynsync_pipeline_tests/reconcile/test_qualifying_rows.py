@@ -6,33 +6,22 @@ Each case is a lead and a contact of its own. Not here: qualifying in whole cycl
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
     BEFORE,
     Put,
     Row,
+    after,
     apart,
-    follow,
     kept_out,
     link,
-    make,
     person,
-    put,
-    put_options,
     record,
+    rows_of,
     told,
 )
-
-AT = datetime(2026, 1, 2)  # noqa: DTZ001
-BECAME = {
-    "conversions": "lead_id varchar, contact_id varchar, createdon varchar",
-    "awaiting_lead": "contact_id varchar",
-    "taken_over": "person_id bigint",
-}
 
 
 class Became(NamedTuple):
@@ -139,10 +128,7 @@ CASES = (
 
 
 def test_a_contact_takes_over_the_living_person_of_its_lead_unless_it_has_one_or_waits() -> None:
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, BECAME)
-        put(connection, (row for number, case in enumerate(CASES) for row in apart(number, case.rows)))
-        run_steps(connection, ("reconcile/qualified_leads",))
+    with after("reconcile/qualified_leads", *rows_of(CASES)) as connection:
         found = connection.execute(
             "select person_id, lead_id, contact_id, was_linked from qualified order by all"
         ).fetchall()
@@ -162,11 +148,13 @@ FIELDS = (
     "contact own c_own text both",
     "lead industry c_industry text both",
 )
-COLUMNS = {"title": "c_title", "rating": "c_grade", "score": "c_score", "box": "c_box", "own": "c_own"}
-TABLES = {
-    "this_cycle": "planned_at timestamp",
-    "qualified": "person_id bigint, lead_id varchar, contact_id varchar, was_linked boolean",
+OPTIONS = {
+    ("lead", "c_rating"): {"1": "Hot", "2": "Warm", "3": "Mild"},
+    ("contact", "c_grade"): {"1": "Hot", "2": "Cold", "4": "Ice"},
+    ("contact", "c_rating"): {"1": "Warm", "2": "Hot"},
+    ("lead", "c_grade"): {"1": "Ice", "2": "Cold"},
 }
+COLUMNS = {"title": "c_title", "rating": "c_grade", "score": "c_score", "box": "c_box", "own": "c_own"}
 
 
 class Met(NamedTuple):
@@ -225,16 +213,7 @@ MET = (
 
 
 def test_a_contacts_base_is_its_leads_where_it_holds_a_value_of_the_same_meaning() -> None:
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        follow(connection, *FIELDS)
-        put_options(connection, "lead", "c_rating", {"1": "Hot", "2": "Warm", "3": "Mild"})
-        put_options(connection, "contact", "c_grade", {"1": "Hot", "2": "Cold", "4": "Ice"})
-        put_options(connection, "contact", "c_rating", {"1": "Warm", "2": "Hot"})
-        put_options(connection, "lead", "c_grade", {"1": "Ice", "2": "Cold"})
-        put(connection, [("this_cycle", {"planned_at": AT})])
-        put(connection, (row for number, case in enumerate(MET) for row in apart(number, case.rows)))
-        run_steps(connection, ("reconcile/qualified_links",))
+    with after("reconcile/qualified_links", *rows_of(MET), fields=FIELDS, options=OPTIONS) as connection:
         first = connection.execute("select person_id, field from first_met").fetchall()
         links = connection.execute("select person_id, record_type, dynamics_id, linked_at from state.links").fetchall()
         base = connection.execute("select person_id, count(*) from state.base group by all order by all").fetchall()
@@ -269,11 +248,7 @@ def test_what_was_known_of_the_lead_beside_its_base_is_left_where_the_contact_ha
         rows += apart(
             number, [base, record("contact", "C", c_box="true"), *([("qualified", taken_over)] if is_taken else [])]
         )
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        follow(connection, *FIELDS)
-        put(connection, rows)
-        run_steps(connection, ("reconcile/qualified_links",))
+    with after("reconcile/qualified_links", *rows, fields=FIELDS) as connection:
         missing = connection.execute("select person_id, field from state.base_missing order by all").fetchall()
         stands = connection.execute("select person_id, field from state.standing_differences order by all").fetchall()
         stones = connection.execute("select dynamics_id, record_type from state.tombstones order by all").fetchall()

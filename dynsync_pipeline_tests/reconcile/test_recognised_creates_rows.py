@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dynsync_pipeline_tests.reconcile.test_recognised_rows import (
-    AT,
     SENT,
     TWO,
     change,
@@ -19,7 +18,7 @@ from dynsync_pipeline_tests.reconcile.test_recognised_rows import (
     recognised,
     told_by_feed,
 )
-from dynsync_pipeline_tests.worlds.rule_rows import Put, Row, link, person, told
+from dynsync_pipeline_tests.worlds.rule_rows import AT, Put, Row, link, person, told
 
 CREATE = operation(action="create", person_id=None), change(), change("city", "York", None), change("box", "true", None)
 FILLED: Row = {"city": "York", "box": "true"}

@@ -6,30 +6,26 @@ whole cycles (`test_after_a_cut.py`, `test_cut_writes.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import duckdb
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
+    SECOND,
     Put,
-    apart,
-    follow,
+    after,
     link,
-    make,
     person,
-    put,
-    put_options,
     record,
+    rows_of,
     told,
 )
 
-AT, SENT = datetime(2026, 1, 2), datetime(2026, 1, 1, 12, 0, 0, 500_000)  # noqa: DTZ001
-SECOND = timedelta(seconds=1)
+SENT = datetime(2026, 1, 1, 12, 0, 0, 500_000)  # noqa: DTZ001
 OWN = {
     "lead_id": "leadKey",
     "contact_id": "contactKey",
@@ -52,20 +48,17 @@ FIELDS = (
 )
 
 
-@contextmanager
-def recognised(cases: Sequence[Any]) -> Iterator[duckdb.DuckDBPyConnection]:
+def recognised(cases: Sequence[Any]) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """A world of these cases in which the step ran."""
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, {"this_moment": "noted_at timestamp"})
-        follow(connection, *FIELDS)
-        put_options(connection, "lead", "c_tags", {"1": "Red"})
-        put(connection, [("this_moment", {"noted_at": AT}), ("reconcile.own_fields", OWN)])
-        put(
-            connection, (("state.options", OPTION | {"option_value": n, "label": label}) for n, label in LABELS.items())
-        )
-        put(connection, (row for number, case in enumerate(cases) for row in apart(number, case.rows)))
-        run_steps(connection, ("write_back/recognise",))
-        yield connection
+    options = [("state.options", OPTION | {"option_value": n, "label": label}) for n, label in LABELS.items()]
+    return after(
+        "write_back/recognise",
+        ("reconcile.own_fields", OWN),
+        *options,
+        *rows_of(cases),
+        fields=FIELDS,
+        options={("lead", "c_tags"): {"1": "Red"}},
+    )
 
 
 OPTION = {"record_type": "lead", "dynamics_column": "c_rating"}

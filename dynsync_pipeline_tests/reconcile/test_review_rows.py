@@ -5,22 +5,10 @@ Each case is a field of a person of its own. Not here: what a word leads to, in 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
-from dynsync_pipeline_tests.worlds.rule_rows import Row, make, parked, put, put_options
+from dynsync_pipeline_tests.worlds.rule_rows import AT, Put, Row, after, parked
 
-AT = datetime(2026, 1, 1)  # noqa: DTZ001
-TABLES = {
-    "this_cycle": "planned_at timestamp",
-    **dict.fromkeys(("compared_links", "ended_links"), "person_id bigint"),
-    "taken_over": "loser_id bigint",
-    "field_outcomes": "person_id bigint, record_type varchar, dynamics_id varchar, field varchar, dynamics_column varchar, "
-    "type varchar, collision varchar, base_value varchar, dynamics_value varchar, marketo_value varchar, outcome varchar, "
-    "rule_code varchar",
-}
 PARKED = "parked"
 OLD = -1  # number of what waited before
 
@@ -70,7 +58,7 @@ CASES = (
 
 
 def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> None:
-    rows: list[tuple[str, Row]] = [("this_cycle", {"planned_at": AT}), parked("lead", PARKED)]
+    rows: list[Put] = [parked("lead", PARKED)]
     for number, case in enumerate(CASES):
         key = {"person_id": number, "record_type": "lead", "dynamics_id": f"r{number}", "field": "title"}
         review = key | {"dynamics_value": "D", "marketo_value": "M"} | case.review
@@ -78,10 +66,7 @@ def test_a_review_stays_open_as_long_as_its_two_values_are_to_be_decided() -> No
         for table, row in case.found:
             keys: dict[str, Row] = {"field_outcomes": review | {"type": "text"}, "taken_over": {"loser_id": number}}
             rows.append((table, keys.get(table, {"person_id": number}) | row))
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        put(connection, rows)
-        run_steps(connection, ("reconcile/reviews",))
+    with after("reconcile/reviews", *rows) as connection:
         left = connection.execute(f"select person_id from state.reviews where review_id = {OLD}").fetchall()
         for number, case in enumerate(CASES):
             assert ((number,) in left) is case.is_open, case
@@ -117,18 +102,15 @@ def test_a_review_opens_once_with_all_three_values_as_people_read_them() -> None
     label: Row = {"person_id": 2, "record_type": "lead", "field": "rating", "option_value": "3", "label": "Chilly"}
     others: tuple[Row, ...] = ({"person_id": 22}, {"record_type": "contact"}, {"field": "title"}, {"option_value": "2"})
     open_before: Row = {"review_id": OLD, "record_type": "lead", "dynamics_id": "r", "opened_at": AT}
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, TABLES)
-        put_options(connection, "lead", "c", {"1": "Hot", "2": "Warm", "3": "Cold"})
-        put(connection, [
-            ("this_cycle", {"planned_at": AT}),
-            *(("field_outcomes", row | {"dynamics_id": "r"}) for row in found),
-            *(("state.old_labels", label | {"label": "another"} | other) for other in others),
-            ("state.old_labels", label),
-            ("state.reviews", open_before | {"person_id": 6, "field": "rating"}),
-            ("state.reviews", open_before | {"person_id": 7, "field": "rating"}),
-        ])  # fmt: skip
-        run_steps(connection, ("reconcile/reviews",))
+    rows: list[Put] = [
+        *(("field_outcomes", row | {"dynamics_id": "r"}) for row in found),
+        *(("state.old_labels", label | {"label": "another"} | other) for other in others),
+        ("state.old_labels", label),
+        ("state.reviews", open_before | {"person_id": 6, "field": "rating"}),
+        ("state.reviews", open_before | {"person_id": 7, "field": "rating"}),
+    ]
+    options = {("lead", "c"): {"1": "Hot", "2": "Warm", "3": "Cold"}}
+    with after("reconcile/reviews", *rows, options=options) as connection:
         new = connection.execute(
             "select person_id, field, base_value, dynamics_value, marketo_value, base_shown, dynamics_shown, marketo_shown, "
             f"opened_at from state.reviews where review_id <> {OLD} order by person_id, field"

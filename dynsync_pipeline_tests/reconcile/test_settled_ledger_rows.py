@@ -6,51 +6,23 @@ Each case is an operation of its own. Not here: the same through whole cycles (`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-import duckdb
-
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.reconcile.test_settled_rows import (
-    AT,
-    FIELDS,
-    RECEIPT,
-    SECOND,
-    TABLES,
-    Settled,
     applied,
-    case,
     error,
     held,
     left_out,
     receipt,
     refused,
+    settled,
     waits,
 )
-from dynsync_pipeline_tests.worlds.rule_rows import BEFORE, Put, apart, follow, link, make, put, told
+from dynsync_pipeline_tests.worlds.rule_rows import AT, BEFORE, SECOND, Put, case, link, told
 
 DAY = timedelta(days=1)
 NEVER = datetime(9999, 12, 31)  # noqa: DTZ001
-MORE_TABLES = TABLES | {
-    "seen_edits": "operation_id bigint, field varchar, dynamics_modified_at timestamp, dynamics_modified_by varchar, "
-    "marketo_changed_at timestamp, marketo_source varchar",
-    "unsuccessful": f"{RECEIPT}, direction varchar, is_rest_applied boolean",
-}
-
-
-@contextmanager
-def settled(step: str, cases: Sequence[Settled]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A world of these cases in which the step ran."""
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, {name: columns for name, columns in MORE_TABLES.items() if name != step})
-        follow(connection, *FIELDS)
-        put(connection, (row for number, each in enumerate(cases) for row in apart(number, each.rows)))
-        run_steps(connection, (f"write_back/{step}",))
-        yield connection
 
 
 def change(field: str = "title") -> Put:

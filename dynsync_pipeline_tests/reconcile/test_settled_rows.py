@@ -7,31 +7,25 @@ Each case is a person, or an operation, of its own. Not here: writes and their a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import duckdb
 
-from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
-from dynsync_pipeline_tests.worlds.rule_rows import BEFORE, Put, apart, follow, link, make, put, told
-
-AT, SECOND = datetime(2026, 1, 2), timedelta(seconds=1)  # noqa: DTZ001
-RECEIPT = (
-    "cycle_id bigint, system varchar, action varchar, record_type varchar, dynamics_id varchar, is_new_person boolean, "
-    "person_id bigint, operation_id bigint, outcome varchar, code varchar, message varchar, field varchar, "
-    "received_at timestamp, next_look_at timestamp"
+from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
+    BEFORE,
+    SECOND,
+    Case,
+    Put,
+    after,
+    case,
+    link,
+    rows_of,
+    told,
 )
-TABLES = {
-    "fresh_receipts": RECEIPT,
-    "applied_changes": f"{RECEIPT}, changed_field varchar, old_value varchar, new_value varchar, sent_value varchar, "
-    "base_after varchar, rule_code varchar, is_mapped boolean",
-    "new_links": "person_id bigint, record_type varchar, dynamics_id varchar, received_at timestamp",
-    "left_out_on_create": "person_id bigint, field varchar",
-    **dict.fromkeys(("dynamics_long", "marketo_long"), "person_id bigint, field varchar, value varchar"),
-}
+
 FIELDS = (
     "lead title jobtitle text both",
     "lead city c_city text both",
@@ -42,27 +36,9 @@ FIELDS = (
 OPERATION = {"operation_id": 1, "cycle_id": 1, "record_type": "lead", "dynamics_id": "L", "person_id": 1}
 
 
-class Settled(NamedTuple):
-    """What is known, and what is expected of it then."""
-
-    expected: Any
-    rows: tuple[Put, ...]
-
-
-def case(expected: Any, *rows: Put) -> Settled:
-    return Settled(expected, rows)
-
-
-@contextmanager
-def settled(step: str, cases: Sequence[Settled]) -> Iterator[duckdb.DuckDBPyConnection]:
+def settled(step: str, cases: Sequence[Case]) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """A world of these cases in which the step ran."""
-    makes = {"new_links": {"new_links"}}.get(step, set())
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
-        make(connection, {name: columns for name, columns in TABLES.items() if name not in makes})
-        follow(connection, *FIELDS)
-        put(connection, (row for number, each in enumerate(cases) for row in apart(number, each.rows)))
-        run_steps(connection, (f"write_back/{step}",))
-        yield connection
+    return after(f"write_back/{step}", *rows_of(cases), fields=FIELDS)
 
 
 def receipt(outcome: str = "applied", action: str = "update", system: str = "marketo", **more: Any) -> Put:

@@ -10,16 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from dynsync_pipeline_tests.reconcile.test_ended_link_rows import (
-    AT,
-    BY_PERSON,
-    GONE,
-    MERGED,
-    planned,
-    qualified,
-    rows_of,
-)
-from dynsync_pipeline_tests.worlds.rule_rows import BEFORE, Put, Row, apart, link, person, record
+from dynsync_pipeline_tests.reconcile.test_ended_link_rows import BY_PERSON, GONE, MERGED, planned, qualified
+from dynsync_pipeline_tests.worlds.rule_rows import AT, BEFORE, Put, Row, apart, link, person, record, rows_of
 
 
 class Kept(NamedTuple):

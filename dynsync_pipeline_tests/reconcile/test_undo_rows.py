@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
-from dynsync_pipeline_tests.worlds.rule_rows import Row, make, put, put_options
+from dynsync_pipeline_tests.worlds.rule_rows import Row, empty, make, put, put_options
 
 AT, SECOND = datetime(2026, 1, 1), timedelta(seconds=1)  # noqa: DTZ001
 SIDE = "person_id bigint, record_type varchar, dynamics_id varchar, title varchar, box varchar, rating varchar, city varchar"
@@ -160,7 +159,7 @@ def rows_of(number: int, case: Wanted) -> list[tuple[str, Row]]:
 
 
 def test_what_is_undone_is_ours_still_and_the_rest_says_why_it_is_left() -> None:
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
+    with empty() as connection:
         make(connection, TABLES)
         field = {"direction": "both", "record_type": "lead", "collision": "original"}
         put(connection, [("this_cycle", {"planned_at": AT})])
@@ -296,7 +295,7 @@ def receipt_rows(number: int, case: Sent) -> list[tuple[str, Row]]:
 
 
 def test_what_was_undone_stands_as_it_was_read_back_and_what_was_put_off_is_tried_later() -> None:
-    with Warehouse(IN_MEMORY) as empty, empty.transaction() as connection:
+    with empty() as connection:
         make(connection, RECEIPTS)
         put(connection, (row for number, case in enumerate(SENT) for row in receipt_rows(number, case)))
         run_steps(connection, ("write_back/settled_undos",))

@@ -2,20 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import duckdb
 import pyarrow as pa
 
+import dynsync_pipeline
 from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import FILTER_COLUMN, RecordType
+from dynsync_pipeline.reconcile.plan import STEPS
+from dynsync_pipeline.sql_files import make_tables, run_steps, sql_file
 from dynsync_pipeline.warehouse.columns import follow_field_map
+from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 
 Row = dict[str, Any]
 Put = tuple[str, Row]  # a row with the name of its table
+Labels = Mapping[tuple[str, str], Mapping[str, str]]  # of record type and column: label by number
 BEFORE = datetime(2026, 1, 1)  # noqa: DTZ001  # when what is there already was made
+AT = datetime(2026, 1, 2)  # noqa: DTZ001  # when the step runs
+SECOND = timedelta(seconds=1)
+CYCLE = 7
+# What the code around the steps makes for them.
+_MADE_AROUND = {
+    "this_cycle": "cycle_id bigint, planned_at timestamp, clocks_apart interval, is_first_load boolean, ask_above bigint",
+    "this_moment": "noted_at timestamp",
+}
+THIS_CYCLE: Put = (
+    "this_cycle",
+    {"cycle_id": CYCLE, "planned_at": AT, "clocks_apart": timedelta(), "is_first_load": False},
+)
+
+
+class Case(NamedTuple):
+    """What is known, and what is expected of it then."""
+
+    expected: Any
+    rows: tuple[Put, ...]
+
+
+def case(expected: Any, *rows: Put) -> Case:
+    """What is expected of these rows."""
+    return Case(expected, rows)
+
+
+class _HasRows(Protocol):
+    @property
+    def rows(self) -> Iterable[Put]: ...
+
+
+def rows_of(cases: Iterable[_HasRows]) -> list[Put]:
+    """The rows of all cases, each with ids that no other case has."""
+    return [row for number, each in enumerate(cases) for row in apart(number, each.rows)]
+
+
+@contextmanager
+def after(
+    step: str,
+    *rows: Put,
+    fields: Sequence[str] = (),
+    options: Labels | None = None,
+    tables: Mapping[str, str] | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A working file with these fields, options and rows, in which then the step `reconcile/fan_out` or another ran.
+
+    Temporary tables that it reads are there as the steps before make them, and `tables` as the code around makes them.
+    """
+    with empty() as connection:
+        follow(connection, *fields)
+        for (record_type, column), labels in (options or {}).items():
+            put_options(connection, record_type, column, labels)
+        make(connection, {**_MADE_AROUND, **(tables or {})})
+        make_tables(connection, _made_before(step))
+        put(connection, [THIS_CYCLE, ("this_moment", {"noted_at": AT}), *rows])
+        run_steps(connection, (step,))
+        yield connection
+
+
+@contextmanager
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A working file in memory without a row, one for all tests of a process, of which nothing stays that is done with it."""
+    with opened().reading() as connection:
+        connection.begin()
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+
+@cache
+def opened() -> Warehouse:
+    """The working file that these tests share: to open one takes longer than most of them."""
+    return Warehouse(IN_MEMORY)
+
+
+@cache
+def _made_before(step: str) -> tuple[str, ...]:
+    """The steps that make what this one reads, in an order in which they can run."""
+    makers = [_makers()[name] for name in sql_file(step).reads if name in _makers()]
+    return tuple(dict.fromkeys(chain.from_iterable((*_made_before(m), m) for m in makers if m != step)))
+
+
+@cache
+def _makers() -> Mapping[str, str]:
+    """The step that makes a temporary table, by its name; of several the one that is of every plan."""
+    package = Path(dynsync_pipeline.__path__[0])
+    files = [file.relative_to(package).with_suffix("") for file in sorted(package.glob("*/sql/**/*.sql"))]
+    steps = [f"{file.parts[0]}/{'/'.join(file.parts[2:])}" for file in files]
+    return {table: step for step in (*steps, *STEPS) for table in sql_file(step).makes}
 
 
 def make(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> None:
