@@ -19,11 +19,11 @@ from dynsync_pipeline_tests.worlds.rule_rows import (
     Case,
     Put,
     after,
-    apart,
     case,
     link,
     person,
     record,
+    rows_of,
     told,
 )
 
@@ -39,17 +39,7 @@ FIELDS = (
 
 def answered(step: str, cases: Sequence[Case]) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """A world of these cases in which the step ran."""
-    rows = [row for number, each in enumerate(cases) for row in keyless(number, apart(number, each.rows))]
-    return after(f"write_back/{step}", *rows, fields=FIELDS)
-
-
-def keyless(number: int, rows: Sequence[Put]) -> list[Put]:
-    """The company without a key bears the number of its person."""
-    key = "external_company_id"
-    return [
-        (table, row | {key: f"person:{number * 100 + 1}"} if str(row.get(key)).startswith("person:") else row)
-        for table, row in rows
-    ]
+    return after(f"write_back/{step}", *rows_of(cases), fields=FIELDS)
 
 
 def operation(action: str = "update", system: str = "marketo", **more: Any) -> Put:
@@ -109,7 +99,7 @@ def test_each_answer_is_settled_for_its_person_once_its_company_is_known_to_be_l
 
 
 def shown(**values: Any) -> Put:
-    return "mirror.marketo_companies", {"external_company_id": "person:"} | values
+    return "mirror.marketo_companies", {"external_company_id": "person:1"} | values
 
 
 CHANGES = (

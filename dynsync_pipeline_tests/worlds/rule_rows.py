@@ -146,14 +146,18 @@ def apart(number: int, rows: Iterable[Put]) -> list[Put]:
     return [(table, {name: _apart(number, name, value) for name, value in row.items()}) for table, row in rows]
 
 
-_PEOPLE, _RECORDS = ("person_id", "loser_id", "winner_id"), ("_id", "key", "leadid", "contactid", "masterid_value")
+_PEOPLE = ("person_id", "loser_id", "winner_id")
+_RECORDS = ("_id", "key", "leadid", "contactid", "accountid", "masterid_value", "customerid_value")
 _NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id")
 
 
 def _apart(number: int, name: str, value: Any) -> Any:
     if isinstance(value, int) and name.endswith((*_PEOPLE, *_NUMBERED)):
         return number * 100 + value
-    return f"{value}{number}" if isinstance(value, str) and name.endswith(_RECORDS) else value
+    if not isinstance(value, str) or not name.endswith(_RECORDS):
+        return value
+    keyless = value.removeprefix("person:")  # the company that a person has without a key
+    return f"{value}{number}" if keyless == value else f"person:{number * 100 + int(keyless)}"
 
 
 def told(number: int, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:

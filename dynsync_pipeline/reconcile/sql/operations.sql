@@ -18,7 +18,8 @@ from company_links c
 cross join reconcile.own_fields
 where c.wanted_key = c.record_type || ':' || c.dynamics_id
   -- A company that nobody can be put behind would be written again and again.
-  and not (c.held_key is null and c.person_id in (select person_id from waiting_own_fields where field = own_fields.company));
+  and (c.held_key is not null or c.person_id is null
+       or c.person_id not in (select person_id from waiting_own_fields where field = own_fields.company));
 
 create temp table company_texts as
 with left_companies as (
