@@ -206,3 +206,8 @@ def test_the_syncs_own_fields_and_what_is_undone_are_written_like_any_other() ->
         found = connection.execute(f"select dynamics_id, {WRITTEN}, rule_code, outcome from planned_writes").fetchall()
         for number, each in enumerate(OTHERS):
             assert [row[1:] for row in found if row[0] == f"L{number}"] == each.expected, each
+
+
+def test_values_are_written_also_while_nobody_knows_the_zone_of_the_user() -> None:
+    with after("reconcile/planned_writes", decided("take_dynamics"), fields=FIELDS) as connection:
+        assert connection.execute("select json_value from planned_writes").fetchall() == [('"D"',)]

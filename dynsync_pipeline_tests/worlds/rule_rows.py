@@ -37,6 +37,7 @@ THIS_CYCLE: Put = (
     "this_cycle",
     {"cycle_id": CYCLE, "planned_at": AT, "clocks_apart": timedelta(), "is_first_load": False},
 )
+THIS_MOMENT: Put = ("this_moment", {"noted_at": AT})
 
 
 class Case(NamedTuple):
@@ -71,7 +72,8 @@ def after(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A working file with these fields, options and rows, in which then the step `reconcile/fan_out` or another ran.
 
-    Temporary tables that it reads are there as the steps before make them, and `tables` as the code around makes them.
+    Temporary tables that it reads are there as the steps before make them, and `tables` as the code around makes them; cycle
+    and moment are as usual unless rows tell them.
     """
     with empty() as connection:
         follow(connection, *fields)
@@ -79,7 +81,9 @@ def after(
             put_options(connection, record_type, column, labels)
         make(connection, {**_MADE_AROUND, **(tables or {})})
         make_tables(connection, _made_before(step))
-        put(connection, [THIS_CYCLE, ("this_moment", {"noted_at": AT}), *rows])
+        told_of = {table for table, _ in rows}
+        put(connection, [row for row in (THIS_CYCLE, THIS_MOMENT) if row[0] not in told_of])
+        put(connection, rows)
         run_steps(connection, (step,))
         yield connection
 
