@@ -152,7 +152,7 @@ def apart(number: int, rows: Iterable[Put]) -> list[Put]:
 
 _PEOPLE = ("person_id", "loser_id", "winner_id")
 _RECORDS = ("_id", "key", "leadid", "contactid", "accountid", "masterid_value", "customerid_value")
-_NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id")
+_NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id", "entry_id", "change_id")
 
 
 def _apart(number: int, name: str, value: Any) -> Any:
