@@ -3,7 +3,7 @@
 Each mutant stands in a copy of package and tests, so that nobody's files are touched, and each processor has a copy of its
 own. One pass without a mutant learns which statements each test runs (`learning.py`): a mutant meets the tests that run its
 statement, first those in which rows come of it, the fastest before the others. Not here: what a mutant is
-(`sql_mutants.py`), which survivors are harmless (`explained.toml`).
+(`sql_mutants.py`), judging by tests of rows alone (`in_one_process.py`), which survivors are harmless (`explained.toml`).
 """
 
 from __future__ import annotations
@@ -251,7 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="run these files or folders of tests alone, e.g. reconcile/test_approval_rows.py: seconds a mutant",
     )
-    parser.add_argument("--rows", nargs="+", help="likewise, of tests of rows, in one process: many mutants a second")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        help="judge by these files of tests of rows in one process, in a fraction of a second a mutant",
+    )
     given = parser.parse_args(arguments)
 
     package = ROOT / PACKAGE

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from dynsync_pipeline_tests.mutants.check import PACKAGE, ROOT, candidates, explained, rule_files
@@ -109,3 +112,14 @@ def test_every_rule_file_has_mutants_and_every_explained_survivor_is_one_of_them
     assert len(files) > 15
     assert explained().keys() <= {(file, mutant.mutation) for file, mutant in found}
     assert all(explained().values())
+
+
+@deep
+def test_in_one_process_tests_of_rows_notice_the_mutants_of_their_own_file_and_of_no_other() -> None:
+    for tests, code, said in (
+        ("test_found_link_rows.py", 0, "0 survivors, 0 of them not explained."),
+        ("test_review_rows.py", 1, "5 survivors, 5 of them not explained."),
+    ):
+        command = [sys.executable, "-m", "dynsync_pipeline_tests.mutants", "--file", "started_links.sql"]
+        done = subprocess.run([*command, "--rows", f"reconcile/{tests}"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (code, said), done.stderr
