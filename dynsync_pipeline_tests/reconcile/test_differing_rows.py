@@ -12,6 +12,7 @@ from typing import Any
 from dynsync_pipeline_tests.worlds.rule_rows import (
     BEFORE,
     Put,
+    Row,
     after,
     case,
     kept_out,
@@ -54,12 +55,9 @@ def sides(base: str | None, dynamics: str | None, marketo: str | None, field: st
         "score": "c_score",
         "mark": "c_mark",
     }
-    return (
-        *LINKED,
-        ("state.base", {"person_id": 1, field: base}),
-        record(**{column[field]: dynamics}),
-        person(**{field: marketo}),
-    )
+    here: Row = {column[field]: dynamics}
+    there: Row = {field: marketo}
+    return *LINKED, ("state.base", {"person_id": 1, field: base}), record(**here), person(**there)
 
 
 def no_base(field: str = "title", person_id: int = 1) -> Put:

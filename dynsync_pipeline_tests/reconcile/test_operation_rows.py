@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dynsync_pipeline_tests.worlds.rule_rows import CYCLE, Put, after, case, link, record, rows_of, told
+from dynsync_pipeline_tests.worlds.rule_rows import CYCLE, Put, Row, after, case, link, record, rows_of, told
 
 FIELDS = (
     "account company name text to_marketo",
@@ -75,7 +75,7 @@ AS_LEAD = '"leadKey": "L", "kind": "Lead", "flag": false, "born": "2026-01-01T00
 CREATED = ("marketo", "create", None, None, None)
 OF_LEAD = ("marketo", "company", None, "lead:L", None)
 OF_CONTACT = {"record_type": "contact", "dynamics_id": "C"}
-OF_NEW = {"person_id": None}
+OF_NEW: Row = {"person_id": None}
 WHOLE = '{"companyKey": "A", "company": "Acme", "site": null, "size": 7}'
 OF_ACCOUNT = ("marketo", "company", None, "A", None)
 OPERATIONS = (

@@ -52,6 +52,10 @@ def case(expected: Any, *rows: Put) -> Case:
     return Case(expected, rows)
 
 
+class Id(str):
+    """An id in a column whose name does not say so."""
+
+
 class _HasRows(Protocol):
     @property
     def rows(self) -> Iterable[Put]: ...
@@ -158,7 +162,7 @@ _NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id
 def _apart(number: int, name: str, value: Any) -> Any:
     if isinstance(value, int) and name.endswith((*_PEOPLE, *_NUMBERED)):
         return number * 100 + value
-    if not isinstance(value, str) or not name.endswith(_RECORDS):
+    if not isinstance(value, str) or not (name.endswith(_RECORDS) or isinstance(value, Id)):
         return value
     keyless = value.removeprefix("person:")  # the company that a person has without a key
     return f"{value}{number}" if keyless == value else f"person:{number * 100 + int(keyless)}"
