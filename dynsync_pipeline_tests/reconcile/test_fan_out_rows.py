@@ -155,6 +155,7 @@ MOVED = (
     case([], moves(), operation("update", person_id=1, system="dynamics"), HERE, THERE),
     case([], moves(), operation("create", person_id=1), HERE, THERE),
     case([], moves("a"), WRITE, HERE, THERE),
+    case([], moves("a"), WRITE, HERE, account("a", name="New"), updated("a")),
     case([], moves(record_type="lead"), WRITE, HERE, THERE),
     case([("company", "Here", None)], moves(None), WRITE, HERE, THERE),
     # Whoever had no key had a company all the same.

@@ -143,11 +143,14 @@ def test_it_is_told_which_values_met_and_what_is_agreed_on_then() -> None:
             decided("collision_dynamics_wins"),
         ),
     )
-    before: Put = ("reconcile.operations", {
-        "operation_id": 9, "cycle_id": CYCLE, "system": "marketo", "action": "create", "record_type": "lead", "dynamics_id": "x",
-        "person_id": 9900, "body": "{}",
-    })  # fmt: skip
-    with after("reconcile/unseen_edits", KEYS, before, *rows_of(cases), fields=FIELDS) as connection:
+    before = [
+        ("reconcile.operations", {
+            "operation_id": operation_id, "cycle_id": CYCLE, "system": "marketo", "action": "create", "record_type": "lead",
+            "dynamics_id": "x", "person_id": 9900, "body": "{}",
+        })
+        for operation_id in (3, 9)
+    ]  # fmt: skip
+    with after("reconcile/unseen_edits", KEYS, *before, *rows_of(cases), fields=FIELDS) as connection:
         of = "join reconcile.operations using (operation_id)"
         changes = connection.execute(
             f"select person_id, old_value, new_value, sent_value, base_after from reconcile.planned_changes {of}"
@@ -165,8 +168,8 @@ def test_it_is_told_which_values_met_and_what_is_agreed_on_then() -> None:
         assert {(person_id, body) for person_id, body in bodies} == {
             (person_id, f'{{"id": {person_id}, "title": "Edit"}}') for person_id, *_ in changes
         }
-        numbers = connection.execute("select min(operation_id), max(operation_id) from reconcile.operations").fetchall()
-        assert numbers == [(9, 9 + len(bodies))]
+        numbers = connection.execute("select distinct operation_id from reconcile.operations order by all").fetchall()
+        assert numbers == [(3,), (9,), *((10 + n,) for n in range(len(bodies)))]
 
 
 def test_a_number_is_put_back_as_a_number() -> None:

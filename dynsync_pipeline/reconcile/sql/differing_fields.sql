@@ -21,11 +21,11 @@ select * from state.marketo_values where person_id in (select person_id from com
 
 create temp table differing_links as
 with hashes as (
-    select person_id, 'base' as side, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from base_side
+    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from base_side
     union all
-    select person_id, 'dynamics', hash(*columns(* exclude (person_id, record_type, dynamics_id))) from dynamics_side
+    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from dynamics_side
     union all
-    select person_id, 'marketo', hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_side
+    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_side
 )
 select person_id
 from hashes
