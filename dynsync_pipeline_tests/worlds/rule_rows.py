@@ -155,14 +155,15 @@ def apart(number: int, rows: Iterable[Put]) -> list[Put]:
 
 
 _PEOPLE = ("person_id", "loser_id", "winner_id")
-_RECORDS = ("_id", "key", "leadid", "contactid", "accountid", "masterid_value", "customerid_value")
+_RECORDS = ("_id", "key", "leadid", "contactid", "accountid")
+_LOOKUPS = ("masterid_value", "customerid_value", "leadid_value", "contactid_value")
 _NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id", "entry_id", "change_id")
 
 
 def _apart(number: int, name: str, value: Any) -> Any:
     if isinstance(value, int) and name.endswith((*_PEOPLE, *_NUMBERED)):
         return number * 100 + value
-    if not isinstance(value, str) or not (name.endswith(_RECORDS) or isinstance(value, Id)):
+    if not isinstance(value, str) or not (name.endswith((*_RECORDS, *_LOOKUPS)) or isinstance(value, Id)):
         return value
     keyless = value.removeprefix("person:")  # the company that a person has without a key
     return f"{value}{number}" if keyless == value else f"person:{number * 100 + int(keyless)}"
