@@ -100,6 +100,12 @@ def test_a_new_person_is_put_behind_its_company_with_its_create() -> None:
             assert told(number, found) == written, each
 
 
+def test_only_own_fields_of_people_that_are_not_due_wait() -> None:
+    rows = waits("flag"), waits("title"), waits("kind", person_id=None), waits("born", next_look_at=AT)
+    with after(STEP, KEYS, *rows, fields=FIELDS) as connection:
+        assert connection.execute("select person_id, field from waiting_own_fields").fetchall() == [(1, "flag")]
+
+
 def stone(side: str = "dynamics", person_id: int = 1, record_type: str = "lead", dynamics_id: str = "L") -> Put:
     key = {"person_id": person_id, "record_type": record_type, "dynamics_id": dynamics_id}
     return "state.tombstones", key | {"side": side, "ended_at": BEFORE}
