@@ -159,6 +159,19 @@ def test_a_living_record_without_a_person_gets_one_unless_its_person_ended_or_is
             assert told(number, new) == [("L",)] * each.expected, each
 
 
+def test_only_a_record_that_is_looked_at_rests() -> None:
+    cases = (
+        case(True, *ENDED),
+        case(True, record(), stone(), waits(AT + SECOND)),
+        case(False, record(), stone()),
+        case(False, record(), stone(), waits(person_id=1)),
+    )
+    with after(STEP, *rows_of(cases), fields=FIELDS) as connection:
+        found = connection.execute("select dynamics_id from resting_records").fetchall()
+        for number, each in enumerate(cases):
+            assert told(number, found) == [("L",)] * each.expected, each
+
+
 EDITED = record(jobtitle="b"), touched(**KEY), held("a")
 AFTER_MERGE = (
     # As what an edit of a lead is told whose person is a contact's.
