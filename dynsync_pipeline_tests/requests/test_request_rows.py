@@ -205,7 +205,7 @@ OF_CONTACT = asked(record_type="contact"), link(1, "contact"), record("contact",
 
 
 def test_whoever_is_linked_to_its_new_record_is_to_bear_its_key_alone() -> None:
-    both = {"dynamics_lead_id": "x", "dynamics_contact_id": "y"}
+    both: Row = {"dynamics_lead_id": "x", "dynamics_contact_id": "y"}
     cases = (
         case([AS_LEAD], *MADE),
         case(['{"id": 1, "leadKey": "L", "contactKey": null, "kind": "Lead", ' + BORN], *MADE[:3], person(**both)),
@@ -386,7 +386,7 @@ def test_a_person_is_linked_to_the_record_that_was_made_for_it_with_what_was_sen
         for query in (
             "select person_id from state.base order by all",
             "select person_id from inbox.touched where not is_receipt order by all",
-            "select distinct person_id from state.unpublished where published_table = 'people' and person_id is not null order by all",
+            "select distinct person_id from state.unpublished where published_table = 'people' and person_id > 0 order by all",
         ):
             found = [person_id for (person_id,) in connection.execute(query).fetchall()]
             assert [each for each in found if each in people] == people, query
