@@ -251,7 +251,7 @@ def test_a_field_that_was_left_out_on_create_waits_once() -> None:
 
 
 def failed(outcome: str = "refused", *, is_rest_applied: bool = False, **more: Any) -> Put:
-    row = receipt(outcome, code="new")[1]
+    row = {name: value for name, value in receipt(outcome, code="new")[1].items() if name != "system"}
     return "unsuccessful", row | {"direction": "to_marketo", "is_rest_applied": is_rest_applied} | more
 
 
