@@ -49,7 +49,7 @@ $(WITH_SPARK): $(INSTALLED) requirements-spark.lock
 
 test-spark: $(WITH_SPARK) ## the rule files on Spark against DuckDB; needs Java 17, and installs Spark in .venv-spark
 	@java -version 2>/dev/null || { echo "There is no Java. On Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
-	.venv-spark/bin/pytest -m spark dynsync_pipeline_tests/spark
+	.venv-spark/bin/pytest -n 2 --dist loadfile -m spark dynsync_pipeline_tests/spark
 
 cover: $(INSTALLED) ## all tests, and how much of the core they run; fails below the floor in pyproject.toml
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not deep and not spark" --cov --cov-report term:skip-covered

@@ -15,8 +15,10 @@ from dynsync_pipeline.engine import Engine, Keeping
 from dynsync_pipeline.engines.on_duckdb import DuckDbEngine
 from dynsync_pipeline.engines.on_spark import SIDES, SparkEngine
 from dynsync_pipeline.look.whatif import NOW, OTHERWISE, TELLING
+from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.parquet_files import Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
+from dynsync_pipeline.reconcile.adoption import shown_queries
 from dynsync_pipeline.sql_files import run_steps, sql_file
 from dynsync_pipeline.warehouse.columns import side_by_side_query
 from dynsync_pipeline.warehouse.connection import Warehouse
@@ -130,3 +132,11 @@ class BothEngines:
 
     def n_rows(self, table: str) -> int:
         return int(self.duckdb.execute(f"select count(*) from temp.{table}").fetchall()[0][0])
+
+
+def propose(engines: BothEngines, fields: FieldMap, held: pa.Table) -> None:
+    """Propose an adoption on both, where people hold these ids."""
+    for name, query in shown_queries(fields).items():
+        engines.make(name, query)
+    engines.give("held_ids", held)
+    engines.run_steps(ADOPTION)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from dynsync_pipeline.model.field_map import Collision, Field, FieldType
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import Manifest
@@ -225,6 +227,18 @@ class MadeUp:
             manifest = publish_parquet(warehouse, settings)
         assert manifest is not None
         return folder / "parquet", manifest
+
+
+def turned(fields: Sequence[Field]) -> list[Field]:
+    """Each field under another rule, of all that there are."""
+    rules = [rule for rule in Collision if rule is not Collision.RESTRICTIVE]
+    chosen = [rules[n % len(rules)] for n in range(len(fields))]
+    return [
+        replace(f, collision=Collision.RESTRICTIVE, forbids="true")
+        if f.type is FieldType.BOOLEAN
+        else replace(f, collision=rule)
+        for f, rule in zip(fields, chosen, strict=True)
+    ]
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, object]]) -> None:
