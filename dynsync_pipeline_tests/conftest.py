@@ -6,10 +6,10 @@ Profile `quick` is what `make test` runs, the same examples every time; `deep` i
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -30,15 +30,28 @@ QUICK = ("clients", "emulators", "model")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", default="1/1", help="k/n: of n parts of the files the k-th, the same ones every time")
+    parser.addoption("--part", default="1/1", help="k/n: of n parts of the files the k-th, each with about as many tests")
 
 
+@pytest.hookimpl(trylast=True)  # of those tests that have the marks which were asked for
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     part, n_parts = map(int, config.getoption("part").split("/"))
-    is_ours = [crc32(item.path.name.encode()) % n_parts == part % n_parts for item in items]
+    ours = files_of_parts(items, n_parts)[part - 1]
+    is_ours = [item.path in ours for item in items]
     config.hook.pytest_deselected(items=[item for item, ours in zip(items, is_ours, strict=True) if not ours])
     items[:] = [item for item, ours in zip(items, is_ours, strict=True) if ours]
     items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] in QUICK)
+
+
+def files_of_parts(items: list[pytest.Item], n_parts: int) -> list[set[Path]]:
+    """Of so many parts the files, those with the most tests dealt first, each to the part that has the fewest so far."""
+    parts: list[set[Path]] = [set() for _ in range(n_parts)]
+    n_tests = [0] * n_parts
+    for file, n in sorted(Counter(item.path for item in items).items(), key=lambda found: (-found[1], found[0])):
+        fewest = n_tests.index(min(n_tests))
+        parts[fewest].add(file)
+        n_tests[fewest] += n
+    return parts
 
 
 def pytest_collection_finish() -> None:
