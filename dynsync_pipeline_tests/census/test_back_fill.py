@@ -373,6 +373,7 @@ def test_a_refused_value_is_tried_again_at_once() -> None:
     assert world.both(person, "title") == ("D", "D")
 
 
+@story
 def test_r100_an_account_whose_company_was_edited_in_that_field_is_applied_again_whole_and_no_other() -> None:
     lines = "account,company,name,text,to_marketo,true\naccount,industry,new_industry,text,to_marketo,true\n"
     world = MemoryWorld(parse_field_map(HEADER + lines + "contact,title,jobtitle,text,both,true\n", "test.csv"))

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
@@ -55,6 +56,7 @@ def test_a_pause_that_the_feed_remembers_reads_nobody_again(world: MemoryWorld) 
     assert not world.marketo.exports
 
 
+@story
 def test_a_load_after_a_long_pause_that_is_cut_anywhere_still_finds_who_is_gone(world: MemoryWorld) -> None:
     _, lead, _ = sorted(world.marketo.rows)
     world.marketo.delete(lead)

@@ -285,6 +285,7 @@ def test_a_read_that_fails_or_shows_nobody_is_made_again(monkeypatch: pytest.Mon
     assert world.settled() == 0
 
 
+@story
 def test_a_new_field_that_marketo_refuses_is_parked_with_what_was_said() -> None:
     world, people = six_contacts(TITLE)
     world.follow(field_map(TITLE, PHONE))
@@ -343,6 +344,7 @@ def test_a_long_pause_in_the_middle_of_a_back_fill_begins_it_again(monkeypatch: 
     assert world.settled() == 0
 
 
+@story
 def test_a_field_whose_column_was_read_before_meets_all_its_links_too() -> None:
     world = MemoryWorld(field_map(TITLE))
     person_id = world.link(CONTACT, "r", title="A")
@@ -352,6 +354,7 @@ def test_a_field_whose_column_was_read_before_meets_all_its_links_too() -> None:
     assert world.both(person_id, "role") == ("A", "A")
 
 
+@story
 def test_a_field_that_gets_another_type_is_read_anew_as_that() -> None:
     """R109."""
     world = MemoryWorld(field_map(TITLE, "score,mkt_leadscore,decimal,both,true"))

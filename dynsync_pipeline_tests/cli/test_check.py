@@ -193,6 +193,7 @@ def test_r78_what_nobody_has_asked_for_need_not_be_allowed(emulators: Emulators,
     assert "prvCreateActivity" in no["Dynamics: tasks creatable"].next_step
 
 
+@story
 def test_r125_calls_that_the_day_has_left_are_shown_of_both_systems(emulators: Emulators, hand_made: HandMade) -> None:
     at = datetime.now(UTC).replace(tzinfo=None)
     many = "update ledger.cycles set n_calls_dynamics = 500, n_calls_marketo = 600"

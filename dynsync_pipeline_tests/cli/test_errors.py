@@ -14,6 +14,7 @@ from dynsync_pipeline.cli.csv_files import write_csv
 from dynsync_pipeline.cli.errors import COLUMNS
 from dynsync_pipeline.cli.looking import now
 from dynsync_pipeline_tests.cli.conftest import HandMade, Looked, Run
+from dynsync_pipeline_tests.properties.effort import story
 
 INSERT = (
     "insert into ledger.sync_errors (cycle_id, happened_at, "
@@ -146,6 +147,7 @@ def test_real_refusals_are_told_with_both_ids_and_the_field(run: Run, looked: Lo
     assert looked.contact_id in shown  # in one piece, to copy
 
 
+@story
 def test_errors_of_one_cause_are_told_once_with_the_name_and_the_refused_value(run: Run, unborn: HandMade) -> None:
     """With what stands on the side that was to be written from, right-to-left, long or with a quote as it may be."""
     unborn.publish(

@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
+from dynsync_pipeline_tests.properties.effort import story
 
 LONG = "x" * 300
 
@@ -34,6 +35,7 @@ def choices(hand_made: HandMade) -> dict[int, str | None]:
         return dict(connection.execute("select review_id, choice from state.reviews").fetchall())
 
 
+@story
 def test_what_waits_is_shown_and_one_is_decided_by_its_number(run: Run, waiting: HandMade) -> None:
     shown = run("review", environment=waiting.environment, width=80)
     assert shown.code == 0
@@ -51,6 +53,7 @@ def test_what_waits_is_shown_and_one_is_decided_by_its_number(run: Run, waiting:
     assert choices(waiting) == {7: None, 8: "marketo"}
 
 
+@story
 def test_a_file_is_written_filled_in_by_a_spreadsheet_and_taken_in(run: Run, waiting: HandMade, tmp_path: Path) -> None:
     """What is not open any more is told, and the rest is taken in; a file with a fault decides nothing."""
     file = tmp_path / "reviews.csv"

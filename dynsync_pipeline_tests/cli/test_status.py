@@ -359,6 +359,7 @@ def test_looking_works_in_another_process_while_a_cycle_holds_the_working_file(l
             assert ran.returncode == 0, ran.stderr
 
 
+@story
 def test_no_line_is_wider_than_the_terminal(run: Run, looked: Looked) -> None:
     for width in (80, 120):
         for arguments in (["status"], ["errors"], ["explain", str(looked.contact)]):

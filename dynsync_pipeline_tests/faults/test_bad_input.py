@@ -17,8 +17,8 @@ import pytest
 
 from dynsync_pipeline.emulators.dataverse.certificate import new_client_pem
 from dynsync_pipeline.emulators.tls import Tls
-from dynsync_pipeline_tests.properties.effort import story
-from dynsync_pipeline_tests.worlds.http import HttpWorld
+from dynsync_pipeline_tests.properties.effort import sampled, story
+from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
 from dynsync_pipeline_tests.worlds.processes import command
 
 FAILED, SETTINGS = 1, 2
@@ -113,6 +113,7 @@ def test_a_certificate_that_dynamics_does_not_know_is_named(world: HttpWorld, tm
     refused(world, FAILED, ended, "(?i)certificate", "AADSTS700027")
 
 
+@story
 def test_a_certificate_file_that_is_none_is_named(world: HttpWorld, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("this is no certificate\n")
@@ -204,16 +205,19 @@ def map_with(tmp_path: Path, *lines: str) -> Path:
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [
-        ("contact,department,department,text,both", "columns"),
-        ("contact,department,department,txt,both,true", "type"),
-        ("contact,department,department,text,sideways,true", "direction"),
-        ("contact,department,Depart ment,text,both,true", "dynamics_column"),
-        ("contact,email,emailaddress2,text,both,true", "twice"),
-        ("person,department,department,text,both,true", "record_type"),
-        ("account,department,department,text,both,true", "direction"),
-        ("contact,department,department,text,both,yes", "enabled"),
-    ],
+    sampled(
+        [
+            ("contact,department,department,text,both", "columns"),
+            ("contact,department,department,txt,both,true", "type"),
+            ("contact,department,department,text,sideways,true", "direction"),
+            ("contact,department,Depart ment,text,both,true", "dynamics_column"),
+            ("contact,email,emailaddress2,text,both,true", "twice"),
+            ("person,department,department,text,both,true", "record_type"),
+            ("account,department,department,text,both,true", "direction"),
+            ("contact,department,department,text,both,yes", "enabled"),
+        ],
+        3,
+    ),
 )
 def test_a_broken_line_of_the_field_map_is_named_by_file_and_line(
     world: HttpWorld, tmp_path: Path, line: str, said: str
@@ -255,7 +259,7 @@ def test_a_column_that_gets_secured_or_dropped_between_cycles_is_parked_and_clea
     make_world: Callable[..., HttpWorld],
 ) -> None:
     """R14, R106."""
-    world = make_world(fields=None)
+    world = make_world(fields=(*FEW, "middleName"))
     record_id = world.create_record("contact", lastname="A", jobtitle="Kept", middlename="Kept too", fax="1")
     world.sync()
     person_id = world.person_of("contact", record_id)

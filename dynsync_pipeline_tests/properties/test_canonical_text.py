@@ -16,7 +16,7 @@ from dynsync_pipeline_tests.oracles.three_way_merge import normalised
 from dynsync_pipeline_tests.properties.effort import examples
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
-many = examples(60)
+many = examples(40)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text(
     "\r\n\0\u2028\u2029\x85\ufeff x", max_size=6

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline_tests.properties.effort import is_deep
+from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map, read_all
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
@@ -78,7 +78,7 @@ def uncut() -> tuple[range, dict[str, Any]]:
     return range(n_reading, n_steps), end(world)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=story)])
 def test_a_cycle_cut_after_any_step_and_repeated_ends_like_an_uncut_one(
     uncut: tuple[range, dict[str, Any]], part: int
 ) -> None:

@@ -255,6 +255,7 @@ def test_swapping_systems_and_types_swaps_the_outcome(
     assert sorted(written, key=repr) == mirrored_stage.written()
 
 
+@story
 @examples(2)
 @given(starts=starts, edits=edits)
 def test_the_order_of_rows_changes_nothing(

@@ -208,7 +208,7 @@ def reused() -> Reused:
     return Reused(world)
 
 
-@examples(10)
+@examples(7)
 @given(drawn=st.lists(links, min_size=1, max_size=20))
 def test_sql_and_oracle_decide_alike(reused: Reused, drawn: list[Drawn]) -> None:
     """Which system is written, with what value, who won a collision, and whether there was a base (R37)."""
@@ -243,7 +243,7 @@ def assert_company(reused: Reused, place: int, link: Drawn, outcome: dict[str, O
             assert written.get(name, compared(None, rule.type)) == after, f"{name}: {link.fields[name]}"
 
 
-@examples(5)
+@examples(4)
 @given(drawn=st.lists(links, min_size=1, max_size=15))
 def test_looking_settles_exactly_what_is_equal(reused: Reused, drawn: list[Drawn]) -> None:
     """R38: equal values move the base in the plan's own transaction, and nothing that differs does."""

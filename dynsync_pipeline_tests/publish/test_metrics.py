@@ -13,6 +13,7 @@ from dynsync_pipeline.publish.figures import MOST_CYCLES
 from dynsync_pipeline.publish.metrics import metrics_text
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.cli.conftest import HandMade
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.publish.conftest import HOSTILE, ago, figures_of
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
@@ -52,6 +53,7 @@ def test_of_a_sync_that_never_ran_nothing_false_is_told(tmp_path: Path) -> None:
     assert told["dynsync_last_cycle_duration_seconds"] == {}
 
 
+@story
 def test_what_alarms_go_by_is_told_whatever_failed_since(tmp_path: Path) -> None:
     """Where it went with the last cycle that is listed, the alarm on it would fall silent after a night of failures."""
     made = HandMade(tmp_path)

@@ -295,6 +295,7 @@ def test_the_newest_edit_wins_where_it_is_more_than_a_minute_outside_of_what_dyn
     assert world.rows("select count(*) from state.marketo_edits") == [(0,)]
 
 
+@story
 def test_the_clocks_of_the_two_systems_are_brought_together_before_edits_are_compared() -> None:
     """Marketo's clock is ten minutes behind, and its later edit looks like an earlier one."""
     world = ruled("newest")
@@ -313,6 +314,7 @@ def test_the_clocks_of_the_two_systems_are_brought_together_before_edits_are_com
     assert {row[5] for row in collisions(world)} == {"newest_marketo_wins"}
 
 
+@story
 def test_without_times_the_original_rule_decides_and_says_so() -> None:
     """At a first meeting, and where the field went by another rule when it was edited."""
     world = ruled("")

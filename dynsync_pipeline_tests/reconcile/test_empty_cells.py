@@ -80,6 +80,7 @@ def test_only_people_with_a_cell_that_matters_are_read_again(monkeypatch: pytest
     assert world.rows("select count(*) from state.empty_cells") == [(0,)]
 
 
+@story
 def test_what_was_not_decided_in_a_cycle_that_failed_is_decided_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     world = MemoryWorld()
     person_id = world.link(RecordType.LEAD, "r1", title="null")
@@ -97,6 +98,7 @@ def test_what_was_not_decided_in_a_cycle_that_failed_is_decided_in_the_next(monk
     assert world.both(person_id, "title") == ("null", "null")
 
 
+@story
 def test_a_real_clear_is_still_a_clear() -> None:
     world = MemoryWorld()
     person_id = world.link(RecordType.CONTACT, "r1", title="T")

@@ -112,6 +112,7 @@ def test_a_person_that_bears_the_id_in_any_case_is_linked_and_not_created() -> N
     assert links == [(1001, record_id), (1002, record_id)]
 
 
+@story
 def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
     world = MemoryWorld(FIELDS)
     world.marketo.put(1001, **{KEYS.lead_id: "l", "title": "A"})
@@ -122,6 +123,7 @@ def test_a_record_that_appears_after_its_person_is_linked_too() -> None:
     assert world.rows("select person_id, dynamics_id from state.links") == [(1001, "l")]
 
 
+@story
 def test_of_several_people_with_one_id_the_oldest_is_linked_once_and_for_all() -> None:
     """The answer must not depend on the order of rows, and a link is never taken over (R18)."""
     world = MemoryWorld(FIELDS)

@@ -34,6 +34,7 @@ def test_a_first_load_next_to_strangers_waits_for_a_word() -> None:
     assert sorted(world.marketo.rows) == [1001, 1002]
 
 
+@story
 def test_a_first_load_into_an_empty_marketo_needs_no_word() -> None:
     world = MemoryWorld(FIELDS, publishes=True)
     world.allow(max_creates=0, first_load="refuse")

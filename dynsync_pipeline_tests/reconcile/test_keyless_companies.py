@@ -112,6 +112,7 @@ def test_the_daily_look_waits_where_the_day_has_too_few_calls_for_it_and_nothing
     assert entered(world, "r0") == ("Acme", None)
 
 
+@story
 def test_at_a_first_meeting_company_text_of_a_leads_person_counts_like_any_other() -> None:
     """R42: found by the key, with or without text on either side."""
     world = MemoryWorld(FIELDS)

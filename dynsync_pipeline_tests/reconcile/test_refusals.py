@@ -34,6 +34,7 @@ def refused(code: str = "0x80044331") -> ApiError:
     return RequestRefused("The text is too long.", system="dynamics", request="PATCH", code=code)
 
 
+@story
 def test_a_refused_record_moves_nothing_and_holds_no_other_back() -> None:
     world = MemoryWorld(FIELDS)
     bad, good = world.link(LEAD, "bad", title="A"), world.link(LEAD, "good", title="A")
@@ -112,6 +113,7 @@ def test_a_waiting_field_holds_no_other_field_of_its_record_back() -> None:
     assert [row[5] for row in world.errors()] == ["waiting"]
 
 
+@story
 def test_a_refused_field_that_is_put_back_is_resolved() -> None:
     world = MemoryWorld(FIELDS)
     person_id = world.link(LEAD, "r", title="A")
@@ -246,6 +248,7 @@ def test_r116_after_eight_attempts_one_is_quarantined_until_somebody_edits_it() 
     assert [row[5] for row in world.errors()] == ["resolved"]
 
 
+@story
 def test_a_field_that_is_refused_before_and_after_its_person_is_made_is_one_error() -> None:
     """R115: reported once per record, field, direction and code; the row learns who the person is."""
     world = MemoryWorld(FIELDS)

@@ -175,6 +175,7 @@ def test_once_somebody_made_the_values_equal_the_next_edit_is_one_sided(edited_s
     assert world.ledger()["collisions"] == []
 
 
+@story
 def test_created_people_that_marketo_keeps_shorter_are_settled_too() -> None:
     world = MemoryWorld(field_map("title,jobtitle,text,both,true"))
     world.marketo.keeps = shortens("title")  # type: ignore[assignment]

@@ -130,6 +130,7 @@ def test_a_type_that_is_missing_or_not_as_it_must_be_keeps_entries_waiting_and_i
     assert logged(world) == [(person, "title")]
 
 
+@story
 def test_r92_nothing_is_told_in_the_log_of_a_stale_person() -> None:
     world, (person,) = refusing_world()
     world.marketo.activity_types = []

@@ -120,6 +120,7 @@ def cut_at(name: str, moment: str) -> Iterator[None]:
         yield
 
 
+@story
 def test_a_command_reaches_the_ledger_once_whichever_part_of_taking_it_in_is_killed(world: RequestWorld) -> None:
     """One that was told in a file, too; they stand there in the order in which they were given."""
     with RequestStore(world.settings.requests_file) as store:

@@ -244,6 +244,7 @@ def test_no_call_that_was_kept_is_lost_or_served_twice_when_the_listener_is_kill
     assert len(made) == len(records)
 
 
+@story
 def test_the_command_serves_at_once_and_tells_each(world: CoreWorld) -> None:
     people = [world.create_person(lastName="Pushed") for _ in range(2)]
     file = world.folder / "people.csv"

@@ -47,6 +47,7 @@ def unanswered(world: RequestWorld, n_calls: int = 1) -> None:
     world.dynamics.write = lost  # type: ignore[method-assign, assignment]
 
 
+@story
 def test_of_two_owners_the_last_one_counts_and_is_no_edit_when_it_comes_back(world: RequestWorld, linked: int) -> None:
     first, last = world.assign(linked, "Ann"), world.assign(linked, "Bob")
     world.cycle()
@@ -99,6 +100,7 @@ def test_who_is_no_record_becomes_one_first_and_keeps_its_owner(world: RequestWo
     assert world.settled() == 0
 
 
+@story
 def test_a_task_is_made_for_the_record_and_for_whoever_owns_it(world: RequestWorld, linked: int) -> None:
     world.dynamics.owner_rows = [Owner("t1", True, "Team West", None, True, "2020-01-01T00:00:00Z")]
     world.dynamics.put(LEAD, "l1", _ownerid_value="t1")
@@ -122,6 +124,7 @@ def test_a_task_is_made_for_the_record_and_for_whoever_owns_it(world: RequestWor
     assert world.settled() == 0
 
 
+@story
 def test_answers_that_are_lost_make_no_second_task_and_no_second_owner(world: RequestWorld, linked: int) -> None:
     requests = [world.ask_for_task(linked), world.assign(linked, "Bob")]
     unanswered(world, 2)
@@ -163,6 +166,7 @@ def test_a_kill_anywhere_makes_one_record_one_task_and_the_right_owner(world: Re
     assert world.settled() == 0
 
 
+@story
 def test_what_cannot_be_done_stands_on_the_person_with_its_field(world: RequestWorld, linked: int) -> None:
     """An owner whom nobody knows, a task that Dynamics refuses, a required field that is empty, nobody, and another's key."""
     world.dynamics.limits["jobtitle"] = {"is_business_required": True}

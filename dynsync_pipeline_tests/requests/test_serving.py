@@ -61,6 +61,7 @@ def check_made(world: RequestWorld, record_type: RecordType, request_id: str, pe
     assert world.request(request_id).outcome == "created"
 
 
+@story
 def test_an_edit_afterwards_goes_its_way_as_of_any_link(world: RequestWorld) -> None:
     person_id = world.person(title="Boss", phone="1")
     world.ask(person_id, LEAD)
@@ -87,6 +88,7 @@ def test_what_dynamics_fills_in_by_itself_goes_to_marketo(world: RequestWorld) -
     assert world.both(person_id, "source") == ("CRM", "CRM")
 
 
+@story
 def test_what_dynamics_makes_of_a_value_stands_as_a_difference(world: RequestWorld) -> None:
     person_id = world.person(title="boss")
     world.dynamics.keeps = lambda name, value: value.upper() if name == "jobtitle" and value else value
@@ -128,6 +130,7 @@ def test_a_person_that_marketo_does_not_show_is_nobody(world: RequestWorld) -> N
     assert world.rows("select outcome_code, dynamics_id from ledger.requests") == [("person_missing", None)]
 
 
+@story
 def test_what_dynamics_calls_required_is_asked_for_before_anything_is_sent(world: RequestWorld) -> None:
     world.dynamics.limits["jobtitle"] = {"is_business_required": True}
     world.follow(world.fields)
@@ -142,6 +145,7 @@ def test_what_dynamics_calls_required_is_asked_for_before_anything_is_sent(world
     assert world.request(again).outcome == "created"
 
 
+@story
 def test_a_refusal_stands_on_the_person_with_its_field_and_ends_the_request(world: RequestWorld) -> None:
     person_id = world.person(phone="x")
     refusal = RequestRefused("phone?", system="dynamics", request="PATCH", code="0x80040203", field="telephone1")
@@ -241,6 +245,7 @@ def test_keys_that_marketo_does_not_take_follow_later_and_blame_nobody(world: Re
     assert [row[3] for row in world.errors()] == []
 
 
+@story
 def test_an_owner_that_dynamics_will_not_be_asked_about_holds_up_no_other(world: RequestWorld) -> None:
     users = world.dynamics.users
 
@@ -257,6 +262,7 @@ def test_an_owner_that_dynamics_will_not_be_asked_about_holds_up_no_other(world:
     assert [world.request(each).outcome for each in requests] == ["refused", None, "created"]
 
 
+@story
 def test_a_right_that_is_missing_is_no_fault_of_the_person(world: RequestWorld) -> None:
     request_id = world.ask(world.person(phone="1"))
     world.dynamics.refuses = lambda key, values: AccessDenied("no create", system="dynamics", request="PATCH")
@@ -267,6 +273,7 @@ def test_a_right_that_is_missing_is_no_fault_of_the_person(world: RequestWorld) 
     assert world.request(request_id).outcome == "created"
 
 
+@story
 def test_a_clock_that_was_set_back_puts_nobody_off(world: RequestWorld) -> None:
     world.clock += timedelta(hours=6)
     request_id = world.ask(world.person(phone="1"))
@@ -275,6 +282,7 @@ def test_a_clock_that_was_set_back_puts_nobody_off(world: RequestWorld) -> None:
     assert world.request(request_id).outcome == "created"
 
 
+@story
 def test_an_entry_just_before_the_first_look_at_a_list_asks_once(world: RequestWorld) -> None:
     person_id = world.person(phone="1")
     world.marketo.add_to_list(7, person_id)

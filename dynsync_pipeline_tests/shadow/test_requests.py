@@ -12,11 +12,13 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.requests.desk import IN_SHADOW, Desk
 from dynsync_pipeline.requests.listener import TOKEN_HEADER, Server, listener
 from dynsync_pipeline.requests.store import RequestStore, Wish
+from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
 
 TOKEN = "t" * 24
 
 
+@story
 def test_what_was_queued_waits_until_the_sync_is_live() -> None:
     world = RequestWorld()
     world.settled()

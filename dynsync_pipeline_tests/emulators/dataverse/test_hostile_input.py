@@ -165,6 +165,7 @@ def test_any_body_of_a_write_is_refused_or_makes_no_defect(fuzzed: Dataverse, bo
     assert error(answer)[0] in (400, 404)
 
 
+@story
 @FUZZ
 @given(
     value=st.recursive(

@@ -9,6 +9,7 @@ import pytest
 
 from dynsync_pipeline.emulators.marketo.seeding import seed
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, reasons
+from dynsync_pipeline_tests.properties.effort import story
 
 
 def sync(marketo: Marketo, *records: Mapping[str, object], **options: object) -> list[dict[str, Any]]:
@@ -190,6 +191,7 @@ def test_a_person_moves_between_companies_and_is_never_detached(marketo: Marketo
     assert marketo.get("companies.json", filterType="company", filterValues="Own")["result"] == []
 
 
+@story
 def test_with_5000_people_a_change_is_logged_for_each_and_with_5001_for_none(marketo: Marketo) -> None:
     sync(marketo, {"externalCompanyId": "A"}, {"externalCompanyId": "B"})
     for key, n_people in (("A", 5000), ("B", 5001)):
