@@ -30,7 +30,9 @@ QUICK = ("clients", "emulators", "model")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", default="1/1", help="k/n: of n parts of the files the k-th, each with about as many tests")
+    parser.addoption(
+        "--part", default="1/1", help="k/n: of n parts of the files the k-th, each with about as many tests"
+    )
 
 
 @pytest.hookimpl(trylast=True)  # of those tests that have the marks which were asked for
