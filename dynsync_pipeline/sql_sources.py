@@ -120,7 +120,7 @@ def _relation(node: _Node, scope: _Scope, aggregates: frozenset[str]) -> MayDraw
             return _named(".".join(filter(None, (node["schema_name"], node["table_name"]))), scope)
         case "SUBQUERY":
             return _query(node["subquery"]["node"], scope, aggregates)
-        case "TABLE_FUNCTION" if node["function"]["function_name"] in ("long_of", "side_by_side"):
+        case "TABLE_FUNCTION" if node["function"]["function_name"].endswith(("_of", "_to", "side_by_side")):
             return _named(node["function"]["arguments"][0]["expression"]["literal"]["text"], scope)
         case "JOIN":
             left, right = (_relation(node[side], scope, aggregates) for side in ("left", "right"))

@@ -24,7 +24,7 @@ from dynsync_pipeline.errors import CycleRunning, EngineFailed
 from dynsync_pipeline.publish.parquet_files import RESULTS, Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.sql_files import run_steps, sql_file, statements
-from dynsync_pipeline.warehouse.columns import side_by_side_query
+from dynsync_pipeline.warehouse.columns import SIDES_OF_LINKS, side_by_side_query
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse
 from dynsync_pipeline.warehouse.erased import load_erased, of_erased
 from dynsync_pipeline.warehouse.leftovers import ON_SPARK, own_folder
@@ -83,6 +83,7 @@ class SparkEngine:
         self._unread = {spark_name(name): table for name, table in manifest.tables.items()}
         fields = [name for name in self._columns("state_base_values") if name not in SIDES]
         self._tables = {"side_by_side": Macro(("people",), parse(side_by_side_query(fields)))}
+        self._tables |= {name: Macro(("links",), parse(query)) for name, query in SIDES_OF_LINKS.items()}
 
     def _read(self, names: Iterable[str]) -> None:
         """Show those of these that are tables of the state, each once: to Spark a file that is looked at is a job."""

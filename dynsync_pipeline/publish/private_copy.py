@@ -21,6 +21,7 @@ from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.moved_rows import has_parquet, note_moved
 from dynsync_pipeline.warehouse.observations import LEDGERS_BY_AGE
+from dynsync_pipeline.warehouse.rows_of import rows_of
 
 STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 LEDGERS = (
@@ -194,8 +195,20 @@ def _write_table(connection: duckdb.DuckDBPyConnection, table: PublishedTable, c
             f"(select key{'::bigint' if is_of_people else ''} from published_keys where published_table = '{marked}')"
         )
         connection.execute(f"delete from {target} where {key} in {keys}")
-        chosen = f"{table.key} in {keys} and not {_gone(table)}"
+        if "." in table.key:  # a wide table
+            return _write_fetched(connection, table, keys)
+        chosen = f"{table.key} in {keys}"
     return scalar(connection, f"insert into {target} by name {table.select} where {chosen}")
+
+
+def _write_fetched(connection: duckdb.DuckDBPyConnection, table: PublishedTable, keys: str) -> int:
+    """Add the rows of these keys, which are fetched before anything is joined to them."""
+    rows = rows_of(table.table, table.key.split(".")[1], keys)
+    return scalar(
+        connection,
+        f"insert into published.{table.name} by name with fetched as materialized ({rows}) "
+        f"{table.select_of('fetched')} where not {_gone(table)}",
+    )
 
 
 def _write_what_differs(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> int:

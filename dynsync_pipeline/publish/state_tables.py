@@ -78,13 +78,13 @@ _STATE = (
     PublishedTable(
         name="links",
         grain="One row per link: a Marketo person and its Dynamics lead or contact (R18).",
-        source="state.links",
-        key="person_id",
+        source="state.links l",
+        key="l.person_id",
         columns=plain(
-            ("person_id_marketo", "bigint", "person_id", "Id of the person in Marketo. Key."),
-            ("record_type", "varchar", "record_type", "lead or contact."),
-            ("record_id_dynamics", "varchar", "dynamics_id", "Id of the lead or contact in Dynamics."),
-            ("linked_at", "timestamp", "linked_at", "Linked at, UTC."),
+            ("person_id_marketo", "bigint", "l.person_id", "Id of the person in Marketo. Key."),
+            ("record_type", "varchar", "l.record_type", "lead or contact."),
+            ("record_id_dynamics", "varchar", "l.dynamics_id", "Id of the lead or contact in Dynamics."),
+            ("linked_at", "timestamp", "l.linked_at", "Linked at, UTC."),
         ),
     ),
     PublishedTable(

@@ -35,8 +35,12 @@ class PublishedTable:
     @property
     def select(self) -> str:
         """All columns from all rows; callers append a `where`."""
+        return self.select_of(self.table)
+
+    def select_of(self, rows: str) -> str:
+        """The same from `rows`, in the place of those of its table."""
         values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
-        return f"select {values} from {self.source}"
+        return f"select {values} from {rows}{self.source.removeprefix(self.table)}"
 
 
 def told(table: str, code: str) -> str:

@@ -2,13 +2,14 @@
 
 The three `state.*_values` views show base, Dynamics and Marketo of every link in one shape (`person_id`, `record_type`,
 `dynamics_id`, one column per Marketo field) and in one spelling, so that reconcile compares them with static SQL.
+The macros `…_of(links)` show the same of a few links, whose table or CTE they are told by name, without reading the others.
 A field that joins the map, or comes back to it, has no base yet (R103, R104).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import duckdb
@@ -17,6 +18,7 @@ from dynsync_pipeline.model.field_map import OF_OPTIONS, Field, FieldMap, FieldT
 from dynsync_pipeline.model.own_fields import KEYLESS
 from dynsync_pipeline.model.records import FILTER_COLUMN, PERSON_TYPES, TABLES, RecordType, Table, logical_name
 from dynsync_pipeline.warehouse.connection import insert_rows
+from dynsync_pipeline.warehouse.rows_of import rows_of
 
 # A map without a field of some kind leaves a view without a value to turn long; a null has no row.
 _NOTHING = 'null::varchar as "(nothing)"'
@@ -129,7 +131,8 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     ]
     views = _views(fields, decimal_places(connection))
     side_by_side = side_by_side_query(fields.linked_fields)
-    made_from = digest(wanted, rows, views, _moved_base(fields.linked_fields), side_by_side)
+    macros = _macros(fields, decimal_places(connection))
+    made_from = digest(wanted, rows, views, macros, _moved_base(fields.linked_fields), side_by_side)
     if connection.execute("select digest from state.followed_map").fetchall() == [(made_from,)]:
         return
     existing = _add_columns(connection, wanted)
@@ -141,6 +144,8 @@ def follow_field_map(connection: duckdb.DuckDBPyConnection, fields: FieldMap) ->
     in_base = sorted(name for table, name in existing if table == "state.base" and name != "person_id")
     for name, select in {**views, "state.moved_base": _moved_base(in_base)}.items():
         connection.execute(f"create or replace view {name} as\n{select}")
+    for name, select in macros.items():
+        connection.execute(f"create or replace macro {name}(links) as table\n{select}")
     connection.execute(f"create or replace macro side_by_side(people) as table\n{side_by_side}")
     connection.execute("delete from state.followed_map")
     connection.execute("insert into state.followed_map (digest) values (?)", [made_from])
@@ -169,10 +174,10 @@ _PERSON_RECORDS = """
 select
     'contact' as record_type, contactid as dynamics_id, etag, is_deleted or coalesce(merged = 'true', false) as is_deleted,
     createdon, modifiedon, lower(_parentcustomerid_value) as parent_id
-from mirror.dynamics_contacts
+from {contacts}
 union all
 select 'lead', leadid, etag, is_deleted or coalesce(merged = 'true', false), createdon, modifiedon, null
-from mirror.dynamics_leads
+from {leads}
 """
 
 # Records that lost a merge, each with the one that it was merged into (R98), which may have lost one itself.
@@ -199,43 +204,103 @@ where statecode = '1' and _parentcontactid_value is not null
 """
 
 
-def _filters(fields: FieldMap) -> str:
+def _filters(fields: FieldMap, sources: Sources) -> str:
     """What the filter says of each record, as read: true, false, or null where it is empty or there is none (R87)."""
     said = {kind: FILTER_COLUMN if (kind, FILTER_COLUMN) in fields.offered else "null::varchar" for kind in TABLES}
     return "\nunion all\n".join(
         f"select '{record_type}' as record_type, {table.id_column} as dynamics_id, is_deleted, "
-        f"{said[record_type]} as sync_filter from {table.mirror}"
+        f"{said[record_type]} as sync_filter from {sources[table.mirror]}"
         for record_type, table in TABLES.items()
     )
 
 
-# Of each choice a column looks its labels up; planned once for all of them.
-_LABELS = "with labels as materialized (from state.options_by_label)\n"
+Sources = Mapping[str, str]  # where the rows of a table are taken from, by its name
+_LINKS, _BASE, _PEOPLE = "state.links", "state.base", "mirror.marketo_people"
+_WHOLE: Sources = {name: name for name in (_LINKS, _BASE, _PEOPLE, *(table.mirror for table in TABLES.values()))}
+# Of a few links what each table holds of them, in the words of a macro over `links`.
+_KEYS = {_BASE: "person_id", _PEOPLE: "person_id", **{table.mirror: table.id_column for table in TABLES.values()}}
+_FETCHED: Sources = {_LINKS: "query_table(links)", **{name: f"of_{name.split('.')[1]}" for name in _KEYS}}
+
+
+def _fetching(*tables: str) -> str:
+    """Before a select over `_FETCHED`: fetch the rows of these tables. Materialized, or DuckDB would join before it fetches."""
+    fetched = (
+        rows_of(table, _KEYS[table], f"select {_key_of_link(table)} from query_table(links)") for table in tables
+    )
+    rows = (f"{_FETCHED[table]} as materialized ({rows})" for table, rows in zip(tables, fetched, strict=True))
+    return f"with {', '.join(rows)}\n"
+
+
+def _key_of_link(table: str) -> str:
+    return "person_id" if _KEYS[table] == "person_id" else "dynamics_id"
 
 
 def _views(fields: FieldMap, places: Places) -> dict[str, str]:
     """What each view selects, by name, in the order they are made."""
     views = {
-        "mirror.person_records": _PERSON_RECORDS,
+        "mirror.person_records": _person_records(_WHOLE),
         "mirror.conversions": _CONVERSIONS,
         "mirror.merged_records": _MERGED_RECORDS,
-        "mirror.sync_filters": _filters(fields),
+        "mirror.sync_filters": _filters(fields, _WHOLE),
     }
-    for name, select in (
-        ("state.base_values", _base_select),
-        ("state.dynamics_records", _dynamics_select),
-        ("state.marketo_values", _marketo_select),
-    ):
-        halves = "\nunion all by name\n".join(
-            select(fields, TABLES[record_type], places) for record_type in PERSON_TYPES
-        )
-        views[name] = f"{_LABELS if 'join labels' in halves else ''}select *, {_NOTHING} from ({halves})"
+    for name, select in _SIDES.items():
+        halves = _halves(select, fields, places, _WHOLE)
+        views[f"state.{name}"] = f"{_with_labels('with', halves)}select *, {_NOTHING} from ({halves})"
     views["state.dynamics_values"] = (
         "select l.person_id, r.* from state.links l join state.dynamics_records r using (record_type, dynamics_id)"
     )
     views["state.account_values"] = _account_select(fields, places)
     views["state.company_values"] = _company_select(fields, places)
     return views
+
+
+def _macros(fields: FieldMap, places: Places) -> dict[str, str]:
+    """What each macro `name(links)` selects: the rows that the view of that name has of these links."""
+    records = tuple(TABLES[record_type].mirror for record_type in PERSON_TYPES)
+    tables = {"base_values": (_BASE,), "dynamics_records": records, "marketo_values": (_PEOPLE,)}
+    macros = {
+        "links_of": _fetched_links("person_id"),
+        "links_to": _fetched_links("dynamics_id"),
+        "person_records_of": _fetching(*records) + _person_records(_FETCHED),
+        "sync_filters_of": _fetching(*(table.mirror for table in TABLES.values())) + _filters(fields, _FETCHED),
+        "marketo_people_of": f"{_fetching(_PEOPLE)}from {_FETCHED[_PEOPLE]}",
+    }
+    for name, select in _SIDES.items():
+        halves = _halves(select, fields, places, _FETCHED)
+        before = _fetching(*tables[name]).rstrip() + _with_labels(",", halves)
+        macros[f"{name}_of"] = f"{before}\nselect *, {_NOTHING} from ({halves})"
+    return macros
+
+
+# The three sides of a few links, where base and both systems are tables of this shape, as in the Parquet files.
+SIDES_OF_LINKS = {
+    "base_values_of": "select * from state.base_values where person_id in (select person_id from query_table(links))",
+    "dynamics_records_of": "select r.* from state.dynamics_records r join query_table(links) l "
+    "on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id",
+    "marketo_values_of": "select * from state.marketo_values where person_id in (select person_id from query_table(links))",
+}
+
+
+def _fetched_links(key: str) -> str:
+    rows = rows_of(_LINKS, key, f"select {key} from query_table(links)", "person_id, record_type, dynamics_id")
+    return f"with fetched as materialized ({rows})\nfrom fetched"
+
+
+def _person_records(sources: Sources) -> str:
+    contacts, leads = (sources[TABLES[RecordType(name)].mirror] for name in ("contact", "lead"))
+    return _PERSON_RECORDS.format(contacts=contacts, leads=leads)
+
+
+def _halves(select: _Select, fields: FieldMap, places: Places, sources: Sources) -> str:
+    return "\nunion all by name\n".join(
+        select(fields, TABLES[record_type], places, sources) for record_type in PERSON_TYPES
+    )
+
+
+def _with_labels(word: str, halves: str) -> str:
+    """Of each choice a column looks its labels up; planned once for all of them."""
+    is_needed = "join labels" in halves
+    return f"{word} labels as materialized (from state.options_by_label)\n" if is_needed else ""
 
 
 def _moved_base(names: Iterable[str]) -> str:
@@ -245,9 +310,10 @@ def _moved_base(names: Iterable[str]) -> str:
         f"else any_value(b.{quoted(name)}) end as {quoted(name)}"
         for name in names
     )
+    held = rows_of(_BASE, "person_id", "select person_id from state.base_moves")
     return (
-        f"select b.person_id{moved} from state.base b join state.base_moves v on v.person_id = b.person_id "
-        "group by b.person_id"
+        f"with held as materialized ({held}) "
+        f"select b.person_id{moved} from held b join state.base_moves v on v.person_id = b.person_id group by b.person_id"
     )
 
 
@@ -332,38 +398,37 @@ def _compared(expression: str, field: Field, places: Places) -> str:
     return f"coalesce({expression}, 'false')" if field.type is FieldType.BOOLEAN else expression
 
 
-def _select(table: Table, columns: list[str], joins: str) -> str:
+def _select(table: Table, columns: list[str], joins: str, sources: Sources) -> str:
     values = "".join(f", {column}" for column in columns)
     return (
-        f"select l.person_id, l.record_type, l.dynamics_id{values} from state.links l {joins} "
+        f"select l.person_id, l.record_type, l.dynamics_id{values} from {sources[_LINKS]} l {joins} "
         f"where l.record_type = '{table.record_type}'"
     )
 
 
-def _base_select(fields: FieldMap, table: Table, places: Places) -> str:
+def _base_select(fields: FieldMap, table: Table, places: Places, sources: Sources) -> str:
     columns = [
         f"{_compared('b.' + quoted(f.marketo_field), f, places)} as {quoted(f.marketo_field)}"
         for f in fields.of(table.record_type)
     ]
-    return _select(table, columns, "join state.base b on b.person_id = l.person_id")
+    return _select(table, columns, f"join {sources[_BASE]} b on b.person_id = l.person_id", sources)
 
 
-def _dynamics_select(fields: FieldMap, table: Table, places: Places) -> str:
+def _dynamics_select(fields: FieldMap, table: Table, places: Places, sources: Sources) -> str:
     values = "".join(
         f", {_compared('d.' + quoted(f.dynamics_column), f, places)} as {quoted(f.marketo_field)}"
         for f in fields.of(table.record_type)
     )
-    return (
-        f"select '{table.record_type}' as record_type, d.{table.id_column} as dynamics_id{values} from {table.mirror} d"
-    )
+    source = sources[table.mirror]
+    return f"select '{table.record_type}' as record_type, d.{table.id_column} as dynamics_id{values} from {source} d"
 
 
-def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
+def _marketo_select(fields: FieldMap, table: Table, places: Places, sources: Sources) -> str:
     mapped = fields.of(table.record_type)
     columns = [
         f"{_marketo_value(fields, f, number, places)} as {quoted(f.marketo_field)}" for number, f in enumerate(mapped)
     ]
-    joins = "join mirror.marketo_people m on m.person_id = l.person_id"
+    joins = f"join {sources[_PEOPLE]} m on m.person_id = l.person_id"
     if any(fields.is_on_company(field) for field in mapped):
         joins += (
             f" left join mirror.marketo_companies k on k.external_company_id = '{table.record_type}:' || l.dynamics_id"
@@ -386,7 +451,15 @@ def _marketo_select(fields: FieldMap, table: Table, places: Places) -> str:
                 f" and x{number}.record_type = l.record_type and x{number}.field = '{field.marketo_field}'"
                 f" and x{number}.label = {_marketo_column(fields, field)}"
             )
-    return _select(table, columns, joins)
+    return _select(table, columns, joins, sources)
+
+
+_Select = Callable[[FieldMap, Table, Places, Sources], str]
+_SIDES: dict[str, _Select] = {
+    "base_values": _base_select,
+    "dynamics_records": _dynamics_select,
+    "marketo_values": _marketo_select,
+}
 
 
 def _marketo_column(fields: FieldMap, field: Field) -> str:

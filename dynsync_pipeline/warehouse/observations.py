@@ -16,6 +16,7 @@ import duckdb
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import scalar
+from dynsync_pipeline.warehouse.rows_of import rows_of
 
 PERSON, COMPANY = "person", "company"
 
@@ -107,9 +108,12 @@ def _insert(mirrored: Mirrored, names: list[str]) -> str:
 insert into ledger.observations
     (entry_id, cycle_id, seen_at, object, {mirrored.id_column}, name, old_value, new_value, is_receipt, changed_at, changed_by,
      source)
-with moved as (
+with known as materialized (
+    {rows_of(mirrored.mirror, mirrored.key, f"select {mirrored.key} from newest")}
+),
+moved as (
     select n.{mirrored.key} as id, m.{mirrored.key} is null as is_new, [{values}] as held
-    from newest n left join {mirrored.mirror} m on m.{mirrored.key} = n.{mirrored.key}
+    from newest n left join known m on m.{mirrored.key} = n.{mirrored.key}
     where m.{mirrored.key} is null or {differs}
 ),
 kept as (

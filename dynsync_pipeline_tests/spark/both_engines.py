@@ -20,7 +20,7 @@ from dynsync_pipeline.publish.parquet_files import Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.reconcile.adoption import shown_queries
 from dynsync_pipeline.sql_files import run_steps, sql_file
-from dynsync_pipeline.warehouse.columns import side_by_side_query
+from dynsync_pipeline.warehouse.columns import SIDES_OF_LINKS, side_by_side_query
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.erased import load_erased
 
@@ -78,6 +78,8 @@ class BothEngines:
             self.duckdb.execute(f"create table {name} as {reading_query(table, manifest, scan)}")
         fields = [name for name in self.duckdb.table("state.base_values").columns if name not in SIDES]
         self.duckdb.execute(f"create macro side_by_side(people) as table {side_by_side_query(fields)}")
+        for name, query in SIDES_OF_LINKS.items():
+            self.duckdb.execute(f"create macro {name}(links) as table {query}")
         self.engines: tuple[Engine, ...] = (DuckDbEngine(self.duckdb, datetime.now), self.spark)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@
 create temp table near_records as
 select record_type, dynamics_id from inbox.touched where dynamics_id is not null
 union
-select record_type, dynamics_id from state.links where person_id in (select person_id from inbox.touched)
+select record_type, dynamics_id from links_of('inbox.touched')
 union
 select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at;
 

@@ -11,13 +11,13 @@
 --              whose option bears another label now (R33): `is_relabelled`
 -- changes  nothing
 create temp table base_side as
-select * from state.base_values where person_id in (select person_id from compared_links);
+from base_values_of('compared_links');
 
 create temp table dynamics_side as
-select c.person_id, r.* from compared_links c join state.dynamics_records r using (record_type, dynamics_id);
+select c.person_id, r.* from compared_links c join dynamics_records_of('compared_links') r using (record_type, dynamics_id);
 
 create temp table marketo_side as
-select * from state.marketo_values where person_id in (select person_id from compared_links);
+from marketo_values_of('compared_links');
 
 create temp table differing_links as
 with hashes as (

@@ -7,8 +7,9 @@
 -- reads    this_cycle, merged_leads, taken_over, qualified, state.links, state.base_values, state.base_missing, state.standing_differences, state.dynamics_records,
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
 --          state.option_maps, state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled, state.restored,
---          state.outdated_bases
+--          state.outdated_bases, ledger.sync_errors
 -- makes    ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
+--          gone_errors: one row per ended record, and per deleted one of which an error is open
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.standing_differences, state.unsettled,
 --          state.tombstones, state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
@@ -17,15 +18,18 @@ with looked_at as (
     select person_id from inbox.touched
     union
     select l.person_id
-    from state.links l
+    from links_to('inbox.touched') l
     semi join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
     union
     select l.person_id from state.links l semi join merged_leads m on l.record_type = 'lead' and m.lead_id = l.dynamics_id
     union
     select person_id from qualified
 ),
+linked as (
+    from links_of('looked_at')
+),
 gone as (
-    select record_type, dynamics_id from mirror.person_records where is_deleted
+    select record_type, dynamics_id from person_records_of('linked') where is_deleted
 )
 select
     l.person_id, l.record_type, l.dynamics_id,
@@ -35,8 +39,7 @@ select
         when gone.dynamics_id is not null then 'dynamics'
         else 'marketo'
     end as side
-from looked_at
-join state.links l using (person_id)
+from linked l
 left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
 left join qualified q on l.record_type = 'lead' and q.lead_id = l.dynamics_id and q.person_id = l.person_id
 left join gone using (record_type, dynamics_id)
@@ -150,12 +153,20 @@ from ended_links;
 insert into state.unpublished (published_table, person_id)
 select 'people', person_id from ended_links;
 
+create temp table gone_errors as
+with open_errors as (
+    select distinct record_type, dynamics_id
+    from ledger.sync_errors
+    where state <> 'resolved' and dynamics_id is not null and exists (from inbox.touched)  -- or nobody was deleted
+)
+select record_type, dynamics_id from ended_links
+union
+select record_type, dynamics_id from person_records_of('open_errors') semi join open_errors using (record_type, dynamics_id)
+where is_deleted;
+
 -- Of what is gone, no error is left to mend, but for a flag that does not stay on its person.
 update ledger.sync_errors e
 set state = 'resolved'
-where e.state <> 'resolved' and (e.record_type, e.dynamics_id) in (
-    select (record_type, dynamics_id) from ended_links
-    union all
-    select (record_type, dynamics_id) from mirror.person_records where is_deleted
-)
-and not exists (from state.unsettled u where u.person_id = e.person_id and u.field = e.field and u.code = e.code);
+from gone_errors g
+where e.state <> 'resolved' and g.record_type = e.record_type and g.dynamics_id = e.dynamics_id
+  and not exists (from state.unsettled u where u.person_id = e.person_id and u.field = e.field and u.code = e.code);

@@ -36,10 +36,12 @@ union
 select b.* from bearers b semi join records r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id;
 
 create temp table key_bearers as
+with unlinked as (
+    from touched_bearers anti join links_of('touched_bearers') using (person_id)
+)
 select b.person_id, b.record_type, b.dynamics_id
-from touched_bearers b
-join mirror.person_records r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id and not r.is_deleted
-anti join state.links l on l.person_id = b.person_id;
+from unlinked b
+join person_records_of('unlinked') r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id and not r.is_deleted;
 
 create temp table found_links as
 select b.person_id, b.record_type, b.dynamics_id

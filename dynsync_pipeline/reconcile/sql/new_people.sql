@@ -47,12 +47,15 @@ from ended
 where (record_type, dynamics_id) not in (select (record_type, dynamics_id) from edited);
 
 create temp table edited_after_merge as
+with touched_tombstones as (
+    from state.tombstones semi join inbox.touched using (record_type, dynamics_id)
+)
 select t.record_type, t.dynamics_id, t.person_id, case t.side when 'merged' then 'merged' else 'qualified' end as side
-from state.tombstones t
+from touched_tombstones t
+semi join person_records_of('touched_tombstones') r
+    on r.record_type = t.record_type and r.dynamics_id = t.dynamics_id and not r.is_deleted
 where (t.side = 'merged' or (t.side = 'qualified' and t.dynamics_id in (select lead_id from living_conversions))
        or (t.side = 'marketo' and t.record_type = 'lead' and t.dynamics_id in (select lead_id from conversions)))
-  and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
-  and (t.record_type, t.dynamics_id) in (select (record_type, dynamics_id) from mirror.person_records where not is_deleted)
   and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)
   and (t.record_type, t.dynamics_id) not in (select (record_type, dynamics_id) from state.filtered_out);
 
@@ -61,15 +64,16 @@ with candidates as (
     select record_type, dynamics_id from inbox.touched where dynamics_id is not null
     union
     select record_type, dynamics_id from state.unsettled, this_cycle where person_id is null and next_look_at <= planned_at
+),
+unlinked as (
+    from candidates anti join links_to('candidates') using (record_type, dynamics_id)
 )
 select
     r.record_type, r.dynamics_id, r.createdon, coalesce(u.attempts, 0) as attempts, u.since as pending_since,
     u.reason_code as pending_reason
-from candidates
-join mirror.person_records r
-    on r.record_type = candidates.record_type and r.dynamics_id = candidates.dynamics_id and not r.is_deleted
+from unlinked n
+join person_records_of('unlinked') r on r.record_type = n.record_type and r.dynamics_id = n.dynamics_id and not r.is_deleted
 left join state.unsettled u on u.record_type = r.record_type and u.dynamics_id = r.dynamics_id and u.person_id is null
-anti join state.links l on l.record_type = r.record_type and l.dynamics_id = r.dynamics_id
 anti join state.filtered_out f on f.record_type = r.record_type and f.dynamics_id = r.dynamics_id  -- R87
 where (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from resting_records)  -- R81
   and (r.record_type, r.dynamics_id) not in (select (record_type, dynamics_id) from state.tombstones where side = 'merged')  -- R25

@@ -2,7 +2,7 @@
 -- `company` operations go first, so that people find the company they are to stand behind.
 --
 -- reads    this_cycle, planned_writes, new_values, new_people, updated_accounts, company_differences, company_links, waiting_own_fields, state.links,
---          state.account_values, state.lost_account_values, mirror.marketo_companies, mirror.person_records, reconcile.fields, reconcile.own_fields,
+--          state.account_values, state.lost_account_values, mirror.marketo_companies, looked_at_records, reconcile.fields, reconcile.own_fields,
 --          reconcile.operations
 -- makes    own_companies: one row per person who is to stand behind a company of its own, less those whose key has to wait
 --          company_texts: one row per such person and value for that company: what the plan writes, what the company that
@@ -128,7 +128,7 @@ cross join reconcile.own_fields
 left join company_writes w
     on b.action = 'company' and w.record_type = b.record_type and w.dynamics_id = b.dynamics_id
 left join new_people n on b.action = 'create' and n.record_type = b.record_type and n.dynamics_id = b.dynamics_id
-left join mirror.person_records r
+left join looked_at_records r
     on b.system = 'dynamics' and r.record_type = b.record_type and r.dynamics_id = b.dynamics_id;
 
 insert into reconcile.planned_changes (operation_id, field, old_value, new_value, sent_value, base_after, rule_code)

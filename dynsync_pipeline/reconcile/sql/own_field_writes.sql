@@ -3,8 +3,8 @@
 -- the person of a contact bears no more (R25, R96), and key, type and creation date of a linked person who lacks them, or where somebody emptied or altered them
 -- (R18). What Marketo refused waits for its next look, and so does what was put back and did not stay (R12, R116).
 --
--- reads    this_cycle, compared_links, found_links, filter_turns, state.unsettled, state.links, state.tombstones, state.unread,
---          state.unread_links, state.requested, state.unkeyed_links, state.filtered_out, inbox.touched, mirror.marketo_people, company_links, mirror.person_records,
+-- reads    this_cycle, compared_links, looked_at_records, found_links, filter_turns, state.unsettled, state.links, state.tombstones, state.unread,
+--          state.unread_links, state.requested, state.unkeyed_links, state.filtered_out, inbox.touched, mirror.marketo_people, company_links,
 --          reconcile.own_fields, ledger.sync_errors, ledger.changes
 -- makes    own_field_names: one row per field that the sync owns on a person
 --          waiting_own_fields: one row per person and own field that was refused and is not due
@@ -37,8 +37,8 @@ select
     case when c.record_type = 'contact' then m.dynamics_contact_id else m.dynamics_lead_id end as held_key,
     case when c.record_type = 'contact' then 'Contact' else 'Lead' end as wanted_type
 from compared_links c
-join mirror.marketo_people m using (person_id)
-join mirror.person_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
+join marketo_people_of('compared_links') m using (person_id)
+join looked_at_records r on r.record_type = c.record_type and r.dynamics_id = c.dynamics_id
 where c.dynamics_id <> coalesce(held_key, '') or wanted_type <> coalesce(m.dynamics_type, '')
    or r.createdon <> coalesce(m.dynamics_created_on, '');
 

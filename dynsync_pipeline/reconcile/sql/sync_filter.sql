@@ -7,10 +7,13 @@
 --          filter_turns: one row per record that is let in, or kept out, from now on; `is_emptied` where its filter was emptied
 -- changes  state.filtered_out, state.started, state.unsettled, state.unpublished, ledger.sync_errors
 create temp table seen_filters as
+with records as (
+    select distinct record_type, dynamics_id from inbox.touched where dynamics_id is not null
+)
 select record_type, dynamics_id, is_deleted, sync_filter
-from mirror.sync_filters
-where (record_type, dynamics_id) in (select (record_type, dynamics_id) from inbox.touched)
-  and record_type not in (select record_type from state.lost_filters where not is_given_up);
+from sync_filters_of('records')
+semi join records using (record_type, dynamics_id)
+where record_type not in (select record_type from state.lost_filters where not is_given_up);
 
 create temp table filter_turns as
 select record_type, dynamics_id, false as is_let_in, false as is_emptied

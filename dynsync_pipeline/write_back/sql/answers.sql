@@ -3,22 +3,30 @@
 -- somebody may edit that until it does, so that the field is settled again then (R131).
 --
 -- reads    reconcile.receipts, reconcile.operations, reconcile.planned_changes, reconcile.refused_fields, reconcile.unsent_fields,
---          reconcile.fields, mirror.marketo_people, mirror.marketo_companies, state.links, state.dynamics_values, state.marketo_values
+--          reconcile.fields, mirror.marketo_people, mirror.marketo_companies, state.links, state.dynamics_records, state.marketo_values
 -- makes    fresh_receipts: one row per operation with a receipt that is to be settled now, `person_id` also of a new person
 --          still_shown: one row per person of a written company who has not left the one without a key, and value of that
 --          applied_changes: one row per value that was applied: the plan less the fields that were refused
 --          left_out_on_create: one row per new person and field that was refused, or never left, while the rest was taken
+--          applied_links: one row per link of a person of an applied operation
 --          dynamics_long: one row per person of an applied operation and field that is not null in Dynamics
 --          marketo_long: one row per person of an applied operation and field that is not null in Marketo
 -- changes  nothing
 create temp table fresh_receipts as
+-- What made a person of a record may have been linked by then.
+with creates as (
+    select distinct o.record_type, o.dynamics_id
+    from reconcile.receipts r
+    join reconcile.operations o using (operation_id)
+    where not r.is_settled and o.person_id is null and r.person_id is null
+)
 select
     o.cycle_id, o.system, o.action, o.record_type, o.dynamics_id, o.person_id is null as is_new_person,
     coalesce(o.person_id, r.person_id, l.person_id) as person_id,
     r.* exclude (person_id)
 from reconcile.receipts r
 join reconcile.operations o using (operation_id)
-left join state.links l on l.record_type = o.record_type and l.dynamics_id = o.dynamics_id
+left join links_to('creates') l on l.record_type = o.record_type and l.dynamics_id = o.dynamics_id
 where not r.is_settled
   -- Whether its person left the company without a key, of which nobody had the answer, is found out first.
   and not (o.action = 'company' and o.record_type = 'lead' and o.person_id in (
@@ -61,14 +69,20 @@ join (
 ) x using (operation_id)
 where r.is_new_person and r.person_id is not null;
 
+create temp table applied_links as
+with people as (
+    select distinct person_id from fresh_receipts where outcome = 'applied' and person_id is not null
+)
+from links_of('people');
+
 create temp table dynamics_long as
 with wide as (
-    from state.dynamics_values where person_id in (select person_id from fresh_receipts where outcome = 'applied')
+    select l.person_id, r.* from applied_links l join dynamics_records_of('applied_links') r using (record_type, dynamics_id)
 )
 select person_id, field, value from long_of('wide');
 
 create temp table marketo_long as
 with wide as (
-    from state.marketo_values where person_id in (select person_id from fresh_receipts where outcome = 'applied')
+    from marketo_values_of('applied_links')
 )
 select person_id, field, value from long_of('wide');
