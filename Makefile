@@ -63,6 +63,7 @@ deep: $(INSTALLED) ## every kill and cut once, then property tests with random e
 bench: $(INSTALLED) ## start-up, plans, publications and extraction, as ratios; on an idle machine, some minutes
 	$(BIN)/python -m dynsync_pipeline_tests.bench.starting
 	$(BIN)/python -m dynsync_pipeline_tests.bench.sizes 2000 200000 1000000
+	$(BIN)/python -m dynsync_pipeline_tests.bench.publishing 1000000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.extracting 100000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.comparing 1000000
 

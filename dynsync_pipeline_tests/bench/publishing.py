@@ -1,0 +1,59 @@
+"""What a publication costs against copying the snapshot's file, after no change and after a thousand.
+
+Run it by hand: `python -m dynsync_pipeline_tests.bench.publishing 1000000`. The store is that of `sizes.py`. Both are told in
+seconds of wall time and of processor time of this process; the copy ends on the disk, as a publication does. Ratios matter.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dynsync_pipeline_tests.bench.sizes import edit, multiplied, plan_of, publish
+
+N_CHANGES = 1_000
+REPEATS = 5
+
+
+def main(n_people: int = 1_000_000) -> None:
+    """Measure each several times, in turn; the middle one counts."""
+    world = multiplied(n_people)
+    snapshot = world.settings.snapshot_file
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(REPEATS):
+        taken.setdefault("copying the file", []).append(seconds(lambda: copied(snapshot)))
+        taken.setdefault("publishing no change", []).append(seconds(lambda: publish(world)))
+        edit(world, N_CHANGES)
+        plan_of(world)
+        taken.setdefault(f"publishing {N_CHANGES:,} changes", []).append(seconds(lambda: publish(world)))
+    walls, processors = zip(*(map(statistics.median, zip(*each, strict=True)) for each in taken.values()), strict=True)
+    print(f"{n_people:,} people, {snapshot.stat().st_size / 1e6:,.0f} MB")
+    for name, wall, processor in zip(taken, walls, processors, strict=True):
+        print(
+            f"{name:26} {wall:8.3f} s  ×{wall / walls[0]:.2f}   processor {processor:8.3f} s  ×{processor / processors[0]:.2f}"
+        )
+
+
+def seconds(act: Callable[[], object]) -> tuple[float, float]:
+    """Of wall time, and of processor time of this process."""
+    wall_s, processor_s = time.monotonic(), time.process_time()
+    act()
+    return time.monotonic() - wall_s, time.process_time() - processor_s
+
+
+def copied(file: Path) -> None:
+    """Copy a file to the disk, and remove the copy."""
+    copy = file.with_name("copied")
+    shutil.copyfile(file, copy)
+    with copy.open("rb") as written:
+        os.fsync(written.fileno())
+    copy.unlink()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]))
