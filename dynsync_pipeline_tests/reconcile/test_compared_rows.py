@@ -57,6 +57,9 @@ TURNS = (
     case((None, False), filtered("false", is_deleted=True), BY_RECORD, KEPT_OUT),
     case((None, False), filtered("true", is_deleted=True), BY_RECORD, KEPT_OUT),
     case((None, True), filtered("true", is_deleted=True), KEPT_OUT),
+    # A contact of the same id is another record.
+    case(("in", False), filtered("true"), BY_RECORD, KEPT_OUT, kept_out("contact")),
+    case((None, False), filtered("true", is_deleted=True), BY_RECORD, KEPT_OUT, kept_out("contact")),
 )  # fmt: skip
 
 
@@ -66,10 +69,15 @@ def test_a_record_is_kept_out_from_the_filters_no_on_until_its_yes() -> None:
             "select dynamics_id, is_let_in, is_emptied from filter_turns where record_type = 'lead'"
         ).fetchall()
         out = connection.execute("select dynamics_id from state.filtered_out where record_type = 'lead'").fetchall()
+        contacts = connection.execute(
+            "select dynamics_id from state.filtered_out where record_type = 'contact'"
+        ).fetchall()
         for number, each in enumerate(TURNS):
             turn, is_out = each.expected
             assert told(number, turns) == ([] if turn is None else [("L", turn != "out", turn == "emptied")]), each
             assert told(number, out) == [("L",)] * is_out, each
+            of_contact = [("L",)] * sum(row == kept_out("contact") for row in each.rows)
+            assert told(number, contacts) == of_contact, each
 
 
 def test_a_filter_that_is_lost_turns_nothing_until_it_is_given_up() -> None:
@@ -329,3 +337,29 @@ def test_a_difference_stands_until_another_takes_its_place_or_nothing_differs() 
             assert told(number, found) == ([] if each.expected is None else [(1, *each.expected)]), each
             n_compared = sum(table == "compared_links" for table, _ in each.rows)
             assert len(told(number, published)) == n_compared, each
+
+
+DOUBLED = (
+    # Whose links are doubled, of those that this cycle looks at.
+    case([], link(), touched(person_id=1)),
+    case([1, 1], link(), link(1, "contact", "C"), touched(person_id=1)),
+    case([1, 2], link(), link(2), touched(person_id=1)),
+    case([1, 2], link(), link(2), BY_RECORD),
+    case([], link(), link(2)),
+    case([], link(), link(1, "contact", "C")),
+    case([], link(), link(2, "contact", "L"), touched(person_id=1)),
+    case([], link(), link(2, "lead", "M"), touched(person_id=1)),
+    case([], link(), touched(person_id=1), link(2, "lead", "M"), link(3, "lead", "M")),
+    case([], link(), touched(person_id=1), link(2, "contact", "L"), link(3, "contact", "L")),
+)
+
+
+def test_whoever_is_linked_twice_is_set_aside_with_its_record() -> None:
+    cases = [case(each.expected, *each.rows, person(), record()) for each in DOUBLED]
+    with planned("compared_links", cases) as connection:
+        found = connection.execute("select person_id from doubled order by all").fetchall()
+        compared = connection.execute("select person_id from compared_links").fetchall()
+        for number, each in enumerate(DOUBLED):
+            assert told(number, found) == [(person_id,) for person_id in each.expected], each
+            is_compared = touched(person_id=1) in each.rows and not each.expected
+            assert told(number, compared) == [(1,)] * is_compared, each

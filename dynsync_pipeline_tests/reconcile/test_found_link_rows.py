@@ -174,9 +174,15 @@ def test_a_link_that_is_taken_over_takes_all_along_and_one_that_had_ended_begins
     for person_id in (2, 3):
         rows += [(table, {"person_id": person_id} | more) for table, more in BESIDE]
         rows.append(("state.unsettled", waits | {"person_id": person_id}))
-    for record_type in ("lead", "contact"):
-        rows.append(stone(9, record_type, "L"))
-        value = {"record_type": record_type, "dynamics_id": "L", "field": "title", "dynamics_column": "c", "value": "v"}
+    for record_type, dynamics_id in (("lead", "L"), ("contact", "L"), ("lead", "M")):
+        rows.append(stone(9, record_type, dynamics_id))
+        value = {
+            "record_type": record_type,
+            "dynamics_id": dynamics_id,
+            "field": "title",
+            "dynamics_column": "c",
+            "value": "v",
+        }
         rows.append(("state.tombstone_values", value))
     rows += [stone(1, "contact", "X", "dynamics"), stone(1, "contact", "Y"), stone(3, "contact", "Z", "dynamics")]
     with planned("taken_over_links", (), *rows) as connection:
@@ -194,8 +200,17 @@ def test_a_link_that_is_taken_over_takes_all_along_and_one_that_had_ended_begins
         waiting = connection.execute("select person_id from state.unsettled order by all").fetchall()
         assert waiting == ([(3,)] if is_linked else [(2,), (3,)])
         stones = connection.execute("select person_id, dynamics_id, side from state.tombstones order by all").fetchall()
-        assert stones == [(1, "X", "merged"), (1, "Y", "marketo"), (3, "Z", "dynamics"), (9, "L", "marketo")]
-        assert connection.execute("select record_type from state.tombstone_values").fetchall() == [("contact",)]
+        assert stones == [
+            (1, "X", "merged"),
+            (1, "Y", "marketo"),
+            (3, "Z", "dynamics"),
+            (9, "L", "marketo"),
+            (9, "M", "marketo"),
+        ]
+        values = connection.execute(
+            "select record_type, dynamics_id from state.tombstone_values order by all"
+        ).fetchall()
+        assert values == [("contact", "L"), ("lead", "M")]
         published = connection.execute(
             "select published_table, person_id from state.unpublished order by all"
         ).fetchall()
