@@ -306,12 +306,16 @@ def test_the_base_moves_where_both_sides_agree_or_stand_unequal_at_a_first_meeti
             assert len(told(number, missing)) == n_missing, each
 
 
+OF_CITY: Put = ("state.standing_differences", stands("undo", "city")[1] | {"dynamics_value": "x", "marketo_value": "y"})
 STANDING = (
     # What stands then: why, and since when.
     case(("r", AT), COMPARED, decided("stand"), differs()),
     case(("undo", BEFORE), COMPARED, decided("stand"), differs(), stands("undo")),
     case(("r", AT), COMPARED, decided("stand", dynamics="other"), differs(), stands("undo")),
     case(("r", AT), COMPARED, decided("stand", marketo="other"), differs(), stands("undo")),
+    case(("r", AT), COMPARED, decided("stand", dynamics=None), differs(), stands("undo")),
+    case(("r", AT), COMPARED, decided("stand", marketo=None), differs(), stands("undo")),
+    case(("undo", BEFORE), COMPARED, decided("stand"), differs(), stands("undo"), OF_CITY),
     case(None, COMPARED, decided("agree"), differs(), stands("undo")),
     case(None, COMPARED, decided("take_dynamics"), differs()),
     case(("undo", BEFORE), COMPARED, decided("take_dynamics"), differs(), stands("undo")),
@@ -352,6 +356,15 @@ DOUBLED = (
     case([], link(), touched(person_id=1), link(2, "lead", "M"), link(3, "lead", "M")),
     case([], link(), touched(person_id=1), link(2, "contact", "L"), link(3, "contact", "L")),
 )
+
+
+def test_a_difference_stands_beside_one_of_a_field_that_is_not_mapped_any_more() -> None:
+    rows = COMPARED, decided("stand"), differs(), stands("undo", "unknown")
+    with planned("standing_differences", (), *rows) as connection:
+        found = connection.execute(
+            "select field, reason_code from state.standing_differences order by field"
+        ).fetchall()
+        assert found == [("title", "r"), ("unknown", "undo")]
 
 
 def test_whoever_is_linked_twice_is_set_aside_with_its_record() -> None:
