@@ -270,7 +270,7 @@ def differs(*, has_base: bool = True, **more: Any) -> Put:
 
 
 def decided(
-    outcome: str, *, has_base: bool = True, rule_code: str = "r", dynamics: str = "D", marketo: str = "M"
+    outcome: str, *, has_base: bool = True, rule_code: str = "r", dynamics: str | None = "D", marketo: str | None = "M"
 ) -> Put:
     values = {"dynamics_value": dynamics, "marketo_value": marketo}
     return "field_outcomes", KEY | {"outcome": outcome, "has_base": has_base, "rule_code": rule_code} | values
