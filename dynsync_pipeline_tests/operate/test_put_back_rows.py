@@ -9,10 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import duckdb
-
 from dynsync_pipeline.sql_files import run_steps, sql_file
-from dynsync_pipeline_tests.worlds.rule_rows import AT, BEFORE, SECOND, Put, after, empty, link, make, put
+from dynsync_pipeline_tests.worlds.rule_rows import AT, BEFORE, SECOND, Put, after, any_row, empty, link, make, put
 
 STEP = "operate/put_back"
 TABLES = {
@@ -41,21 +39,6 @@ LEFT = {  # of what it changes and does not empty
 }
 
 
-def any_value(kind: str) -> Any:
-    """Some value of a column's type."""
-    values = {"BIGINT": 1, "INTEGER": 1, "BOOLEAN": False, "TIMESTAMP": BEFORE, "DOUBLE": 1.0, "VARCHAR[]": ["x"]}
-    return values.get(kind, "x")
-
-
-def any_row(connection: duckdb.DuckDBPyConnection, name: str) -> Put:
-    """A row of a table with some value in each column that must have one."""
-    columns = connection.execute(
-        "select column_name, data_type from duckdb_columns() where schema_name || '.' || table_name = ? and not is_nullable",
-        [name],
-    ).fetchall()
-    return name, {column: any_value(kind) for column, kind in columns} or {"field": "x"}
-
-
 def test_what_was_under_way_when_the_backup_was_made_is_forgotten() -> None:
     forgotten = {*sql_file(STEP).changes} - LEFT
     assert len(forgotten) > 40
@@ -63,10 +46,7 @@ def test_what_was_under_way_when_the_backup_was_made_is_forgotten() -> None:
         make(connection, TABLES)
         put(connection, [PUTTING_BACK, OWN])
         for name in forgotten:
-            table, row = any_row(connection, name)
-            if name == "state.parquet_moved":
-                row = {"person_id": 1}
-            put(connection, [(table, row)])
+            put(connection, [any_row(connection, name)])
             assert connection.execute(f"select count(*) from {name}").fetchall() == [(1,)], name
         run_steps(connection, (STEP,))
         for name in forgotten:

@@ -271,6 +271,10 @@ def test_a_record_that_fails_alone_and_again_while_others_are_answered_is_at_fau
             outcomes = connection.execute(
                 "select operation_id, outcome from reconcile.receipts where operation_id % 100 = 1"
             ).fetchall()
+            others = connection.execute(
+                "select n_times from state.doubts where starts_with(dynamics_id, 'M')"
+            ).fetchall()
+        assert others == [(1,)] * sum(before(dynamics_id="M") in each.rows for each in cases)
         for number, each in enumerate(cases):
             doubt, outcome = each.expected
             mine = told(number, doubts)

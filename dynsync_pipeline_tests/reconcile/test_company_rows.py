@@ -352,3 +352,29 @@ def test_an_account_that_reaches_more_people_than_may_be_unasked_waits_with_its_
             for table in ("updated_accounts", "company_differences"):
                 applied = {account_id for account_id, *_ in connection.execute(f"from {table}").fetchall()}
                 assert applied == due - waiting, table
+
+
+COMPARED: Put = ("compared_links", {"person_id": 1, "record_type": "lead", "dynamics_id": "L"})
+AGREED: Put = ("state.base", {"person_id": 1, "company": "Acme", "box": "true", "title": "Boss"})
+ELSEWHERE = COMPARED, link(), person(external_company_id="K"), AGREED
+NO_BASE: Put = ("state.base_missing", {"person_id": 1, "field": "company"})
+FOREIGN = (
+    # Of which fields nothing is agreed on any more: a lead's company text, where its person stands behind somebody else's.
+    case(["box", "company"], *ELSEWHERE),
+    case(["box", "company"], *ELSEWHERE, NO_BASE),
+    case([], *ELSEWHERE[1:]),
+    case([], *ELSEWHERE, company("lead:L")),
+    case(["box", "company"], *ELSEWHERE, company("lead:M"), company("K")),
+    case([], COMPARED, link(), person(external_company_id="lead:L"), AGREED),
+    case(["box", "company"], COMPARED, link(), person(external_company_id="lead:M"), AGREED),
+    case([], COMPARED, link(), person(), AGREED),
+    case([], ("compared_links", COMPARED[1] | {"record_type": "contact"}), *ELSEWHERE[1:]),
+    case(["box"], *ELSEWHERE[:3], ("state.base", {"person_id": 1, "title": "Boss"})),
+)
+
+
+def test_what_a_leads_person_shows_of_somebody_elses_company_is_not_agreed_on() -> None:
+    with after("reconcile/foreign_companies", *rows_of(FOREIGN), fields=FIELDS) as connection:
+        found = connection.execute("select person_id, field from state.base_missing order by all").fetchall()
+        for number, each in enumerate(FOREIGN):
+            assert told(number, found) == [(1, field) for field in each.expected], each

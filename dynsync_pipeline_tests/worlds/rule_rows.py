@@ -204,6 +204,18 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row
     connection.unregister("new_rows")
 
 
+def any_row(connection: duckdb.DuckDBPyConnection, table: str) -> Put:
+    """A row with some value in each column that must have one, or in its first."""
+    values = {"BIGINT": 1, "INTEGER": 1, "BOOLEAN": False, "TIMESTAMP": BEFORE, "DOUBLE": 1.0, "VARCHAR[]": ["x"]}
+    columns = connection.execute(
+        "select column_name, data_type, is_nullable from duckdb_columns() where schema_name || '.' || table_name = ? "
+        "order by is_nullable, column_index",
+        [table],
+    ).fetchall()
+    needed = [column for column in columns if not column[2]] or columns[:1]
+    return table, {name: values.get(kind, "x") for name, kind, _ in needed}
+
+
 def put_options(
     connection: duckdb.DuckDBPyConnection, record_type: str, column: str, labels: Mapping[str, str]
 ) -> None:
