@@ -165,6 +165,14 @@ def test_whom_nobody_could_read_waits_and_without_a_zone_values_are_sent_all_the
             assert connection.execute("select verdict, body from judged_requests").fetchall() == [(verdict, body)], rows
 
 
+def test_of_several_fields_that_dynamics_requires_the_first_is_told() -> None:
+    required = column(is_business_required=True), column("c_city", is_business_required=True)
+    with after(
+        "requests/judged_requests", serving(), asked(), shows(mark="m"), *required, fields=FIELDS, tables=TABLES
+    ) as connection:
+        assert connection.execute("select verdict, field from judged_requests").fetchall() == [("required", "city")]
+
+
 def test_what_is_known_of_a_request_is_said_of_its_own_record_first() -> None:
     cases = (
         case(("new", False), asked()),
