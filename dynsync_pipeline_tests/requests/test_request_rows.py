@@ -352,6 +352,7 @@ LINKS = (
     case((LINKED, [], []), made(), sent(dynamics_id="M"), HELD),
     case((LINKED, [("company", "v")], []), made(), sent("company", "companyname"), record(companyname="v"), person()),
     case((LINKED, [], []), made(), sent("company", "companyname"), record(companyname="v"), person(external_company_id="K")),
+    case((LINKED, [], []), made(), sent("company", "companyname"), record(companyname="w"), person(external_company_id="K")),
     case((LINKED, [("title", "v")], []), made(), sent(), HELD, person(external_company_id="K")),
     # Whose person is gone or linked otherwise, or whose record is another's.
     case((RESTS, [], []), made(), sent(), record(jobtitle="w"), person(is_deleted=True)),
@@ -432,3 +433,9 @@ def test_a_tombstone_that_is_there_already_keeps_its_values() -> None:
     with after("requests/requested_links", serving(), *rows, fields=FIELDS, tables=TABLES) as connection:
         assert connection.execute("select ended_at from state.tombstones").fetchall() == [(AT - SECOND,)]
         assert connection.execute("select value from state.tombstone_values").fetchall() == [("old",)]
+
+
+def test_of_a_record_that_is_gone_in_dynamics_nothing_is_kept() -> None:
+    rows = made(), sent(), stone(), person(is_deleted=True)
+    with after("requests/requested_links", serving(), *rows, fields=FIELDS, tables=TABLES) as connection:
+        assert connection.execute("from state.tombstone_values").fetchall() == []
