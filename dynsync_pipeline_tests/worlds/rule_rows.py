@@ -18,8 +18,8 @@ from dynsync_pipeline.model.field_map import Direction, Field, FieldMap, FieldTy
 from dynsync_pipeline.model.records import FILTER_COLUMN, RecordType
 from dynsync_pipeline.reconcile.plan import STEPS
 from dynsync_pipeline.sql_files import make_tables, run_steps, sql_file
-from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 
 Row = dict[str, Any]
 Put = tuple[str, Row]  # a row with the name of its table
@@ -28,6 +28,7 @@ BEFORE = datetime(2026, 1, 1)  # noqa: DTZ001  # when what is there already was 
 AT = datetime(2026, 1, 2)  # noqa: DTZ001  # when the step runs
 SECOND = timedelta(seconds=1)
 CYCLE = 7
+LOOKED_AT = "looked_at_records"  # those of the mirror that a cycle is about
 # What the code around the steps makes for them.
 _MADE_AROUND = {
     "this_cycle": "cycle_id bigint, planned_at timestamp, clocks_apart interval, is_first_load boolean, ask_above bigint",
@@ -77,7 +78,7 @@ def after(
     """A working file with these fields, options and rows, in which then the step `reconcile/fan_out` or another ran.
 
     Temporary tables that it reads are there as the steps before make them, and `tables` as the code around makes them; cycle
-    and moment are as usual unless rows tell them.
+    and moment are as usual unless rows tell them. All records are looked at.
     """
     with empty() as connection:
         follow(connection, *fields)
@@ -88,6 +89,8 @@ def after(
         told_of = {table for table, _ in rows}
         put(connection, [row for row in (THIS_CYCLE, THIS_MOMENT) if row[0] not in told_of])
         put(connection, rows)
+        if LOOKED_AT in sql_file(step).reads:
+            connection.execute(f"insert into {LOOKED_AT} by name from mirror.person_records")
         run_steps(connection, (step,))
         yield connection
 
