@@ -53,7 +53,7 @@ from dynsync_pipeline.tracing import span, traced
 from dynsync_pipeline.warehouse.approvals import approve_within
 from dynsync_pipeline.warehouse.backlog import note_backlog
 from dynsync_pipeline.warehouse.budget import note_budget_days, reserved
-from dynsync_pipeline.warehouse.columns import digest, followed_fields, move_base
+from dynsync_pipeline.warehouse.columns import digest
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import (
@@ -68,6 +68,7 @@ from dynsync_pipeline.warehouse.cycles import (
 )
 from dynsync_pipeline.warehouse.erased import sweep_erased
 from dynsync_pipeline.warehouse.first_load import end_first_load, forget_progress, is_first_load
+from dynsync_pipeline.warehouse.follow_map import followed_fields, move_base
 from dynsync_pipeline.warehouse.leftovers import remove_leftovers
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.observations import forget_ledgers, forget_observations, note_observed_fields

@@ -17,9 +17,9 @@ from dynsync_pipeline.look.reading import Row
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
-from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse, storage_errors
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
+from dynsync_pipeline.warehouse.follow_map import followed_fields
 
 
 @app.command(

@@ -24,10 +24,10 @@ from dynsync_pipeline.errors import CycleRunning, EngineFailed
 from dynsync_pipeline.publish.parquet_files import RESULTS, Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.sql_files import run_steps, sql_file, statements
-from dynsync_pipeline.warehouse.columns import SIDES_OF_LINKS, side_by_side_query
 from dynsync_pipeline.warehouse.connection import OWNER_ONLY, Warehouse
 from dynsync_pipeline.warehouse.erased import load_erased, of_erased
 from dynsync_pipeline.warehouse.leftovers import ON_SPARK, own_folder
+from dynsync_pipeline.warehouse.views import SIDES_OF_LINKS, side_by_side_query
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

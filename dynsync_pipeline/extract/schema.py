@@ -23,8 +23,9 @@ from dynsync_pipeline.extract.sync_filter import follow_filters
 from dynsync_pipeline.model.field_map import Field, FieldMap, FieldType
 from dynsync_pipeline.model.records import TABLES, RecordType, logical_name
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import digest, follow_field_map, with_offered
+from dynsync_pipeline.warehouse.columns import digest, with_offered
 from dynsync_pipeline.warehouse.connection import Warehouse, insert_rows, scalar
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
 from dynsync_pipeline.warehouse.places import follow_places

@@ -27,8 +27,9 @@ from dynsync_pipeline.look.reading import Row, select
 from dynsync_pipeline.model.field_map import COLUMNS, Collision, Field, FieldMap, parse_field_map
 from dynsync_pipeline.model.own_fields import OwnFields
 from dynsync_pipeline.reconcile.plan import make_plan
-from dynsync_pipeline.warehouse.columns import follow_field_map, move_base, quoted, with_offered
+from dynsync_pipeline.warehouse.columns import quoted, with_offered
 from dynsync_pipeline.warehouse.connection import SCHEMA_VERSION, Warehouse
+from dynsync_pipeline.warehouse.follow_map import follow_field_map, move_base
 from dynsync_pipeline.warehouse.labels import follow_labels, note_labels
 
 FORMAT = 1

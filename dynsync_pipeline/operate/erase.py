@@ -17,10 +17,10 @@ from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.requests.commands import taking_in_actions
 from dynsync_pipeline.requests.store import RequestStore
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycles import CycleEnd
 from dynsync_pipeline.warehouse.erased import FILE, REFERENCES, drop_erased, keep_erasures, read_erasures
+from dynsync_pipeline.warehouse.follow_map import followed_fields
 from dynsync_pipeline.warehouse.leftovers import ON_SPARK, remove_leftovers
 from dynsync_pipeline.warehouse.operator_actions import Action, note_action
 

@@ -18,10 +18,10 @@ from dynsync_pipeline.requests.lists import look_at_lists
 from dynsync_pipeline.requests.serving import MOST_REQUESTS, Serving
 from dynsync_pipeline.requests.store import Request, RequestStore, Wish, make_data_dir
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import followed_fields
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, utc_now
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.cycles import calls_of_last_day, count_between
+from dynsync_pipeline.warehouse.follow_map import followed_fields
 from dynsync_pipeline.warehouse.operator_actions import Action
 from dynsync_pipeline.warehouse.pause import read_pause
 from dynsync_pipeline.warehouse.restored import is_to_be_read_again

@@ -27,9 +27,10 @@ from dynsync_pipeline.requests.store import Request, RequestStore
 from dynsync_pipeline.requests.telling import LONGEST_GAP, End, Telling
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.columns import dynamics_columns, move_base, quoted
+from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.erased import without_erased
+from dynsync_pipeline.warehouse.follow_map import move_base
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
     canonical_in_marketo,

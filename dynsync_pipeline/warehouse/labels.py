@@ -3,7 +3,7 @@
 A label that Dynamics gave up, or gave to another option, is noted for everybody who bears it, with the number it meant; the
 new label then goes to Marketo as an update like any other. Old labels are still understood where they come in later.
 Of a text that holds several labels the whole is noted, with all numbers that it meant (R29).
-Not here: reading the labels (`extract/schema.py`), comparing them (`columns.py`, `reconcile/sql/differing_fields.sql`).
+Not here: reading the labels (`extract/schema.py`), comparing them (`views.py`, `reconcile/sql/differing_fields.sql`).
 """
 
 from __future__ import annotations

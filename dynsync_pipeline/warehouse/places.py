@@ -1,7 +1,7 @@
 """Decimal places of a column that changed in Dynamics: what agreed as it was rounded then, agrees until somebody edits it (R45).
 
 With more places, digits that Marketo always held come into sight; with fewer, some go. Neither is an edit by anybody.
-Not here: reading the places (`extract/schema.py`), comparing in them (`columns.py`).
+Not here: reading the places (`extract/schema.py`), comparing in them (`views.py`).
 """
 
 from __future__ import annotations

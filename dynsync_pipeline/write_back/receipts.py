@@ -25,8 +25,8 @@ from dynsync_pipeline.errors import (
 )
 from dynsync_pipeline.model.records import PERSON_TYPES, RecordType
 from dynsync_pipeline.sql_files import run_steps
-from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.follow_map import move_base
 from dynsync_pipeline.warehouse.mirrors import take_in_companies, take_in_dynamics, take_in_people
 from dynsync_pipeline.warehouse.refused_columns import note_refused_column
 

@@ -20,8 +20,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.plan import make_plan
-from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.cycles import ended
+from dynsync_pipeline.warehouse.follow_map import move_base
 from dynsync_pipeline_tests.worlds.cuts import CutWarehouse
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 

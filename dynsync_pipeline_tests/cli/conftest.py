@@ -17,9 +17,9 @@ from dynsync_pipeline.cli.output import errors_to, prints_to
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycles import ended
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 TOO_LONG = "Senior " * 29 + "Analyst"  # Dynamics takes 100 characters of a job title

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dynsync_pipeline.publish.figures import read_figures
-from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse, utc_now
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 from dynsync_pipeline_tests.cli.conftest import HandMade
 
 HOSTILE = "</script><script>console.error('markup')</script><b>O'Brien & 🦊 مرحبا"

@@ -8,9 +8,9 @@ import pytest
 
 from dynsync_pipeline.model.field_map import load_field_map
 from dynsync_pipeline.publish.snapshot import publish_snapshot
-from dynsync_pipeline.warehouse.columns import move_base
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycles import ended
+from dynsync_pipeline.warehouse.follow_map import move_base
 from dynsync_pipeline.whole_cycle import run_cycle
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from

@@ -20,9 +20,9 @@ from dynsync_pipeline.publish.parquet_files import Manifest, reading_query
 from dynsync_pipeline.publish.private_copy import literal
 from dynsync_pipeline.reconcile.adoption import shown_queries
 from dynsync_pipeline.sql_files import run_steps, sql_file
-from dynsync_pipeline.warehouse.columns import SIDES_OF_LINKS, side_by_side_query
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.erased import load_erased
+from dynsync_pipeline.warehouse.views import SIDES_OF_LINKS, side_by_side_query
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,8 +16,8 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import Manifest
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 from dynsync_pipeline_tests.worlds.every_type import POOLS, RULES, line_of
 from dynsync_pipeline_tests.worlds.memory import field_map
 

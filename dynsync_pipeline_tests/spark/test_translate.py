@@ -11,7 +11,7 @@ from dynsync_pipeline.engines.spark_sql import Macro, parse, spark_query
 from dynsync_pipeline.errors import SqlFileFailed
 from dynsync_pipeline.publish.parquet_files import TABLES as PUBLISHED
 from dynsync_pipeline.sql_files import sql_file, statements
-from dynsync_pipeline.warehouse.columns import SIDES_OF_LINKS, side_by_side_query
+from dynsync_pipeline.warehouse.views import SIDES_OF_LINKS, side_by_side_query
 from dynsync_pipeline_tests.spark.both_engines import ADOPTION, AUDIT, OUTCOMES, WHATIF
 
 TABLES = {"side_by_side": Macro(("people",), parse(side_by_side_query(["title", "flag"])))} | {

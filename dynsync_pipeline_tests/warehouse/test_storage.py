@@ -14,8 +14,8 @@ import pytest
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.model.field_map import FieldMap, parse_field_map
 from dynsync_pipeline.warehouse import connection as connection_module
-from dynsync_pipeline.warehouse.columns import follow_field_map
 from dynsync_pipeline.warehouse.connection import FIRST_VERSION, SCHEMA_VERSION, Warehouse, scalar, storage_errors
+from dynsync_pipeline.warehouse.follow_map import follow_field_map
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 

@@ -1,5 +1,5 @@
 -- The working file, as the first release makes it (0001 was never released). One schema per step; columns that follow the
--- field map are added by columns.py, macros are made on every connection (sql/macros.sql). Times are UTC without zone. Values
+-- field map are added by follow_map.py, macros are made on every connection (sql/macros.sql). Times are UTC without zone. Values
 -- of synced fields are canonical text (R45).
 
 create schema inbox;
