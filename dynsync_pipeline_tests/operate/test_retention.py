@@ -40,7 +40,7 @@ def test_ledgers_lose_what_is_too_old_but_for_what_an_undo_reads() -> None:
     ((change,),) = world.rows("select entry_id from ledger.changes where new_value = 'D'")
     columns = dict(world.rows("select column_name, data_type from duckdb_columns() where table_name = 'undoing'"))
     values = {"change_id": str(change), "record_type": "'lead'", "dynamics_id": "'nobody'"}
-    defaults = {"BIGINT": "0", "VARCHAR": "''", "TIMESTAMP": "now()::timestamp", "BOOLEAN": "false"}
+    defaults = {"BIGINT": "0", "INTEGER": "0", "VARCHAR": "''", "TIMESTAMP": "now()::timestamp", "BOOLEAN": "false"}
     given = ", ".join(values.get(name, defaults[kind]) for name, kind in columns.items())
     world.rows(f"insert into state.undoing ({', '.join(columns)}) values ({given})")
     later = world.clock.replace(tzinfo=None) + timedelta(days=31)
