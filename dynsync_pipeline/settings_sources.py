@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -182,12 +182,12 @@ def _bindings(file: Path) -> list[Binding]:
 def _values_of_process(file: Path) -> dict[str, str]:
     """The settings of this process by field, its environment before its `.env`; an empty one is not set."""
     in_file = dotenv_values(file, encoding="utf-8") if file.exists() else {}
-    return _by_field(in_file) | _by_field(os.environ)
+    return _by_field(in_file.items()) | _by_field(os.environ.items())
 
 
-def _by_field(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """What the variables set, by the name of the setting; they are written large or small."""
-    named = {name.upper(): value for name, value in variables.items() if value}
+def _by_field(variables: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """What the variables set, by the name of the setting; they are written large or small, and the last that sets it counts."""
+    named = {name.upper(): value for name, value in variables if value}
     return {name.removeprefix(PREFIX).lower(): value for name, value in named.items() if name.startswith(PREFIX)}
 
 
@@ -201,7 +201,7 @@ def _own_values(bindings: Iterable[Binding], whose: str) -> dict[str, str]:
                 f"{whose}{line.key} in {ENV_FILE} refers to another variable with ${{…}}.",
                 next_step="Write the value itself: a pair takes nothing from the environment.",
             )
-    return _by_field({line.key or "": line.value for line in bindings})
+    return _by_field((line.key or "", line.value) for line in bindings)
 
 
 def _warn_of_lines(bindings: Iterable[Binding], file: Path) -> None:

@@ -85,8 +85,6 @@ class _TableRead:
         with warehouse.reading() as connection:
             self.names = _read_as(connection, record_type, self._kinds)
             self.cursor = read_cursor(connection, self.stream)
-        self._meets_all = False
-        self._n_taken_in = 0
 
     @property
     def is_behind(self) -> bool:
@@ -99,12 +97,8 @@ class _TableRead:
         return isinstance(refused, LinkRefused) or is_unchanged
 
     def land_pages(self, start: str | None, *, is_loaded: bool, is_refused: bool) -> None:
-        """Page by page into the inbox, a few with each cursor; from the beginning where `start` is None. Raises: ApiError.
-
-        A first read goes on into the mirror at once.
-        """
+        """Page by page into the inbox, a few with each cursor; from the beginning where `start` is None. Raises: ApiError."""
         is_anew = start is None
-        self._meets_all = self._is_first(start)
         columns = [Column(name, kind) for name, kind in self._kinds.items()]
         with self._warehouse.reading() as connection:
             progress = Progress(
@@ -121,19 +115,8 @@ class _TableRead:
                     is_anew = False
                 for rows, deleted_ids in landings(pages):
                     land_dynamics(connection, self._fields, self._table, rows, deleted_ids)
-                if self._meets_all:
-                    self._take_in(connection)
                 move_cursor(connection, self.stream, pages[-1].cursor, self.names, is_loaded=is_loaded)
             progress.add(sum(page.rows.num_rows for page in pages))
-
-    def _is_first(self, start: str | None) -> bool:
-        """Whether this is the first read of the table there is, or goes on with it: then nothing that the mirror holds can be
-        missing from it, and rows need not wait for its end in the inbox, which would write them twice.
-        """
-        held = self._table.mirror if start is None else self._table.inbox
-        is_first = start is None or self.cursor.whole_columns is None
-        with self._warehouse.reading() as connection:
-            return is_first and not connection.execute(f"select 1 from {held} limit 1").fetchall()
 
     def note_expired(self) -> None:
         """Tell, and remember as a finding, that the feed forgot where this read was to begin."""
@@ -145,20 +128,15 @@ class _TableRead:
             note_forgotten(connection, self._record_type, self._warehouse.now())
 
     def take_in(self, *, is_full: bool) -> int:
-        """From the inbox into the mirror; returns the number of records of the whole read."""
+        """From the inbox into the mirror; returns the number of records."""
         with self._warehouse.transaction() as connection:
             if is_full:  # what is missing is remembered together with the end of the read, so that no cut loses it
-                missing = [] if self._meets_all else _missing(connection, self._record_type)
-                suspect(connection, self._warehouse, self._record_type, missing)
+                suspect(connection, self._warehouse, self._record_type, _missing(connection, self._record_type))
                 last = read_cursor(connection, self.stream).value
                 move_cursor(connection, self.stream, last, self.names, is_loaded=True)
             waits_no_more(connection, self.stream)
-            self._take_in(connection)
-        return self._n_taken_in
-
-    def _take_in(self, connection: duckdb.DuckDBPyConnection) -> None:
-        withdraw_told_records(connection, self._record_type)
-        self._n_taken_in += take_in_dynamics(connection, self._warehouse.now(), self._record_type)
+            withdraw_told_records(connection, self._record_type)
+            return take_in_dynamics(connection, self._warehouse.now(), self._record_type)
 
     def look_again(self) -> int:
         """Read by id what could not be read before, and what may be gone; returns the number of records. Raises: ApiError."""

@@ -24,6 +24,7 @@ from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
 from dynsync_pipeline.warehouse.erased import drop_erased, has_erased
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
+from dynsync_pipeline.warehouse.rows_of import rows_at
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
 
@@ -425,10 +426,8 @@ def _knows_any(connection: duckdb.DuckDBPyConnection, inbox: str, mirror: str, k
 
 def _copy_newest(connection: duckdb.DuckDBPyConnection, inbox: str, key: str, order: str) -> None:
     # Sorted by key and age alone, and then fetched: sorting whole rows takes twice the time and much memory.
-    connection.execute(
-        f"create or replace temp table newest_rows as select * exclude (landing) from {inbox} where rowid in "
-        f"(select rowid from {inbox} qualify row_number() over (partition by {key} order by {order}) = 1)"
-    )
+    last = f"select rowid from {inbox} qualify row_number() over (partition by {key} order by {order}) = 1"
+    connection.execute(f"create or replace temp table newest_rows as {rows_at(inbox, last, '* exclude (landing)')}")
     connection.execute("create or replace temp view newest as from newest_rows")
 
 

@@ -7,7 +7,24 @@ numbers it knows it exactly. So one narrow column is read whole, and of all othe
 
 from __future__ import annotations
 
+# The first number of what a transaction inserted itself (DuckDB's MAX_ROW_ID). DuckDB 2.0 loses rows, or crashes, where these are
+# asked for together with others of a table that has gaps; so the two are never asked for together.
+FIRST_OWN = 36_028_797_018_960_000
+
 
 def rows_of(table: str, key: str, keys: str, columns: str = "*") -> str:
     """A query of those rows of `table` whose `key` is among what the query `keys` gives."""
-    return f"select {columns} from {table} where rowid in (select rowid from {table} where {key} in ({keys}))"
+    found = f"{key} in ({keys})"
+    return (
+        f"select {columns} from {table} where rowid in (select rowid from {table} where {found} and rowid < {FIRST_OWN}) "
+        f"union all select {columns} from {table} where {found} and rowid >= {FIRST_OWN}"
+    )
+
+
+def rows_at(table: str, places: str, columns: str) -> str:
+    """A query of the rows of `table` whose numbers the query `places` gives."""
+    parts = (
+        f"select {columns} from {table} where rowid in (select place from places where place {side} {FIRST_OWN})"
+        for side in ("<", ">=")
+    )
+    return f"with places(place) as materialized ({places}) {' union all '.join(parts)}"

@@ -59,6 +59,16 @@ def test_a_pair_has_what_its_own_file_says_and_paths_begin_at_its_folder(make_pa
     assert load_settings(pair="acme").pause_s == 70_000, "a changed file is read again"
 
 
+def test_of_a_name_that_is_set_twice_the_last_value_counts_and_an_empty_one_sets_nothing(make_pair: MakePair) -> None:
+    file = make_pair("acme", pause_s="7") / ".env"
+    for lines, expected in (
+        ("DYNSYNC_PAUSE_S=8\n", 8),
+        ("dynsync_pause_s=6\nDYNSYNC_PAUSE_S=9\nDYNSYNC_PAUSE_S=\n", 9),
+    ):
+        file.write_text(file.read_text("utf-8") + lines, "utf-8")
+        assert load_settings(pair="acme").pause_s == expected
+
+
 def test_without_the_setting_there_is_one_pair_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("DYNSYNC_PAUSE_S=7\n")
     assert (load_settings().pause_s, load_settings().pair, find_pairs_dir()) == (7, "", None)

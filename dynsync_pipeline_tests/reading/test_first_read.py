@@ -1,4 +1,4 @@
-"""A table's first read goes into the mirror page by page: each row is written once, and a cut loses nothing of it."""
+"""A table that is read as a whole in several pages: a cut loses nothing of it, and nothing of it counts before its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from dynsync_pipeline.clients.dynamics.protocol import ChangesPage, Column, LookedUp
 from dynsync_pipeline.clients.rows import rows_table
-from dynsync_pipeline.errors import ServerFailed
+from dynsync_pipeline.errors import ApiError, LinkRefused, ServerFailed
 from dynsync_pipeline.extract import dynamics, read_ahead
 from dynsync_pipeline.extract.dynamics import extract_records
 from dynsync_pipeline.model.records import EntitySet, RecordType, Table
@@ -32,6 +32,7 @@ class Paged(MemoryDynamics):
 
     pages: Sequence[Told] = ()
     n_told: int = 99
+    fails_with: type[ApiError] = ServerFailed
     looked_up: list[str] = field(default_factory=list)
 
     def changes(self, table: Table, columns: Sequence[Column], cursor: str | None) -> Iterator[ChangesPage]:
@@ -39,7 +40,7 @@ class Paged(MemoryDynamics):
         names = ["id", "etag", *(column.name for column in columns)]
         for number, (titles, gone) in enumerate(self.pages[int(cursor or 0) :], start=int(cursor or 0) + 1):
             if number > self.n_told:
-                raise ServerFailed("It fails.", system="dynamics", request="GET", status=500)
+                raise self.fails_with("It fails.", system="dynamics", request="GET", status=400)
             rows = rows_table(names, [{"id": i, "etag": "1", "jobtitle": title} for i, title in titles.items()])
             yield ChangesPage(rows, gone, str(number), is_last=number == len(self.pages))
 
@@ -88,19 +89,22 @@ def test_a_first_read_that_is_cut_goes_on_and_everybody_is_there_once(world: Mem
     system.n_told = n_told
     with pytest.raises(ServerFailed):
         extract_records(world.warehouse, system, world.fields, CONTACT)
-    assert len(world.rows(MIRROR)) == (0, 2, 3, 4, 6)[n_told], "what was read stands in the mirror already"
-    assert world.rows(INBOX) == []
+    assert world.rows(MIRROR) == [], "a table of which a part was read does not count as read"
     system.n_told = 99
     extract_records(world.warehouse, system, world.fields, CONTACT)
     assert world.rows(MIRROR) == ALL
     assert world.rows(TOUCHED) == [(row[0],) for row in ALL], "and the next plan looks at all of them"
-    assert system.looked_up == [], "nobody of whom the mirror learnt in this very read can be missing from it"
     assert world.rows("select is_loaded from state.cursors") == [(True,)]
 
 
-def test_it_returns_how_many_records_were_read_in_all(world: MemoryWorld) -> None:
-    n_in_groups = (4 - 1) + (3 + 2) + 1  # b is told twice in the first; the second has deletions
-    assert extract_records(world.warehouse, systems(world, *PAGES), world.fields, CONTACT) == n_in_groups
+def test_a_first_read_whose_link_is_refused_stops_every_cycle_and_is_not_left_out(world: MemoryWorld) -> None:
+    """What is left out was read as a whole once: of half a table people would be made, and the others never."""
+    system = systems(world, *PAGES)
+    system.n_told, system.fails_with = 3, LinkRefused
+    for _ in range(2):
+        with pytest.raises(LinkRefused):
+            extract_records(world.warehouse, system, world.fields, CONTACT)
+        assert world.rows(MIRROR) == []
 
 
 def test_a_read_anew_of_a_table_that_is_held_waits_for_its_end_and_misses_who_is_gone(world: MemoryWorld) -> None:
