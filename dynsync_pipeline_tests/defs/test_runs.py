@@ -1,6 +1,5 @@
 """Whole runs over real HTTP against both emulators. Not here: what the rules decide (`reconcile`, `end_to_end`)."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,12 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 @pytest.fixture(scope="module")
 def live(emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings that reach the emulators; the data folder is shared by the tests of this module, in their order."""
-    values = {name: value for name, value in emulators.environment.items() if name.startswith(PREFIX)}
-    with pytest.MonkeyPatch.context() as patched:
-        for name in [name for name in os.environ if name.startswith(PREFIX)]:
-            patched.delenv(name)
-        for name, value in values.items():
-            patched.setenv(name, value)
-        return Settings(data_dir=tmp_path_factory.mktemp("data"))
+    values: dict[str, Any] = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in emulators.environment.items()
+        if name.startswith(PREFIX)
+    }
+    return Settings(**values | {"data_dir": tmp_path_factory.mktemp("data")})
 
 
 @pytest.fixture(scope="module")
