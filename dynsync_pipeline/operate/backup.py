@@ -7,6 +7,7 @@ Not here: asking for one while a cycle runs (`wish.py`), putting one back (`rest
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import sqlite3
@@ -70,11 +71,10 @@ def make_backup(settings: Settings, at: datetime) -> Backup:
     folder = backup_folder(settings)
     file = folder / f"dynsync-{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03}.zip"
     new = file.with_name(file.name + UNFINISHED)
-    with storage_errors(new), scratch(settings) as scratch_folder:
+    with storage_errors(new), scratch(settings) as scratch_folder, scratch(settings) as tried:
         folder.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
         try:
-            contents = _pack(settings, at, new, scratch_folder)
-            _try(new, contents, scratch_folder)
+            contents = _pack(settings, at, new, scratch_folder, tried)
             new.replace(file)
         except BaseException:
             new.unlink(missing_ok=True)
@@ -156,8 +156,8 @@ def scratch(settings: Settings) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _pack(settings: Settings, at: datetime, new: Path, scratch_folder: Path) -> Contents:
-    """Write the file; returns what it is to hold."""
+def _pack(settings: Settings, at: datetime, new: Path, scratch_folder: Path, tried: Path) -> Contents:
+    """Write the file, and try it in the folder `tried`; returns what it holds."""
     n_requests = _copy_requests(settings.requests_file, scratch_folder / REQUESTS)
     # Opened once, so that no write-ahead log is left that would belong to it, and an older one is of this version.
     with Warehouse(settings.working_file) as warehouse, warehouse.reading() as connection:
@@ -167,12 +167,15 @@ def _pack(settings: Settings, at: datetime, new: Path, scratch_folder: Path) -> 
     files[FIELD_MAP] = scratch_folder / FIELD_MAP
     if (settings.data_dir / ERASURES).exists():
         files[ERASURES] = settings.data_dir / ERASURES
-    _write(new, contents, files)
+    _write(new, contents, files, tried)
     return contents
 
 
-def _write(new: Path, contents: Contents, files: Mapping[str, Path]) -> None:
-    """Write these files, by their names in it, into a backup, and see that it is on the disk."""
+def _write(new: Path, contents: Contents, files: Mapping[str, Path], tried: Path) -> None:
+    """Write these files, by their names in it, into a backup, and see that it is on the disk and holds every byte of them.
+
+    Numbers of rows would not tell: DuckDB knows them without reading a row. Raises: StorageFailed, where anything differs.
+    """
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, OWNER_ONLY)
     # Not compressed: DuckDB does that by itself.
     with os.fdopen(descriptor, "w+b") as stream:
@@ -182,6 +185,9 @@ def _write(new: Path, contents: Contents, files: Mapping[str, Path]) -> None:
                 backup.write(file, name)
         stream.flush()
         os.fsync(stream.fileno())
+    _try(new, contents, tried)
+    if not all(filecmp.cmp(file, tried / name, shallow=False) for name, file in files.items()):
+        raise _not_whole(new)
 
 
 def rewrite_backup(settings: Settings, file: Path, change: Callable[[Path], None]) -> None:
@@ -195,8 +201,7 @@ def rewrite_backup(settings: Settings, file: Path, change: Callable[[Path], None
         with closing(sqlite3.connect(folder / REQUESTS)) as store:
             contents = msgspec.structs.replace(before, n_rows=n_rows, n_requests=_n_requests(store))
         try:
-            _write(new, contents, {each.name: each for each in sorted(folder.iterdir()) if each.name in NAMES})
-            _try(new, contents, tried)
+            _write(new, contents, {each.name: each for each in sorted(folder.iterdir()) if each.name in NAMES}, tried)
             new.replace(file)
         finally:
             new.unlink(missing_ok=True)
