@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
@@ -39,21 +40,34 @@ def find(folders: Collection[Path], values: Collection[str], room: Path, left_ou
     """The places, a file or a table in one, that hold any of these values, in any case of letters; in order.
 
     `room`: a folder for copies and for what archives hold, which is personal data and would stay there after a kill.
-    `left_out`: folders that are no part of the installation. A file that cannot be opened is named as such a place.
+    `left_out`: folders that are no part of the installation. What cannot be opened is named as such a place.
     """
     wanted = sorted({value.lower() for value in values if value})
     found: set[str] = set()
     with closing(duckdb.connect()) as database:
         search = _Search(wanted, room, database)
         for folder in folders:
-            for file in folder.rglob("*"):
-                if file.is_file() and not any(file.is_relative_to(each) for each in left_out):
-                    found.update(_in_file(file, str(file), search))
+            for file in _files_in(folder, left_out, found):
+                found.update(_in_file(file, str(file), search))
     return sorted(found)
+
+
+def _files_in(folder: Path, left_out: Collection[Path], closed: set[str]) -> Iterator[Path]:
+    """All files below, while others may remove folders; to `closed` go folders that cannot be looked into."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            closed.add(f"{error.filename}: cannot be opened")
+
+    for parent, below, names in os.walk(folder, onerror=note):
+        below[:] = [each for each in below if Path(parent, each) not in left_out]
+        yield from (Path(parent, name) for name in names)
 
 
 def _in_file(file: Path, name: str, search: _Search) -> Iterator[str]:
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return
         with file.open("rb") as stream:
             head = stream.read(16)
         if head[8:12] == b"DUCK":
@@ -122,8 +136,7 @@ def _in_zip(file: Path, name: str, search: _Search) -> Iterator[str]:
         with zipfile.ZipFile(file) as archive:
             archive.extractall(folder)
         for inner in sorted(Path(folder).rglob("*")):
-            if inner.is_file():
-                yield from _in_file(inner, f"{name}/{inner.relative_to(folder)}", search)
+            yield from _in_file(inner, f"{name}/{inner.relative_to(folder)}", search)
 
 
 def _has_bytes(file: Path, wanted: list[str]) -> bool:

@@ -7,9 +7,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -295,22 +297,66 @@ def test_the_search_copies_nothing_out_of_the_data_folder_and_names_what_it_cann
     ]
 
 
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may look into everything; whoever is not root is left as they are."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
 def test_whoever_is_not_root_searches_the_snapshot_too() -> None:
     """It is read only; root opens such a file for writing all the same, and a server is not root."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         duckdb.connect(folder / "snapshot.duckdb").execute(f"create table t as select '{TITLE}' as v").close()
         (folder / "snapshot.duckdb").chmod(0o444)
-        is_root = os.geteuid() == 0
-        if is_root:
+        if os.geteuid() == 0:
             os.chown(folder, NOBODY, -1)
-            os.seteuid(NOBODY)
-        try:
+        with as_nobody():
             found = find([folder], [TITLE], folder)
-        finally:
-            if is_root:
-                os.seteuid(0)
     assert found == [f"{folder}/snapshot.duckdb: main.t"]
+
+
+def test_the_search_names_a_folder_that_it_may_not_look_into() -> None:
+    """What lies in there was not searched, and whoever is told "nothing was found" would believe that it was."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "logs").mkdir()
+        (folder / "logs" / "a.log").write_text(TITLE)
+        (folder / "logs").chmod(0)
+        with as_nobody():
+            found = find([folder], [TITLE], folder)
+            left_out = find([folder], [TITLE], folder, [folder / "logs"])
+        (folder / "logs").chmod(0o700)
+    assert (found, left_out) == ([f"{folder}/logs: cannot be opened"], [])
+
+
+def test_the_search_goes_on_where_others_remove_folders_meanwhile(tmp_path: Path) -> None:
+    """Dagster's services do, with runs that have become old."""
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    (tmp_path / "a.log").write_text(TITLE)
+    ended = threading.Event()
+
+    def remove_and_make() -> None:
+        while not ended.is_set():
+            shutil.rmtree(tmp_path / "run")
+            (tmp_path / "run" / "logs").mkdir(parents=True)
+
+    with ThreadPoolExecutor() as beside:
+        removing = beside.submit(remove_and_make)
+        try:
+            found = [find([tmp_path], [TITLE], tmp_path) for _ in range(20)]
+        finally:
+            ended.set()
+        removing.result()
+    assert found == [[f"{tmp_path}/a.log"]] * 20
 
 
 def test_nobody_is_erased_while_the_postgres_of_dagster_cannot_be_searched(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 
 import duckdb
@@ -92,8 +93,8 @@ def asked(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def asked_beside_a_cycle(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """As `asked`, while a cycle holds its lock from Spark's first table until some time after its last, the findings."""
 
-    def stored(table: str) -> set[Path]:
-        return set(home.glob(f"parquet/*results*/{table}-*/_SUCCESS"))
+    def stored(table: str) -> set[str]:
+        return set(found(home, f"parquet/*results*/{table}-*/_SUCCESS"))
 
     asking, pipe, of_others = command(*arguments, "--json"), subprocess.PIPE, stored("*")
     with subprocess.Popen(asking, env=environment(home), cwd=home, stdout=pipe, stderr=pipe, text=True) as running:
@@ -103,6 +104,11 @@ def asked_beside_a_cycle(home: Path, *arguments: str) -> subprocess.CompletedPro
             time.sleep(3)
         out, errors = running.communicate(timeout=LONGEST_S)
     return subprocess.CompletedProcess(running.args, running.returncode, out, errors)
+
+
+def found(folder: Path, pattern: str) -> list[str]:
+    """As `Path.glob`, which fails where another process removes a folder while it looks."""
+    return glob(str(folder / pattern), include_hidden=True)  # noqa: PTH207
 
 
 def kept(home: Path) -> list[list[tuple[object, ...]]]:
@@ -131,7 +137,7 @@ def killed(home: Path, question: Sequence[str], victim: str, environment: Mappin
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: bool(list(home.glob("parquet/*results*/*-*/_SUCCESS"))) or running.poll() is not None)
+    wait_for(lambda: bool(found(home, "parquet/*results*/*-*/_SUCCESS")) or running.poll() is not None)
     java = java_of(running.pid)
     assert open_to_others(home) == []
     os.kill(java if victim == "java" else running.pid, signal.SIGKILL)
@@ -144,10 +150,21 @@ def killed(home: Path, question: Sequence[str], victim: str, environment: Mappin
 def open_to_others(home: Path) -> list[str]:
     """What a question made so far that others than its owner may read, or look into."""
     made = [
-        file for folder in (*home.glob("on-spark-*"), *home.glob("parquet/*results*")) for file in folder.rglob("*")
+        Path(parent, name)
+        for folder in (*home.glob("on-spark-*"), *home.glob("parquet/*results*"))
+        for parent, folders, files in os.walk(folder)
+        for name in (*folders, *files)
     ]
     assert made
-    return [str(file) for file in made if file.exists() and file.stat().st_mode & 0o077]
+    return [str(file) for file in made if mode(file) & 0o077]
+
+
+def mode(file: Path) -> int:
+    """Of a file that may be gone by now, 0."""
+    try:
+        return file.stat().st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
