@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -165,7 +166,7 @@ _NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id
 
 def _apart(number: int, name: str, value: Any) -> Any:
     if isinstance(value, int) and name.endswith((*_PEOPLE, *_NUMBERED)):
-        return number * 100 + value
+        return number * 100 + value if value >= 0 else value - number * 100  # below nought stands what is no person
     if not isinstance(value, str) or not (name.endswith((*_RECORDS, *_LOOKUPS)) or isinstance(value, Id)):
         return value
     keyless = value.removeprefix("person:")  # the company that a person has without a key
@@ -185,6 +186,12 @@ def _told(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return value % 100
     return value.rstrip("0123456789") if isinstance(value, str) else value
+
+
+def in_words(text: str) -> str:
+    """A sentence with ids as the case tells them, person 101 as 1 and record `L1` as `L`, with which records begin."""
+    of_people = re.sub(r"\b\d+\b", lambda found: str(int(found[0]) % 100), text)
+    return re.sub(r"\b([CDLM][a-z]?)\d+\b", r"\1", of_people)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:"

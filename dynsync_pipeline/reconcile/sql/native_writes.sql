@@ -12,7 +12,7 @@
 --          marketo_side: one row per such link, its person
 --          last_editors: one row per such link, when and by whom its record was edited last
 --          told_entries: one row per entry of the feed that changed a value, in order
---          native_sides: one row per such link and field that has a value or was told of: what is there now, and what was seen last
+--          native_sides: one row per such link and field that has or had a value: what is there now, and what was seen last
 --          native_writes: one row per value that the native sync wrote or left: `kind` wrote_marketo, wrote_dynamics or left, the
 --              values before, its value, and `reason_code` where it cannot be told
 -- changes  state.unsettled
@@ -75,6 +75,10 @@ named as (
     select person_id, field from wide
     union
     select person_id, field from told_entries
+    union  -- what was seen there may be gone from all three
+    select person_id, field from state.unsettled where person_id in (select person_id from native_looked_at)
+    union
+    select person_id, field from state.standing_differences where person_id in (select person_id from native_looked_at)
 )
 select
     n.person_id, l.record_type, l.dynamics_id, n.field, f.dynamics_column, f.type, f.direction, f.collision, f.forbids,
@@ -94,7 +98,7 @@ left join wide w on w.person_id = n.person_id and w.field = n.field
 left join state.base_missing m on m.person_id = n.person_id and m.field = n.field
 left join state.unsettled u on u.person_id = n.person_id and u.field = n.field
 left join state.standing_differences s on s.person_id = n.person_id and s.field = n.field
-left join last_editors e on e.person_id = n.person_id
+join last_editors e on e.person_id = n.person_id
 anti join state.returned_fields r on r.record_type = l.record_type and r.field = n.field
 where m.person_id is null or u.person_id is not null;
 

@@ -89,7 +89,7 @@ judged as (
             when a.is_claiming then 'person ' || a.person_id || ', who has its e-mail address, holds the id of another record'
         end as doubt,
         case
-            when c.dynamics_id is not null or a.n_people > 0 then null
+            when c.dynamics_id is not null or a.address is not null then null
             when r.address is null then 'it has no e-mail address to compare'
             else 'nobody in Marketo has its e-mail address'
         end as absence

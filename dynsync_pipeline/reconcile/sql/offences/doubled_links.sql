@@ -9,7 +9,7 @@ with touched as (
     select record_type, dynamics_id, person_id from reconcile.operations
     union
     select record_type, dynamics_id, person_id from state.links
-    where linked_at >= (select max(started_at) from ledger.cycles)
+    where linked_at >= (select max_by(started_at, cycle_id) from ledger.cycles)
 ),
 near as (
     select * from state.links where person_id in (select person_id from touched where person_id is not null)

@@ -15,7 +15,7 @@ touched as (
     select record_type, dynamics_id, linked_person_id as person_id from answered where linked_person_id is not null
     union
     select record_type, dynamics_id, person_id from state.links
-    where linked_at >= (select max(started_at) from ledger.cycles)
+    where linked_at >= (select max_by(started_at, cycle_id) from ledger.cycles)
 ),
 linked as (
     select l.* from state.links l semi join touched t on t.person_id = l.person_id
