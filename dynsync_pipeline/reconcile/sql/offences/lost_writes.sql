@@ -12,7 +12,7 @@ with answered as (
     left join reconcile.receipts r using (operation_id)
 ),
 touched as (
-    select record_type, dynamics_id, linked_person_id as person_id from answered where linked_person_id is not null
+    select record_type, dynamics_id, linked_person_id as person_id from answered
     union
     select record_type, dynamics_id, person_id from state.links
     where linked_at >= (select max_by(started_at, cycle_id) from ledger.cycles)
