@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from dynsync_pipeline.emulators.dataverse.certificate import new_client_pem
 from dynsync_pipeline.emulators.tls import Tls
 from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.http import FEW, HttpWorld
+from dynsync_pipeline_tests.worlds.ports import free_port
 from dynsync_pipeline_tests.worlds.processes import command
 
 FAILED, SETTINGS = 1, 2
@@ -79,12 +79,6 @@ def nothing_lost(world: HttpWorld, ended_as: str = "") -> None:
     assert world.person(world.person_of("contact", record_id), "title")["title"] == title
     with world.writes_nothing():
         world.sync()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def certificate_settings(file: Path) -> dict[str, str]:

@@ -149,14 +149,14 @@ def killed(home: Path, question: Sequence[str], victim: str, environment: Mappin
 
 def open_to_others(home: Path) -> list[str]:
     """What a question made so far that others than its owner may read, or look into."""
-    made = [
-        Path(parent, name)
-        for folder in (*home.glob("on-spark-*"), *home.glob("parquet/*results*"))
-        for parent, folders, files in os.walk(folder)
-        for name in (*folders, *files)
-    ]
+    made = [file for folder in (*home.glob("on-spark-*"), *home.glob("parquet/*results*")) for file in below(folder)]
     assert made
     return [str(file) for file in made if mode(file) & 0o077]
+
+
+def below(folder: Path) -> list[Path]:
+    """All files and folders in it, of which others may remove some meanwhile."""
+    return [Path(parent, name) for parent, folders, files in os.walk(folder) for name in (*folders, *files)]
 
 
 def mode(file: Path) -> int:
@@ -165,6 +165,14 @@ def mode(file: Path) -> int:
         return file.stat().st_mode
     except FileNotFoundError:
         return 0
+
+
+def content(file: Path) -> bytes:
+    """Of a file that may be gone by now, and of a folder, nothing."""
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return b""
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
@@ -181,5 +189,7 @@ def java_of(process_id: int) -> int:
 
 
 def is_alive(process_id: int) -> bool:
-    stat = Path(f"/proc/{process_id}/stat")
-    return stat.exists() and ") Z " not in stat.read_text()
+    try:
+        return ") Z " not in Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second one between opening and reading it
+        return False

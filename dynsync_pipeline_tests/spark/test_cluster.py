@@ -16,7 +16,19 @@ from pathlib import Path
 
 import pytest
 
-from dynsync_pipeline_tests.spark.asking import LONGEST_S, QUICK, asked, environment, kept, left, wait_for
+from dynsync_pipeline_tests.spark.asking import (
+    LONGEST_S,
+    QUICK,
+    asked,
+    below,
+    content,
+    environment,
+    found,
+    kept,
+    left,
+    wait_for,
+)
+from dynsync_pipeline_tests.worlds.ports import free_port
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1_200)]  # a machine may be busy
 # Of so few rows, Java's second compiler takes longer than the rows themselves.
@@ -32,8 +44,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.master = f"spark://{self.address}"
 
     @contextmanager
@@ -121,10 +132,10 @@ def test_the_daily_job_of_dagster_finds_there_what_duckdb_does_here(
         with_home = on(cluster, home) | {"DAGSTER_HOME": str(dagster)}
         ended = run(home, with_home, "from dagster._cli import main; main()", *job)
         assert ended.returncode == 0, ended.stderr
-        wait_for(lambda: not list(cluster.folder.glob("local/*/executor-*")))
+        wait_for(lambda: not found(cluster.folder, "local/*/executor-*"))
     assert kept(home) == kept(of_duckdb)
     assert left(home) == []
     (executor,) = cluster.folder.glob("work/*/*/stderr")
     assert " INFO " not in executor.read_text()
-    logs = [*cluster.folder.rglob("*"), *dagster.rglob("*")]
-    assert [str(file) for file in logs if file.is_file() and ANY_VALUE in file.read_bytes()] == []
+    logs = [*below(cluster.folder), *below(dagster)]
+    assert [str(file) for file in logs if ANY_VALUE in content(file)] == []

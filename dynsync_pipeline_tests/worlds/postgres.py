@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dynsync_pipeline_tests.worlds.ports import free_port
+
 MISSING = "PostgreSQL is not installed, so nothing was tried with it: apt-get install postgresql"
-LIMIT_S = 60
+LIMIT_S = 240
 
 
 def tools() -> Path | None:
@@ -36,9 +37,7 @@ class Postgres:
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         if self._user is not None:
             os.chown(self._home, pwd.getpwnam(self._user).pw_uid, -1)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._run("initdb", "-D", self._data, "-U", "dynsync", "--auth=trust", "--no-sync")
 
     @property
@@ -54,7 +53,8 @@ class Postgres:
     def start(self) -> None:
         """Start it; after a kill it recovers first."""
         options = f"-h 127.0.0.1 -p {self._port} -k {self._home} -c fsync=off"
-        self._run("pg_ctl", "-D", self._data, "-w", "-o", options, "-l", str(self._home / "log"), "start")
+        wait = ("-w", "-t", str(LIMIT_S))
+        self._run("pg_ctl", "-D", self._data, *wait, "-o", options, "-l", str(self._home / "log"), "start")
 
     def kill(self) -> None:
         """SIGKILL; its other processes end when they see that."""
