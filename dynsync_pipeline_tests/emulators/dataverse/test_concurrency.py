@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 
 from dynsync_pipeline_tests.emulators.dataverse.conftest import Dataverse
+
+N_WRITES = 200  # and not for so long: a machine may be busy
 
 
 def test_following_deltas_while_others_write_misses_nothing(dataverse: Dataverse) -> None:
@@ -35,9 +36,8 @@ def test_following_deltas_while_others_write_misses_nothing(dataverse: Dataverse
     writers = [threading.Thread(target=write, args=(seed,)) for seed in range(2)]
     for writer in writers:
         writer.start()
-    ends_at = time.monotonic() + 1.5
     while not stop.is_set():
-        if time.monotonic() > ends_at:
+        if len(statuses) >= N_WRITES or not any(writer.is_alive() for writer in writers):
             stop.set()
             for writer in writers:
                 writer.join()
@@ -52,5 +52,5 @@ def test_following_deltas_while_others_write_misses_nothing(dataverse: Dataverse
             link = page.get("@odata.deltaLink", link)
             url = page.get("@odata.nextLink", "")
     assert set(statuses) == {204, 404} or set(statuses) == {204}
-    assert len(statuses) > 50
+    assert len(statuses) >= N_WRITES
     assert seen == {row["contactid"]: row["jobtitle"] for row in dataverse.rows("contacts?$select=jobtitle")}

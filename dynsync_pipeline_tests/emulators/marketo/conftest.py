@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import httpx
 import pytest
 import uvicorn
 
+from dynsync_pipeline.emulators.marketo import lead_sync
 from dynsync_pipeline.emulators.marketo.app import build_app
 from dynsync_pipeline.emulators.marketo.store import Store
+
+LONGEST_S = 60  # for what a thread of the emulator does in milliseconds; a machine may be busy
 
 
 class Host:
@@ -152,7 +156,7 @@ class Marketo:
 
     def wait_for(self, condition: str) -> None:
         """Wait until a query on the emulator's state says 1; the worker of bulk jobs has a thread of its own."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LONGEST_S
         while time.monotonic() < deadline:
             with self.store.lock:
                 if self.store.db.execute(condition).fetchone()[0] == 1:
@@ -166,12 +170,39 @@ class Marketo:
         assert created["success"], created
         job = f"/bulk/v1/{kind}/export/{created['result'][0]['exportId']}"
         assert self.answer("POST", f"{job}/enqueue.json")["success"]
-        for _ in range(500):
-            (status,) = self.answer("GET", f"{job}/status.json")["result"]
-            if status["status"] in ("Completed", "Failed", "Cancelled"):
-                break
-            time.sleep(0.02)
-        return dict(status), self.http.get(f"{job}/file.json").text
+        status = until_done(lambda: self.answer("GET", f"{job}/status.json"))
+        return status, self.http.get(f"{job}/file.json").text
+
+    def sync_at_once(self, records: list[dict[str, object]], *, n_admitted: int) -> list[dict[str, Any]]:
+        """The answers of as many Sync Leads calls as there are records, all under way at once, of which some are let in.
+
+        These go on to write when all of them have looked up their keys, and the others are answered.
+        """
+        self.control("behaviour", race_window_s=1.0)
+        looked_up: list[None] = []
+        may_write = threading.Event()
+
+        def wait(_: float) -> None:
+            looked_up.append(None)
+            may_write.wait(LONGEST_S)
+
+        n_refused = len(records) - n_admitted
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(records)) as callers:
+            patch.setattr(lead_sync, "sleep", wait)
+            calls = [callers.submit(self.post, "leads.json", {"input": [record]}) for record in records]
+            while len(looked_up) < n_admitted or sum(call.done() for call in calls) < n_refused:
+                time.sleep(0.005)
+            may_write.set()
+            return [call.result() for call in calls]
+
+
+def until_done(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the status of a bulk job is at its end."""
+    while True:
+        (status,) = ask()["result"]
+        if status["status"] in ("Complete", "Completed", "Failed", "Cancelled"):
+            return dict(status)
+        time.sleep(0.02)
 
 
 def codes(answer: dict[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynsync_pipeline.emulators.marketo.import_rows import FileUnusable, parse_file
-from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes
+from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, until_done
 
 IMPORT = "/bulk/v1/leads.json"
 
@@ -25,12 +24,7 @@ def send(marketo: Marketo, text: str | bytes, file_format: str = "csv", **params
 
 def finished(marketo: Marketo, answer: dict[str, Any]) -> dict[str, Any]:
     batch = answer["result"][0]["batchId"]
-    for _ in range(500):
-        (status,) = marketo.answer("GET", f"/bulk/v1/leads/batch/{batch}.json")["result"]
-        if status["status"] in ("Complete", "Failed"):
-            return dict(status)
-        time.sleep(0.02)
-    raise AssertionError(status)
+    return until_done(lambda: marketo.answer("GET", f"/bulk/v1/leads/batch/{batch}.json"))
 
 
 def file_of(marketo: Marketo, status: dict[str, Any], name: str) -> list[list[str]]:

@@ -9,16 +9,13 @@ import csv
 import hashlib
 import io
 import json
-import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 
 from dynsync_pipeline.emulators.marketo.seeding import seed
-from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, reasons
+from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, reasons, until_done
 
 DESCRIBE = "/rest/v1/leads/describe.json"
 LEADS = "/bulk/v1/leads/export"
@@ -33,14 +30,6 @@ def window(days: int = 2) -> dict[str, str]:
 def pass_time(marketo: Marketo, **span: float) -> None:
     marketo.control("clock", ahead_s=timedelta(**span).total_seconds())
     marketo.sign_in(marketo.http)
-
-
-def together(*calls: Callable[[], Any]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_checklist_01_failures_are_http_200_but_for_identity_files_and_sizes(marketo: Marketo) -> None:
@@ -180,9 +169,8 @@ def test_checklist_10_results_come_in_order_per_record_in_the_dialect_of_each_ca
 
 
 def test_checklist_11_emails_repeat_answer_1007_and_a_race_makes_duplicates(marketo: Marketo) -> None:
-    marketo.control("behaviour", race_window_s=0.5)
-    record = {"email": "a@example.com"}
-    together(lambda: marketo.sync(record), lambda: marketo.sync(record))
+    record: dict[str, object] = {"email": "a@example.com"}
+    marketo.sync_at_once([record, record], n_admitted=2)
     assert len(marketo.get("leads.json", filterType="email", filterValues="a@example.com")["result"]) == 2
     assert reasons(marketo.sync(record)[0]) == ["1007"]
     assert marketo.sync(record, action="createDuplicate")[0]["status"] == "created"
@@ -381,12 +369,8 @@ def test_checklist_22_window_concurrency_and_day_are_the_subscriptions_and_usage
     pass_time(marketo, days=1)
     days = marketo.get("stats/usage/last7days.json")["result"]
     assert [day["total"] for day in days[:2]] == [0, 5]
-    marketo.control("behaviour", calls_per_window=100, calls_per_day=100, concurrent_calls=1, race_window_s=0.6)
-    seen: list[dict[str, Any]] = []
-    calls = [
-        lambda n=n: seen.append(marketo.post("leads.json", {"input": [{"email": f"p{n}@example.com"}]})) for n in "ab"
-    ]
-    together(*calls)
+    marketo.control("behaviour", calls_per_window=100, calls_per_day=100, concurrent_calls=1)
+    seen = marketo.sync_at_once([{"email": f"p{n}@example.com"} for n in "ab"], n_admitted=1)
     assert sorted(answer["success"] for answer in seen) == [False, True]
     assert codes(next(answer for answer in seen if not answer["success"])) == ["615"]
 
@@ -416,14 +400,7 @@ def test_checklist_24_gzip_from_1024_bytes_and_never_on_bulk_and_odd_dates_on_as
 def test_checklist_25_an_import_is_complete_and_an_export_completed(marketo: Marketo) -> None:
     files = {"file": ("people.csv", b"email\na@example.com\n")}
     marketo.answer("POST", "/bulk/v1/leads.json?format=csv", files=files)
-    states = []
-    for _ in range(300):
-        (state,) = marketo.answer("GET", "/bulk/v1/leads/batch/1.json")["result"]
-        states.append(state["status"])
-        if not states[-1].startswith(("Queued", "Importing")):
-            break
-        time.sleep(0.01)
-    assert states[-1] == "Complete"
+    assert until_done(lambda: marketo.answer("GET", "/bulk/v1/leads/batch/1.json"))["status"] == "Complete"
     assert marketo.export("leads", fields=["id"], filter={"createdAt": window()})[0]["status"] == "Completed"
 
 

@@ -8,13 +8,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from marketorestpython.client import MarketoClient
 from marketorestpython.helper import http_lib
 
-from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo
+from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, until_done
 
 SINCE = "2020-01-01"
 
@@ -215,12 +214,7 @@ def test_a_file_is_imported_and_its_failures_and_warnings_are_fetched(client: Ma
     path = tmp_path / "people.csv"
     path.write_text("email,leadScore\na@example.com,5\nb@example.com,many\nbad,1\n")
     (batch,) = client.execute(method="import_lead", file=str(path), format="csv", lookupField="email")
-    state: dict[str, Any] = {}
-    for _ in range(200):
-        (state,) = client.execute(method="get_import_lead_status", id=batch["batchId"])
-        if state["status"] == "Complete":
-            break
-        time.sleep(0.02)
+    state = until_done(lambda: {"result": client.execute(method="get_import_lead_status", id=batch["batchId"])})
     assert (state["numOfLeadsProcessed"], state["numOfRowsFailed"], state["numOfRowsWithWarning"]) == (2, 1, 1)
     assert "b@example.com,many,Invalid data type" in client.execute(
         method="get_import_failure_file", id=batch["batchId"]
@@ -243,12 +237,8 @@ def test_exports_run_from_creation_to_file(client: MarketoClient, kind: str) -> 
     assert cancelled["status"] == "Cancelled"
     (queued,) = client.execute(method=f"enqueue_{kind}_export_job", job_id=job["exportId"])
     assert queued["status"] == "Queued"
-    state: dict[str, Any] = {}
-    for _ in range(200):
-        (state,) = client.execute(method=f"get_{kind}_export_job_status", job_id=job["exportId"])
-        if state["status"] == "Completed":
-            break
-        time.sleep(0.02)
+    told = {"method": f"get_{kind}_export_job_status", "job_id": job["exportId"]}
+    state = until_done(lambda: {"result": client.execute(**told)})
     content = client.execute(method=f"get_{kind}_export_job_file", job_id=job["exportId"])
     assert len(content) == state["fileSize"]
     rows = list(csv.reader(io.StringIO(content.decode())))

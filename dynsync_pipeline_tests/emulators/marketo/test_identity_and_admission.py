@@ -6,7 +6,6 @@ Source: docs/protocols/marketo.md#envelope, #sign-in, #limits, #errors.
 from __future__ import annotations
 
 import gzip
-import threading
 import time
 from collections.abc import Callable
 
@@ -104,18 +103,7 @@ def test_the_default_limits_are_the_vendors(start: Callable[..., Marketo]) -> No
 
 
 def test_more_than_ten_calls_at_once_answer_615(marketo: Marketo) -> None:
-    marketo.control("behaviour", race_window_s=1.0)
-    answers = []
-
-    def call(number: int) -> None:
-        body = {"input": [{"email": f"p{number}@example.com"}]}
-        answers.append(marketo.post("leads.json", body))
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = marketo.sync_at_once([{"email": f"p{number}@example.com"} for number in range(12)], n_admitted=10)
     refused = [answer for answer in answers if not answer["success"]]
     assert [codes(answer) for answer in refused] == [["615"], ["615"]]
     assert refused[0]["errors"][0]["message"] == "Concurrent access limit '10' reached"

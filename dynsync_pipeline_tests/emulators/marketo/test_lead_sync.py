@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, codes, reasons
@@ -202,12 +200,7 @@ def test_unknown_members_and_parameters_are_tolerated(marketo: Marketo) -> None:
 
 
 def test_overlapping_upserts_of_one_key_create_two_people(marketo: Marketo) -> None:
-    marketo.control("behaviour", race_window_s=0.5)
-    threads = [threading.Thread(target=marketo.sync, args=(AMY,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    marketo.sync_at_once([{**AMY}, {**AMY}], n_admitted=2)
     assert len(marketo.get("leads.json", filterType="email", filterValues=AMY["email"])["result"]) == 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo
+from dynsync_pipeline_tests.emulators.marketo.conftest import Marketo, until_done
 
 LEADS = "/bulk/v1/leads/export"
 ACTIVITIES = "/bulk/v1/activities/export"
@@ -29,12 +28,7 @@ def stranger(marketo: Marketo) -> Iterator[httpx.Client]:
 
 
 def until(http: httpx.Client, url: str, **params: Any) -> dict[str, Any]:
-    for _ in range(300):
-        (job,) = http.get(url, params=params).json()["result"]
-        if job["status"] in ("Completed", "Failed", "Cancelled"):
-            return dict(job)
-        time.sleep(0.02)
-    raise AssertionError(job)
+    return until_done(lambda: dict(http.get(url, params=params).json()))
 
 
 def test_a_tap_probes_the_updated_filter_lists_jobs_and_fetches_the_file_in_ranges(
