@@ -38,7 +38,7 @@ def make_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
             "marketo_url": "https://123-abc-456.example.com",
             "marketo_client_id": "service",
             "marketo_client_secret": "the-marketo-secret",
-            "request_timeout_s": 10.0,
+            "request_timeout_s": 60.0,
         }
         return Settings(**{**known, **given})
 

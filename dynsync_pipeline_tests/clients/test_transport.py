@@ -36,6 +36,7 @@ from dynsync_pipeline.settings import Settings
 from dynsync_pipeline_tests.clients.servers import Canned, LocalServer, Seen, serving
 
 MakeSettings = Callable[..., Settings]
+LONGEST_S = 45  # what drips goes on for longer than that, and a machine may be busy
 
 
 class FixedTokens:
@@ -78,7 +79,7 @@ def test_a_body_that_drips_in_is_cut_at_the_total_limit(make_settings: MakeSetti
         started = time.monotonic()
         with pytest.raises(TimedOut, match=r"no complete answer in 0\.5 s"):
             transport.send(get(server))
-        assert 0.4 < time.monotonic() - started < 25  # it would drip for longer than that
+        assert 0.4 < time.monotonic() - started < LONGEST_S
 
 
 def test_headers_that_drip_in_are_cut_at_the_total_limit(make_settings: MakeSettings) -> None:
@@ -89,7 +90,7 @@ def test_headers_that_drip_in_are_cut_at_the_total_limit(make_settings: MakeSett
         started = time.monotonic()
         with pytest.raises(TimedOut):
             transport.send(get(server))
-        assert 0.4 < time.monotonic() - started < 25  # it would drip for longer than that
+        assert 0.4 < time.monotonic() - started < LONGEST_S
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3])
@@ -184,7 +185,7 @@ def test_closing_ends_the_requests_of_other_threads(make_settings: MakeSettings)
         transport.close()
         transport.close()
         with pytest.raises(TimedOut, match="closed"):
-            waiting.result(timeout=5)
+            waiting.result(timeout=LONGEST_S)
 
 
 def test_no_token_goes_to_another_host(make_settings: MakeSettings) -> None:

@@ -19,7 +19,7 @@ from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 pytestmark = story
 
 LEAD, CONTACT = RecordType.LEAD, RecordType.CONTACT
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
@@ -100,7 +100,7 @@ def test_never_more_requests_are_under_way_than_the_setting_says(monkeypatch: py
             most = max(most, under_way)
             if under_way == 2:
                 are_two.set()
-        are_two.wait(10)
+        are_two.wait(WAIT_S)
         time.sleep(0.02)  # for a third one
         answers = write(*arguments)
         with turn:
@@ -157,20 +157,20 @@ def test_a_process_that_dies_with_several_requests_under_way_loses_and_doubles_n
 
 def test_who_interrupts_waits_for_no_answer_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world, people = edited_world(monkeypatch, 4, at_once=2)
-    write, answered = world.marketo.sync_people, threading.Event()
+    write, may_answer = world.marketo.sync_people, threading.Event()
+    answered: list[bool] = []
 
     def sync_people(*arguments: Any) -> list[PersonResult]:
         if "B1" in str(arguments):
             raise KeyboardInterrupt
-        answered.wait(WAIT_S)
+        answered.append(may_answer.wait(WAIT_S))
         return write(*arguments)
 
     monkeypatch.setattr(world.marketo, "sync_people", sync_people)
-    began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         world.cycle()
-    assert time.monotonic() - began_s < WAIT_S / 2
-    answered.set()
+    assert answered == []
+    may_answer.set()
     monkeypatch.undo()
     world.settled()
     assert [world.both(person, "title") for person in people] == [(f"B{n}", f"B{n}") for n in range(4)]

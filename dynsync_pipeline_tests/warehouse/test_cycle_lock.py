@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,10 +147,10 @@ def test_a_cycle_waits_for_a_command_and_goes_before_the_next_one(tmp_path: Path
         with CycleLock(lock_file, is_cycle=False):
             waiting = other.submit(CycleLock(lock_file).__enter__)
             while not is_wanted(tmp_path / "cycle.wanted"):
-                pass
+                time.sleep(0.01)  # or it would hold that file too often for who wants it
             with pytest.raises(CycleRunning, match="about to begin"), CycleLock(lock_file, is_cycle=False):
                 pass
-        held = waiting.result(timeout=30)
+        held = waiting.result(timeout=60)
         with pytest.raises(CycleRunning, match="Another cycle is running"), CycleLock(lock_file, is_cycle=False):
             pass
         held.__exit__(None, None, None)

@@ -19,7 +19,8 @@ class Hook(ThreadingHTTPServer):
         self.told: list[dict[str, Any]] = []
         self.status = 200
         self.delay_s = 0.0
-        self.trickles = False  # whether it answers with a byte at a time, and never to the end
+        self.trickles = False  # whether it answers with a byte at a time, for a minute
+        self.has_answered = False
 
     @property
     def address(self) -> str:
@@ -36,10 +37,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.told.append(body)
         if self.server.trickles:
             self._trickle()
-            return
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        else:
+            self.send_response(self.server.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        self.server.has_answered = True
 
     def _trickle(self) -> None:
         self.close_connection = True

@@ -21,7 +21,7 @@ from dynsync_pipeline_tests.clients.dynamics.test_client import (
 )
 from dynsync_pipeline_tests.clients.servers import Canned, Seen, canned_json
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def page(request: Seen, n_earlier: int, n_pages: int = 3) -> Canned:

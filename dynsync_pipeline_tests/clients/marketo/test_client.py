@@ -194,7 +194,7 @@ def test_people_are_exported_in_bulk(client: MarketoClient, tmp_path: Path) -> N
     job = client.create_export(["id", "firstName"], datetime.now(UTC) - timedelta(days=1), datetime.now(UTC))
     assert client.enqueue_export(job)
     assert client.enqueue_export(job)  # as after an answer that was lost
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (status := client.export_statuses()[job]).status != "Completed":
         assert time.monotonic() < deadline
         time.sleep(0.05)
