@@ -6,7 +6,9 @@ wire is missing. Not here: the systems (`memory_dynamics.py`, `memory_marketo.py
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,8 +96,10 @@ class MemoryWorld:
         self.steps = Steps()
         self.dynamics = MemoryDynamics(self.fields, self.steps, self.now)
         self.marketo = MemoryMarketo(self.fields, self.steps, self.now)
-        self._folder = tempfile.TemporaryDirectory(prefix="memory-world-")
-        folder = Path(self._folder.name)
+        folder = Path(tempfile.mkdtemp(prefix="memory-world-"))
+        # Nobody closes these worlds. A `TemporaryDirectory` warns of that when the garbage collector comes by, which may be
+        # where somebody has made warnings errors.
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.settings = Settings(
             data_dir=folder,
             field_map=folder / "fields.csv",
