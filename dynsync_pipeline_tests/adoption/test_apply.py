@@ -87,7 +87,7 @@ def kill(world: HttpWorld, path: Path) -> None:
 
     world.marketo.on_request = strike
     try:
-        process.communicate(timeout=120)
+        process.communicate(timeout=240)
     finally:
         world.marketo.on_request = let_pass
     assert (process.returncode, len(seen)) == (-signal.SIGKILL, 2)

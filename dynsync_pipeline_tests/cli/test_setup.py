@@ -92,7 +92,7 @@ def test_a_setup_that_is_refused_halfway_tells_what_was_made_and_one_that_is_kil
             return True
 
         world.marketo.on_request = strike
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(240) == -signal.SIGKILL
         world.marketo.on_request = let_pass
         assert told(world)[2:] == [{"makes": [ACTIVITY_TYPE]}], "and not what became of it"
         assert "Activity type DynSync Sync Error: not approved" in world.dynsync("setup", **OTHER_FIELDS).stdout

@@ -17,7 +17,7 @@ from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
 from dynsync_pipeline_tests.worlds.http import HttpWorld, Watch, let_pass, settings_from
 from dynsync_pipeline_tests.worlds.processes import forked
 
-LIMIT_S = 60.0
+LIMIT_S = 240.0
 
 
 def cut_after_step(world: HttpWorld, n_steps: int) -> bool:

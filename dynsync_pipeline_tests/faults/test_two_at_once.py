@@ -12,7 +12,7 @@ from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 RUNNING = 3
-LIMIT_S = 60.0
+LIMIT_S = 240.0
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -36,7 +36,7 @@ from dynsync_pipeline_tests.worlds.kept import KeptWorld
 
 pytestmark = story
 
-LIMIT = timedelta(seconds=30)
+LIMIT = timedelta(minutes=4)
 MADE_AT = datetime.fromisoformat("2026-01-02T03:04:05.678")
 
 

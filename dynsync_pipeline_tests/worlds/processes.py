@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 # All that takes time to import, except the command line itself, which looks at the environment while it is imported.
 PRELOADED = [
     "dynsync_pipeline.emulators.running",
