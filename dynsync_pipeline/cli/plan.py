@@ -30,6 +30,7 @@ from dynsync_pipeline.look.step import read_step, step_tables
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.settings_sources import load_settings
 from dynsync_pipeline.warehouse.connection import storage_errors
+from dynsync_pipeline.warehouse.copied_file import copy_file
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.erased import FILE as ERASURES
 from dynsync_pipeline.warehouse.leftovers import SCRATCH, remove_leftovers
@@ -115,7 +116,7 @@ def _copy(working_file: Path, copy: Path) -> None:
         for suffix in ("", ".wal"):  # a cycle that was killed leaves a write-ahead log, which belongs to the file
             source = working_file.with_name(working_file.name + suffix)
             if source.exists():
-                shutil.copyfile(source, copy.with_name(copy.name + suffix))
+                copy_file(source, copy.with_name(copy.name + suffix))
 
 
 def _dry_cycle(

@@ -8,7 +8,6 @@ nothing to publish (`news.py`).
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.publish.views import published_views
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar, storage_errors
+from dynsync_pipeline.warehouse.copied_file import copy_file
 from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 READ_ONLY = 0o444
@@ -91,7 +91,7 @@ def count_people(warehouse: Warehouse, snapshot_file: Path) -> tuple[int, int]:
 def _swap(private: Path, public: Path) -> None:
     new = public.with_name(public.name + ".new")
     new.unlink(missing_ok=True)
-    shutil.copyfile(private, new)
+    copy_file(private, new)
     descriptor = os.open(new, os.O_RDONLY)
     try:
         os.fsync(descriptor)
