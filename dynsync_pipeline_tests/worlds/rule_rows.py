@@ -161,7 +161,7 @@ def apart(number: int, rows: Iterable[Put]) -> list[Put]:
 _PEOPLE = ("person_id", "loser_id", "winner_id")
 _RECORDS = ("_id", "key", "leadid", "contactid", "accountid")
 _LOOKUPS = ("masterid_value", "customerid_value", "leadid_value", "contactid_value")
-_NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id", "entry_id", "change_id")
+_NUMBERED = ("operation_id", "proposal_id", "cycle_id", "error_id", "activity_id", "entry_id", "change_id", "line")
 
 
 def _apart(number: int, name: str, value: Any) -> Any:

@@ -7,13 +7,16 @@
 -- makes    still_waiting: one row per field that was refused and is not due
 --          tried_accounts: one row per account that is applied in this cycle and was tried before
 --          tried_own_fields: one row per person and own field that is not settled
---          waiting_records: one row per contact or lead without a person that has waited until now
+--          waiting_records: one row per record without a person that has waited until now
 -- changes  state.unsettled
 create temp table still_waiting as
 select u.* from state.unsettled u join field_outcomes o on o.person_id = u.person_id and o.field = u.field and o.outcome = 'wait'
 union all
-select * from waiting_own_fields
-where person_id in (select person_id from compared_links) or person_id in (select person_id from planned_writes);
+-- A company that is not the person's any more waits no more where another one is going to be written.
+select w.*
+from waiting_own_fields w
+anti join planned_writes p on p.person_id = w.person_id and p.field = w.field
+where w.person_id in (select person_id from compared_links) or w.person_id in (select person_id from planned_writes);
 
 create temp table tried_accounts as
 select dynamics_id as account_id, max(attempts) as attempts from state.unsettled
@@ -25,7 +28,7 @@ select
     person_id, field, dynamics_value, since,
     case when code in ('key_altered', 'own_field_altered') then 0 else attempts end as attempts  -- which Marketo refused
 from state.unsettled
-where person_id is not null and field in (select field from own_field_names);
+where field in (select field from own_field_names);
 
 delete from state.unsettled
 where record_type = 'account' and dynamics_id in (select account_id from updated_accounts union all select account_id from asked_differences);
@@ -53,7 +56,7 @@ delete from state.unsettled u using records_without_person n
 where n.record_type = u.record_type and n.dynamics_id = u.dynamics_id and u.person_id is null;
 
 create temp table waiting_records as
-select distinct record_type, dynamics_id from state.unsettled where person_id is null and record_type <> 'account';
+select distinct record_type, dynamics_id from state.unsettled where person_id is null;
 
 -- A record that got a link on its own, is gone, or whose edit was taken back after its person was deleted, waits for nobody.
 delete from state.unsettled

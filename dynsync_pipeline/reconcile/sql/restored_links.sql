@@ -215,4 +215,4 @@ left join long_of('records') r on r.record_type = t.record_type and r.dynamics_i
 update state.restored set reread_at = planned_at from this_cycle where reread_at is null;
 
 delete from state.changed_after_backup
-where not exists (from state.outdated_bases) and not exists (from state.restored where reread_at is null);
+where not exists (from state.outdated_bases);
