@@ -65,14 +65,15 @@ TOLD = (
     case(([OVER], 0), error()),
     case(([("waiting", 2, BEFORE)], 0), error(code="other")),
     case(([("waiting", 2, BEFORE), AGAIN], 1), unread(attempts=3), error(code="other")),
-    case(([OVER, NEW], 1), unread(), error(record_type="contact")),
-    case(([OVER, NEW], 1), unread(), error(person_id=1)),
-    case(([OVER, NEW], 1), unread(), error(message="Something else.")),
+    case(([OVER, AGAIN], 1), unread(attempts=3), error(record_type="contact")),
+    case(([OVER, AGAIN], 1), unread(attempts=3), error(person_id=1)),
+    case(([OVER, AGAIN], 1), unread(attempts=3), error(message="Something else.")),
     # Of a linked record its person is told, too.
     case(([OVER, NEW], 1), unread(), link(), error()),
     case(([KNOWN], 0), unread(), link(), error(person_id=1)),
     case(([AGAIN], 1), unread(attempts=3), link(), error(person_id=1)),
     case(([KNOWN], 0), unread(), link(1, "contact"), error()),
+    case(([KNOWN, NEW], 1), unread(), link(), link(2), error(person_id=1)),
 )  # fmt: skip
 
 
@@ -118,6 +119,7 @@ def test_what_has_no_id_is_one_error_as_long_as_it_shows() -> None:
     of_somebody = error(**of_person, message=sentence("person"), person_id=1)
     for rows, expected in (
         ((nobody, same), [KNOWN]),
+        ((nobody, same, unread("person", "n", has_id=False, message="n")), [KNOWN, NEW]),
         ((somebody, of_somebody), [KNOWN]),
         ((unread("person", "1", attempts=3), of_somebody), [AGAIN]),
         ((unread("person", "m", has_id=False, attempts=3), same), [AGAIN]),
