@@ -1,6 +1,7 @@
 """What a publication costs against copying the snapshot's file, after no change and after a thousand.
 
-Run it by hand: `python -m dynsync_pipeline_tests.bench.publishing 1000000`. The store is that of `sizes.py`. Both are told in
+Run it by hand: `python -m dynsync_pipeline_tests.bench.publishing 1000000`. The store is that of `sizes.py`, of thirty
+fields with a text of their own for everybody. Both are told in
 seconds of wall time and of processor time of this process; the copy ends on the disk, as a publication does. Ratios matter.
 """
 
@@ -15,14 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dynsync_pipeline_tests.bench.sizes import edit, multiplied, plan_of, publish
+from dynsync_pipeline_tests.worlds.memory import field_map
 
+N_FIELDS = 30
 N_CHANGES = 1_000
 REPEATS = 5
 
 
 def main(n_people: int = 1_000_000) -> None:
     """Measure each several times, in turn; the middle one counts."""
-    world = multiplied(n_people)
+    others = (f"field{number},new_field{number},text,both,true" for number in range(N_FIELDS - 1))
+    fields = field_map("title,jobtitle,text,both,true", *others)
+    world = multiplied(n_people, fields, is_varied=True)
     snapshot = world.settings.snapshot_file
     taken: dict[str, list[tuple[float, float]]] = {}
     for _ in range(REPEATS):

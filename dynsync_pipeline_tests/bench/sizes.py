@@ -64,10 +64,12 @@ def multiplied(
     *,
     warehouse: type[CutWarehouse] = CutWarehouse,
     is_published: bool = True,
+    is_varied: bool = False,
 ) -> MemoryWorld:
     """A settled world of contacts of which all but ten are copies that stand in the working file alone.
 
     They have a title and a phone, and of `fields`, where given, a text in each. `is_published`: whether the snapshot has them.
+    `is_varied`: whether no two copies have the same text, so that files compress as little as real ones.
     """
     world = MemoryWorld(fields, is_optimised=True, publishes=True, warehouse=warehouse)
     texts = [name for name, kind in fields.person_fields.items() if kind is FieldType.TEXT] if fields else []
@@ -75,6 +77,12 @@ def multiplied(
     for number in range(N_SEEDS):
         world.link(RecordType.CONTACT, f"c{number}", **{name: f"{name} {number}" for name in filled})
     world.settled()
+    others = {f.dynamics_column for f in world.fields.of(RecordType.CONTACT) if f.marketo_field in filled}
+    varied = {
+        "mirror.dynamics_contacts": sorted(others),
+        "mirror.marketo_people": filled,
+        "state.base": filled,
+    }
     ids = {
         "mirror.dynamics_contacts": ("contactid",),
         "mirror.marketo_people": ("person_id", "dynamics_contact_id"),
@@ -85,7 +93,7 @@ def multiplied(
         for table, names in ids.items():
             replaced = ", ".join(
                 f"{name} + n * 100000 as {name}" if name == "person_id" else f"{name} || '-' || n as {name}"
-                for name in names
+                for name in (*names, *(varied.get(table, ()) if is_varied else ()))
             )
             connection.execute(
                 f"insert into {table} by name select * exclude (n) replace ({replaced}) "
