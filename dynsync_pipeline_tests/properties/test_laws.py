@@ -18,6 +18,7 @@ from dynsync_pipeline.reconcile.plan import Plan
 from dynsync_pipeline_tests.oracles.three_way_merge import compared
 from dynsync_pipeline_tests.properties.effort import examples, story, tally
 from dynsync_pipeline_tests.worlds.every_type import (
+    ENTERED,
     POOLS,
     RULES,
     column_of,
@@ -36,6 +37,7 @@ from dynsync_pipeline_tests.worlds.oracle_companies import (
 
 CONTACT, LEAD = RecordType.CONTACT, RecordType.LEAD
 OF_PEOPLE = {name: rule.type for name, rule in RULES.items()}
+SIDES = ("dynamics", "marketo")
 KINDS = OF_PEOPLE | {name: rule.type for name, rule in OF_COMPANIES.items()}
 BOTH_WAYS = [name for name, rule in (RULES | OF_COMPANIES).items() if rule.direction == "both"]
 TURNED = {"both": "both", "to_marketo": "to_dynamics", "to_dynamics": "to_marketo"}
@@ -71,13 +73,12 @@ starts = st.lists(
 
 @st.composite
 def edit(draw: st.DrawFn, fields: tuple[str, ...] = tuple(KINDS)) -> Edit:
-    name = draw(st.sampled_from(fields))
-    return Edit(
-        draw(st.integers(0, N_LINKS - 1)),
-        draw(st.sampled_from(["dynamics", "marketo"])),
-        name,
-        draw(st.sampled_from(POOLS[KINDS[name]])),
-    )
+    name, side = draw(st.sampled_from(fields)), draw(st.sampled_from(SIDES))
+    return Edit(draw(st.integers(0, N_LINKS - 1)), side, name, draw(entered(side, name)))
+
+
+def entered(side: str, name: str) -> st.SearchStrategy[str | None]:
+    return st.sampled_from(ENTERED[side][KINDS[name]])
 
 
 @st.composite
@@ -86,9 +87,10 @@ def edit_lists(draw: st.DrawFn, fields: tuple[str, ...] = tuple(KINDS)) -> list[
     found = []
     for change in draw(st.lists(edit(fields), min_size=1, max_size=8)):
         found.append(change)
-        if draw(st.booleans()):
+        is_contested = not draw(st.booleans())  # the simplest one is
+        if is_contested:
             side = "marketo" if change.side == "dynamics" else "dynamics"
-            found.append(change._replace(side=side, value=draw(st.sampled_from(POOLS[KINDS[change.field]]))))
+            found.append(change._replace(side=side, value=draw(entered(side, change.field))))
     return found
 
 

@@ -20,6 +20,7 @@ from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.oracles.three_way_merge import Rule, Seen, compared, outcomes
 from dynsync_pipeline_tests.properties.effort import is_deep, story, tally
 from dynsync_pipeline_tests.worlds.every_type import (
+    ENTERED,
     POOLS,
     column_of,
     compared_on_both_sides,
@@ -48,7 +49,7 @@ RULES = OF_PEOPLE | OF_COMPANIES
 RULES_OF = {LEAD: RULES, CONTACT: OF_PEOPLE}
 FIELDS = map_with_companies(OF_PEOPLE)
 START = {name: POOLS[rule.type][0] for name, rule in RULES.items()}
-LONG: list[str | None] = ["A", "long value", "lon", None]
+LONG: list[str | None] = ["long value", "lon", None, "A"]
 TWO_WAY = [name for name, rule in RULES.items() if rule.direction == "both"]
 # Foreign edits of one-way fields are tested on their own (test_oracle_agrees, test_one_way_fields).
 EDITABLE = [
@@ -73,8 +74,8 @@ class Change(NamedTuple):
 
 
 def changes_of(name: str, names_of: tuple[str, ...]) -> st.SearchStrategy[Change]:
-    pool = st.sampled_from(LONG if name == "phone" else POOLS[RULES[name].type])
-    return st.builds(Change, st.sampled_from(names_of), places, st.just(name), st.tuples(pool, pool))
+    values = (LONG, LONG) if name == "phone" else [pools[RULES[name].type] for pools in ENTERED.values()]
+    return st.builds(Change, st.sampled_from(names_of), places, st.just(name), st.tuples(*map(st.sampled_from, values)))
 
 
 # A cycle without them would say nothing; most are edits of people, and of these most on both sides.

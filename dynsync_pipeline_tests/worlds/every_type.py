@@ -28,6 +28,12 @@ POOLS: dict[str, list[str | None]] = {
     "choice": ["1", "2", "3", None],
     "choices": ["1", "1,2", "2,1", "3", "3, 1,2", "", None],
 }
+# The same in the order in which somebody enters them in either system, where both held the first of a pool: the simplest example
+# that hypothesis draws, and begins with, is then an edit, and of both sides a collision.
+ENTERED = {
+    "dynamics": {kind: [*pool[1:], pool[0]] for kind, pool in POOLS.items()},
+    "marketo": {kind: pool[::-1] for kind, pool in POOLS.items()},
+}
 NUMBERS = {label: number for number, label in LABELS.items()}
 
 
