@@ -35,7 +35,7 @@ from dynsync_pipeline_tests.mutants.sql_mutants import Mutant, mutants_of
 ROOT = Path(__file__).parents[2]
 PACKAGE, TESTS = "dynsync_pipeline", "dynsync_pipeline_tests"
 ROOMS = ("reconcile", "write_back", "warehouse", "requests", "operate")  # whose `sql/` holds rules
-IN_MEMORY = ("reconcile", "properties", "qualifying", "sync_filter", "census", "requests")
+IN_MEMORY = ("reconcile", "properties", "qualifying", "sync_filter", "census", "requests", "warehouse/test_macros.py")
 OVER_HTTP = ("accounts", "adoption", "deletions", "refusals", "defs/test_audit.py")
 EXPLAINED = Path(__file__).with_name("explained.toml")
 MOST_CPU_S = 900  # a mutant that keeps the processor busy for longer has no end, which is noticed
