@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -263,17 +263,17 @@ def test_open_errors_are_counted_by_state(run: Run, hand_made: HandMade) -> None
     assert figures(run, hand_made)["open_errors"] == {"quarantined": 1, "waiting": 2}
 
 
+@pytest.mark.usefixtures("at_twenty_past_two")
 def test_the_queue_of_requests_is_told_with_what_waits_and_what_was_refused(run: Run, hand_made: HandMade) -> None:
     hand_made.publish()
     assert "Requests" not in run("status", environment=hand_made.environment).out
-    at = datetime.now(UTC).replace(tzinfo=None)
     with RequestStore(hand_made.settings.requests_file) as store:
         wishes = [Wish(n, RecordType.LEAD, "webhook") for n in (1, 2, 3)]
-        open_one, waiting, refused = store.ask(wishes, at - timedelta(minutes=5))
-        (task,) = store.ask([Wish(1, RecordType.LEAD, "push", kind="task", task=Task("Call"))], at)
-        store.put_off(waiting, at + timedelta(minutes=2), "Dynamics does not answer.")
+        open_one, waiting, refused = store.ask(wishes, AT - timedelta(minutes=5))
+        (task,) = store.ask([Wish(1, RecordType.LEAD, "push", kind="task", task=Task("Call"))], AT)
+        store.put_off(waiting, AT + timedelta(minutes=2), "Dynamics does not answer.")
         store.ended([(refused, "required", "lastName is empty in Marketo.", "lastName")])
-        (old,) = store.ask([Wish(4, RecordType.LEAD, "push")], at - timedelta(days=8))
+        (old,) = store.ask([Wish(4, RecordType.LEAD, "push")], AT - timedelta(days=8))
         store.ended([(old, "refused", "long ago", None)])
         assert [each.request_id for each in store.of_person(1)] == [task, open_one]
     told = " ".join(run("status", environment=hand_made.environment).out.split())
