@@ -19,7 +19,6 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld
 STRIDE = 1 if is_deep() else 45
 N_ROWS = 10 if is_deep() else 1
 MOST_MOMENTS = 200  # more than a cycle has; reaching it means that nothing was killed
-pytestmark = pytest.mark.timeout(600)
 MakeWorld = Callable[..., HttpWorld]
 
 
