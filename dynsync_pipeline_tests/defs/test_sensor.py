@@ -1,6 +1,7 @@
 """When the next cycle starts. Not here: the lock that keeps cycles apart (`warehouse`)."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -78,7 +79,9 @@ def test_the_next_cycle_starts_a_pause_after_one_from_the_command_line(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     tell_lock(settings, started_s_ago=900, ended_s_ago=settings.pause_s - 100)
-    assert tick(settings, instance).skip_message == "The next cycle starts in 100 seconds."
+    told = re.fullmatch(r"The next cycle starts in (\d+) seconds\.", tick(settings, instance).skip_message or "")
+    assert told is not None
+    assert 0 < int(told[1]) <= 100  # a machine may be busy
     tell_lock(settings, started_s_ago=900, ended_s_ago=settings.pause_s + 1)
     assert len(tick(settings, instance).run_requests or []) == 1
 
