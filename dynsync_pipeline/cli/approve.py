@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from dynsync_pipeline.cli.approval_causes import MOST_SHOWN, causes_table
 from dynsync_pipeline.cli.csv_files import decoded, export, harmless, separator
-from dynsync_pipeline.cli.looking import cell, moment, now, open_snapshot, print_json, value_cell
+from dynsync_pipeline.cli.looking import cell, now, open_snapshot, print_json, value_cell
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.approvals import read_causes, read_values
@@ -27,7 +28,6 @@ from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.cycle_lock import CycleLock
 from dynsync_pipeline.warehouse.operator_actions import Action, named, note_action, operator
 
-MOST_SHOWN = 50
 SAME = (
     "record_type",
     "record_id_dynamics",
@@ -81,35 +81,6 @@ def approve(
             highlight=False,
         )
         raise typer.Exit(Exit.FAILED)
-
-
-def cause_in_words(cause: str, name: str, record_type: str, system: str) -> str:
-    """What reaches people: account ID, title of leads, to Marketo, or new people of contacts."""
-    if cause == "account":
-        return f"account {name}"
-    return (
-        f"new people of {record_type}s" if cause == "create" else f"{name} of {record_type}s, to {system.capitalize()}"
-    )
-
-
-def causes_table(causes: list[Row], title: str) -> Table:
-    """What waits, one line a cause; what a plan found has no number yet."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("Number", no_wrap=True)
-    table.add_column("Cause", overflow="fold")
-    for name in ("Reaches people", "Values waiting"):
-        table.add_column(name, justify="right")
-    table.add_column("Since", no_wrap=True)
-    for row in causes[:MOST_SHOWN]:
-        figures = (f"{row['n_people']:,}", f"{row['n_values']:,}")
-        cause = cause_in_words(
-            row["cause"], row["cause_name"], row["record_type"], row["direction"].removeprefix("to_")
-        )
-        asked = (
-            ("", "the next cycle") if row["approval_id"] is None else (str(row["approval_id"]), moment(row["asked_at"]))
-        )
-        table.add_row(asked[0], cell(cause), *figures, asked[1])
-    return table
 
 
 def _look(settings: Settings, approval_id: int | None, csv_file: str | None, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import duckdb
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.looking import cell, moment, now, open_snapshot, print_json, rough
+from dynsync_pipeline.cli.looking import cell, moment, now, open_snapshot, print_json, rough, set_aside_sentence
 from dynsync_pipeline.cli.output import app, prints_to
 from dynsync_pipeline.errors import StorageFailed
 from dynsync_pipeline.look.back_fills import Price, price, read_back_fills
@@ -161,16 +161,6 @@ def _show_price(number: int | None, cost: Price, length: timedelta) -> None:
         else f"Back-fill {number} begins with the next cycle; `dynsync backfill` shows how far it is.",
     ):
         prints_to.print(line, highlight=False)
-
-
-def set_aside_sentence(row: Row) -> str:
-    """What of a back-fill could not be read, why, and when it is tried again; nothing where all could."""
-    if not row["n_set_aside"]:
-        return ""
-    return (
-        f"Back-fill {row['back_fill_id']}: {row['n_set_aside']:,} parts of the {row['record_type']}s could not be read, the "
-        f"first is tried again at {moment(row['next_look_at'])} UTC. {row['set_aside_because']}"
-    )
 
 
 def pace_sentence(row: Row, at: datetime) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from dynsync_pipeline.cli.looking import rough
 from dynsync_pipeline.cli.output import prints_to
-from dynsync_pipeline.look.backlog import Backlog
-from dynsync_pipeline.look.reading import Row
+from dynsync_pipeline.look.trend import Trend
+
+if TYPE_CHECKING:
+    from dynsync_pipeline.look.backlog import Backlog
+    from dynsync_pipeline.look.reading import Row
 
 _FIGURES = ("Least", "Mean", "Most")
 
 
-def backlog_sentence(found: Backlog) -> str:
+def backlog_sentence(found: Trend) -> str:
     """How many records wait, and whether they get more."""
     if found.n_before is None:
         return f"Backlog: {found.n_now:,} records at the last look."

@@ -8,17 +8,22 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import typer
 from rich.text import Text
 
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.reading import reading_snapshot
+from dynsync_pipeline.look.status import Status, status_of, told_status
+from dynsync_pipeline.publish.standing import read_standing
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.first_load import progress
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from dynsync_pipeline.look.reading import Row
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed (also: no snapshot yet), 2 settings or options wrong."
 LONGEST = 100  # characters of one value in a table; --json shows all
@@ -29,6 +34,8 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 @contextmanager
 def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """The snapshot, read-only, also while a cycle runs. Raises: StorageFailed, with what to do, when there is none."""
+    from dynsync_pipeline.look.reading import reading_snapshot  # `dynsync status` seldom needs a database
+
     running = running_cycle(settings)
     if running and not settings.snapshot_file.exists():
         raise StorageFailed(
@@ -38,6 +45,17 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         )
     with reading_snapshot(settings.snapshot_file) as connection:
         yield connection
+
+
+def read_status(settings: Settings, at: datetime) -> Status:
+    """The status at `at`, UTC without zone: as `status.json` tells it, or else the snapshot, of which it goes on.
+
+    Raises: StorageFailed, with what to do, where there is no snapshot.
+    """
+    if told := told_status(settings.snapshot_file, at):
+        return told
+    with open_snapshot(settings) as connection:
+        return status_of(read_standing(connection, at), at)
 
 
 def running_cycle(settings: Settings) -> LastCycle | None:
@@ -90,6 +108,16 @@ def rough(length: timedelta) -> str:
 def moment(at: datetime | None) -> str:
     """A time to the second; the table's title says that it is UTC."""
     return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""
+
+
+def set_aside_sentence(row: Row) -> str:
+    """What of a back-fill could not be read, why, and when it is tried again; nothing where all could."""
+    if not row["n_set_aside"]:
+        return ""
+    return (
+        f"Back-fill {row['back_fill_id']}: {row['n_set_aside']:,} parts of the {row['record_type']}s could not be read, the "
+        f"first is tried again at {moment(row['next_look_at'])} UTC. {row['set_aside_because']}"
+    )
 
 
 def counted(n: int, noun: str) -> str:

@@ -19,7 +19,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dynsync_pipeline.cli.approve import cause_in_words, causes_table
+from dynsync_pipeline.cli.approval_causes import cause_in_words, causes_table
 from dynsync_pipeline.cli.looking import cell, print_json, value_cell
 from dynsync_pipeline.cli.output import EXIT_CODES, app, errors_to, prints_to
 from dynsync_pipeline.cycle import Cycle

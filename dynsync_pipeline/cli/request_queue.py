@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.cli.looking import counted, moment, rough
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.requests.store import FULFILLED, Request, RequestStore
 from dynsync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dynsync_pipeline.requests.store import Request
 
 RECENT = timedelta(days=7)
 MOST_NAMED = 5
@@ -31,6 +34,8 @@ def read_queue(settings: Settings, at: datetime) -> Queue | None:
     """The queue at `at` (UTC without zone), None where no door was ever used. Raises: StorageFailed."""
     if not settings.requests_file.exists():
         return None
+    from dynsync_pipeline.requests.store import RequestStore  # only where there are requests
+
     with RequestStore(settings.requests_file) as store:
         return Queue(store.unfinished(), store.refused_since(at - RECENT))
 
@@ -75,6 +80,8 @@ def requests_of(settings: Settings, person_id: int) -> list[Request]:
     """The newest requests for a person. Raises: StorageFailed."""
     if not settings.requests_file.exists():
         return []
+    from dynsync_pipeline.requests.store import RequestStore
+
     with RequestStore(settings.requests_file) as store:
         return store.of_person(person_id)[:MOST_NAMED]
 
@@ -84,6 +91,8 @@ def request_line(request: Request) -> str:
     asked = _ASKED[request.kind].format(request.record_type)
     line = f"Person {request.person_id} was asked {asked} at {moment(request.asked_at)} UTC by {request.door}: "
     if request.state == "ended":
+        from dynsync_pipeline.requests.store import FULFILLED
+
         line += " ".join(filter(None, (f"{request.outcome}.", request.message)))
         return line if request.outcome in FULFILLED else f"{line} It is not tried again by itself."
     if request.state == "ask":

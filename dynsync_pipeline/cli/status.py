@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dynsync_pipeline.cli.approve import causes_table
-from dynsync_pipeline.cli.backfill import set_aside_sentence
+from dynsync_pipeline.cli.approval_causes import causes_table
 from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
 from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import (
@@ -20,15 +19,16 @@ from dynsync_pipeline.cli.looking import (
     now,
     open_snapshot,
     print_json,
+    read_status,
     rough,
     running_cycle,
+    set_aside_sentence,
     span,
 )
 from dynsync_pipeline.cli.output import Exit, app, errors_to, prints_to
 from dynsync_pipeline.cli.request_queue import queue_figures, queue_lines, read_queue
 from dynsync_pipeline.cli.status_all import show_all
-from dynsync_pipeline.look.backlog import HOURS, Backlog, read_backlog
-from dynsync_pipeline.look.status import Status, read_status
+from dynsync_pipeline.look.status import Status
 from dynsync_pipeline.model.records import FILTER_COLUMN
 from dynsync_pipeline.settings import SHADOW_SENTENCE, Settings
 from dynsync_pipeline.settings_sources import load_settings
@@ -80,12 +80,10 @@ def status(
         raise typer.BadParameter("it goes with --backlog, and not with --json.", param_hint="--csv")
     settings = load_settings()
     at = now()
-    with open_snapshot(settings) as connection:
-        found = read_status(connection, at)
-        backlog = read_backlog(connection)
     if shows_hours:
-        _show_hours(backlog, csv_file, as_json=as_json)
+        _show_hours(settings, csv_file, as_json=as_json)
         return
+    found = read_status(settings, at)
     calls = _calls(found, settings)
     running = running_cycle(settings)
     if as_json:
@@ -96,7 +94,7 @@ def status(
         print_json(_as_json(found, calls, running, at) | told)
     else:
         _show(found, calls, running, settings, at)
-        prints_to.print(backlog_sentence(backlog), highlight=False)
+        prints_to.print(backlog_sentence(found.trend), highlight=False)
     if fail_if_older_than is None or read_pause(settings.data_dir):
         return
     if sentence := _too_old(found, fail_if_older_than, at):
@@ -104,7 +102,11 @@ def status(
         raise typer.Exit(Exit.FAILED)
 
 
-def _show_hours(found: Backlog, csv_file: str | None, *, as_json: bool) -> None:
+def _show_hours(settings: Settings, csv_file: str | None, *, as_json: bool) -> None:
+    from dynsync_pipeline.look.backlog import HOURS, read_backlog  # reads the snapshot
+
+    with open_snapshot(settings) as connection:
+        found = read_backlog(connection)
     if csv_file is not None:
         export(found.hours, HOURS, csv_file, "hours")
     elif as_json:
@@ -138,6 +140,7 @@ def _calls(found: Status, settings: Settings) -> list[dict[str, Any]]:
 def _as_json(found: Status, calls: list[dict[str, Any]], running: LastCycle | None, at: datetime) -> dict[str, Any]:
     figures = asdict(found)
     hour_at = figures.pop("hour_at")
+    del figures["trend"]
     return {
         "at": at,
         "is_running": running is not None,

@@ -7,12 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
-from dynsync_pipeline.cli.looking import cell, open_snapshot, print_json, rough
+from dynsync_pipeline.cli.looking import cell, print_json, read_status, rough
 from dynsync_pipeline.cli.output import prints_to
 from dynsync_pipeline.cli.pairs import STYLES, all_pairs
 from dynsync_pipeline.errors import DynSyncError
 from dynsync_pipeline.look.pairs import PairState
-from dynsync_pipeline.look.status import Status, read_status
+from dynsync_pipeline.look.status import Status
 from dynsync_pipeline.settings import Settings
 
 _FIGURES = ("last_success_at", "status", "n_waiting", "n_open_errors", "share_of_calls", "message")
@@ -42,8 +42,7 @@ def _row(state: PairState, at: datetime) -> dict[str, Any]:
     if state.settings is None:
         return row | {"message": state.why}
     try:
-        with open_snapshot(state.settings) as connection:
-            found = read_status(connection, at)
+        found = read_status(state.settings, at)
     except DynSyncError as error:
         return row | {"message": state.why or str(error)}
     return row | _figures(state, state.settings, found)

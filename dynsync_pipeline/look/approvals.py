@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from dynsync_pipeline.look.reading import Row, select
+from dynsync_pipeline.publish.standing import CAUSES
 
 
 def read_causes(connection: duckdb.DuckDBPyConnection, table: str = "approvals") -> list[Row]:
@@ -14,7 +15,7 @@ def read_causes(connection: duckdb.DuckDBPyConnection, table: str = "approvals")
     `approval_id`, `cause` (account, field or create), `cause_name`, `record_type`, `direction`, `n_people` whom it reached
     when it was asked, `n_values` that wait still, `asked_at`.
     """
-    return select(connection, _CAUSES.format(table=table))
+    return select(connection, CAUSES.format(table=table))
 
 
 def read_values(connection: duckdb.DuckDBPyConnection, approval_id: int | None = None) -> list[Row]:
@@ -22,15 +23,6 @@ def read_values(connection: duckdb.DuckDBPyConnection, approval_id: int | None =
     return select(connection, _VALUES, [approval_id])
 
 
-_CAUSES = """
-select
-    approval_id, any_value(cause) as cause, any_value(cause_name) as cause_name, any_value(record_type) as record_type,
-    any_value(direction) as direction, max(n_people) as n_people, count(*) as n_values, min(asked_at) as asked_at
-from {table}
-where approved_at is null
-group by approval_id
-order by n_people desc, approval_id
-"""
 _VALUES = """
 from approvals
 where approved_at is null and approval_id = coalesce($1, approval_id)

@@ -142,7 +142,6 @@ left join contacts using (account_id)
 """
 
 
-def read_back_fills(connection: duckdb.DuckDBPyConnection, *, is_open: bool = False) -> list[Row]:
-    """The back-fills in the snapshot, newest first; `is_open`: only those that go on."""
-    where = "where ended_at is null " if is_open else ""
-    return select(connection, f"from back_fills {where}order by back_fill_id desc, record_type")
+def read_back_fills(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """The back-fills in the snapshot, newest first."""
+    return select(connection, "from back_fills order by back_fill_id desc, record_type")

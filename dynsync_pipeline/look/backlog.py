@@ -1,34 +1,28 @@
-"""The backlog by hour, and where it is going (R123). Not here: what is in it by object and age (`status.py`)."""
+"""The backlog by hour, of five days (R123). Not here: where it goes (`trend.py`), what is in it by age (`status.py`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-import duckdb
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.look.reading import Row, select
+from dynsync_pipeline.look.trend import Trend, trend_of
 
-LOOK_BACK = timedelta(hours=6)
+if TYPE_CHECKING:
+    import duckdb
+
 BLOCK_H = 4
 HOURS = ("hour_at", "object", "n_least", "n_mean", "n_most", "n_last")
 
 
 @dataclass(frozen=True)
-class Backlog:
-    """Records that are not settled, over the last five days; times UTC without zone.
+class Backlog(Trend):
+    """Records that are not settled, over the last five days, and their trend; times UTC without zone.
 
-    n_now: at the last look. n_before: at the last look of the hour six hours before that, None where nobody looked.
-    is_growing: whether there are more than then. clear_in: how long they last at the pace of these six hours; None where
-    they do not get fewer, or none are left.
     day: least, mean and most of the last 24 hours by `object`. blocks: the same over all objects by four hours, from
     `begins_at`, newest last. hours: one row per hour and object, as in `backlog_hours`.
     """
 
-    n_now: int
-    n_before: int | None
-    is_growing: bool
-    clear_in: timedelta | None
     day: list[Row]
     blocks: list[Row]
     hours: list[Row]
@@ -37,24 +31,9 @@ class Backlog:
 def read_backlog(connection: duckdb.DuckDBPyConnection) -> Backlog:
     """The backlog as the snapshot tells it."""
     hours = select(connection, f"select {', '.join(HOURS)} from backlog_hours order by hour_at, object")
-    last_at = max((row["hour_at"] for row in hours), default=None)
-    n_now = _at(hours, last_at) or 0
-    n_before = _at(hours, last_at - LOOK_BACK) if last_at else None
     return Backlog(
-        n_now,
-        n_before,
-        is_growing=n_before is not None and n_now > n_before,
-        clear_in=LOOK_BACK * (n_now / (n_before - n_now)) if n_before is not None and 0 < n_now < n_before else None,
-        day=select(connection, _DAY),
-        blocks=select(connection, _BLOCKS),
-        hours=hours,
+        **asdict(trend_of(hours)), day=select(connection, _DAY), blocks=select(connection, _BLOCKS), hours=hours
     )
-
-
-def _at(hours: list[Row], hour_at: datetime | None) -> int | None:
-    """How many there were at the end of an hour, None where nobody looked in it."""
-    found = [row["n_last"] for row in hours if row["hour_at"] == hour_at]
-    return sum(found) if found else None
 
 
 _DAY = """

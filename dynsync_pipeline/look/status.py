@@ -1,16 +1,23 @@
-"""How the sync is doing (R118, R119, R123): selects over the snapshot. Not here: how it is shown (`cli/status.py`)."""
+"""How the sync is doing at a moment (R118, R119, R123): what its rows come to. Not here: the rows (`publish/standing.py`), how it
+is shown (`cli/status.py`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+from dynsync_pipeline.look.trend import Trend, trend_of
+from dynsync_pipeline.publish.standing import Standing, read_standing
+from dynsync_pipeline.publish.status_file import told_standing
 
-from dynsync_pipeline.look.approvals import read_causes
-from dynsync_pipeline.look.back_fills import read_back_fills
-from dynsync_pipeline.look.reading import Row, select
+if TYPE_CHECKING:
+    import duckdb
 
+Row = dict[str, Any]
 # Days that a system keeps what a reader has not seen yet: Dataverse its change tracking
 # (organization.expirechangetrackingindays, 7 unless changed), Marketo its change feed and its list of deleted people.
 CURSOR_LIVES = (
@@ -21,6 +28,8 @@ CURSOR_LIVES = (
     ("Marketo deletions", "marketo_people", 14),
 )
 DAY = timedelta(hours=24)
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -52,137 +61,79 @@ class Status:
     stale: dict[str, int]
     back_fills: list[Row]
     findings: list[Row]
+    trend: Trend
 
 
 def read_status(connection: duckdb.DuckDBPyConnection, at: datetime) -> Status:
-    """The status at `at`, UTC without zone."""
-    hour_at = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    """The status at `at`, UTC without zone, as the snapshot tells it."""
+    return status_of(read_standing(connection, at), at)
+
+
+def told_status(snapshot: Path, at: datetime) -> Status | None:
+    """The same as `status.json` tells it; None where it does not tell it of this snapshot."""
+    standing = told_standing(snapshot, at)
+    return None if standing is None else status_of(standing, at)
+
+
+def status_of(standing: Standing, at: datetime) -> Status:
+    """What these rows come to at `at`, which is no earlier than they were asked for."""
+    hour_at = at.replace(minute=0, second=0, microsecond=0) - HOUR
     return Status(
-        backlog=select(connection, _BACKLOG),
+        backlog=standing["backlog"],
         hour_at=hour_at,
-        last_hour=select(connection, _LAST_HOUR, [hour_at, hour_at + timedelta(hours=1)]),
-        last_cycle=_cycle(connection, "ended_at is not null"),
-        last_success=_cycle(connection, "is_whole"),
-        calls=_calls(connection, at),
-        budget=select(connection, "from budget_days where ends_at > ? order by system", [at]),
-        cursors=read_cursors(connection, at),
-        open_errors={
-            row["state"]: row["n"]
-            for row in select(
-                connection,
-                "select state, count(*) as n from sync_errors where state <> 'resolved' group by state order by state",
+        last_hour=_last_hour(standing["synced"], hour_at),
+        last_cycle=next(iter(standing["last_cycle"]), None),
+        last_success=next(iter(standing["last_success"]), None),
+        calls=_calls(standing["calls"], at),
+        budget=[row for row in standing["budget"] if row["ends_at"] > at],
+        cursors=cursors_of(standing["cursors"], at),
+        open_errors={row["state"]: row["n"] for row in standing["open_errors"]},
+        parked_fields=standing["parked_fields"],
+        approvals=standing["approvals"],
+        stale={row["record_type"]: row["n"] for row in standing["stale"]},
+        back_fills=standing["back_fills"],
+        findings=_findings(standing["findings"], at),
+        trend=trend_of(standing["backlog_hours"]),
+    )
+
+
+def _last_hour(synced: list[Row], hour_at: datetime) -> list[Row]:
+    def most(record_type: str, direction: str) -> int:
+        asked = (hour_at, record_type, direction)
+        return max(
+            (row["n"] for row in synced if (row["hour_at"], row["object"], row["direction"]) == asked), default=0
+        )
+
+    return [
+        {
+            "object": each,
+            "n_to_marketo": most(each, "to_marketo"),
+            "n_to_dynamics": most(each, "to_dynamics"),
+        }
+        for each in ("account", "contact", "lead")
+    ]
+
+
+def _calls(called: list[Row], at: datetime) -> dict[str, int]:
+    """As the budget counts them, which trusts no clock that was far ahead."""
+    counted = [row for row in called if at - DAY < row["called_at"] < at + DAY]
+    return {system: sum(row[system] for row in counted) for system in ("dynamics", "marketo")}
+
+
+def _findings(found: list[Row], at: datetime) -> list[Row]:
+    kinds: dict[str, Row] = {}
+    for row in found:
+        if row["last_found_at"] > at - WEEK:
+            kind = kinds.setdefault(
+                row["finding_code"], {"finding_code": row["finding_code"], "finding": row["finding"], "n": 0}
             )
-        },
-        parked_fields=select(connection, "from parked_fields order by record_type, field"),
-        approvals=read_causes(connection),
-        stale={
-            row["record_type"]: row["n"]
-            for row in select(
-                connection, "select record_type, count(*) as n from people where is_stale group by all order by all"
-            )
-        },
-        back_fills=read_back_fills(connection, is_open=True),
-        findings=select(
-            connection,
-            "select finding_code, finding, count(*) as n, max(found_at) as last_found_at from audit_findings "
-            "where found_at > ? group by all order by finding_code",
-            [at - timedelta(days=7)],
-        ),
-    )
+            kind |= {"n": kind["n"] + row["n"], "last_found_at": row["last_found_at"]}
+    return list(kinds.values())
 
 
-_BACKLOG = """
-with agreed as (
-    select person_id_marketo, field, value
-    from (
-        unpivot (
-            select * exclude (fields_without_base), null::varchar as "(nothing)" from base  -- every field may be parked
-            where person_id_marketo in (select person_id_marketo from unsettled)
-        ) on columns(* exclude (person_id_marketo)) into name field value value
-    )
-),
-sides as (
-    select
-        u.*,
-        -- Without a base a blank is no edit (R42). Null and false are one value for booleans, as Marketo reads a null back
-        -- as false.
-        case when not coalesce(list_contains(b.fields_without_base, u.field), false) then a.value end as last_agreed,
-        case when f.type = 'boolean' then coalesce(last_agreed, 'false') else last_agreed end as agreed
-    from unsettled u
-    left join field_map f on f.record_type = u.record_type and f.field = u.field
-    left join base b on b.person_id_marketo = u.person_id_marketo
-    left join agreed a on a.person_id_marketo = u.person_id_marketo and a.field = u.field
-),
-counted as (
-    select record_type as object, 'insert' as kind, record_id_dynamics as key, since
-    from sides where person_id_marketo is null and record_type <> 'account'
-    union all
-    select record_type, 'update', record_id_dynamics, since
-    from sides
-    where record_type = 'account'  -- a company is written by its key, new or not
-       or (person_id_marketo is not null and dynamics_value is distinct from agreed)
-    union all
-    select 'person', 'update', person_id_marketo::varchar, since
-    from sides where person_id_marketo is not null and marketo_value is distinct from agreed
-)
-select
-    o.object,
-    count(distinct key) filter (where kind = 'insert') as n_inserts,
-    min(since) filter (where kind = 'insert') as oldest_insert_at,
-    count(distinct key) filter (where kind = 'update') as n_updates,
-    min(since) filter (where kind = 'update') as oldest_update_at
-from (values (1, 'account'), (2, 'contact'), (3, 'lead'), (4, 'person')) as o(place, object)
-left join counted using (object)
-group by o.place, o.object
-order by o.place
-"""
-
-_LAST_HOUR = """
-with synced as (
-    select record_type, direction, count(distinct record_id_dynamics) as n
-    from changes where changed_at >= $1 and changed_at < $2 group by all
-    union all
-    select 'account', 'to_marketo', count(distinct account_id_dynamics)
-    from account_changes where changed_at >= $1 and changed_at < $2
-)
-select
-    o.object,
-    coalesce(max(n) filter (where direction = 'to_marketo'), 0) as n_to_marketo,
-    coalesce(max(n) filter (where direction = 'to_dynamics'), 0) as n_to_dynamics
-from (values (1, 'account'), (2, 'contact'), (3, 'lead')) as o(place, object)
-left join synced on synced.record_type = o.object
-group by o.place, o.object
-order by o.place
-"""
-
-
-def _cycle(connection: duckdb.DuckDBPyConnection, chosen: str) -> Row | None:
-    found = select(
-        connection,
-        "select cycle_id, started_at, ended_at, status, message, n_waiting, "
-        "extract(epoch from ended_at - started_at) as duration_s "
-        f"from cycles where {chosen} order by cycle_id desc limit 1",
-    )
-    return found[0] if found else None
-
-
-def _calls(connection: duckdb.DuckDBPyConnection, at: datetime) -> dict[str, int]:
-    row = select(
-        connection,
-        "select coalesce(sum(n_calls_dynamics), 0)::bigint as dynamics, "
-        "coalesce(sum(n_calls_marketo), 0)::bigint as marketo "
-        "from (select started_at as called_at, n_calls_dynamics, n_calls_marketo from cycles union all by name "
-        "select called_at, case system when 'dynamics' then n_calls end as n_calls_dynamics, "
-        "case system when 'marketo' then n_calls end as n_calls_marketo from calls_between) "
-        "where called_at > ? and called_at < ?",
-        [at - DAY, at + DAY],  # as the budget counts them, which trusts no clock that was far ahead
-    )[0]
-    return {system: int(n_calls) for system, n_calls in row.items()}
-
-
-def read_cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> list[Row]:
-    """When each reading last went on, when its system forgets where, and why it waits where it does."""
-    moved = {row["stream"]: row for row in select(connection, "from cursors")}
+def cursors_of(streams: Iterable[Row], at: datetime) -> list[Row]:
+    """When each reading last went on, when its system forgets where, and why it waits where it does; of rows of `cursors`."""
+    moved = {row["stream"]: row for row in streams}
     return [
         {
             "what": what,

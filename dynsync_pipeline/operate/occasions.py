@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from dynsync_pipeline.look.reading import Row, select
-from dynsync_pipeline.look.status import read_cursors
+from dynsync_pipeline.look.status import cursors_of
 from dynsync_pipeline.look.sync_errors import ErrorFilter, by_cause, name_them, read_errors
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import read_cycle_lock
@@ -136,7 +136,7 @@ def _of_access(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterator[
 
 
 def _of_cursors(connection: duckdb.DuckDBPyConnection, at: datetime) -> Iterator[Occasion]:
-    cursors = read_cursors(connection, at)
+    cursors = cursors_of(select(connection, "from cursors"), at)
     if waiting := [row for row in cursors if row["waits_because"]]:
         yield Occasion(
             "not_read",

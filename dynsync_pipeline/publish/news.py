@@ -51,10 +51,10 @@ def is_told(connection: duckdb.DuckDBPyConnection, snapshot: Path, news: str, at
     return bool(is_known) and snapshot.exists()
 
 
-def note_swap(warehouse: Warehouse, ending: CycleEnd, news: str) -> None:
-    """Note that the snapshot was swapped in at the end of this cycle."""
+def note_swap(warehouse: Warehouse, ending: CycleEnd, news: str, standing: str) -> None:
+    """Note that the snapshot was swapped in at the end of this cycle, and how the sync stands by it, as JSON."""
     with warehouse.transaction() as connection:
         connection.execute(
-            "insert into state.last_swap (swapped_at, cycle_id, news) values (?, ?, ?)",
-            [ending.at, ending.cycle_id, news],
+            "insert into state.last_swap (swapped_at, cycle_id, news, standing) values (?, ?, ?, ?)",
+            [ending.at, ending.cycle_id, news, standing],
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -108,13 +109,21 @@ def _belongs(connection: duckdb.DuckDBPyConnection, layout: str) -> bool:
 
 def _make_views(connection: duckdb.DuckDBPyConnection, views: tuple[PublishedView, ...]) -> None:
     """Make views and macros in the copy, where their tables bear no name of a database: readers call it as they like."""
+    with using_private(connection):
+        for statement in (each for view in views for each in view.statements):
+            connection.execute(statement)
+
+
+@contextmanager
+def using_private(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let the attached copy's tables be called by their names alone, as readers call them."""
     working = connection.execute("select current_database()").fetchall()[0][0]
     connection.execute("use published")
     try:
-        for statement in (each for view in views for each in view.statements):
-            connection.execute(statement)
+        yield
     except duckdb.Error:
-        connection.rollback()  # or the working file could not be used again
+        with suppress(duckdb.Error):  # nothing may be under way
+            connection.rollback()  # or the working file could not be used again
         raise
     finally:
         connection.execute(f"use {quoted(working)}")

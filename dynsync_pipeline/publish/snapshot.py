@@ -7,10 +7,12 @@ nothing to publish (`news.py`).
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dynsync_pipeline import __version__
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.news import digest_of_news, is_told, note_swap
 from dynsync_pipeline.publish.private_copy import (
@@ -19,8 +21,11 @@ from dynsync_pipeline.publish.private_copy import (
     detach_private,
     end_publication,
     literal,
+    using_private,
     write_delta,
 )
+from dynsync_pipeline.publish.standing import standing_of_snapshot
+from dynsync_pipeline.publish.status_file import as_text, mark_of
 from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.publish.views import published_views
 from dynsync_pipeline.settings import Settings
@@ -65,12 +70,15 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap,
                 [ending.status, ending.failure_code, ending.message, ending.is_whole, ending.at, ending.cycle_id],
             )
             connection.execute("checkpoint published")
+            with using_private(connection):
+                standing = standing_of_snapshot(connection, warehouse.now())
         finally:
             detach_private(connection)
     end_publication(warehouse, publication)
     with storage_errors(settings.snapshot_file):
         _swap(private, settings.snapshot_file)
-    note_swap(warehouse, ending, news)
+        told = {"version": __version__, "snapshot": mark_of(settings.snapshot_file), **standing}
+    note_swap(warehouse, ending, news, json.dumps(told, default=as_text))
     return Published(n_rows, n_people, settings.snapshot_file.stat().st_size)
 
 

@@ -1,8 +1,8 @@
 """`status.json` beside the snapshot: what moves in every cycle, from the last swap of the snapshot on, and figures.
 
-It is written anew at the end of each cycle, whole or not, and stays small: `dynsync status` reads it together with the
-snapshot, and a watchdog may read it alone. `status.html` shows the figures. Not here: how the two are read
-(`look/reading.py`), when there is no swap (`news.py`), which figures there are (`figures.py`).
+It is written anew at the end of each cycle, whole or not, and stays small: `dynsync status` and a watchdog read it alone, other
+commands together with the snapshot. `status.html` shows the figures. Not here: how the two are read together
+(`look/reading.py`), when there is no swap (`news.py`), which figures there are (`figures.py`), what status tells (`standing.py`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
-
-from dynsync_pipeline.model.field_map import FieldMap
-from dynsync_pipeline.publish.figures import read_figures
-from dynsync_pipeline.publish.status_page import status_page
-from dynsync_pipeline.publish.table import PublishedTable
-from dynsync_pipeline.publish.tables import published_tables
+from dynsync_pipeline import __version__
+from dynsync_pipeline.publish.standing import PARTS, Standing, moving_standing, typed
 from dynsync_pipeline.settings import Settings
-from dynsync_pipeline.warehouse.connection import Warehouse, storage_errors
+from dynsync_pipeline.warehouse.storage import storage_errors
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from dynsync_pipeline.model.field_map import FieldMap
+    from dynsync_pipeline.publish.table import PublishedTable
+    from dynsync_pipeline.warehouse.connection import Warehouse
 
 READ_ONLY = 0o444
 # The tables that move in every cycle, and which of their rows the snapshot does not have as they are.
@@ -52,18 +54,49 @@ def publication_of(file: Path) -> str | None:
     return read_status_file(file).get("publication")
 
 
+def told_standing(snapshot: Path, at: datetime) -> Standing | None:
+    """How the sync stands for whoever asks at `at` (UTC without zone), as the last cycle told.
+
+    None where it told that of another file than this snapshot, by another version, or later than `at`.
+    """
+    told = read_status_file(status_file(snapshot)).get("standing", {})
+    try:
+        if (told["version"], told["snapshot"]) != (__version__, mark_of(snapshot)):
+            return None
+        standing = {name: typed(told[name]) for name in PARTS}
+        return standing if datetime.fromisoformat(told["told_at"]) <= at else None
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # none yet, an earlier version's, or damaged
+        return None
+
+
+def mark_of(snapshot: Path) -> list[int]:
+    """What tells this snapshot from any other that is swapped in, or put there. Raises: OSError where there is none."""
+    found = snapshot.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
 def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMap) -> None:
     """Write `status.json` and what is made of it; none where the last swap of the snapshot was cut. Raises: StorageFailed."""
-    from dynsync_pipeline.publish.metrics import metrics_file, metrics_text  # who only reads needs no Prometheus
+    # Who only reads needs none of these.
+    from dynsync_pipeline.publish.figures import read_figures
+    from dynsync_pipeline.publish.metrics import metrics_file, metrics_text
+    from dynsync_pipeline.publish.status_page import status_page
+    from dynsync_pipeline.publish.tables import published_tables
 
     with storage_errors(status_file(settings.snapshot_file)), warehouse.reading() as connection:
-        rows = connection.execute("select publication from state.publications, state.last_swap").fetchall()
+        rows = connection.execute("select publication, standing from state.publications, state.last_swap").fetchall()
         if len(rows) != 1:
             return
-        tables = {table.name: _rows(connection, table) for table in published_tables(fields) if table.name in MOVING}
-        figures = read_figures(connection, settings, fields, warehouse.now())
+        published, at = published_tables(fields), warehouse.now()
+        tables = {table.name: _rows(connection, table) for table in published if table.name in MOVING}
+        figures = read_figures(connection, settings, fields, at)
+        moving = moving_standing(connection, published, at)
     file = status_file(settings.snapshot_file)
-    told = json.dumps({"publication": rows[0][0], **tables, "figures": figures}, default=_text, indent=1)
+    publication, standing = rows[0]
+    whole = {"told_at": at, **json.loads(standing or "{}"), **moving}
+    told = json.dumps(
+        {"publication": publication, **tables, "figures": figures, "standing": whole}, default=as_text, indent=1
+    )
     write_readable(file, told)
     plain = json.loads(told)["figures"]
     write_readable(file.with_suffix(".html"), status_page(plain))
@@ -85,5 +118,6 @@ def _rows(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> list[
     return [{column.name: value for column, value in zip(table.columns, row, strict=True)} for row in rows]
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value that JSON has no kind for."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

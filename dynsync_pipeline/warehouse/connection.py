@@ -1,11 +1,10 @@
-"""Opening the working file: one DuckDB connection, short transactions, storage errors as sentences.
+"""Opening the working file: one DuckDB connection, short transactions.
 
-Not here: what the tables hold (`migrations/`), which columns they have (`columns.py`).
+Not here: what the tables hold (`migrations/`), which columns they have (`columns.py`), storage errors (`storage.py`).
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,9 +20,11 @@ from dynsync_pipeline.sql_files import run_steps
 from dynsync_pipeline.warehouse.erased import load_erased
 from dynsync_pipeline.warehouse.parsing import parsing_once
 from dynsync_pipeline.warehouse.restored import require_finished
+from dynsync_pipeline.warehouse.storage import OWNER_ONLY as OWNER_ONLY
+from dynsync_pipeline.warehouse.storage import OWNERS_FOLDER as OWNERS_FOLDER
+from dynsync_pipeline.warehouse.storage import storage_errors as storage_errors
+from dynsync_pipeline.warehouse.storage import utc_now as utc_now
 
-OWNER_ONLY = 0o600  # it holds everybody's data
-OWNERS_FOLDER = 0o700
 IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it is closed
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
 # Before a checkpoint. DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied.
@@ -32,11 +33,6 @@ FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never release
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
 ROWS_A_STATEMENT = 100
 FEWEST_BLOCKS = 256  # of 256 KiB: below 64 MB of free space it is not worth the copy
-
-
-def utc_now() -> datetime:
-    """The time of this machine, with its zone."""
-    return datetime.now(UTC)
 
 
 class Warehouse:
@@ -209,70 +205,3 @@ def insert_rows(
 
 def _migration(step: int) -> str:
     return files("dynsync_pipeline.warehouse").joinpath("migrations", f"{step:04}.sql").read_text("utf-8")
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what DuckDB and the file system say about storage into `StorageFailed`; other errors pass."""
-    try:
-        yield
-    except (duckdb.Error, OSError) as error:
-        said = _storage_failure(path, error)
-        if said is None:
-            raise
-        raise said from None
-
-
-def _storage_failure(path: Path, error: duckdb.Error | OSError) -> StorageFailed | None:
-    """The sentence for what went wrong with the storage; None if something else did."""
-    text = str(error)
-    unusable = _UNUSABLE.search(text)
-    if not (isinstance(error, _STORAGE) or unusable or any(sign in text.lower() for sign in (*_FULL, *_DAMAGED))):
-        return None
-    if any(sign in text.lower() for sign in _DAMAGED):
-        return StorageFailed(
-            f"{path} is damaged: {_KIND.sub('', text.splitlines()[0]).rstrip('.!')}.",
-            next_step=f"Restore it from a backup. Without one, move {path.name} and {path.name}.wal away: people are linked "
-            "again by the ids they bear, every link meets as for the first time, and the ledger begins anew "
-            "(docs/operate.md#working-file-and-snapshot).",
-        )
-    if "Could not set lock" in text or "Conflicting lock" in text:
-        return StorageFailed(
-            f"{path} is open in another program.",
-            next_step="Close it there: analysts read snapshot.duckdb, never the working file.",
-        )
-    if any(sign in text.lower() for sign in _FULL):
-        return StorageFailed(
-            f"The disk of {path.parent} is full.",
-            next_step="Free space and start the next cycle; what was committed is kept.",
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return StorageFailed(
-            "DuckDB has too little memory, or too little space for what does not fit into memory.",
-            next_step="Give the machine more memory, or free space on the disk of the data folder; then start the next cycle.",
-        )
-    name: object = path
-    said = _KIND.sub("", text.splitlines()[0])
-    if unusable:
-        name, said = unusable.groups()
-    elif isinstance(error, OSError) and error.strerror:
-        name, said = error.filename2 or error.filename or path, error.strerror
-    return StorageFailed(
-        f"{name} cannot be read or written: {said.rstrip('.')}.",
-        next_step="Check the data folder and the disk.",
-    )
-
-
-_UNUSABLE = re.compile(r'(?:Could not|Cannot) \w+ (?:from |to )?file "([^"]+)"[^:\n]*: ([^\n]+)')
-"""What DuckDB says of a file, whatever error it says it in: its name, and what the system said."""
-_KIND = re.compile(r"^(?:\w+ )?Error: ")
-_STORAGE = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError)
-_DAMAGED = (
-    "not read enough bytes",
-    "corrupt",
-    "checksum",
-    "replaying wal",
-    "deserialize",
-    "not a valid duckdb database",
-)
-_FULL = ("no space left", "disk quota", "not enough disk space")

@@ -15,11 +15,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.warehouse.connection import scalar
+
+if TYPE_CHECKING:
+    import duckdb
 
 log = logging.getLogger("dynsync_pipeline.first_load")
 
@@ -32,6 +33,8 @@ _noting = threading.Lock()
 
 def is_first_load(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether no whole cycle has succeeded yet."""
+    from dynsync_pipeline.warehouse.connection import scalar  # who only looks on opens no database
+
     return not scalar(connection, "select count(*) from (select 1 from ledger.cycles where is_whole limit 1)")
 
 
@@ -52,6 +55,8 @@ def expected_rows(connection: duckdb.DuckDBPyConnection, record_type: RecordType
 
 def end_first_load(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Tell that the first load has ended, where the vendor sends an e-mail; call it where `is_first_load` was true."""
+    from dynsync_pipeline.warehouse.connection import scalar
+
     connection.execute("delete from state.expected_rows")
     with suppress(OSError):
         (folder / FILE).unlink(missing_ok=True)

@@ -16,11 +16,12 @@ import uuid
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-import duckdb
+from dynsync_pipeline.warehouse.storage import OWNER_ONLY, OWNERS_FOLDER, storage_errors, utc_now
 
-from dynsync_pipeline.warehouse.connection import OWNER_ONLY, OWNERS_FOLDER, storage_errors, utc_now
+if TYPE_CHECKING:
+    import duckdb
 
 FOLDER = "operator_actions"
 MOST_NAMED = 100  # ids that the plan of one action names; of more it tells the number

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dynsync_pipeline.warehouse.connection import storage_errors
 from dynsync_pipeline.warehouse.operator_actions import Action, keep_action, write_whole
+from dynsync_pipeline.warehouse.storage import storage_errors
 
 FILE = "paused.json"
 PAUSE, RESUME = "pause", "resume"

@@ -66,7 +66,7 @@ def test_a_quiet_cycle_swaps_nothing_in_and_is_told_by_status_json_an_hour_at_mo
     assert swaps(world) == before
     file = world.settings.snapshot_file.with_name("status.json")
     content = json.loads(file.read_text("utf-8"))
-    assert set(content) == {"publication", "figures", *MOVING}
+    assert set(content) == {"publication", "figures", "standing", *MOVING}
     assert file.stat().st_mode & 0o777 == 0o444
     last = content["cycles"][-1]
     assert (last["status"], last["cycle_id"]) == (

@@ -458,3 +458,5 @@ create or replace view state.unread_links as
         select split_part(key, ':', 1) as record_type, split_part(key, ':', 2) as dynamics_id
         from state.unread where record_type = 'company' and has_id
     ) using (record_type, dynamics_id);
+-- How the sync stands by the snapshot of the last swap, as JSON; `status.json` tells it (`publish/standing.py`).
+alter table state.last_swap add column standing varchar;
