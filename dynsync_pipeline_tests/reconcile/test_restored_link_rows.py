@@ -138,6 +138,7 @@ def _told_sides(rows: tuple[Put, ...]) -> tuple[str, str | None, str | None]:
 
 
 OF_BACKUP = [("title", "D", "M", "undo")]
+TWO_FIELDS = *LINKED, record(jobtitle="D", c_city="X"), person(title="M"), ("state.base", {"person_id": 1}), OUTDATED
 STOOD = (
     # What stands, and which fields have no base.
     case((OF_BACKUP, []), *restored("D", "M"), stands("D", "M")),
@@ -151,6 +152,7 @@ STOOD = (
     case(([("title", "D", "M", "restored")], []), *restored("D", "M"), stands("D", "M", "city")),
     case(([], []), *restored("D", "D"), without_base()),
     case(([], ["title"]), *restored("D", None), without_base()),
+    case(([("title", "D", "M", "restored")], ["city"]), *TWO_FIELDS),
     # The base of others is as good as it was.
     case((OF_BACKUP, ["city", "title"]), *sides("D", "N"), stands("D", "M"), without_base(), without_base("city")),
     case((OF_BACKUP, []), stands("D", "M"), OUTDATED),
@@ -216,6 +218,7 @@ MEETING = (
     case(([("D", "M", "undo")], [], []), *sides("D", "M"), was_parked(), without_base(), stands("D", "M")),
     case(WITHOUT, *sides("D", "M"), was_parked("city"), without_base()),
     case(([], ["title"], ["gone"]), *sides("D", "M"), was_parked("gone"), without_base()),
+    case(([("D", "M", "restored")], [], ["gone"]), *sides("D", "M"), was_parked("gone"), was_parked()),
     case(([], ["title"], ["title"]), *sides("D", "M")[:1], was_parked(), without_base()),
     case(([], ["flag"], ["flag"]), *AS_CONTACT, record("contact", "C"), person(), was_parked("flag"), without_base("flag")),
     # What came back with the backup itself is judged by its base.
