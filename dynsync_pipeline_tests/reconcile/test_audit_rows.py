@@ -196,8 +196,9 @@ def test_the_audit_finds_what_the_cycles_do_not_know_of_and_what_is_damaged() ->
 
 def test_the_next_cycle_looks_at_what_was_overlooked_once() -> None:
     missed = differs(), *WHOLE, ("differing_fields", differs()[1] | {"field": "city"})
-    rows = (*missed, record("lead", "K"), waits(person_id=2, dynamics_id=Id("J")))
+    damaged = link(3, "lead", "I"), link(4, "lead", "I"), waits(person_id=2, dynamics_id=Id("J"))
+    rows = (*missed, record("lead", "K"), *damaged)
     with after("reconcile/audit_findings", *rows) as connection:
-        assert connection.execute("select count(*) from audit_findings").fetchall() == [(4,)]
+        assert connection.execute("select count(*) from audit_findings").fetchall() == [(11,)]
         touches = "select record_type, dynamics_id, person_id, is_receipt from inbox.touched order by all"
         assert connection.execute(touches).fetchall() == [("lead", "K", None, False), (None, None, 1, False)]
