@@ -51,8 +51,8 @@ def is_told(connection: duckdb.DuckDBPyConnection, snapshot: Path, news: str, at
     return bool(is_known) and snapshot.exists()
 
 
-def note_swap(warehouse: Warehouse, ending: CycleEnd, news: str, standing: str) -> None:
-    """Note that the snapshot was swapped in at the end of this cycle, and how the sync stands by it, as JSON."""
+def note_swap(warehouse: Warehouse, ending: CycleEnd, news: str, standing: str | None) -> None:
+    """Note that the snapshot was swapped in at the end of this cycle, and how the sync stands by it, as JSON; None: too much."""
     with warehouse.transaction() as connection:
         connection.execute(
             "insert into state.last_swap (swapped_at, cycle_id, news, standing) values (?, ?, ?, ?)",

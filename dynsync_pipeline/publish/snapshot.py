@@ -34,6 +34,7 @@ from dynsync_pipeline.warehouse.copied_file import copy_file
 from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 READ_ONLY = 0o444
+MOST_TOLD = 500_000  # characters of how the sync stands; `status.json` has them in every cycle, and leaves more to the snapshot
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap,
             )
             connection.execute("checkpoint published")
             with using_private(connection):
-                standing = standing_of_snapshot(connection, warehouse.now())
+                at = warehouse.now()
+                standing = standing_of_snapshot(connection, at)
         finally:
             detach_private(connection)
     end_publication(warehouse, publication)
     with storage_errors(settings.snapshot_file):
         _swap(private, settings.snapshot_file)
-        told = {"version": __version__, "snapshot": mark_of(settings.snapshot_file), **standing}
-    note_swap(warehouse, ending, news, json.dumps(told, default=as_text))
+        told = {"version": __version__, "snapshot": mark_of(settings.snapshot_file), "selected_at": at, **standing}
+    text = json.dumps(told, default=as_text)
+    note_swap(warehouse, ending, news, text if len(text) <= MOST_TOLD else None)
     return Published(n_rows, n_people, settings.snapshot_file.stat().st_size)
 
 

@@ -57,14 +57,16 @@ def publication_of(file: Path) -> str | None:
 def told_standing(snapshot: Path, at: datetime) -> Standing | None:
     """How the sync stands for whoever asks at `at` (UTC without zone), as the last cycle told.
 
-    None where it told that of another file than this snapshot, by another version, or later than `at`.
+    None where it told that of another file than this snapshot, by another version, or for later than `at`, and where it is too
+    much to be told.
     """
     told = read_status_file(status_file(snapshot)).get("standing", {})
     try:
         if (told["version"], told["snapshot"]) != (__version__, mark_of(snapshot)):
             return None
         standing = {name: typed(told[name]) for name in PARTS}
-        return standing if datetime.fromisoformat(told["told_at"]) <= at else None
+        asked_at = max(datetime.fromisoformat(told[name]) for name in ("told_at", "selected_at"))
+        return standing if asked_at <= at else None
     except (AttributeError, KeyError, OSError, TypeError, ValueError):  # none yet, an earlier version's, or damaged
         return None
 
@@ -93,7 +95,7 @@ def write_status_files(warehouse: Warehouse, settings: Settings, fields: FieldMa
         moving = moving_standing(connection, published, at)
     file = status_file(settings.snapshot_file)
     publication, standing = rows[0]
-    whole = {"told_at": at, **json.loads(standing or "{}"), **moving}
+    whole = {"told_at": at, **json.loads(standing), **moving} if standing else {}
     told = json.dumps(
         {"publication": publication, **tables, "figures": figures, "standing": whole}, default=as_text, indent=1
     )

@@ -16,9 +16,11 @@ import pytest
 from dynsync_pipeline.cli import looking
 from dynsync_pipeline.cli import status as command
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.publish.snapshot import publish_snapshot
 from dynsync_pipeline.publish.status_file import status_file, told_standing, write_status_files
 from dynsync_pipeline.requests.store import RequestStore, Wish
-from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline.warehouse.connection import Warehouse, utc_now
+from dynsync_pipeline.warehouse.cycles import ended
 from dynsync_pipeline.warehouse.erased import CUT, Erasure, Erasures, keep_erasures
 from dynsync_pipeline_tests.cli.conftest import HandMade, Run
 
@@ -167,6 +169,30 @@ def test_what_was_told_of_another_snapshot_by_another_version_or_later_is_not_ta
     assert told_standing(snapshot, later) is None
     file.unlink()
     assert told_standing(snapshot, later) is None
+
+
+def test_what_was_selected_by_a_clock_that_was_set_back_since_is_not_taken(hand_made: HandMade) -> None:
+    """A cycle of which only some steps ran swaps nothing in: what it tells was selected for later than it tells it."""
+    settings, fields = hand_made.settings, hand_made.fields
+    with Warehouse(settings.working_file, lambda: utc_now() + timedelta(hours=6)) as ahead:
+        publish_snapshot(ahead, settings, fields, ended(0, ahead.now(), is_whole=True, failures=[]))
+    with Warehouse(settings.working_file) as warehouse:
+        write_status_files(warehouse, settings, fields)
+    assert told_standing(settings.snapshot_file, looking.now()) is None
+    assert told_standing(settings.snapshot_file, looking.now() + timedelta(hours=7)) is not None
+
+
+def test_what_is_too_much_for_status_json_is_left_to_the_snapshot(hand_made: HandMade) -> None:
+    """It is written again in every cycle, also in one in which nothing happened."""
+    hand_made.publish(
+        "insert into state.approvals (approval_id, cause, cause_name, n_people, record_type, dynamics_id, direction, asked_at) "
+        "select n, 'account', uuid()::varchar, 12, 'account', uuid()::varchar, 'to_marketo', now()::timestamp "
+        "from range(5000) r(n)"
+    )
+    with Warehouse(hand_made.settings.working_file) as warehouse:
+        write_status_files(warehouse, hand_made.settings, hand_made.fields)
+    assert status_file(hand_made.settings.snapshot_file).stat().st_size < 100_000
+    assert told_standing(hand_made.settings.snapshot_file, looking.now()) is None
 
 
 def test_what_happened_since_the_last_cycle_is_told_all_the_same(run: Run, told: HandMade) -> None:
