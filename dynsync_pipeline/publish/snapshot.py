@@ -12,7 +12,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynsync_pipeline import __version__
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.publish.news import digest_of_news, is_told, note_swap
 from dynsync_pipeline.publish.private_copy import (
@@ -24,7 +23,7 @@ from dynsync_pipeline.publish.private_copy import (
     using_private,
     write_delta,
 )
-from dynsync_pipeline.publish.standing import standing_of_snapshot
+from dynsync_pipeline.publish.standing import LAYOUT, standing_of_snapshot
 from dynsync_pipeline.publish.status_file import as_text, mark_of
 from dynsync_pipeline.publish.tables import published_tables
 from dynsync_pipeline.publish.views import published_views
@@ -34,7 +33,9 @@ from dynsync_pipeline.warehouse.copied_file import copy_file
 from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 READ_ONLY = 0o444
-MOST_TOLD = 500_000  # characters of how the sync stands; `status.json` has them in every cycle, and leaves more to the snapshot
+MOST_TOLD = (
+    500_000  # characters of how the sync stands; `status.json` has them in every cycle, and leaves more to the snapshot
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def publish_snapshot(warehouse: Warehouse, settings: Settings, fields: FieldMap,
     end_publication(warehouse, publication)
     with storage_errors(settings.snapshot_file):
         _swap(private, settings.snapshot_file)
-        told = {"version": __version__, "snapshot": mark_of(settings.snapshot_file), "selected_at": at, **standing}
+        told = {"layout": LAYOUT, "snapshot": mark_of(settings.snapshot_file), "selected_at": at, **standing}
     text = json.dumps(told, default=as_text)
     note_swap(warehouse, ending, news, text if len(text) <= MOST_TOLD else None)
     return Published(n_rows, n_people, settings.snapshot_file.stat().st_size)

@@ -7,6 +7,7 @@ looks at the status opens no database. Not here: what is made of them at a momen
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -185,3 +186,6 @@ _MOVING = {
 }
 _TABLES = ("cycles", "calls_between", "budget_days", "cursors", "backlog_hours")
 PARTS = (*_OF_SNAPSHOT, *_MOVING)
+LAYOUT = zlib.crc32(
+    repr((_OF_SNAPSHOT, _MOVING)).encode()
+)  # of the rows that these queries make; others may lack a column

@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dynsync_pipeline import __version__
-from dynsync_pipeline.publish.standing import PARTS, Standing, moving_standing, typed
+from dynsync_pipeline.publish.standing import LAYOUT, PARTS, Standing, moving_standing, typed
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.storage import storage_errors
 
@@ -57,17 +56,17 @@ def publication_of(file: Path) -> str | None:
 def told_standing(snapshot: Path, at: datetime) -> Standing | None:
     """How the sync stands for whoever asks at `at` (UTC without zone), as the last cycle told.
 
-    None where it told that of another file than this snapshot, by another version, or for later than `at`, and where it is too
+    None where it told that of another file than this snapshot, by other queries, or for later than `at`, and where it is too
     much to be told.
     """
     told = read_status_file(status_file(snapshot)).get("standing", {})
     try:
-        if (told["version"], told["snapshot"]) != (__version__, mark_of(snapshot)):
+        if (told["layout"], told["snapshot"]) != (LAYOUT, mark_of(snapshot)):
             return None
         standing = {name: typed(told[name]) for name in PARTS}
         asked_at = max(datetime.fromisoformat(told[name]) for name in ("told_at", "selected_at"))
         return standing if asked_at <= at else None
-    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # none yet, an earlier version's, or damaged
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):  # none yet, or damaged
         return None
 
 
