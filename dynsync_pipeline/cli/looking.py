@@ -14,8 +14,7 @@ import typer
 from rich.text import Text
 
 from dynsync_pipeline.errors import StorageFailed
-from dynsync_pipeline.look.status import Status, status_of, told_status
-from dynsync_pipeline.publish.standing import read_standing
+from dynsync_pipeline.look.status import Status, read_status, told_status
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.cycle_lock import LastCycle, read_cycle_lock
 from dynsync_pipeline.warehouse.first_load import progress
@@ -47,7 +46,7 @@ def open_snapshot(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def read_status(settings: Settings, at: datetime) -> Status:
+def find_status(settings: Settings, at: datetime) -> Status:
     """The status at `at`, UTC without zone: as `status.json` tells it, or else the snapshot, of which it goes on.
 
     Raises: StorageFailed, with what to do, where there is no snapshot.
@@ -55,7 +54,7 @@ def read_status(settings: Settings, at: datetime) -> Status:
     if told := told_status(settings.snapshot_file, at):
         return told
     with open_snapshot(settings) as connection:
-        return status_of(read_standing(connection, at), at)
+        return read_status(connection, at)
 
 
 def running_cycle(settings: Settings) -> LastCycle | None:

@@ -14,12 +14,12 @@ from dynsync_pipeline.cli.backlog import backlog_sentence, show_backlog
 from dynsync_pipeline.cli.csv_files import export
 from dynsync_pipeline.cli.looking import (
     cell,
+    find_status,
     first_load_sentence,
     moment,
     now,
     open_snapshot,
     print_json,
-    read_status,
     rough,
     running_cycle,
     set_aside_sentence,
@@ -83,7 +83,7 @@ def status(
     if shows_hours:
         _show_hours(settings, csv_file, as_json=as_json)
         return
-    found = read_status(settings, at)
+    found = find_status(settings, at)
     calls = _calls(found, settings)
     running = running_cycle(settings)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dynsync_pipeline.cli.looking import cell, print_json, read_status, rough
+from dynsync_pipeline.cli.looking import cell, find_status, print_json, rough
 from dynsync_pipeline.cli.output import prints_to
 from dynsync_pipeline.cli.pairs import STYLES, all_pairs
 from dynsync_pipeline.errors import DynSyncError
@@ -42,7 +42,7 @@ def _row(state: PairState, at: datetime) -> dict[str, Any]:
     if state.settings is None:
         return row | {"message": state.why}
     try:
-        found = read_status(state.settings, at)
+        found = find_status(state.settings, at)
     except DynSyncError as error:
         return row | {"message": state.why or str(error)}
     return row | _figures(state, state.settings, found)

@@ -8,16 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.look.trend import Trend, trend_of
-from dynsync_pipeline.publish.standing import Standing, read_standing
+from dynsync_pipeline.publish.standing import Row, Standing, read_standing
 from dynsync_pipeline.publish.status_file import told_standing
 
 if TYPE_CHECKING:
     import duckdb
 
-Row = dict[str, Any]
 # Days that a system keeps what a reader has not seen yet: Dataverse its change tracking
 # (organization.expirechangetrackingindays, 7 unless changed), Marketo its change feed and its list of deleted people.
 CURSOR_LIVES = (

@@ -16,6 +16,7 @@ import duckdb
 from dynsync_pipeline import __version__
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
+from dynsync_pipeline.publish.standing import Row
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.pause import read_pause
@@ -24,7 +25,6 @@ MOST_CYCLES = 60
 MOST_ROWS = 50  # of what is listed
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)
-Row = dict[str, Any]
 
 
 def read_figures(

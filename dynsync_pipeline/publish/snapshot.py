@@ -33,7 +33,7 @@ from dynsync_pipeline.warehouse.copied_file import copy_file
 from dynsync_pipeline.warehouse.cycles import CycleEnd
 
 READ_ONLY = 0o444
-MOST_TOLD = 500_000  # characters of how the sync stands: `status.json` has them in every cycle, more than that nowhere
+MOST_TOLD = 500_000  # characters of how the sync stands; `status.json`, written in every cycle, has none of more
 
 
 @dataclass(frozen=True)
