@@ -27,7 +27,8 @@ from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unrea
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131), also where the link is yet to be found by the key.
 # A person just written by the sync is neither.
-# Contacts that move: the company they join, and the one they leave, whose values their activities tell as the old ones (R59).
+# Contacts that move, or whose move was refused before: the company they join, and the one they leave, whose values their
+# activities tell as the old ones (R59).
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
@@ -59,7 +60,11 @@ select unnest([c.joined, c.held])
 from (
     select a.accountid as joined, m.external_company_id as held
     from mirror.dynamics_contacts c
-    join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contactid
+    semi join (
+        select dynamics_id from inbox.touched where record_type = 'contact'
+        union
+        select dynamics_id from state.unsettled where record_type = 'contact' and next_look_at <= $at
+    ) t on t.dynamics_id = c.contactid
     join state.links l on l.record_type = 'contact' and l.dynamics_id = c.contactid
     join mirror.marketo_people m on m.person_id = l.person_id
     left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
