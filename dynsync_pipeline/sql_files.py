@@ -3,8 +3,8 @@
 A file opens with what it does, what it reads, makes and changes, in one fixed form that `docs/steps.md` shows. Whatever a
 file makes is a temporary table and is dropped before the first file of a run starts: a file in the wrong place never reads
 what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left out, and what
-it makes is made empty; only the first time that a process comes to it, it is run all the same. What a run left empty is not
-dropped and made again by the next one that has nothing for it: most rules have nothing to do in most cycles.
+it makes is made empty: over a million people a join with nothing may take a second, and half a gigabyte. What a run left empty
+is not dropped and made again by the next one that has nothing for it: most rules have nothing to do in most cycles.
 Not here: which files run in which order (the code beside them), what a statement draws from (`sql_sources.py`).
 """
 
@@ -238,18 +238,13 @@ _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:
     started_s = time.monotonic()
     try:
-        known = _KNOWN.get(statement.sql)
-        if known and not sources(connection, statement.sql)(filled):
-            if known.make_empty:
-                if filled.left_empty.get(known.target) != known.make_empty:
-                    _drop_left(connection, known.target, filled)
-                    connection.execute(known.make_empty)
-                filled.note(known.target, known.make_empty, 0)
+        if not sources(connection, statement.sql)(filled):
+            _leave_out(connection, statement, filled)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
         _drop_left(connection, statement.makes, filled)
         counted = connection.execute(statement.parsed).fetchall()
-        known = _KNOWN[statement.sql] = known or _known(connection, statement.sql)
+        make_empty = _making_empty(connection, statement)
     except duckdb.Error as error:
         if isinstance(error, _ABOUT_STORAGE) or "No space left" in str(error):
             raise
@@ -257,7 +252,8 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
         raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
     n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
-    filled.note(known.target, known.make_empty, n_rows)
+    found = _TARGET.match(statement.sql)
+    filled.note(found["target"] if found else "", make_empty, n_rows)
     log.debug(
         "%s, statement %d (line %d): %s rows, %.1f ms",
         file.path,
@@ -273,25 +269,29 @@ def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: 
         connection.execute(f"drop table temp.{name}")
 
 
-class _Known(NamedTuple):
-    """What is known of a statement once it ran: the table that it fills, and how to make a temporary one without a row."""
+def _leave_out(connection: duckdb.DuckDBPyConnection, statement: Statement, filled: Filled) -> None:
+    """Make the table that a statement makes, if any, without a row, unless it was left so."""
+    if not statement.makes:
+        return
+    make_empty = _MAKING_EMPTY.get(statement.sql)
+    if make_empty is None or filled.left_empty.get(statement.makes) != make_empty:
+        _drop_left(connection, statement.makes, filled)
+        connection.execute(make_empty or _NOTHING_OF.sub(r"\1 from (\2\n) limit 0", statement.sql))
+        make_empty = _making_empty(connection, statement)
+    filled.note(statement.makes, make_empty, 0)
 
-    target: str
-    make_empty: str | None
 
-
-_KNOWN: dict[str, _Known] = {}
-
-
-def _known(connection: duckdb.DuckDBPyConnection, sql: str) -> _Known:
-    found = _TARGET.match(sql)
-    target = found["target"] if found else ""
-    make_empty = None
-    if found and found["made"]:
-        made = connection.table(f"temp.main.{target}")
+def _making_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str | None:
+    """How to make the temporary table without a row that a statement just made; None where it makes none."""
+    if statement.makes and statement.sql not in _MAKING_EMPTY:
+        made = connection.table(f"temp.main.{statement.makes}")
         columns = ", ".join(f'"{name}" {kind}' for name, kind in zip(made.columns, made.types, strict=True))
-        make_empty = f"create temp table {target} ({columns})"
-    return _Known(target, make_empty)
+        _MAKING_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
+    return _MAKING_EMPTY.get(statement.sql)
+
+
+_MAKING_EMPTY: dict[str, str] = {}  # by statement; planning one to learn what it makes takes ten times as long
+_NOTHING_OF = re.compile(r"\A(create temp table \w+ as)\b([\s\S]*?)(?:;(?:\s|--[^\n]*)*)?\Z")
 
 
 _TARGET = re.compile(r"(?:(?P<made>create temp table)|insert into|update|delete from) (?P<target>[\w.]+)")

@@ -184,3 +184,17 @@ def test_two_files_may_make_a_table_of_one_name_with_other_columns(package: Path
         for step, column in (("room/made", "a"), ("room/other", "b")):
             sql_files.run_steps(connection, (step,))
             assert connection.table("temp.main.one").columns == [column]
+
+
+def test_what_has_nothing_to_do_is_not_run_even_the_first_time_of_a_process(package: Path) -> None:
+    """It would read all of what it joins nothing with."""
+    body = "from given g left join (select nextval('read') as n from range(3)) b on b.n = g.a;  -- a comment\n"
+    write(package, "made", f"create temp table one as {body}", reads="given", makes="one: one row per row given")
+    connection = duckdb.connect()
+    connection.execute("create table given (a integer); create sequence read")
+    sql_files.run_steps(connection, ("room/made",))
+    assert connection.execute("from one").fetchall() == []
+    assert connection.execute("select nextval('read')").fetchall() == [(1,)]
+    connection.execute("insert into given values (2)")
+    sql_files.run_steps(connection, ("room/made",))
+    assert connection.execute("from one").fetchall() == [(2, 2)]

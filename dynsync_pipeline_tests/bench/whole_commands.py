@@ -91,8 +91,9 @@ def edit(world: HttpWorld, n_changes: int, number: int) -> None:
     """So many people and records that exist are edited, half of them in each system."""
     real = world.query(
         "select person_id_marketo, contact_id_dynamics from people where person_id_marketo < ? "
-        "order by hash(person_id_marketo) limit ?",
+        "order by hash((person_id_marketo, ?)) limit ?",  # others each time, or their rows would lie side by side
         APART,
+        number,
         n_changes,
     )
     for person_id, _ in real[::2]:

@@ -108,9 +108,8 @@ def explain_what_was_left_out(warehouse: ExplainingWarehouse) -> None:
 
 @story
 def test_no_statement_of_a_cycle_goes_through_all_pairs_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first time in a process a statement runs whatever it draws from; its plan over nothing would say nothing. And what
-    # it makes empty later has the columns of that time, which is to be one with this field map.
-    monkeypatch.setattr(sql_files, "_KNOWN", {})
+    # What is made empty has the columns of its first time in a process, which is to be one with this field map.
+    monkeypatch.setattr(sql_files, "_MAKING_EMPTY", {})
     busy_world().cycle()
     world = busy_world(is_optimised=True, warehouse=ExplainingWarehouse)
     assert isinstance(world.warehouse, ExplainingWarehouse)
