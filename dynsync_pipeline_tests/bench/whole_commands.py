@@ -16,15 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from dynsync_pipeline.emulators import sample_data
-from dynsync_pipeline.emulators.dataverse import seeding as dataverse_seeding
-from dynsync_pipeline.emulators.marketo import seeding as marketo_seeding
-from dynsync_pipeline.model.field_map import Direction, FieldMap, FieldType, load_field_map
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.warehouse.connection import Warehouse
+from dynsync_pipeline_tests.bench.equal_sides import FIELDS, equal_world
 from dynsync_pipeline_tests.bench.starting import compiled_once
 from dynsync_pipeline_tests.worlds.http import DYNSYNC, HttpWorld, settings_from
 
@@ -33,15 +30,15 @@ CHANGES = (0, 100, 1_000)
 REPEATS = 3
 AT_ONCE = 500  # copies of everybody that one transaction makes: a million people
 APART = 1_000_000_000  # between the ids of a person and of its copy
-CREATED_AT = "2026-01-01T00:00:00Z"
-FIELDS = load_field_map()
 
 
 def main(sizes: list[int]) -> None:
     """Measure each size in turn; the times of the first are the measure of the others."""
     first: dict[int, float] = {}
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder, linked_world(Path(folder)) as world:
+        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), N_REAL) as world:
+            for _ in range(2):
+                world.sync()
             multiply(world, size)
             command(world)  # publishes everybody
             snapshot_mb = (world.data_dir / "snapshot.duckdb").stat().st_size / 1e6
@@ -100,59 +97,6 @@ def edit(world: HttpWorld, n_changes: int, number: int) -> None:
         world.edit_person(person_id, title=f"Edited {number}")
     for _, record_id in real[1::2]:
         world.edit_record("contact", record_id, jobtitle=f"Edited {number}")
-
-
-def linked_world(folder: Path) -> HttpWorld:
-    """Contacts that stand in both systems with equal values, linked by a first cycle; all fields of the default map."""
-    world = HttpWorld(folder, fields=None)
-    world.warehouse = Warehouse
-    world.environment |= {
-        "DYNSYNC_MARKETO_OLDEST_PERSON": CREATED_AT[:10],
-        "DYNSYNC_DYNAMICS_CALLS_PER_DAY": "1000000",
-        "DYNSYNC_MARKETO_CALLS_PER_DAY": "1000000",
-        "DYNSYNC_MAX_CREATES": "1000000",
-        "DYNSYNC_CENSUS_SHARE": "0",
-    }
-    # Without industries, whose labels only Dynamics knows: equal companies are not written by the first cycle.
-    accounts = [account | {"industrycode": None} for account in sample_data.sample_accounts(N_REAL // 50, 0)]
-    account_ids = [str(account["accountid"]) for account in accounts]
-    dataverse_seeding.seed(world.emulators.dataverse, accounts, contacts(account_ids), [])
-    marketo_seeding.seed(world.emulators.marketo, as_people(contacts(account_ids), accounts))
-    for _ in range(2):
-        world.sync()
-    return world
-
-
-def contacts(account_ids: list[str]) -> Iterator[dict[str, object]]:
-    """Sample contacts without the addresses that Marketo refuses: a cycle that tries them again is not idle."""
-    for contact in sample_data.sample_contacts(N_REAL, account_ids, 0):
-        is_refused = not str(contact["emailaddress1"]).isascii()
-        yield contact | ({"emailaddress1": None} if is_refused else {})
-
-
-def as_people(records: Iterator[dict[str, object]], accounts: list[dict[str, object]]) -> Iterator[dict[str, object]]:
-    """The people that a sync would have made of these contacts."""
-    mapped = [
-        (field.marketo_field, field.dynamics_column)
-        for field in FIELDS.of(RecordType.CONTACT)
-        if field.direction is not Direction.TO_DYNAMICS and field.dynamics_column != "statecode"
-    ]
-    of_account = [(field.marketo_field, field.dynamics_column) for field in FIELDS.of(RecordType.ACCOUNT)]
-    companies = {
-        account["accountid"]: {name: account.get(column) for name, column in of_account} for account in accounts
-    }
-    for contact in records:
-        yield (
-            {name: contact.get(column) for name, column in mapped}
-            | companies.get(contact["parentcustomerid_account"], {})
-            | {
-                "dynamicsContactId": contact["contactid"],
-                "dynamicsType": "Contact",
-                "externalCompanyId": contact["parentcustomerid_account"],
-                "leadStatus": "Active",
-                "createdAt": CREATED_AT,
-            }
-        )
 
 
 def multiply(world: HttpWorld, n_people: int) -> None:
