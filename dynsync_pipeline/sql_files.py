@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
-from dynsync_pipeline.sql_sources import sources
+from dynsync_pipeline.sql_sources import learn_sources, sources
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +41,23 @@ class SqlFile:
 
 
 class Statement(NamedTuple):
-    """One statement of a file: its number and first line, both counted from 1, its text, what DuckDB parsed of it, and the
-    temporary table that it makes.
+    """One statement of a file: its number and first line, both counted from 1, its text, the table that it makes, fills,
+    changes or empties, and the same again where it makes it, as a temporary one.
     """
 
     number: int
     line: int
     sql: str
-    parsed: duckdb.Statement
+    target: str | None
     makes: str | None
+
+    @property
+    def query(self) -> str:
+        """What it makes its table of."""
+        return _MADE_OF.sub("", self.sql, count=1).rstrip(";")
+
+
+_MADE_OF = re.compile(r"\Acreate temp table \w+ as\s")
 
 
 @lru_cache
@@ -88,35 +96,30 @@ def _names(part: str) -> tuple[str, ...]:
     return () if names == "nothing" else tuple(names.split(", "))
 
 
-def statements(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> list[Statement]:
-    """The statements of a file in order. Raises: SqlFileFailed, naming the line, where the text is no SQL.
+def statements(file: SqlFile) -> tuple[Statement, ...]:
+    """The statements of a file in order, told apart by their semicolons: DuckDB parses those alone that are run.
 
-    They are the same for every connection, and parsed once: parsing is a tenth of what a cycle over few changes costs.
+    Parsing them all would be a tenth of what the first cycle of a process costs.
     """
-    if file.text not in _PARSED:
-        _PARSED[file.text] = list(_parse(connection, file))
-    return _PARSED[file.text]
+    return _split(file.text)
 
 
-_PARSED: dict[str, list[Statement]] = {}
+@lru_cache
+def _split(text: str) -> tuple[Statement, ...]:
+    found = ((_COMMENTS_BEFORE.sub("", part[0]), part.end()) for part in _STATEMENT.finditer(text))
+    return tuple(
+        Statement(number, text.count("\n", 0, end - len(sql)) + 1, sql.rstrip(), *_target(sql))
+        for number, (sql, end) in enumerate(((sql, end) for sql, end in found if sql), start=1)
+    )
 
 
-def _parse(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> Iterator[Statement]:
-    try:
-        parsed = connection.extract_statements(file.text)
-    except duckdb.ParserException as error:
-        said = " ".join(str(error).split())
-        raise _failure(file.path, said, file.text) from None
-    place = 0
-    for number, found in enumerate(parsed, start=1):
-        sql = _COMMENTS_BEFORE.sub("", found.query)
-        place = file.text.index(sql, place)
-        target = _TARGET.match(sql)
-        made = target["target"] if target and target["made"] else None
-        yield Statement(number, file.text.count("\n", 0, place) + 1, sql.rstrip(), found, made)
-        place += len(sql)
+def _target(sql: str) -> tuple[str | None, str | None]:
+    found = _TARGET.match(sql)
+    return (found["target"], found["target"] if found["made"] else None) if found else (None, None)
 
 
+# A semicolon in a comment or a text ends nothing.
+_STATEMENT = re.compile(r"(?:--[^\n]*|'[^']*'|[^;'-]+|-)++;?")
 _COMMENTS_BEFORE = re.compile(r"\A(?:\s*--[^\n]*\n)*\s*")
 
 
@@ -162,7 +165,7 @@ def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> 
         connection,
         steps,
         Filled(connection),
-        lambda statement: statement.makes is None and _TARGET.match(statement.sql) is not None,
+        lambda statement: statement.makes is None and statement.target is not None,
     )
 
 
@@ -184,10 +187,10 @@ def _run_those(
     filled: Filled,
     is_wanted: Callable[[Statement], bool],
 ) -> None:
-    for file in map(sql_file, steps):
-        for statement in statements(connection, file):
-            if is_wanted(statement):
-                _run(connection, file, statement, filled)
+    wanted = [(file, each) for file in map(sql_file, steps) for each in statements(file) if is_wanted(each)]
+    learn_sources(connection, [statement.sql for _, statement in wanted if statement.target])
+    for file, statement in wanted:
+        _run(connection, file, statement, filled)
 
 
 class Filled:
@@ -220,16 +223,17 @@ class Filled:
             _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
         return _IS_VIEW[name]
 
-    def note(self, name: str, make_empty: str | None, n_rows: int) -> None:
-        """A statement made this table with so many rows, or, where it makes none, inserted, changed or deleted as many."""
-        if make_empty:
+    def note(self, statement: Statement, n_rows: int) -> None:
+        """The statement made its table with so many rows, or, where it makes none, inserted, changed or deleted as many."""
+        name = statement.target or ""
+        if statement.makes:
             self._known[name] = n_rows > 0
         elif n_rows:
             self._known.pop(name, None)
         if n_rows:
             self.left_empty.pop(name, None)
-        elif make_empty:
-            self.left_empty[name] = make_empty
+        elif statement.makes:
+            self.left_empty[name] = statement.sql
 
 
 _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
@@ -238,13 +242,13 @@ _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:
     started_s = time.monotonic()
     try:
-        if not sources(connection, statement.sql)(filled):
-            _leave_out(connection, statement, filled)
+        if statement.target and not sources(connection, statement.sql)(filled):
+            if statement.makes:
+                _leave_empty(connection, statement, filled)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
         _drop_left(connection, statement.makes, filled)
-        counted = connection.execute(statement.parsed).fetchall()
-        make_empty = _making_empty(connection, statement)
+        counted = connection.execute(_parsed(connection, statement.sql)).fetchall()
     except duckdb.Error as error:
         if isinstance(error, _ABOUT_STORAGE) or "No space left" in str(error):
             raise
@@ -252,8 +256,7 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
         where = f"{file.path}, statement {statement.number} (line {statement.line})"
         raise _failure(where, said, statement.sql) from None  # DuckDB's own text may quote values
     n_rows = counted[0][0] if counted and isinstance(counted[0][0], int) else 0
-    found = _TARGET.match(statement.sql)
-    filled.note(found["target"] if found else "", make_empty, n_rows)
+    filled.note(statement, n_rows)
     log.debug(
         "%s, statement %d (line %d): %s rows, %.1f ms",
         file.path,
@@ -264,34 +267,39 @@ def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statem
     )
 
 
+def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    """What DuckDB parses of a statement, which is the same for every connection: a tenth of a cycle over few changes."""
+    if sql not in _PARSED:
+        (_PARSED[sql],) = connection.extract_statements(sql)
+    return _PARSED[sql]
+
+
+_PARSED: dict[str, duckdb.Statement] = {}
+
+
+def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, filled: Filled) -> None:
+    """Have the table that the statement makes there without a row."""
+    if filled.left_empty.get(statement.makes or "") != statement.sql:
+        _drop_left(connection, statement.makes, filled)
+        connection.execute(_make_empty(connection, statement))
+    filled.note(statement, 0)
+
+
+def _make_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str:
+    """What makes its table without a row. DuckDB is asked once for the columns, for less than running it over nothing takes."""
+    if statement.sql not in _MAKE_EMPTY:
+        found = connection.execute(f"describe {statement.query}").fetchall()
+        columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in found)
+        _MAKE_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
+    return _MAKE_EMPTY[statement.sql]
+
+
+_MAKE_EMPTY: dict[str, str] = {}
+
+
 def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: Filled) -> None:
     if name and filled.left_empty.pop(name, None):
         connection.execute(f"drop table temp.{name}")
-
-
-def _leave_out(connection: duckdb.DuckDBPyConnection, statement: Statement, filled: Filled) -> None:
-    """Make the table that a statement makes, if any, without a row, unless it was left so."""
-    if not statement.makes:
-        return
-    make_empty = _MAKING_EMPTY.get(statement.sql)
-    if make_empty is None or filled.left_empty.get(statement.makes) != make_empty:
-        _drop_left(connection, statement.makes, filled)
-        connection.execute(make_empty or _NOTHING_OF.sub(r"\1 from (\2\n) limit 0", statement.sql))
-        make_empty = _making_empty(connection, statement)
-    filled.note(statement.makes, make_empty, 0)
-
-
-def _making_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str | None:
-    """How to make the temporary table without a row that a statement just made; None where it makes none."""
-    if statement.makes and statement.sql not in _MAKING_EMPTY:
-        made = connection.table(f"temp.main.{statement.makes}")
-        columns = ", ".join(f'"{name}" {kind}' for name, kind in zip(made.columns, made.types, strict=True))
-        _MAKING_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
-    return _MAKING_EMPTY.get(statement.sql)
-
-
-_MAKING_EMPTY: dict[str, str] = {}  # by statement; planning one to learn what it makes takes ten times as long
-_NOTHING_OF = re.compile(r"\A(create temp table \w+ as)\b([\s\S]*?)(?:;(?:\s|--[^\n]*)*)?\Z")
 
 
 _TARGET = re.compile(r"(?:(?P<made>create temp table)|insert into|update|delete from) (?P<target>[\w.]+)")

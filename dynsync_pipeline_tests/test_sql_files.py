@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
+import dynsync_pipeline
 from dynsync_pipeline import sql_files
 from dynsync_pipeline.errors import SqlFileFailed
 from dynsync_pipeline.warehouse.parsing import parsing_once
@@ -46,10 +48,56 @@ def test_an_error_names_file_statement_and_line_and_carries_the_statement(packag
     assert failed.value.statement == "select b\nfrom one;"
 
 
-def test_a_text_that_is_no_sql_names_its_file_and_line(package: Path) -> None:
-    write(package, "broken", f"{ONE}selec 1;\n", makes=MADE)
-    with pytest.raises(SqlFileFailed, match=r"room/sql/broken\.sql cannot be run: Parser Error.*LINE 7: selec 1"):
+@pytest.mark.parametrize("broken", ["selec 1;", "create temp table one as selec 1;"])
+def test_a_text_that_is_no_sql_names_its_file_and_line(package: Path, broken: str) -> None:
+    write(package, "broken", f"select 1;\n{broken}\n", makes=MADE)
+    with pytest.raises(
+        SqlFileFailed, match=r"broken\.sql, statement 2 \(line 7\) cannot be run: Parser Error.*selec"
+    ) as failed:
         sql_files.run_steps(duckdb.connect(), ("room/broken",))
+    assert failed.value.statement == broken
+
+
+def test_statements_are_told_apart_as_duckdb_does() -> None:
+    package = Path(dynsync_pipeline.__path__[0])
+    files = sorted(package.glob("*/sql/**/*.sql"))
+    assert len(files) > 70
+    connection = duckdb.connect()
+    for path in files:
+        room, _, *names = path.relative_to(package).with_suffix("").parts
+        file = sql_files.sql_file(f"{room}/{'/'.join(names)}")
+        found = connection.extract_statements(file.text)
+        split = sql_files.statements(file)
+        lines = file.text.splitlines()
+        assert [without_comments(each.sql) for each in split] == [without_comments(each.query) for each in found], path
+        assert all(lines[each.line - 1] == each.sql.splitlines()[0] for each in split), path
+
+
+def without_comments(sql: str) -> list[str]:
+    return re.sub(r"--[^\n]*", "", sql).split()
+
+
+def test_a_semicolon_in_a_comment_or_a_text_ends_no_statement(package: Path) -> None:
+    body = "select 'a;''b' -- not; here, isn't it\n  , 1-2;\n\n-- Nor; here.\nselect 2\n-- The end.\n"
+    write(package, "made", body)
+    split = sql_files.statements(sql_files.sql_file("room/made"))
+    assert [(each.number, each.line) for each in split] == [(1, 6), (2, 10)]
+    assert split[0].sql == "select 'a;''b' -- not; here, isn't it\n  , 1-2;"
+
+
+def test_what_a_statement_leaves_empty_has_the_columns_that_running_it_makes(package: Path) -> None:
+    select = """
+with few as (from given where a > 0)
+select a, a / 2 as "half of", b, [b] as many, {'x': d} as packed, d::decimal(38, 10) as d, null as nothing, now() as at
+from few
+"""
+    write(package, "made", f"create temp table one as{select};\n", reads="given", makes="one: one row per row given")
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer, b varchar, d decimal(10, 2))")
+    sql_files.run_steps(connection, ("room/made",))
+    connection.execute(f"create temp table run as {select}")
+    left, run = connection.table("temp.main.one"), connection.table("temp.main.run")
+    assert (left.columns, left.types) == (run.columns, run.types)
 
 
 def test_an_error_about_a_value_does_not_tell_the_value(package: Path) -> None:

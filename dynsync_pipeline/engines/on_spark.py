@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,13 +141,11 @@ class SparkEngine:
 
     def run_steps(self, steps: Sequence[str]) -> None:
         """Make the tables of these files."""
-        with closing(duckdb.connect()) as parsing:
-            for file in map(sql_file, steps):
-                for statement in statements(parsing, file):
-                    if statement.makes is not None:
-                        query = statement.sql.partition(" as")[2].rstrip(";")
-                        where = f"{file.path}, statement {statement.number} (line {statement.line})"
-                        self._make(statement.makes, query, where)
+        for file in map(sql_file, steps):
+            for statement in statements(file):
+                if statement.makes is not None:
+                    where = f"{file.path}, statement {statement.number} (line {statement.line})"
+                    self._make(statement.makes, statement.query, where)
 
     def count(self, table: str) -> int:
         """The number of its rows."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import duckdb
 import msgspec
 import pytest
 
@@ -97,4 +96,4 @@ def line_of_statement(file: str, line: int) -> int:
 def _first_lines(file: str) -> list[int]:
     room, _, rest = file.partition("/sql/")
     step = f"{room}/{rest.removesuffix('.sql')}"
-    return [statement.line for statement in statements(duckdb.connect(), sql_file(step))]
+    return [statement.line for statement in statements(sql_file(step))]

@@ -102,15 +102,14 @@ def explain_what_was_left_out(warehouse: ExplainingWarehouse) -> None:
     """Statements of the rule files that had nothing to do; the tables that they read are still there."""
     with warehouse.reading() as connection:
         for step in {*PLAN, *SETTLING, *RECOGNISING}:
-            for statement in statements(connection, sql_file(step)):
+            for statement in statements(sql_file(step)):
                 connection.explain(statement.sql)
 
 
 @story
 def test_no_statement_of_a_cycle_goes_through_all_pairs_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is made empty has the columns of its first time in a process, which is to be one with this field map.
-    monkeypatch.setattr(sql_files, "_MAKING_EMPTY", {})
-    busy_world().cycle()
+    # What a statement makes empty has the columns of the first time in a process, which is to be one with this field map.
+    monkeypatch.setattr(sql_files, "_MAKE_EMPTY", {})
     world = busy_world(is_optimised=True, warehouse=ExplainingWarehouse)
     assert isinstance(world.warehouse, ExplainingWarehouse)
     plans = world.warehouse.plans
