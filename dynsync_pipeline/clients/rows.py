@@ -53,7 +53,9 @@ def all_rows(tables: Sequence[pa.Table]) -> pa.Table:
 
 def text_column(values: Sequence[str | None]) -> pa.Array:
     """Texts as Arrow strings. Raises: pa.ArrowException for anything but text and null."""
-    return pa.array(values, pa.string())
+    # Of the first list that Arrow is given it wants to know whether it is one of pandas, and imports that, for half a second. A
+    # cycle without changes has no list to give.
+    return pa.array(values, pa.string()) if values else pa.nulls(0, pa.string())
 
 
 _ARROW = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import dagster as dg
-import pandas as pd
 
 from dynsync_pipeline.clients.systems import System
 from dynsync_pipeline.cycle import Cycle
@@ -83,8 +82,8 @@ def _mirrored(warehouse: Warehouse, mirror: str, n_read: int) -> dict[str, Any]:
     """How many rows were read, and a mirror has, deleted ones included; DuckDB knows that without looking at any."""
     with warehouse.reading() as connection:
         n_rows = scalar(connection, f"select count(*) from {mirror}")
-    shown = pd.DataFrame([{"mirror": mirror, "rows read": n_read, "rows in it": n_rows}])
-    return {"dagster/row_count": n_rows, "preview": table(shown)}
+    shown = table(("mirror", "rows read", "rows in it"), [(mirror, n_read, n_rows)])
+    return {"dagster/row_count": n_rows, "preview": shown}
 
 
 def _reads_of(context: dg.AssetExecutionContext) -> set[str]:
@@ -256,7 +255,7 @@ def snapshot(context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun
     with cycle.step() as steps:
         started_s = time.monotonic()
         published = steps.publish()
-        rows = pd.DataFrame(sorted(published.n_rows.items()), columns=["table", "rows written"])
+        rows = table(("table", "rows written"), sorted(published.n_rows.items()))
         _sum_up(context, steps.warehouse)
         return dg.MaterializeResult(
             metadata={
@@ -266,7 +265,7 @@ def snapshot(context: dg.AssetExecutionContext, cycle: dg.ResourceParam[CycleRun
                 "people": published.n_people,
                 "size in bytes": published.size_bytes,
                 "file": dg.MetadataValue.path(str(steps.settings.snapshot_file)),
-                "preview": table(rows),
+                "preview": rows,
                 "dagster/row_count": published.n_people,
                 "dagster/table_name": "people",
                 "sql": sql(_CYCLE.format(cycle_id=steps.cycle_id)),

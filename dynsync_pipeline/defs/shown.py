@@ -5,12 +5,11 @@ No value of a record is among them. Not here: which figures a step has (`assets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 import duckdb
-import pandas as pd
 
 from dynsync_pipeline.model.field_map import Field, FieldMap
 from dynsync_pipeline.model.records import TABLES, RecordType
@@ -32,15 +31,15 @@ MIRRORS: dict[RecordType | str, dg.AssetKey] = {
 
 def counted(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> dg.MetadataValue:
     """What `query` counts, as a table."""
-    return table(connection.execute(query, list(values)).df())
+    found = connection.execute(query, list(values))
+    names = [name for name, *_ in found.description]
+    return table(names, found.fetchall())
 
 
-def table(rows: pd.DataFrame) -> dg.MetadataValue:
-    """Counts as a table; of none, a word."""
-    if not len(rows):
-        return dg.MetadataValue.text("Nothing.")
-    plain = rows.astype(object).where(rows.notna(), None)
-    return dg.MetadataValue.table([dg.TableRecord(record) for record in plain.to_dict("records")])
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.MetadataValue:
+    """Counts as a table of these columns; of none, a word."""
+    records = [dg.TableRecord(dict(zip(names, row, strict=True))) for row in rows]
+    return dg.MetadataValue.table(records) if records else dg.MetadataValue.text("Nothing.")
 
 
 def sql(query: str) -> dg.MetadataValue:

@@ -89,8 +89,9 @@ def _add_columns(
     connection: duckdb.DuckDBPyConnection, wanted: dict[str, dict[str, FieldType]]
 ) -> set[tuple[str, str]]:
     """Add the columns that are missing; returns all there are now: the table with its schema, and the column."""
-    rows = connection.execute("select schema_name || '.' || table_name, column_name from duckdb_columns()").fetchall()
-    existing = set(rows)
+    # DuckDB's table of all columns would plan every view, which takes thirty times as long.
+    asked = (f"select '{table}', name from pragma_table_info('{table}')" for table in wanted)
+    existing: set[tuple[str, str]] = set(connection.execute(" union all ".join(asked)).fetchall())
     for table, names in wanted.items():
         for name in names:
             if (table, name) not in existing:
