@@ -281,20 +281,20 @@ def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, fi
     """Have the table that the statement makes there without a row."""
     if filled.left_empty.get(statement.makes or "") != statement.sql:
         _drop_left(connection, statement.makes, filled)
-        connection.execute(_make_empty(connection, statement))
+        connection.execute(_making_empty(connection, statement))
     filled.note(statement, 0)
 
 
-def _make_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str:
+def _making_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str:
     """What makes its table without a row. DuckDB is asked once for the columns, for less than running it over nothing takes."""
-    if statement.sql not in _MAKE_EMPTY:
+    if statement.sql not in _MAKING_EMPTY:
         found = connection.execute(f"describe {statement.query}").fetchall()
         columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in found)
-        _MAKE_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
-    return _MAKE_EMPTY[statement.sql]
+        _MAKING_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
+    return _MAKING_EMPTY[statement.sql]
 
 
-_MAKE_EMPTY: dict[str, str] = {}
+_MAKING_EMPTY: dict[str, str] = {}
 
 
 def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: Filled) -> None:

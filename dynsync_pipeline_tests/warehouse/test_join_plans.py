@@ -109,7 +109,7 @@ def explain_what_was_left_out(warehouse: ExplainingWarehouse) -> None:
 @story
 def test_no_statement_of_a_cycle_goes_through_all_pairs_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     # What a statement makes empty has the columns of the first time in a process, which is to be one with this field map.
-    monkeypatch.setattr(sql_files, "_MAKE_EMPTY", {})
+    monkeypatch.setattr(sql_files, "_MAKING_EMPTY", {})
     world = busy_world(is_optimised=True, warehouse=ExplainingWarehouse)
     assert isinstance(world.warehouse, ExplainingWarehouse)
     plans = world.warehouse.plans
