@@ -17,6 +17,7 @@ from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.edit_times import follows_edits
 from dynsync_pipeline.warehouse.erased import has_erased
 from dynsync_pipeline.warehouse.mirrors import PersonColumns
+from dynsync_pipeline.warehouse.rows_of import rows_of
 
 OVERLAP = timedelta(minutes=10)  # the feed's order and times are not exact; what repeats is compared and skipped
 
@@ -87,7 +88,7 @@ class Feed:
         if not self._rows:
             return []
         self._tell(connection)
-        rows = connection.execute(_CHANGED.format(mirror=self._mirror())).fetchall()
+        rows = connection.execute(_CHANGED.format(wide=self._told_people())).fetchall()
         return sorted({row[0] for row in rows} | self._asked_for)
 
     def unseen_edits(self, connection: duckdb.DuckDBPyConnection) -> list[UnseenEdit]:
@@ -177,10 +178,13 @@ class Feed:
             connection.execute("delete from told where is_erased('person:' || person_id)")
         self._is_told = True
 
-    def _mirror(self) -> str:
-        own = ", ".join(f"{name} as {quoted(rest_name)}" for rest_name, name in self._columns.mirror_of_own.items())
-        names = "".join(f", {quoted(name)}" for name in self._columns.kinds)
-        return f"select person_id, {own}{names} from mirror.marketo_people"
+    def _told_people(self) -> str:
+        """A query of what the mirror holds of those told of, in the fields told of, by the names that the feed has for these."""
+        fields = {field for _, _, _, field, *_ in self._rows}
+        held = {name: name for name in self._columns.kinds} | self._columns.mirror_of_own
+        told = "".join(f", {quoted(held[name])} as {quoted(name)}" for name in sorted(held.keys() & fields))
+        columns = f'person_id, null::varchar as "(nothing)"{told}'  # none of them may be one that is read
+        return rows_of("mirror.marketo_people", "person_id", "select person_id from told", columns)
 
 
 def _is_empty(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -233,13 +237,11 @@ with latest as (
     select person_id, field, new_value from told where field is not null
     qualify row_number() over (partition by person_id, field order by changed_at desc, place desc) = 1
 ),
-wide as (
-    select * from ({mirror}) where person_id in (select person_id from told)
-),
+wide as materialized ({wide}),
 held as (
     select person_id, field, value from long_of('wide')
 )
-select distinct person_id from told where person_id not in (select person_id from mirror.marketo_people)
+select distinct person_id from told where person_id not in (select person_id from wide)
 union
 select latest.person_id
 from latest

@@ -211,13 +211,19 @@ def _write_table(connection: duckdb.DuckDBPyConnection, table: PublishedTable, c
 
 
 def _write_fetched(connection: duckdb.DuckDBPyConnection, table: PublishedTable, keys: str) -> int:
-    """Add the rows of these keys, which are fetched before anything is joined to them."""
-    rows = rows_of(table.table, table.key.split(".")[1], keys)
-    return scalar(
-        connection,
-        f"insert into published.{table.name} by name with fetched as materialized ({rows}) "
-        f"{table.select_of('fetched')} where not {_gone(table)}",
+    """Add the rows of these keys. They and what is joined to them are fetched before: DuckDB, which does not know how few a
+    subquery has, would build the join over everybody.
+    """
+    rows = {"fetched": rows_of(table.table, table.key.split(".")[1], keys)}
+    rows |= {each.fetched: rows_of(each.table, each.key, each.keys, each.columns) for each in table.joined}
+    for name, query in rows.items():
+        connection.execute(f"create or replace temp table {name} as {query}")
+    n_rows = scalar(
+        connection, f"insert into published.{table.name} by name {table.select_fetched} where not {_gone(table)}"
     )
+    for name in rows:
+        connection.execute(f"drop table temp.{name}")
+    return n_rows
 
 
 def _write_what_differs(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> int:

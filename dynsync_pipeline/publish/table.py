@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dynsync_pipeline.warehouse.columns import quoted
@@ -18,14 +19,34 @@ class PublishedColumn:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """A table of about as many rows as the published one, of which few are needed for few rows: those whose `key` is among what
+    the query `keys` gives, over `fetched`, these few rows, and what was fetched before. `columns`: those that are needed.
+    """
+
+    table: str
+    key: str
+    keys: str
+    columns: str
+
+    @property
+    def fetched(self) -> str:
+        """The name of the temporary table of these rows."""
+        return f"of_{self.table.split('.')[1]}"
+
+
+@dataclass(frozen=True)
 class PublishedTable:
-    """One table: `grain` says what a row is; `source` is the `from` clause; `key` finds rows again for a delta."""
+    """One table: `grain` says what a row is; `source` is the `from` clause; `key` finds rows again for a delta, for which those
+    of the tables in `joined` are fetched first.
+    """
 
     name: str
     grain: str
     source: str
     key: str
     columns: tuple[PublishedColumn, ...]
+    joined: tuple[Joined, ...] = ()
 
     @property
     def table(self) -> str:
@@ -35,12 +56,19 @@ class PublishedTable:
     @property
     def select(self) -> str:
         """All columns from all rows; callers append a `where`."""
-        return self.select_of(self.table)
+        return f"select {self._values} from {self.source}"
 
-    def select_of(self, rows: str) -> str:
-        """The same from `rows`, in the place of those of its table."""
-        values = ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
-        return f"select {values} from {rows}{self.source.removeprefix(self.table)}"
+    @property
+    def select_fetched(self) -> str:
+        """The same from `fetched` and what was fetched of the joined tables."""
+        select = f"select {self._values} from fetched{self.source.removeprefix(self.table)}"
+        for joined in self.joined:
+            select = re.sub(rf"{re.escape(joined.table)}\b", joined.fetched, select)
+        return select
+
+    @property
+    def _values(self) -> str:
+        return ", ".join(f"{column.expression} as {quoted(column.name)}" for column in self.columns)
 
 
 def told(table: str, code: str) -> str:

@@ -12,7 +12,7 @@ from dynsync_pipeline.model.own_fields import KEYLESS
 from dynsync_pipeline.model.records import FILTER_COLUMN, TABLES, RecordType, logical_name
 from dynsync_pipeline.publish.ledger_tables import LEDGER_TABLES
 from dynsync_pipeline.publish.state_tables import state_tables
-from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable, plain
+from dynsync_pipeline.publish.table import Joined, PublishedColumn, PublishedTable, plain
 from dynsync_pipeline.warehouse.columns import mirrored_columns, quoted
 from dynsync_pipeline.warehouse.observations import NEVER_OBSERVED
 
@@ -40,6 +40,37 @@ _OWNER_ID = "Id of the user or team that is the owner"
 _OWNER = plain(
     ("owner_name", "varchar", "w.name", "Name of the owner."),
     ("owner_email", "varchar", "w.email", "E-mail address of the owner."),
+)
+
+
+_JOINED_TO_PEOPLE = (
+    Joined("state.links", "person_id", "select person_id from fetched", "*"),
+    Joined(
+        "mirror.dynamics_contacts",
+        "contactid",
+        "select dynamics_contact_id from fetched union select dynamics_id from of_links where record_type = 'contact'",
+        "contactid, is_deleted, merged, _ownerid_value, _parentcustomerid_value",
+    ),
+    Joined(
+        "mirror.dynamics_leads",
+        "leadid",
+        "select dynamics_lead_id from fetched union select dynamics_id from of_links where record_type = 'lead'",
+        "leadid, is_deleted, merged, _ownerid_value",
+    ),
+    Joined(
+        "mirror.marketo_companies",
+        "external_company_id",
+        f"select coalesce(external_company_id, '{KEYLESS}' || person_id) from fetched",
+        "*",
+    ),
+)
+_JOINED_TO_CONTACTS = (
+    Joined(
+        "mirror.dynamics_contacts",
+        "contactid",
+        "select lower(_parentcustomerid_value) from fetched",
+        "contactid",
+    ),
 )
 
 
@@ -84,6 +115,7 @@ def _people(fields: FieldMap) -> PublishedTable:
             f"left join mirror.dynamics_owners w on w.id = {_OWNER_OF_PERSON}"
         ),
         key="m.person_id",
+        joined=_JOINED_TO_PEOPLE,
         columns=(
             PublishedColumn("person_id_marketo", "bigint", "m.person_id", "Id of the person in Marketo. Key."),
             PublishedColumn(
@@ -231,6 +263,7 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
         source=f"{table.mirror} r left join mirror.dynamics_owners w on w.id = lower(r._ownerid_value)",
         key=f"r.{table.id_column}",
         columns=tuple(columns),
+        joined=_JOINED_TO_CONTACTS if record_type is RecordType.CONTACT else (),
     )
 
 

@@ -28,7 +28,6 @@ A_FEW = 0.2  # columns: what looks at some rows of a table reads a block of it
 # How many columns of the store each may read once something changed: the narrow ones in which keys are looked for. The rows of
 # whoever changed, which lie all over the store, are fetched by their numbers.
 READS_COLUMNS = {
-    "insert into published.people": 9,
     "create temp table company_links": 4,
     "create temp table ended_links": 4,
     "create temp table wanted_own_fields": 5,
@@ -43,8 +42,9 @@ READS_COLUMNS = {
     "create temp table near_records": 1,
     "create temp table touched_bearers": 1,
     "create temp table unlike_links": 1,
-    "insert into published.base": 1,
-    "insert into published.links": 1,
+    "create or replace temp table fetched": 1,
+    "create or replace temp table of_dynamics_contacts": 1,
+    "create or replace temp table of_links": 1,
 }
 
 
@@ -57,12 +57,10 @@ IN_WHOLE_CYCLES = READS_COLUMNS | {
     "create temp table ended_links": 5,
     "select t.dynamics_id from inbox.touched": 4,
     "create or replace temp table published_keys": 3,
-    "create temp table new_links": 3,
     "create temp table touched_bearers": 3,
     "delete from mirror.dynamics_contacts": 2,
     "delete from mirror.marketo_people": 2,
     "insert into ledger.observations": 2,
-    "insert into published.contacts": 2,
     "insert into state.marketo_edits": 2,
     "select count(distinct c.contactid) from inbox.touched": 2,
     "create or replace temp table moved": 1,
