@@ -27,8 +27,8 @@ from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unrea
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131), also where the link is yet to be found by the key.
 # A person just written by the sync is neither.
-# Contacts that move, or whose move was refused before: the company they join, and the one they leave, whose values their
-# activities tell as the old ones (R59).
+# Contacts that move, or whose move was refused before, and those that a lead became: the company they join, and the one they
+# leave, whose values their activities tell as the old ones (R59).
 _KEYS = """
 select t.dynamics_id from inbox.touched t where t.record_type = 'account'
 union
@@ -71,6 +71,13 @@ from (
 ) c
 where c.joined is distinct from c.held
   and (c.joined is not null or not starts_with(c.held, 'contact:'))  -- who has no account is where they belong
+union
+select unnest([a.accountid, m.external_company_id])
+from inbox.touched t
+join mirror.dynamics_contacts c on t.record_type = 'contact' and c.contactid = t.dynamics_id
+join state.links l on l.record_type = 'lead' and l.dynamics_id = lower(c._originatingleadid_value)
+join mirror.marketo_people m on m.person_id = l.person_id
+left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
 order by 1
 """
 

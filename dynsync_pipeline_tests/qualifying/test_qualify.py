@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import is_deep, story
 from dynsync_pipeline_tests.qualifying.qualified import (
     CONTACT,
@@ -20,6 +21,8 @@ from dynsync_pipeline_tests.qualifying.qualified import (
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 from dynsync_pipeline_tests.worlds.requests import RequestWorld
+
+ACCOUNT = RecordType.ACCOUNT
 
 
 def test_r96_the_leads_person_becomes_the_contacts_in_whatever_order_the_two_are_seen() -> None:
@@ -107,6 +110,21 @@ def test_r96_numbers_of_options_that_mean_something_else_on_contacts_are_no_base
     assert sorted(row[4:8] for row in world.ledger()["collisions"]) == [
         (None, "Cold", "Hot", "dynamics"), (None, "Cold; Warm", "Warm; Hot", "dynamics"),
     ], "as at a first meeting, and the losers are kept"  # fmt: skip
+
+
+@story
+def test_r59_a_contact_that_a_lead_became_logs_what_the_company_that_it_joins_holds() -> None:
+    """Also where somebody edited that company, which no feed tells, since its account was updated last (R52)."""
+    world, people = met("l")
+    world.dynamics.put(ACCOUNT, "a", name="Account")
+    world.settled()
+    world.marketo.put_company("a", company="Local")
+    qualify(world, "l", "c")
+    world.dynamics.put(CONTACT, "c", _parentcustomerid_value="a")
+    world.settled()
+    assert_is_contact(world, people["l"], "l", "c")
+    told = "select old_value, new_value from ledger.activities where person_id = ? and field = 'company'"
+    assert world.rows(told, people["l"]) == [(None, "Local")]
 
 
 # What the filters of lead and contact say, and whose person the contact has then.
@@ -212,23 +230,28 @@ def test_a_contact_whose_lead_cannot_be_read_waits_is_told_and_makes_nobody() ->
 
 @story
 def test_edits_of_a_qualified_lead_are_told_once_and_make_nobody_until_its_contact_is_gone() -> None:
-    world, people = met("l", "reopened")
+    world, people = met("l", "reopened", "before")
     for lead in people:
         qualify(world, lead, f"c-{lead}")
     world.settled()
     world.dynamics.put(LEAD, "l", jobtitle="Edited")
+    world.dynamics.put(LEAD, "before", jobtitle="Edited")
     world.dynamics.put(LEAD, "reopened", statecode="0")
     world.settled()
     world.dynamics.put(LEAD, "l", jobtitle="Edited again")
     world.settled()
-    assert [(error[0], error[3], error[5]) for error in world.errors()] == [("l", "qualified", "waiting")]
+    told = [(error[0], error[3], error[5]) for error in world.errors()]
+    assert sorted(told) == [("before", "qualified", "waiting"), ("l", "qualified", "waiting")]
     for lead, person in people.items():
         assert_is_contact(world, person, lead, f"c-{lead}")
     world.dynamics.put(LEAD, "l", jobtitle="Buyer")
-    world.dynamics.delete(CONTACT, "c-reopened")
+    for lead in ("reopened", "before"):
+        world.dynamics.delete(CONTACT, f"c-{lead}")
     world.settled()
-    assert [error[5] for error in world.errors()] == ["resolved"]
+    assert {error[5] for error in world.errors()} == {"resolved"}
     assert world.marketo.rows[people["reopened"]].values[KEYS.is_deleted] == "true"
+    (other,) = world.marketo.bearers(KEYS.lead_id, "before")
+    assert other not in people.values(), "also an edit that was made before the contact was gone (R81)"
     world.dynamics.put(LEAD, "reopened", jobtitle="Lead again")
     world.settled()
     (again,) = world.marketo.bearers(KEYS.lead_id, "reopened")

@@ -187,3 +187,39 @@ def test_whoever_waited_for_a_lead_is_looked_at_once_that_is_known() -> None:
         ).fetchall()
         for number, each in enumerate(LOOKED):
             assert told(number, found) == [("c", False)] * each.expected, each
+
+
+def ended(side: str = "qualified", record_type: str = "lead", dynamics_id: str = "l") -> Put:
+    return "state.tombstones", {
+        "person_id": 1,
+        "record_type": record_type,
+        "dynamics_id": dynamics_id,
+        "side": side,
+        "ended_at": BEFORE,
+    }
+
+
+GONE = made(is_deleted=True), BY_CONTACT
+LEFT = (
+    # Whether a lead is looked at because the contact that it became is gone.
+    case(True, lead(), *GONE, ended()),
+    case(False, lead(), *GONE),
+    case(False, lead(), *GONE, ended("marketo")),
+    case(False, lead(), *GONE, ended(record_type="contact")),
+    case(False, lead(), *GONE, ended(dynamics_id="m")),
+    case(False, lead(), made(is_deleted=True), ended()),
+    case(False, lead(), made(), BY_CONTACT, ended()),
+    case(False, lead(), *GONE, made("d"), ended()),
+    case(False, lead(), made(), BY_CONTACT, kept_out("contact", "c"), ended()),
+    case(True, lead(), merged("c", "m", _originatingleadid_value="l"), record("contact", "m", is_deleted=True),
+         touched(record_type="contact", dynamics_id="m"), ended()),
+)  # fmt: skip
+
+
+def test_a_qualified_lead_is_looked_at_once_its_contact_is_gone() -> None:
+    with after(STEP, *rows_of(LEFT)) as connection:
+        found = connection.execute(
+            "select dynamics_id, is_receipt from inbox.touched where record_type = 'lead'"
+        ).fetchall()
+        for number, each in enumerate(LEFT):
+            assert told(number, found) == [("l", False)] * each.expected, each

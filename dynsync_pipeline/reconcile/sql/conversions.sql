@@ -3,7 +3,7 @@
 -- be read is left alone until it was.
 --
 -- reads    this_cycle, inbox.touched, state.links, state.unsettled, state.suspects, state.unread, state.requested, state.adoption,
---          state.filtered_out,
+--          state.filtered_out, state.tombstones,
 --          mirror.conversions, mirror.merged_records, mirror.person_records, mirror.dynamics_leads
 -- makes    near_records: one row per record that this cycle looks at
 --          near_ancestors: one row per near record, and per record that became one by merging or qualifying, over however many steps
@@ -85,3 +85,10 @@ where contact_id not in (select contact_id from awaiting_lead)
   and ('contact', contact_id) in (
       select (record_type, dynamics_id) from state.unsettled where person_id is null and code = 'lead_unread'
   );
+
+-- Of a qualified lead whose contact is gone, an edit that nobody got counts, also one that was made before (R81).
+insert into inbox.touched (record_type, dynamics_id, is_receipt)
+select distinct 'lead', lead_id, false
+from told_conversions
+where lead_id not in (select lead_id from living_conversions)
+  and ('lead', lead_id) in (select (record_type, dynamics_id) from state.tombstones where side = 'qualified');
