@@ -27,7 +27,7 @@ from dynsync_pipeline.publish.parquet import publish_parquet
 from dynsync_pipeline.publish.parquet_files import Manifest, read_manifest
 from dynsync_pipeline.reconcile.audit import STEPS
 from dynsync_pipeline_tests.bench.sizes import edit, multiplied
-from dynsync_pipeline_tests.worlds.kept import FileWarehouse
+from dynsync_pipeline_tests.worlds.cuts import CutWarehouse
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld, field_map
 
 N_FIELDS = 30
@@ -43,7 +43,7 @@ def main(*sizes: int) -> None:
     for n_people in sizes:
         others = (f"field{number},new_field{number},text,both,true" for number in range(N_FIELDS - 1))
         fields = field_map("title,jobtitle,text,both,true", *others)
-        world = multiplied(n_people, fields, warehouse=FileWarehouse, is_published=False)
+        world = multiplied(n_people, fields, warehouse=CutWarehouse, is_published=False)
         world.warehouse.limit(DUCKDB_MB, N_THREADS, None)
         edit(world, n_people // 1000)
         with world.warehouse.transaction() as connection:

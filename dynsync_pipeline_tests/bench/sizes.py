@@ -22,7 +22,7 @@ from dynsync_pipeline.publish.status_file import write_status_files
 from dynsync_pipeline.reconcile.plan import make_plan
 from dynsync_pipeline.warehouse.cycles import ended
 from dynsync_pipeline.warehouse.follow_map import move_base
-from dynsync_pipeline_tests.worlds.cuts import CutWarehouse
+from dynsync_pipeline_tests.worlds.cuts import CutWarehouse, MemoryWarehouse
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 
 N_SEEDS = 10
@@ -62,7 +62,7 @@ def multiplied(
     n_people: int,
     fields: FieldMap | None = None,
     *,
-    warehouse: type[CutWarehouse] = CutWarehouse,
+    warehouse: type[CutWarehouse] = MemoryWarehouse,
     is_published: bool = True,
     is_varied: bool = False,
 ) -> MemoryWorld:

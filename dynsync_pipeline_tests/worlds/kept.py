@@ -1,20 +1,18 @@
-"""A world in memory whose working file is a file, so that it is backed up, lost, restored and erased as any other.
-
-Each cycle opens it and closes it. Not here: the two systems (`memory.py`).
+"""A world in memory whose working file is closed after each cycle, so that it is backed up, lost, restored and erased as any
+other. Not here: the two systems (`memory.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.model.field_map import FieldMap
 from dynsync_pipeline.operate.backup import Backup, make_backup, utc_now
-from dynsync_pipeline_tests.worlds.cuts import CutWarehouse, SmallWarehouse, Steps
+from dynsync_pipeline_tests.worlds.cuts import CutWarehouse
 from dynsync_pipeline_tests.worlds.memory import MemorySystems, MemoryWorld, field_map
 
 FEW = (
@@ -26,19 +24,11 @@ FEW = (
 )
 
 
-class FileWarehouse(CutWarehouse):
-    """A working file whose process can be killed before any transaction."""
-
-    def __init__(self, path: Path, steps: Steps, clock: Callable[[], datetime]) -> None:
-        self.steps = steps
-        SmallWarehouse.__init__(self, path, clock)
-
-
 class KeptWorld(MemoryWorld):
     """Both systems, and a data folder as an installation has it; contacts and leads have the fields of `FEW`."""
 
     def __init__(self, fields: FieldMap | None = None) -> None:
-        super().__init__(fields or field_map(*FEW), publishes=True, warehouse=FileWarehouse)
+        super().__init__(fields or field_map(*FEW), publishes=True)
         self.warehouse.close()
 
     def opened(self) -> Cycle:
@@ -46,10 +36,10 @@ class KeptWorld(MemoryWorld):
         systems = MemorySystems(self.dynamics, self.marketo)
         return Cycle(self.settings, systems=lambda settings, used: nullcontext(systems), warehouse=self._open)
 
-    def _open(self, path: Path) -> FileWarehouse:
-        return FileWarehouse(path, self.steps, lambda: self.now() + self.host_ahead)
+    def _open(self, path: Path) -> CutWarehouse:
+        return CutWarehouse(path, self.steps, lambda: self.now() + self.host_ahead)
 
-    def open(self) -> FileWarehouse:
+    def open(self) -> CutWarehouse:
         """The working file, between two cycles; to be used in `with`."""
         return self._open(self.settings.working_file)
 

@@ -1,6 +1,6 @@
 """A small world in memory: two systems, one warehouse, and real cycles between them, cut anywhere if asked.
 
-Everything between the two systems is the real thing, the conductor included: `Cycle` over a warehouse in memory. Only the
+Everything between the two systems is the real thing, the conductor included: `Cycle` over a working file. Only the
 wire is missing. Not here: the systems (`memory_dynamics.py`, `memory_marketo.py`), worlds over HTTP (`http.py`).
 """
 
