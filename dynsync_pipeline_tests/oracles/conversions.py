@@ -17,18 +17,27 @@ Values = Mapping[str, str | None]
 @dataclass
 class Agreed:
     """What the two sides of a link last had in common, by field; `standing`: two unequal values that were accepted, Dynamics' and
-    Marketo's; `unmet`: fields on which they never agreed (R42), whatever `base` says of them.
+    Marketo's; `unmet`: fields on which they never agreed (R42), whatever `base` says of them; `foreign`: those that go one way,
+    and whose owner held a blank then: what the other side held stands until the owner sends the record again (R43).
     """
 
     base: dict[str, str | None]
     standing: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     unmet: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
 
     def settle(self, name: str, base: str | None) -> None:
         """Both sides agree on this value."""
         self.base[name] = base
         self.standing.pop(name, None)
         self.unmet.discard(name)
+        self.foreign.discard(name)
+
+    def stand(self, name: str, dynamics: str | None, marketo: str | None) -> None:
+        """At a first meeting of a field that goes one way nothing was sent."""
+        self.settle(name, None)
+        self.standing[name] = (dynamics, marketo)
+        self.foreign.add(name)
 
     def person_got(self, record: Values, rules: Mapping[str, Rule]) -> Values:
         """R81: of each field that goes to Marketo what the person got of its record; where they never agreed, what that holds."""

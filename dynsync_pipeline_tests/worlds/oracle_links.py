@@ -212,7 +212,7 @@ class Linked:
         seen = {
             name: Seen(
                 agreed.base[name], *held[name],
-                has_base=name not in agreed.unmet, standing=agreed.standing.get(name),
+                has_base=name not in agreed.unmet, standing=agreed.standing.get(name), is_foreign=name in agreed.foreign,
             )
             for name in held
         }  # fmt: skip
@@ -234,6 +234,8 @@ class Linked:
                 self.agreed.standing[name] = (dynamics, marketo)
         elif dynamics == marketo:
             self.agreed.settle(name, dynamics)
+        elif system is None and name in self.agreed.unmet:
+            self.agreed.stand(name, dynamics, marketo)
         return dynamics, marketo
 
     def move_on(self, refusing: str | None) -> None:
