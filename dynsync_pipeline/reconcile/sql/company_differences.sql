@@ -103,8 +103,11 @@ told as (
         and a.marketo_value is not distinct from d.old_value and a.dynamics_value is not distinct from d.new_value
 ),
 counted as (
-    select *, sum(n_people) filter (where is_unasked) over (partition by field) as n_by_field
+    select told.*, n_by_field
     from told
+    join (  -- no window: over few and large parts one takes DuckDB the square of their rows
+        select field, sum(n_people) filter (where is_unasked) as n_by_field from told group by field
+    ) using (field)
 ),
 -- Of several causes the account itself is named, then the field that reaches most; what waits already keeps its own.
 caused as (

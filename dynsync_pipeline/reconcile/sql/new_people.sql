@@ -107,18 +107,24 @@ join awaiting_lead a on n.record_type = 'contact' and n.dynamics_id = a.contact_
 -- A first load has a word of its own (R5). What was let through before is not asked again; what was asked stays so, whatever else
 -- of its record is edited meanwhile.
 create temp table people_to_create as
+with considered as (
+    select n.*, a.approved_at is not null as is_approved
+    from records_without_person n
+    left join state.approvals a on a.record_type = n.record_type and a.dynamics_id = n.dynamics_id and a.field is null
+    where (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from kept_back)
+      and (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from held_back)
+)
 select
-    n.*, a.approved_at is not null as is_approved,
-    count(*) filter (where pending_reason is null) over (partition by n.record_type) as n_reached,
+    c.*, n_reached,
     not is_approved and case
         when pending_reason is null then not is_first_load and coalesce(n_reached > ask_above, false)
         else pending_reason = 'waiting_for_approval'
     end as is_asked
-from records_without_person n
-cross join this_cycle
-left join state.approvals a on a.record_type = n.record_type and a.dynamics_id = n.dynamics_id and a.field is null
-where (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from kept_back)
-  and (n.record_type, n.dynamics_id) not in (select (record_type, dynamics_id) from held_back);
+from considered c
+join (  -- no window: over two large parts one takes DuckDB the square of their rows
+    select record_type, count(*) filter (where pending_reason is null) as n_reached from considered group by record_type
+) using (record_type)
+cross join this_cycle;
 
 create temp table asked_people as
 select record_type, dynamics_id, pending_since, n_reached from people_to_create where is_asked;
