@@ -109,7 +109,7 @@ def explain_what_was_left_out(warehouse: ExplainingWarehouse) -> None:
 
 
 def test_the_parts_of_a_window_are_each_of_one_person_record_account_or_line() -> None:
-    """Over few and large parts, such as one for each field, a window takes DuckDB 2.0 the square of their rows; a join does not."""
+    """Over few and large parts, as one for each field is, a window takes DuckDB 2.0 the square of their rows; a join does not."""
     folder = Path(str(resources.files("dynsync_pipeline")))
     texts = {path.name: path.read_text("utf-8") for path in folder.rglob("*.sql")}
     parts = [(name, found[1]) for name, text in texts.items() for found in _PARTS.finditer(text)]
