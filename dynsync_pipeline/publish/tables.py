@@ -250,7 +250,9 @@ def _records(fields: FieldMap, record_type: RecordType) -> PublishedTable:
             PublishedColumn(
                 "parent_is_contact",
                 "boolean",
-                "lower(r._parentcustomerid_value) in (select contactid from mirror.dynamics_contacts)",
+                # Of nobody it is null whether they are among none or among all.
+                "case when r._parentcustomerid_value is not null "
+                "then lower(r._parentcustomerid_value) in (select contactid from mirror.dynamics_contacts) end",
                 "It stands under a contact and no account, and so behind no company (R23).",
             )
         )

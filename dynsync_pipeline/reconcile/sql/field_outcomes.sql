@@ -215,13 +215,13 @@ asked as (
 ),
 -- No window: over few and large parts one takes DuckDB the square of their rows.
 decided as (
-    select asked.*, n_reached
-    from asked
+    select a.*, r.n_reached
+    from asked a
     join (
         select record_type, field, written_direction, count(*) filter (where is_unasked and not was_asked) as n_reached
         from asked
         group by all
-    ) using (record_type, field, written_direction)
+    ) r on r.record_type = a.record_type and r.field = a.field and r.written_direction = a.written_direction
 )
 select
     * exclude (
