@@ -36,6 +36,7 @@ STEPS = (
     "reconcile/started_links",
     "reconcile/merge_proposals",
     "reconcile/compared_links",
+    "reconcile/first_meetings",
     "reconcile/foreign_companies",
     "reconcile/restored_links",
     "reconcile/overwritten_fields",

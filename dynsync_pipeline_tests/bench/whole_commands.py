@@ -64,14 +64,16 @@ def command(world: HttpWorld) -> tuple[float, float]:
     """Processor seconds, and megabytes at most, of one `dynsync sync`, which must end well."""
     environment, memory = compiled_once(world.environment_with()), 0.0
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    sync, nowhere = [str(DYNSYNC), "sync"], subprocess.DEVNULL
-    with subprocess.Popen(sync, env=environment, cwd=world.folder, stdout=nowhere, stderr=nowhere) as process:
-        while process.poll() is None:
-            memory = max(memory, most_memory(process.pid))
-            time.sleep(0.05)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
+        sync = [str(DYNSYNC), "sync"]
+        with subprocess.Popen(sync, env=environment, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=told) as process:
+            while process.poll() is None:
+                memory = max(memory, most_memory(process.pid))
+                time.sleep(0.05)
+        told.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"dynsync sync ended with {process.returncode}, and {memory:,.0f} MB: {told.read()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode:
-        raise RuntimeError(f"dynsync sync ended with {process.returncode}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, memory
 
 

@@ -262,8 +262,6 @@ def test_whoever_bears_the_key_of_a_living_record_is_linked_where_neither_is() -
             f"select person_id, record_type, dynamics_id from state.links where linked_at = timestamp '{AT}'"
         ).fetchall()
         shared = connection.execute("select person_id from shared_keys order by all").fetchall()
-        fields = connection.execute("select person_id, field from state.base_missing order by all").fetchall()
-        of_base = connection.execute("select person_id from state.base order by all").fetchall()
         published = connection.execute(
             "select person_id from state.unpublished where published_table = 'people' order by all"
         ).fetchall()
@@ -271,9 +269,7 @@ def test_whoever_bears_the_key_of_a_living_record_is_linked_where_neither_is() -
             linked, others = each.expected
             assert told(number, found) == told(number, links) == linked, each
             assert told(number, shared) == [(person_id,) for person_id in others], each
-            names = {"lead": ["city", "title"], "contact": ["title"]}
-            assert told(number, fields) == [(1, field) for _, kind, _ in linked for field in names[kind]], each
-            assert told(number, of_base) == told(number, published) == [(1,)] * len(linked), each
+            assert told(number, published) == [(1,)] * len(linked), each
         looked_at = connection.execute("select count(*) from inbox.touched where not is_receipt").fetchall()
     n_before = sum(table == "inbox.touched" for each in FOUND for table, _ in each.rows)
     assert looked_at == [(n_before + len(found),)]

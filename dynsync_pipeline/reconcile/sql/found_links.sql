@@ -11,7 +11,7 @@
 --          found_links: one row per new link
 --          shared_keys: one row per person who bears the key of a record that is linked to somebody else
 --          linked_after_backup: one row per new link that the sync made after the backup that came back
--- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.changed_after_backup, state.adoption, state.tombstones, state.tombstone_values,
+-- changes  state.links, state.outdated_bases, state.changed_after_backup, state.adoption, state.tombstones, state.tombstone_values,
 --          state.unpublished, inbox.touched
 create temp table touched_bearers as
 with bearers as not materialized (
@@ -68,12 +68,6 @@ where f.record_type = a.record_type and f.dynamics_id = a.dynamics_id;
 
 delete from state.tombstones t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
 delete from state.tombstone_values t using found_links f where f.record_type = t.record_type and f.dynamics_id = t.dynamics_id;
-
-insert into state.base (person_id)
-select person_id from found_links;
-
-insert into state.base_missing (person_id, field)
-select person_id, field from found_links join reconcile.fields using (record_type);
 
 insert into state.outdated_bases (person_id)
 select person_id from linked_after_backup;

@@ -1,0 +1,43 @@
+-- first_meetings: gives the links that were found in this plan their base. Of two that hold equal values in every field these are
+-- the base at once (R38): most of a first load are such, and deciding on them field by field would take forty rows for each. All
+-- others have no base in any field yet, and are decided on as any difference is (R42). So are those whose edit was overwritten
+-- unseen, and whatever comes after a backup was put back, whose bases are made by restored_links.sql.
+--
+-- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.unseen_edits, state.outdated_bases,
+--          state.restored, reconcile.fields
+-- makes    met_links: one row per link found in this plan and compared in it
+--          agreed_links: one row per such link whose record and person hold equal values in every field
+-- changes  state.base, state.base_missing
+create temp table met_links as
+select person_id, record_type, dynamics_id
+from found_links
+semi join compared_links using (person_id)
+anti join state.unseen_edits using (person_id)
+anti join state.outdated_bases using (person_id)
+where not exists (from state.restored where reread_at is null);
+
+create temp table agreed_links as
+with records as (
+    select m.person_id, r.* from met_links m join dynamics_records_of('met_links') r using (record_type, dynamics_id)
+),
+hashes as (
+    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from records
+    union all
+    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_values_of('met_links')
+)
+select person_id, any_value(record_type) as record_type, any_value(dynamics_id) as dynamics_id
+from hashes
+join met_links using (person_id)
+group by person_id
+having count(distinct h) = 1;
+
+insert into state.base by name
+select a.person_id, r.* exclude (record_type, dynamics_id, "(nothing)")
+from agreed_links a
+join dynamics_records_of('agreed_links') r using (record_type, dynamics_id);
+
+insert into state.base (person_id)
+select person_id from found_links anti join agreed_links using (person_id);
+
+insert into state.base_missing (person_id, field)
+select person_id, field from found_links anti join agreed_links using (person_id) join reconcile.fields using (record_type);

@@ -1,0 +1,113 @@
+"""Which links begin with a base, and which without any, line by line (`first_meetings.sql`), by the rows that it is about.
+
+Each case is a link of its own that was found in this plan. Not here: how it is found (`test_found_link_rows.py`), what is decided of
+fields without a base (`test_field_outcomes.py`), whole cycles (`test_first_meeting.py`).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dynsync_pipeline_tests.worlds.rule_rows import (
+    AT,
+    BEFORE,
+    Put,
+    after,
+    case,
+    person,
+    record,
+    rows_of,
+    told,
+)
+
+STEP = "reconcile/first_meetings"
+FIELDS = (
+    "lead title jobtitle text both",
+    "lead city c_city text both",
+    "lead box c_box boolean both",
+    "lead score c_score text to_marketo",
+    "lead rating c_rating choice both",
+    "contact title c_title text both",
+    "contact box c_box boolean both",
+)
+OPTIONS: tuple[Put, ...] = tuple(
+    ("state.options", {"record_type": "lead", "dynamics_column": "c_rating", "option_value": value, "label": label})
+    for value, label in (("1", "Hot"), ("2", "Warm"))
+)
+OF_TYPE = {"lead": ["box", "city", "rating", "score", "title"], "contact": ["box", "title"]}
+
+
+def key(record_type: str = "lead", dynamics_id: str = "L") -> dict[str, object]:
+    return {"person_id": 1, "record_type": record_type, "dynamics_id": dynamics_id}
+
+
+def found(record_type: str = "lead", dynamics_id: str = "L", *, is_compared: bool = True) -> tuple[Put, ...]:
+    """A link that was found, and is compared."""
+    link = key(record_type, dynamics_id)
+    compared: list[Put] = [("compared_links", link)] if is_compared else []
+    return ("found_links", link), ("state.links", link | {"linked_at": AT}), *compared
+
+
+LEAD, CONTACT = found(), found("contact", "C")
+UNSEEN = {"field": "title", "value": "E", "change_id": 1}
+# Of the base: title, city, box, score and the value of the rating.
+BLANK = (None, None, "false", None, None)
+MEETINGS = (
+    # Whose values are all equal has them as its base.
+    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A")),
+    case(BLANK, *LEAD, record(), person()),
+    case((None, "B", "true", "five", "one"), *LEAD, record(c_city="B", c_box="true", c_score="five", c_rating="1"),
+         person(city="B", box="true", score="five", rating="Hot")),
+    case(BLANK, *LEAD, record(c_box="false"), person()),
+    case(BLANK, *LEAD, record(), person(box="false")),
+    case(("A", None, "false", None, None), *CONTACT, record("contact", "C", c_title="A"), person(title="A")),
+    case(("A", None, "false", None, None), *CONTACT, record("contact", "C", c_title="A"), person(title="A", city="B")),
+    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"), record("contact", "L", c_title="B")),
+    # Who differs in one field has none in any.
+    case(None, *LEAD, record(jobtitle="A"), person(title="B")),
+    case(None, *LEAD, record(jobtitle="A"), person()),
+    case(None, *LEAD, record(), person(title="B")),
+    case(None, *LEAD, record(jobtitle="A", c_city="A"), person(title="A", city="B")),
+    case(None, *LEAD, record(jobtitle="A", c_city="B"), person(title="B", city="A")),
+    case(None, *LEAD, record(c_box="true"), person()),
+    case(None, *LEAD, record(jobtitle="A", c_score="five"), person(title="A")),
+    case(None, *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Warm")),
+    case(None, *CONTACT, record("contact", "C", c_title="A"), person(title="B"), record("lead", "C", jobtitle="B")),
+    # What is not compared, or has an edit that was overwritten unseen, or the base of a backup.
+    case(None, *found(is_compared=False), record(jobtitle="A"), person(title="A")),
+    case(None, *LEAD, record(jobtitle="A"), person(title="A"), ("state.unseen_edits", {"person_id": 1} | UNSEEN)),
+    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"),
+         ("state.unseen_edits", {"person_id": 2} | UNSEEN)),
+    case(None, *LEAD, record(jobtitle="A"), person(title="A"), ("state.outdated_bases", {"person_id": 1})),
+    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"),
+         ("state.outdated_bases", {"person_id": 2})),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reread_at", [BEFORE, None])
+def test_equal_values_are_the_base_of_a_found_link_and_any_other_has_none_in_any_field(reread_at: object) -> None:
+    """R38, R42. In the first plan after a restore nobody has one."""
+    backup: Put = ("state.restored", {"restored_at": BEFORE, "made_at": BEFORE, "reread_at": reread_at})
+    with after(STEP, backup, *OPTIONS, *rows_of(MEETINGS), fields=FIELDS) as connection:
+        base = connection.execute(
+            "select person_id, title, city, box, score, replace(rating, '1', 'one') from state.base"
+        ).fetchall()
+        missing = connection.execute("select person_id, field from state.base_missing order by all").fetchall()
+        for number, each in enumerate(MEETINGS):
+            is_agreed = each.expected is not None and reread_at is not None
+            record_type = str(each.rows[0][1]["record_type"])
+            expected = each.expected if is_agreed else (None,) * 5
+            assert told(number, base) == [(1, *expected)], each
+            without = [] if is_agreed else [(1, field) for field in OF_TYPE[record_type]]
+            assert told(number, missing) == without, each
+
+
+def test_a_link_that_is_older_keeps_its_base() -> None:
+    rows: tuple[Put, ...] = (
+        ("compared_links", key()),
+        ("state.base", {"person_id": 1, "title": "Z"}),
+        ("state.base_missing", {"person_id": 1, "field": "city"}),
+    )
+    with after(STEP, *rows, record(jobtitle="A"), person(title="A"), fields=FIELDS) as connection:
+        assert connection.execute("select person_id, title from state.base").fetchall() == [(1, "Z")]
+        assert connection.execute("select person_id, field from state.base_missing").fetchall() == [(1, "city")]
