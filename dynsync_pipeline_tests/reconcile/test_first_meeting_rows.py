@@ -1,7 +1,7 @@
 """Which links begin with a base, and which without any, line by line (`first_meetings.sql`), by the rows that it is about.
 
-Each case is a link of its own that was found in this plan. Not here: how it is found (`test_found_link_rows.py`), what is decided of
-fields without a base (`test_field_outcomes.py`), whole cycles (`test_first_meeting.py`).
+Each case is a link of its own that was found in this plan. Not here: how it is found (`test_found_link_rows.py`), what is
+decided of fields without a base (`test_field_outcomes.py`), whole cycles (`test_first_meeting.py`).
 """
 
 from __future__ import annotations
