@@ -66,7 +66,9 @@ def command(world: HttpWorld) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
         sync = [str(DYNSYNC), "sync"]
-        with subprocess.Popen(sync, env=environment, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=told) as process:
+        with subprocess.Popen(
+            sync, env=environment, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=told
+        ) as process:
             while process.poll() is None:
                 memory = max(memory, most_memory(process.pid))
                 time.sleep(0.05)
