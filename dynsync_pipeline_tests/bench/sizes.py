@@ -100,6 +100,9 @@ def multiplied(
                 f"from {table}, range(1, ?) as copies(n)",
                 [n_people // N_SEEDS],
             )
+        # What was published is of ten people; a publication without one before it has everybody.
+        connection.execute("delete from state.publications")
+        connection.execute("delete from state.last_swap")
     with world.warehouse.reading() as connection:
         connection.execute("checkpoint")
     if is_published:

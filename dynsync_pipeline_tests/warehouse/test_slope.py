@@ -45,6 +45,10 @@ READS_COLUMNS = {
     "create or replace temp table fetched": 1,
     "create or replace temp table of_dynamics_contacts": 1,
     "create or replace temp table of_links": 1,
+    "delete from published.base": 1,
+    "delete from published.links": 1,
+    "delete from published.people": 1,
+    "with unlike as": 1,
 }
 
 
@@ -59,6 +63,7 @@ IN_WHOLE_CYCLES = READS_COLUMNS | {
     "create or replace temp table published_keys": 3,
     "create temp table touched_bearers": 3,
     "delete from mirror.dynamics_contacts": 2,
+    "delete from published.contacts": 1,
     "delete from mirror.marketo_people": 2,
     "insert into ledger.observations": 2,
     "insert into state.marketo_edits": 2,
