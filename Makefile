@@ -60,9 +60,10 @@ mutants: $(INSTALLED) ## break the rule files in one place at a time; some test 
 deep: $(INSTALLED) ## every kill and cut once, then property tests with random examples for MINUTES minutes (10)
 	$(BIN)/python -m dynsync_pipeline_tests.properties.deep $(MINUTES)
 
-bench: $(INSTALLED) ## start-up, a cycle through Dagster, plans, publications and extraction, as ratios; on an idle machine, some minutes
+bench: $(INSTALLED) ## start-up, whole cycles here and through Dagster, plans, publications and extraction, as ratios; on an idle machine, a quarter of an hour
 	$(BIN)/python -m dynsync_pipeline_tests.bench.starting
 	$(BIN)/python -m dynsync_pipeline_tests.bench.through_dagster
+	$(BIN)/python -m dynsync_pipeline_tests.bench.whole_commands 2000 1000000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.sizes 2000 200000 1000000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.publishing 1000000
 	$(BIN)/python -m dynsync_pipeline_tests.bench.extracting 100000

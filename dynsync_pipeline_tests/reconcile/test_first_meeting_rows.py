@@ -49,7 +49,18 @@ def found(record_type: str = "lead", dynamics_id: str = "L", *, is_compared: boo
 
 
 LEAD, CONTACT = found(), found("contact", "C")
-UNSEEN = {"field": "title", "value": "E", "change_id": 1}
+# Whom more is to be decided of than whether they are equal.
+UNSEEN: Put = "state.unseen_edits", {"field": "title", "value": "E", "change_id": 1}
+RELABELLED: Put = (
+    "state.old_labels",
+    {"record_type": "lead", "field": "rating", "label": "Boiling", "option_value": "1"},
+)
+UNDONE: Put = (
+    "state.undoing",
+    {"change_id": 1, "cycle_id": 1, "rule_code": "one_sided", "record_type": "lead", "dynamics_id": "L"}
+    | {"field": "title", "direction": "to_marketo"},
+)
+OUTDATED: Put = ("state.outdated_bases", {})
 # Of the base: title, city, box, score and the value of the rating.
 BLANK = (None, None, "false", None, None)
 MEETINGS = (
@@ -73,14 +84,14 @@ MEETINGS = (
     case(None, *LEAD, record(jobtitle="A", c_score="five"), person(title="A")),
     case(None, *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Warm")),
     case(None, *CONTACT, record("contact", "C", c_title="A"), person(title="B"), record("lead", "C", jobtitle="B")),
-    # What is not compared, or has an edit that was overwritten unseen, or the base of a backup.
+    # What is not compared.
     case(None, *found(is_compared=False), record(jobtitle="A"), person(title="A")),
-    case(None, *LEAD, record(jobtitle="A"), person(title="A"), ("state.unseen_edits", {"person_id": 1} | UNSEEN)),
-    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"),
-         ("state.unseen_edits", {"person_id": 2} | UNSEEN)),
-    case(None, *LEAD, record(jobtitle="A"), person(title="A"), ("state.outdated_bases", {"person_id": 1})),
-    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"),
-         ("state.outdated_bases", {"person_id": 2})),
+    # Of whom more is to be decided.
+    *(
+        case(base, *LEAD, record(jobtitle="A"), person(title="A"), (table, {"person_id": person_id} | more))
+        for table, more in (UNSEEN, RELABELLED, UNDONE, OUTDATED)
+        for person_id, base in ((1, None), (2, ("A", None, "false", None, None)))
+    ),
 )  # fmt: skip
 
 

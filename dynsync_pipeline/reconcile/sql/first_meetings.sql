@@ -1,10 +1,11 @@
 -- first_meetings: gives the links that were found in this plan their base. Of two that hold equal values in every field these are
 -- the base at once (R38): most of a first load are such, and deciding on them field by field would take forty rows for each. All
--- others have no base in any field yet, and are decided on as any difference is (R42). So are those whose edit was overwritten
--- unseen, and whatever comes after a backup was put back, whose bases are made by restored_links.sql.
+-- others have no base in any field yet, and are decided on as any difference is (R42). So are those of whom more is to be decided
+-- than whether they are equal: who bears an option's old label (R33), whose edit was overwritten unseen, who waits for an undo, and
+-- all that comes after a backup was put back, whose bases are made by restored_links.sql.
 --
--- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.unseen_edits, state.outdated_bases,
---          state.restored, reconcile.fields
+-- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.old_labels, state.unseen_edits,
+--          state.undoing, state.outdated_bases, state.restored, reconcile.fields
 -- makes    met_links: one row per link found in this plan and compared in it
 --          agreed_links: one row per such link whose record and person hold equal values in every field
 -- changes  state.base, state.base_missing
@@ -12,7 +13,9 @@ create temp table met_links as
 select person_id, record_type, dynamics_id
 from found_links
 semi join compared_links using (person_id)
+anti join state.old_labels using (person_id)
 anti join state.unseen_edits using (person_id)
+anti join state.undoing using (person_id)
 anti join state.outdated_bases using (person_id)
 where not exists (from state.restored where reread_at is null);
 
