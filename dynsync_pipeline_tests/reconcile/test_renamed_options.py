@@ -11,6 +11,7 @@ from dynsync_pipeline.model.field_map import parse_field_map
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline_tests.properties.effort import sampled, story
 from dynsync_pipeline_tests.worlds.memory import HEADER, MemoryWorld
+from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
 
 pytestmark = story
 
@@ -150,6 +151,31 @@ def test_a_refused_label_waits_and_is_reported_once() -> None:
     for _ in range(4):
         world.cycle()
     assert [row[1:4] for row in world.errors()] == [("rating", "to_marketo", "1003")]
+
+
+@pytest.mark.parametrize("record_type", TYPES)
+def test_who_first_meets_under_an_old_label_has_no_base_before_the_new_one_is_there(record_type: RecordType) -> None:
+    """An edit while Marketo refuses it collides as at a first meeting (R35)."""
+    world = MemoryWorld()
+    world.link(record_type, "r1", rating="1")
+    world.settled()
+    renamed(world, n2="Tepid")
+    world.settled()
+    world.dynamics.put(record_type, "r2", new_rating="2")
+    person_id = world.marketo.next_id
+    key = {RecordType.CONTACT: KEYS.contact_id, RecordType.LEAD: KEYS.lead_id}[record_type]
+    world.marketo.put(person_id, **{key: "r2"}, **world.told_of(record_type, "r2"), rating="Warm")
+    refused = RequestRefused("no", system="marketo", request="POST", code="1003", field="rating")
+    world.marketo.refuses = lambda _, values: refused if "rating" in values else None
+    world.cycle()
+    assert ("rating",) in world.rows("select field from state.base_missing where person_id = ?", person_id)
+    world.marketo.refuses = lambda *_: None
+    world.marketo.put(person_id, rating="Cold")
+    world.settled()
+    is_contact = record_type is RecordType.CONTACT
+    assert world.both(person_id, "rating") == (("2", "Tepid") if is_contact else ("3", "Cold"))
+    winner = "dynamics" if is_contact else "marketo"
+    assert [row[-1] for row in world.ledger()["collisions"]] == [f"first_meeting_{winner}_wins"]
 
 
 def companies() -> MemoryWorld:
