@@ -344,3 +344,27 @@ def test_an_undo_follows_the_new_label_of_an_option_that_is_renamed_before_the_n
     assert world.both(undone.people["d-x"], "rating") == ("2", "Boiling")
     assert world.both(undone.people["m-x"], "rating") == ("1", "Tepid")
     assert world.settled() == 0
+
+
+def test_an_undo_that_waits_is_dropped_where_its_link_ended_and_the_two_meet_anew() -> None:
+    """R83: whose record came back meets as for the first time, and nobody knows any more whose value it is."""
+    undone = Undone("x")
+    world = undone.world
+    person_id = undone.people["d-x"]
+    undone.ask("title", "d-x")
+    slow = RateLimited("slow", system="marketo", request="write", code="606", retry_after_s=3_600.0)
+    world.marketo.refuses = lambda _, values: slow if "title" in values else None
+    world.cycle()
+    assert world.rows("select person_id from state.undoing") == [(person_id,)]
+    world.marketo.refuses = lambda *_: None
+    held = dict(world.dynamics.rows[LEAD, "d-x"].values)
+    world.dynamics.delete(LEAD, "d-x")
+    world.cycle()
+    assert (person_id,) not in world.rows("select person_id from state.links")
+    world.clock += timedelta(hours=3)
+    world.dynamics.rows.pop((LEAD, "d-x"))
+    world.dynamics.put(LEAD, "d-x", **held)
+    world.settled()
+    assert (person_id,) in world.rows("select person_id from state.links")
+    assert world.both(person_id, "title") == ("B", "B")
+    assert world.rows("from state.undoing") == []
