@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _start_lightly() -> None:
-    """Spare what a command that only looks would spend a sixth of its time on: collecting while it imports, and pydantic's search
+    """Spare what a command that only looks would spend a tenth of its time on: collecting while it imports, and pydantic's search
     through all installed packages for plugins, of which we have none.
     """
     gc.set_threshold(_BEFORE_COLLECTING)

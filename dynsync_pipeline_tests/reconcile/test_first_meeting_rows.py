@@ -80,6 +80,7 @@ MEETINGS = (
     case(None, *LEAD, record(), person(title="B")),
     case(None, *LEAD, record(jobtitle="A", c_city="A"), person(title="A", city="B")),
     case(None, *LEAD, record(jobtitle="A", c_city="B"), person(title="B", city="A")),
+    case(None, *LEAD, record(jobtitle="A"), person(city="A")),
     case(None, *LEAD, record(c_box="true"), person()),
     case(None, *LEAD, record(jobtitle="A", c_score="five"), person(title="A")),
     case(None, *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Warm")),

@@ -63,7 +63,6 @@ IN_WHOLE_CYCLES = READS_COLUMNS | {
     "create or replace temp table published_keys": 3,
     "create temp table touched_bearers": 3,
     "delete from mirror.dynamics_contacts": 2,
-    "delete from published.contacts": 1,
     "delete from mirror.marketo_people": 2,
     "insert into ledger.observations": 2,
     "insert into state.marketo_edits": 2,
@@ -77,6 +76,7 @@ IN_WHOLE_CYCLES = READS_COLUMNS | {
     "create temp table marketo_long": 1,
     "create temp table records_without_person": 1,
     "create temp table seen_filters": 1,
+    "delete from published.contacts": 1,
     "delete from state.base": 1,
     "update newest": 1,
 }

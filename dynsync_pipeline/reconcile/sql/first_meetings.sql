@@ -6,7 +6,7 @@
 --
 -- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.old_labels, state.unseen_edits,
 --          state.undoing, state.outdated_bases, state.restored, reconcile.fields
--- makes    met_links: one row per link found in this plan and compared in it
+-- makes    met_links: one row per link found in this plan and compared in it, of which only equality is to be decided
 --          agreed_links: one row per such link whose record and person hold equal values in every field
 -- changes  state.base, state.base_missing
 create temp table met_links as
