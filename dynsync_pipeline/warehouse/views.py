@@ -120,7 +120,22 @@ def macros_of(fields: FieldMap, places: Places) -> dict[str, str]:
         halves = _halves(select, fields, places, _FETCHED)
         before = _fetching(*tables[name]).rstrip() + _with_labels(",", halves)
         macros[f"{name}_of"] = f"{before}\nselect *, {_NOTHING} from ({halves})"
+    macros["met_values_of"] = _met_values(fields.linked_fields, macros)
     return macros
+
+
+def _met_values(names: Collection[str], macros: Mapping[str, str]) -> str:
+    """Of each link the values that both sides hold, null where they differ, and the names of those that do."""
+    values = "".join(
+        f", case when d.{quoted(name)} is not distinct from m.{quoted(name)} then d.{quoted(name)} end as {quoted(name)}"
+        for name in names
+    )
+    unequal = ", ".join(f"case when d.{quoted(n)} is distinct from m.{quoted(n)} then '{n}' end" for n in names)
+    return (
+        f"select l.person_id, list_filter([{unequal}]::varchar[], lambda name: name is not null) as unequal_fields{values}\n"
+        f"from query_table(links) l\njoin ({macros['dynamics_records_of']}) d using (record_type, dynamics_id)\n"
+        f"join ({macros['marketo_values_of']}) m on m.person_id = l.person_id"
+    )
 
 
 # The three sides of a few links, where base and both systems are tables of this shape, as in the Parquet files.

@@ -18,10 +18,14 @@ from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 CREATED_AT = "2026-01-01T00:00:00Z"
 FIELDS = load_field_map()
+MAY_DIFFER = ("title", "city", "phone", "country", "address")
 
 
-def equal_world(folder: Path, n_contacts: int) -> HttpWorld:
-    """So many contacts with all fields of the default map, one account to fifty, and nothing synced yet."""
+def equal_world(folder: Path, n_contacts: int, n_unequal: int = 0) -> HttpWorld:
+    """So many contacts with all fields of the default map, one account to fifty, and nothing synced yet.
+
+    Everybody holds another text in Marketo in the first `n_unequal` of `MAY_DIFFER`.
+    """
     world = HttpWorld(folder, fields=None)
     world.warehouse = Warehouse
     world.environment |= {
@@ -35,7 +39,9 @@ def equal_world(folder: Path, n_contacts: int) -> HttpWorld:
     accounts = [account | {"industrycode": None} for account in sample_data.sample_accounts(n_contacts // 50, 0)]
     account_ids = [str(account["accountid"]) for account in accounts]
     dataverse_seeding.seed(world.emulators.dataverse, accounts, contacts(n_contacts, account_ids), [])
-    marketo_seeding.seed(world.emulators.marketo, as_people(contacts(n_contacts, account_ids), accounts))
+    people = as_people(contacts(n_contacts, account_ids), accounts)
+    others = dict.fromkeys(MAY_DIFFER[:n_unequal], "Another")
+    marketo_seeding.seed(world.emulators.marketo, (person | others for person in people))
     return world
 
 

@@ -1,8 +1,8 @@
-"""What the first `dynsync sync` of many contacts costs that stand in both systems with equal values, and the cycle after it.
+"""What the first `dynsync sync` of many contacts costs that stand in both systems, and the cycle after it.
 
 Run it by hand: `python -m dynsync_pipeline_tests.bench.first_load 100000 1000000 --memory-mb 3000`. The emulators are filled in
 this process, which takes some memory of its own for each contact. Told are processor seconds and the most memory of
-`dynsync sync`, a process of its own, and what it wrote: nobody's values differ.
+`dynsync sync`, a process of its own, and what it wrote: nobody's values differ, or with `--unequal 2` two of everybody's.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dynsync_pipeline_tests.bench.whole_commands import command
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 
-def main(sizes: list[int], memory_mb: int | None) -> None:
+def main(sizes: list[int], memory_mb: int | None, n_unequal: int) -> None:
     """Measure each size in a world of its own."""
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), size) as world:
+        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), size, n_unequal) as world:
             if memory_mb:
                 world.environment["DYNSYNC_MEMORY_MB"] = str(memory_mb)
             for name in ("first load", "the cycle after it"):
@@ -41,5 +41,6 @@ if __name__ == "__main__":
     parser = ArgumentParser()
     parser.add_argument("sizes", nargs="+", type=int)
     parser.add_argument("--memory-mb", type=int, help="DYNSYNC_MEMORY_MB of the sync")
+    parser.add_argument("--unequal", type=int, default=0, help="fields in which everybody differs, five at most")
     asked = parser.parse_args()
-    main(asked.sizes, asked.memory_mb)
+    main(asked.sizes, asked.memory_mb, asked.unequal)

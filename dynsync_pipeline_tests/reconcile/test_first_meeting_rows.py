@@ -61,43 +61,49 @@ UNDONE: Put = (
     | {"field": "title", "direction": "to_marketo"},
 )
 OUTDATED: Put = ("state.outdated_bases", {})
-# Of the base: title, city, box, score and the value of the rating.
+# Of the base: title, city, box, score and the value of the rating; and the fields that have none.
+NOTHING = (None, None, None, None, None)
 BLANK = (None, None, "false", None, None)
+A = ("A", None, "false", None, None)
 MEETINGS = (
     # Whose values are all equal has them as its base.
-    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A")),
-    case(BLANK, *LEAD, record(), person()),
-    case((None, "B", "true", "five", "one"), *LEAD, record(c_city="B", c_box="true", c_score="five", c_rating="1"),
+    case((A, []), *LEAD, record(jobtitle="A"), person(title="A")),
+    case((BLANK, []), *LEAD, record(), person()),
+    case(((None, "B", "true", "five", "one"), []), *LEAD, record(c_city="B", c_box="true", c_score="five", c_rating="1"),
          person(city="B", box="true", score="five", rating="Hot")),
-    case(BLANK, *LEAD, record(c_box="false"), person()),
-    case(BLANK, *LEAD, record(), person(box="false")),
-    case(("A", None, "false", None, None), *CONTACT, record("contact", "C", c_title="A"), person(title="A")),
-    case(("A", None, "false", None, None), *CONTACT, record("contact", "C", c_title="A"), person(title="A", city="B")),
-    case(("A", None, "false", None, None), *LEAD, record(jobtitle="A"), person(title="A"), record("contact", "L", c_title="B")),
-    # Who differs in one field has none in any.
-    case(None, *LEAD, record(jobtitle="A"), person(title="B")),
-    case(None, *LEAD, record(jobtitle="A"), person()),
-    case(None, *LEAD, record(), person(title="B")),
-    case(None, *LEAD, record(jobtitle="A", c_city="A"), person(title="A", city="B")),
-    case(None, *LEAD, record(jobtitle="A", c_city="B"), person(title="B", city="A")),
-    case(None, *LEAD, record(jobtitle="A"), person(city="A")),
-    case(None, *LEAD, record(c_box="true"), person()),
-    case(None, *LEAD, record(jobtitle="A", c_score="five"), person(title="A")),
-    case(None, *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Warm")),
-    case(None, *CONTACT, record("contact", "C", c_title="A"), person(title="B"), record("lead", "C", jobtitle="B")),
+    case((BLANK, []), *LEAD, record(c_box="false"), person()),
+    case((BLANK, []), *LEAD, record(), person(box="false")),
+    case((A, []), *CONTACT, record("contact", "C", c_title="A"), person(title="A")),
+    case((A, []), *CONTACT, record("contact", "C", c_title="A"), person(title="A", city="B")),
+    case((A, []), *LEAD, record(jobtitle="A"), person(title="A"), record("contact", "L", c_title="B")),
+    # Who differs in some fields has none in these alone.
+    case((BLANK, ["title"]), *LEAD, record(jobtitle="A"), person(title="B")),
+    case((BLANK, ["title"]), *LEAD, record(jobtitle="A"), person()),
+    case((BLANK, ["title"]), *LEAD, record(), person(title="B")),
+    case((A, ["city"]), *LEAD, record(jobtitle="A", c_city="A"), person(title="A", city="B")),
+    case((BLANK, ["city", "title"]), *LEAD, record(jobtitle="A", c_city="B"), person(title="B", city="A")),
+    case((BLANK, ["city", "title"]), *LEAD, record(jobtitle="A"), person(city="A")),
+    case((NOTHING, ["box"]), *LEAD, record(c_box="true"), person()),
+    case((("A", None, None, None, None), ["box"]), *LEAD, record(jobtitle="A"), person(title="A", box="true")),
+    case((A, ["score"]), *LEAD, record(jobtitle="A", c_score="five"), person(title="A")),
+    case((A, ["rating"]), *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Warm")),
+    case((A, ["rating"]), *LEAD, record(jobtitle="A", c_rating="1"), person(title="A", rating="Unheard")),
+    case((BLANK, ["title"]), *CONTACT, record("contact", "C", c_title="A"), person(title="B"), record("lead", "C", jobtitle="B")),
+    case((NOTHING, ["box", "title"]), *CONTACT, record("contact", "C", c_title="A", c_box="true"), person()),
     # What is not compared.
     case(None, *found(is_compared=False), record(jobtitle="A"), person(title="A")),
+    case(None, *found("contact", "C", is_compared=False), record("contact", "C", c_title="A"), person(title="A")),
     # Of whom more is to be decided.
     *(
         case(base, *LEAD, record(jobtitle="A"), person(title="A"), (table, {"person_id": person_id} | more))
         for table, more in (UNSEEN, RELABELLED, UNDONE, OUTDATED)
-        for person_id, base in ((1, None), (2, ("A", None, "false", None, None)))
+        for person_id, base in ((1, None), (2, (A, [])))
     ),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("reread_at", [BEFORE, None])
-def test_equal_values_are_the_base_of_a_found_link_and_any_other_has_none_in_any_field(reread_at: object) -> None:
+def test_what_both_sides_hold_equal_is_the_base_of_a_found_link_and_no_other_field_has_one(reread_at: object) -> None:
     """R38, R42. In the first plan after a restore nobody has one."""
     backup: Put = ("state.restored", {"restored_at": BEFORE, "made_at": BEFORE, "reread_at": reread_at})
     with after(STEP, backup, *OPTIONS, *rows_of(MEETINGS), fields=FIELDS) as connection:
@@ -106,12 +112,11 @@ def test_equal_values_are_the_base_of_a_found_link_and_any_other_has_none_in_any
         ).fetchall()
         missing = connection.execute("select person_id, field from state.base_missing order by all").fetchall()
         for number, each in enumerate(MEETINGS):
-            is_agreed = each.expected is not None and reread_at is not None
             record_type = str(each.rows[0][1]["record_type"])
-            expected = each.expected if is_agreed else (None,) * 5
-            assert told(number, base) == [(1, *expected)], each
-            without = [] if is_agreed else [(1, field) for field in OF_TYPE[record_type]]
-            assert told(number, missing) == without, each
+            is_met = each.expected is not None and reread_at is not None
+            values, without = each.expected if is_met else (NOTHING, OF_TYPE[record_type])
+            assert told(number, base) == [(1, *values)], each
+            assert told(number, missing) == [(1, field) for field in without], each
 
 
 def test_a_link_that_is_older_keeps_its_base() -> None:

@@ -1,13 +1,13 @@
--- first_meetings: gives the links that were found in this plan their base. Of two that hold equal values in every field these are
--- the base at once (R38): most of a first load are such, and deciding on them field by field would take forty rows for each. All
--- others have no base in any field yet, and are decided on as any difference is (R42). So are those of whom more is to be decided
--- than whether they are equal: who bears an option's old label (R33), whose edit was overwritten unseen, who waits for an undo, and
--- all that comes after a backup was put back, whose bases are made by restored_links.sql.
+-- first_meetings: gives the links that were found in this plan their base. What both hold equal is the base at once (R38): most
+-- fields of a first load are such, and deciding on each would take forty rows for a person. The others have no base yet, and are
+-- decided on as any difference is (R42). No field has one of whom more is to be decided than whether the two are equal: who bears an
+-- option's old label (R33), whose edit was overwritten unseen, who waits for an undo, and all that comes after a backup was put back,
+-- whose bases are made by restored_links.sql.
 --
 -- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.old_labels, state.unseen_edits,
 --          state.undoing, state.outdated_bases, state.restored, reconcile.fields
 -- makes    met_links: one row per link found in this plan and compared in it, of which only equality is to be decided
---          agreed_links: one row per such link whose record and person hold equal values in every field
+--          met_values: one row per such link, the values that record and person both hold, and which of its fields are unequal
 -- changes  state.base, state.base_missing
 create temp table met_links as
 select person_id, record_type, dynamics_id
@@ -19,28 +19,17 @@ anti join state.undoing using (person_id)
 anti join state.outdated_bases using (person_id)
 where not exists (from state.restored where reread_at is null);
 
-create temp table agreed_links as
-with records as (
-    select m.person_id, r.* from met_links m join dynamics_records_of('met_links') r using (record_type, dynamics_id)
-),
-hashes as (
-    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from records
-    union all
-    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_values_of('met_links')
-)
-select person_id, any_value(record_type) as record_type, any_value(dynamics_id) as dynamics_id
-from hashes
-join met_links using (person_id)
-group by person_id
-having count(distinct h) = 1;
+create temp table met_values as
+from met_values_of('met_links');
 
 insert into state.base by name
-select a.person_id, r.* exclude (record_type, dynamics_id, "(nothing)")
-from agreed_links a
-join dynamics_records_of('agreed_links') r using (record_type, dynamics_id);
-
-insert into state.base (person_id)
-select person_id from found_links anti join agreed_links using (person_id);
+select * exclude (unequal_fields) from met_values;
 
 insert into state.base_missing (person_id, field)
-select person_id, field from found_links anti join agreed_links using (person_id) join reconcile.fields using (record_type);
+select person_id, unnest(unequal_fields) from met_values;
+
+insert into state.base (person_id)
+select person_id from found_links anti join met_links using (person_id);
+
+insert into state.base_missing (person_id, field)
+select person_id, field from found_links anti join met_links using (person_id) join reconcile.fields using (record_type);
