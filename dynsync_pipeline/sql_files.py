@@ -17,13 +17,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
-from dynsync_pipeline.sql_sources import learn_sources, sources
+from dynsync_pipeline.sql_sources import may_draw, sources_of
+
+if TYPE_CHECKING:
+    from dynsync_pipeline.sql_trees import Sources
 
 log = logging.getLogger(__name__)
 
@@ -188,9 +191,9 @@ def _run_those(
     is_wanted: Callable[[Statement], bool],
 ) -> None:
     wanted = [(file, each) for file in map(sql_file, steps) for each in statements(file) if is_wanted(each)]
-    learn_sources(connection, [statement.sql for _, statement in wanted if statement.target])
+    drawn = sources_of(connection, [statement.sql for _, statement in wanted if statement.target])
     for file, statement in wanted:
-        _run(connection, file, statement, filled)
+        _run(connection, file, statement, drawn.get(statement.sql, True), filled)
 
 
 class Filled:
@@ -239,10 +242,12 @@ class Filled:
 _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 
 
-def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:
+def _run(
+    connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, sources: Sources, filled: Filled
+) -> None:
     started_s = time.monotonic()
     try:
-        if statement.target and not sources(connection, statement.sql)(filled):
+        if not may_draw(sources, filled):
             if statement.makes:
                 _leave_empty(connection, statement, filled)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import duckdb
 import pytest
 
-from dynsync_pipeline.sql_sources import sources
+import dynsync_pipeline
+from dynsync_pipeline.sql_sources import may_draw, sources_of
+from dynsync_pipeline.sql_trees import read_off
+from dynsync_pipeline_tests.sources_file import sources_file
 
 TABLES = ("a", "b", "c")
 # The statement, and the choices of full tables among a, b and c in which it is run.
@@ -80,12 +84,25 @@ def connection() -> duckdb.DuckDBPyConnection:
 def test_a_statement_is_run_wherever_it_does_something(
     connection: duckdb.DuckDBPyConnection, sql: str, runs: str
 ) -> None:
+    drawn = read_off(connection, [sql])[sql]
     for choice in product((False, True), repeat=len(TABLES)):
         full = [table for table, is_full in zip(TABLES, choice, strict=True) if is_full]
         for table in TABLES:
             connection.execute(f"create or replace table {table} as select 1 as i, 1 as j where {table in full}")
-        may_do = sources(connection, sql)(full.__contains__)
+        may_do = may_draw(drawn, full.__contains__)
         assert may_do == ("".join(full) in runs.split(" ")), full
         connection.execute("drop table if exists temp.x")
         counted = connection.execute(sql).fetchall()
         assert may_do or counted == [(0,)], full
+
+
+def test_what_stands_in_the_file_is_what_the_syntax_trees_tell() -> None:
+    file = Path(dynsync_pipeline.__path__[0]) / "sql_sources.json"
+    assert file.read_text("utf-8") == sources_file(), (
+        "write it anew: python -m dynsync_pipeline_tests.sources_file > dynsync_pipeline/sql_sources.json"
+    )
+
+
+def test_a_statement_that_is_not_in_the_file_is_read_off_its_tree(connection: duckdb.DuckDBPyConnection) -> None:
+    sql = "insert into c (i) select 'of no file' from a join b using (i)"
+    assert sources_of(connection, [sql]) == {sql: ["every", "a", "b"]}
