@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
-from dynsync_pipeline.sql_sources import may_draw, sources_of
+from dynsync_pipeline.sql_sources import may_draw, sources_of, tables_in
 
 if TYPE_CHECKING:
     from dynsync_pipeline.sql_trees import Sources
@@ -173,14 +173,12 @@ def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> 
 
 
 def _cleared(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> Filled:
-    """Drop what these files make, and look at what they read."""
-    chain = [sql_file(step) for step in steps]
+    """Drop what these files make."""
     filled = Filled(connection)
-    for file in chain:
+    for file in map(sql_file, steps):
         for name in file.makes:
             if name not in filled.left_empty:
                 connection.execute(f"drop table if exists temp.{name}")
-    filled.look_at({name for file in chain for name in file.reads} - {name for file in chain for name in file.makes})
     return filled
 
 
@@ -192,6 +190,8 @@ def _run_those(
 ) -> None:
     wanted = [(file, each) for file in map(sql_file, steps) for each in statements(file) if is_wanted(each)]
     drawn = sources_of(connection, [statement.sql for _, statement in wanted if statement.target])
+    asked = {name for sources in drawn.values() for name in tables_in(sources)}
+    filled.look_at(asked - {statement.makes for _, statement in wanted})
     for file, statement in wanted:
         _run(connection, file, statement, drawn.get(statement.sql, True), filled)
 
@@ -205,26 +205,29 @@ class Filled:
         self.left_empty = _LEFT_EMPTY.get(connection, {})
 
     def look_at(self, names: Collection[str]) -> None:
-        """Look at these tables, views left out, at once: one statement for all costs what one look at ten of them does."""
-        tables = sorted(name for name in names if not self._is_view(name))
-        if tables:
+        """Look at these tables at once: one statement for all costs what one look at ten of them does.
+
+        Views are not looked at, which may cost a join of everything, and may have rows.
+        """
+        views = self._views(names)
+        self._known |= dict.fromkeys(views, True)
+        if tables := sorted(name for name in names if name not in views):
             looks = " union all ".join(f"(select '{name}' from {name} limit 1)" for name in tables)
             found = {name for (name,) in self._connection.execute(looks).fetchall()}
             self._known |= {name: name in found for name in tables}
 
     def __call__(self, name: str) -> bool:
-        """Whether the table of that name may have rows; of a view it is not looked at, which may cost a join of everything."""
+        """Whether the table of that name may have rows."""
         if name not in self._known:
-            self._known[name] = self._is_view(name) or bool(
-                self._connection.execute(f"select 1 from {name} limit 1").fetchall()
-            )
+            self.look_at([name])
         return self._known[name]
 
-    def _is_view(self, name: str) -> bool:
-        if name not in _IS_VIEW:
-            query = "select count(*) from duckdb_views() where schema_name || '.' || view_name = ?"
-            _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
-        return _IS_VIEW[name]
+    def _views(self, names: Collection[str]) -> set[str]:
+        if unknown := [name for name in names if name not in _IS_VIEW]:
+            query = "select schema_name || '.' || view_name from duckdb_views() where not internal"
+            views = {name for (name,) in self._connection.execute(query).fetchall()}
+            _IS_VIEW.update({name: name in views for name in unknown})
+        return {name for name in names if _IS_VIEW[name]}
 
     def note(self, statement: Statement, n_rows: int) -> None:
         """The statement made its table with so many rows, or, where it makes none, inserted, changed or deleted as many."""

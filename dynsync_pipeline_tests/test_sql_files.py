@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -246,3 +247,36 @@ def test_what_has_nothing_to_do_is_not_run_even_the_first_time_of_a_process(pack
     connection.execute("insert into given values (2)")
     sql_files.run_steps(connection, ("room/made",))
     assert connection.execute("from one").fetchall() == [(2, 2)]
+
+
+class Told:
+    """A connection that keeps the texts of what it ran."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.texts: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
+        self.texts.append(query if isinstance(query, str) else query.query)
+        return self._connection.execute(query, parameters)
+
+
+def test_all_that_a_run_may_draw_from_is_looked_at_by_one_statement(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_files, "_IS_VIEW", {})
+    body = "".join(f"create temp table made_{n} as from main.given_{n};\n" for n in range(20))
+    makes = "\n--          ".join(f"made_{n}: one row per row given" for n in range(20))
+    write(package, "made", body, makes=makes)
+    seen = "create temp table seen as from main.shown semi join main.shown_too using (a) semi join made_1 using (a);\n"
+    write(package, "more", f"delete from main.given_0;\n{seen}", makes="seen: one row per row shown")
+    connection = duckdb.connect()
+    connection.execute("".join(f"create table given_{n} (a integer);" for n in range(20)))
+    connection.execute("create view shown as from given_0; create view shown_too as from given_0")
+    told = Told(connection)
+    sql_files.run_steps(cast(duckdb.DuckDBPyConnection, told), ("room/made", "room/more"))
+    assert [text.count("limit 1") for text in told.texts if "limit 1" in text] == [20]
+    assert len([text for text in told.texts if "duckdb_views" in text]) == 1
