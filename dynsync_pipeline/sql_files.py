@@ -5,7 +5,7 @@ file makes is a temporary table and is dropped before the first file of a run st
 what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left out, and what
 it makes is made empty: over a million people a join with nothing may take a second, and half a gigabyte. What a run left empty
 is not dropped and made again by the next one that has nothing for it: most rules have nothing to do in most cycles.
-Not here: which files run in which order (the code beside them), what a statement draws from (`sql_sources.py`).
+Not here: which files run in which order (the code beside them), what is known of a statement (`sql_known.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
-from dynsync_pipeline.sql_sources import may_draw, sources_of, tables_in
-
-if TYPE_CHECKING:
-    from dynsync_pipeline.sql_trees import Sources
+from dynsync_pipeline.sql_known import Known, known_of
+from dynsync_pipeline.sql_sources import may_draw, tables_in
 
 log = logging.getLogger(__name__)
 
@@ -148,14 +146,19 @@ def remember_left_empty(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def forget_left_empty(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Forget what was left empty of the table that this statement, which is of no file, makes, fills or drops."""
+    """Forget what was left empty of the table that this statement, which is of no file, makes, fills or drops; and of all
+    where it changes what they may have their columns of.
+    """
     if found := _MAKES_OR_FILLS.match(statement):
         _LEFT_EMPTY[connection].pop(found["table"], None)
+    elif _CHANGES_COLUMNS.match(statement):
+        _LEFT_EMPTY[connection].clear()
 
 
 _MAKES_OR_FILLS = re.compile(
     r"\s*(?:create (?:or replace )?temp table|insert into|drop table(?: if exists)?) (?:temp\.)?(?P<table>\w+)\b(?!\.)"
 )
+_CHANGES_COLUMNS = re.compile(r"\s*(?:alter table|create (?:or replace )?(?:temp )?(?:view|macro))\b")
 # By connection: temporary tables without a row, and the statement that made them.
 _LEFT_EMPTY: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, str]] = WeakKeyDictionary()
 
@@ -189,11 +192,11 @@ def _run_those(
     is_wanted: Callable[[Statement], bool],
 ) -> None:
     wanted = [(file, each) for file in map(sql_file, steps) for each in statements(file) if is_wanted(each)]
-    drawn = sources_of(connection, [statement.sql for _, statement in wanted if statement.target])
-    asked = {name for sources in drawn.values() for name in tables_in(sources)}
+    known = known_of(connection, [statement.sql for _, statement in wanted if statement.target])
+    asked = {name for each in known.values() for name in tables_in(each.sources)}
     filled.look_at(asked - {statement.makes for _, statement in wanted})
     for file, statement in wanted:
-        _run(connection, file, statement, drawn.get(statement.sql, True), filled)
+        _run(connection, file, statement, known.get(statement.sql, Known(True)), filled)
 
 
 class Filled:
@@ -246,13 +249,13 @@ _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 
 
 def _run(
-    connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, sources: Sources, filled: Filled
+    connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, known: Known, filled: Filled
 ) -> None:
     started_s = time.monotonic()
     try:
-        if not may_draw(sources, filled):
+        if not may_draw(known.sources, filled):
             if statement.makes:
-                _leave_empty(connection, statement, filled)
+                _leave_empty(connection, statement, known, filled)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
         _drop_left(connection, statement.makes, filled)
@@ -285,24 +288,19 @@ def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement
 _PARSED: dict[str, duckdb.Statement] = {}
 
 
-def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, filled: Filled) -> None:
+def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, known: Known, filled: Filled) -> None:
     """Have the table that the statement makes there without a row."""
     if filled.left_empty.get(statement.makes or "") != statement.sql:
         _drop_left(connection, statement.makes, filled)
-        connection.execute(_making_empty(connection, statement))
+        found = columns_of(connection, statement) if known.columns is None else known.columns
+        columns = ", ".join(f'"{name}" {kind}' for name, kind in found.items())
+        connection.execute(f"create temp table {statement.makes} ({columns})")
     filled.note(statement, 0)
 
 
-def _making_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str:
-    """What makes its table without a row. DuckDB is asked once for the columns, for less than running it over nothing takes."""
-    if statement.sql not in _MAKING_EMPTY:
-        found = connection.execute(f"describe {statement.query}").fetchall()
-        columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in found)
-        _MAKING_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
-    return _MAKING_EMPTY[statement.sql]
-
-
-_MAKING_EMPTY: dict[str, str] = {}
+def columns_of(connection: duckdb.DuckDBPyConnection, statement: Statement) -> dict[str, str]:
+    """The type of each column of the table that the statement makes: DuckDB plans it, which is less than to run it."""
+    return {name: kind for name, kind, *_ in connection.execute(f"describe {statement.query}").fetchall()}
 
 
 def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: Filled) -> None:

@@ -2,48 +2,22 @@
 
 Planning a statement costs DuckDB as much for no rows as for a thousand, and most rules have nothing to do in most cycles:
 nobody was merged, nothing was refused, no account changed.
-What the statements of the rule files draw from is read off their syntax trees beforehand and stands in `sql_sources.json`,
-because that took a new process a quarter of a second. A statement that is not in there is read off when it is asked for.
-Not here: how it is read off, and what it looks like (`sql_trees.py`), which tables are empty just now (`sql_files.py`).
+Not here: what a statement draws from (`sql_known.py`, `sql_trees.py`), which tables are empty just now (`sql_files.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterator
-from functools import cache
-from hashlib import blake2b
-from importlib.resources import files
-from typing import TYPE_CHECKING
-
-import duckdb
-
-if TYPE_CHECKING:
-    from dynsync_pipeline.sql_trees import Sources
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 HasRows = Callable[[str], bool]  # whether the table of that name may have rows
-
-
-def sources_of(connection: duckdb.DuckDBPyConnection, statements: Collection[str]) -> dict[str, Sources]:
-    """By statement, of which tables it may make, insert, update or delete a row, by the names that stand in it.
-
-    `connection` parses those that nobody read off before.
-    """
-    unknown = [sql for sql in statements if sql not in _KNOWN]
-    stored = {sql: _stored().get(digest(sql)) for sql in unknown}
-    if unread := [sql for sql, found in stored.items() if found is None]:
-        from dynsync_pipeline.sql_trees import read_off  # which most processes do without
-
-        _KNOWN.update(read_off(connection, unread))
-    _KNOWN.update({sql: found for sql, found in stored.items() if found is not None})
-    return {sql: _KNOWN[sql] for sql in statements}
-
-
-_KNOWN: dict[str, Sources] = {}
+# When a statement, or a part of one, may have rows. True: always; a name: where that table has; `["every", …]`: where every
+# part that follows may; `["some", …]`: where one of them may.
+Sources: TypeAlias = "bool | str | list[Sources]"
 
 
 def may_draw(sources: Sources, has_rows: HasRows) -> bool:
-    """Whether a statement with these sources may do anything while those tables have rows."""
+    """Whether a statement with these sources may make, insert, update or delete a row while those tables have rows."""
     if isinstance(sources, list):
         kind, *parts = sources
         return (all if kind == "every" else any)(may_draw(part, has_rows) for part in parts)
@@ -51,20 +25,9 @@ def may_draw(sources: Sources, has_rows: HasRows) -> bool:
 
 
 def tables_in(sources: Sources) -> Iterator[str]:
-    """The names of the tables, some perhaps several times."""
+    """The names of the tables, as they stand in the statement; some perhaps several times."""
     if isinstance(sources, list):
         for part in sources[1:]:
             yield from tables_in(part)
     elif isinstance(sources, str):
         yield sources
-
-
-def digest(sql: str) -> str:
-    """What a statement is called in `sql_sources.json`."""
-    return blake2b(sql.encode(), digest_size=8).hexdigest()
-
-
-@cache
-def _stored() -> dict[str, Sources]:
-    found: dict[str, Sources] = json.loads(files("dynsync_pipeline").joinpath("sql_sources.json").read_text("utf-8"))
-    return found

@@ -2,21 +2,20 @@
 
 By the few facts that hold for every query: a join has no rows where one side has none, an outer one where the side it keeps
 has none, `a in (nothing)` is never true, a union has rows where one of its parts has. Whatever is not known may have rows.
-Not here: what that is for (`sql_sources.py`).
+Not here: what that is for, and what it looks like (`sql_sources.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import duckdb
 import msgspec
 
-# When a statement, or a part of one, may have rows. True: always; a name: where that table has; `["every", …]`: where every
-# part that follows may; `["some", …]`: where one of them may.
-Sources: TypeAlias = "bool | str | list[Sources]"
+from dynsync_pipeline.sql_sources import Sources
+
 _Scope = Mapping[str, Sources]  # the common table expressions that a part of a query sees
 _Node = Mapping[str, Any]  # of the syntax tree
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any, cast
 
 import duckdb
 import pytest
@@ -14,6 +13,7 @@ import dynsync_pipeline
 from dynsync_pipeline import sql_files
 from dynsync_pipeline.errors import SqlFileFailed
 from dynsync_pipeline.warehouse.parsing import parsing_once
+from dynsync_pipeline_tests.worlds.told import telling
 
 HEADER = """-- {name}: does something.
 --
@@ -249,21 +249,6 @@ def test_what_has_nothing_to_do_is_not_run_even_the_first_time_of_a_process(pack
     assert connection.execute("from one").fetchall() == [(2, 2)]
 
 
-class Told:
-    """A connection that keeps the texts of what it ran."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-        self.texts: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def execute(self, query: duckdb.Statement | str, parameters: object = None) -> duckdb.DuckDBPyConnection:
-        self.texts.append(query if isinstance(query, str) else query.query)
-        return self._connection.execute(query, parameters)
-
-
 def test_all_that_a_run_may_draw_from_is_looked_at_by_one_statement(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +261,17 @@ def test_all_that_a_run_may_draw_from_is_looked_at_by_one_statement(
     connection = duckdb.connect()
     connection.execute("".join(f"create table given_{n} (a integer);" for n in range(20)))
     connection.execute("create view shown as from given_0; create view shown_too as from given_0")
-    told = Told(connection)
-    sql_files.run_steps(cast(duckdb.DuckDBPyConnection, told), ("room/made", "room/more"))
-    assert [text.count("limit 1") for text in told.texts if "limit 1" in text] == [20]
-    assert len([text for text in told.texts if "duckdb_views" in text]) == 1
+    connection, texts = telling(connection)
+    sql_files.run_steps(connection, ("room/made", "room/more"))
+    assert [text.count("limit 1") for text in texts if "limit 1" in text] == [20]
+    assert len([text for text in texts if "duckdb_views" in text]) == 1
+
+
+def test_what_a_run_left_empty_follows_a_view_that_was_made_anew(package: Path) -> None:
+    write(package, "made", "create temp table one as from main.shown semi join given using (a);\n", makes=MADE)
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer)")
+    for columns in (["a"], ["a", "b"], ["b", "a"]):
+        connection.execute(f"create or replace view shown as select {', '.join(f'1 as {name}' for name in columns)}")
+        sql_files.run_steps(connection, ("room/made",))
+        assert connection.table("temp.main.one").columns == columns

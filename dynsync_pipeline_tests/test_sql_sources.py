@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
 import duckdb
 import pytest
 
-import dynsync_pipeline
-from dynsync_pipeline.sql_sources import may_draw, sources_of
+from dynsync_pipeline.sql_sources import may_draw
 from dynsync_pipeline.sql_trees import read_off
-from dynsync_pipeline_tests.sources_file import sources_file
 
 TABLES = ("a", "b", "c")
 # The statement, and the choices of full tables among a, b and c in which it is run.
@@ -94,15 +91,3 @@ def test_a_statement_is_run_wherever_it_does_something(
         connection.execute("drop table if exists temp.x")
         counted = connection.execute(sql).fetchall()
         assert may_do or counted == [(0,)], full
-
-
-def test_what_stands_in_the_file_is_what_the_syntax_trees_tell() -> None:
-    file = Path(dynsync_pipeline.__path__[0]) / "sql_sources.json"
-    assert file.read_text("utf-8") == sources_file(), (
-        "write it anew: python -m dynsync_pipeline_tests.sources_file > dynsync_pipeline/sql_sources.json"
-    )
-
-
-def test_a_statement_that_is_not_in_the_file_is_read_off_its_tree(connection: duckdb.DuckDBPyConnection) -> None:
-    sql = "insert into c (i) select 'of no file' from a join b using (i)"
-    assert sources_of(connection, [sql]) == {sql: ["every", "a", "b"]}

@@ -10,7 +10,6 @@ import pytest
 from dynsync_pipeline import sql_files, sql_sources
 from dynsync_pipeline.errors import ApiError, RequestRefused
 from dynsync_pipeline.model.records import RecordType
-from dynsync_pipeline.sql_trees import Sources
 from dynsync_pipeline_tests.properties.effort import deep
 from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.memory_marketo import KEYS
@@ -75,7 +74,7 @@ class Watch(logging.Handler):
         self.did_something: set[str] = set()
         self._may_do = True
 
-    def may_draw(self, sources: Sources, has_rows: sql_sources.HasRows) -> bool:
+    def may_draw(self, sources: sql_sources.Sources, has_rows: sql_sources.HasRows) -> bool:
         """In the place of `sql_files.may_draw`."""
         self._may_do = sql_sources.may_draw(sources, has_rows)
         return True
