@@ -5,7 +5,7 @@ file makes is a temporary table and is dropped before the first file of a run st
 what an earlier run left. A statement of which nothing can come, because what it draws from is empty, is left out, and what
 it makes is made empty: over a million people a join with nothing may take a second, and half a gigabyte. What a run left empty
 is not dropped and made again by the next one that has nothing for it: most rules have nothing to do in most cycles.
-Not here: which files run in which order (the code beside them), what a statement draws from (`sql_sources.py`).
+Not here: which files run in which order (the code beside them), what is known of a statement (`sql_known.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from weakref import WeakKeyDictionary
 import duckdb
 
 from dynsync_pipeline.errors import SqlFileFailed
-from dynsync_pipeline.sql_sources import learn_sources, sources
+from dynsync_pipeline.sql_known import Known, known_of
+from dynsync_pipeline.sql_sources import may_draw, tables_in
 
 log = logging.getLogger(__name__)
 
@@ -145,14 +146,19 @@ def remember_left_empty(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def forget_left_empty(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Forget what was left empty of the table that this statement, which is of no file, makes, fills or drops."""
+    """Forget what was left empty of the table that this statement, which is of no file, makes, fills or drops; and of all
+    where it changes what they may have their columns of.
+    """
     if found := _MAKES_OR_FILLS.match(statement):
         _LEFT_EMPTY[connection].pop(found["table"], None)
+    elif _CHANGES_COLUMNS.match(statement):
+        _LEFT_EMPTY[connection].clear()
 
 
 _MAKES_OR_FILLS = re.compile(
     r"\s*(?:create (?:or replace )?temp table|insert into|drop table(?: if exists)?) (?:temp\.)?(?P<table>\w+)\b(?!\.)"
 )
+_CHANGES_COLUMNS = re.compile(r"\s*(?:alter table|create (?:or replace )?(?:temp )?(?:view|macro))\b")
 # By connection: temporary tables without a row, and the statement that made them.
 _LEFT_EMPTY: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, str]] = WeakKeyDictionary()
 
@@ -170,14 +176,12 @@ def run_changes(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> 
 
 
 def _cleared(connection: duckdb.DuckDBPyConnection, steps: Sequence[str]) -> Filled:
-    """Drop what these files make, and look at what they read."""
-    chain = [sql_file(step) for step in steps]
+    """Drop what these files make."""
     filled = Filled(connection)
-    for file in chain:
+    for file in map(sql_file, steps):
         for name in file.makes:
             if name not in filled.left_empty:
                 connection.execute(f"drop table if exists temp.{name}")
-    filled.look_at({name for file in chain for name in file.reads} - {name for file in chain for name in file.makes})
     return filled
 
 
@@ -188,9 +192,11 @@ def _run_those(
     is_wanted: Callable[[Statement], bool],
 ) -> None:
     wanted = [(file, each) for file in map(sql_file, steps) for each in statements(file) if is_wanted(each)]
-    learn_sources(connection, [statement.sql for _, statement in wanted if statement.target])
+    known = known_of(connection, [statement.sql for _, statement in wanted if statement.target])
+    asked = {name for each in known.values() for name in tables_in(each.sources)}
+    filled.look_at(asked - {statement.makes for _, statement in wanted})
     for file, statement in wanted:
-        _run(connection, file, statement, filled)
+        _run(connection, file, statement, known.get(statement.sql, Known(True)), filled)
 
 
 class Filled:
@@ -202,26 +208,29 @@ class Filled:
         self.left_empty = _LEFT_EMPTY.get(connection, {})
 
     def look_at(self, names: Collection[str]) -> None:
-        """Look at these tables, views left out, at once: one statement for all costs what one look at ten of them does."""
-        tables = sorted(name for name in names if not self._is_view(name))
-        if tables:
+        """Look at these tables at once: one statement for all costs what one look at ten of them does.
+
+        Views are not looked at, which may cost a join of everything, and may have rows.
+        """
+        views = self._views(names)
+        self._known |= dict.fromkeys(views, True)
+        if tables := sorted(name for name in names if name not in views):
             looks = " union all ".join(f"(select '{name}' from {name} limit 1)" for name in tables)
             found = {name for (name,) in self._connection.execute(looks).fetchall()}
             self._known |= {name: name in found for name in tables}
 
     def __call__(self, name: str) -> bool:
-        """Whether the table of that name may have rows; of a view it is not looked at, which may cost a join of everything."""
+        """Whether the table of that name may have rows."""
         if name not in self._known:
-            self._known[name] = self._is_view(name) or bool(
-                self._connection.execute(f"select 1 from {name} limit 1").fetchall()
-            )
+            self.look_at([name])
         return self._known[name]
 
-    def _is_view(self, name: str) -> bool:
-        if name not in _IS_VIEW:
-            query = "select count(*) from duckdb_views() where schema_name || '.' || view_name = ?"
-            _IS_VIEW[name] = self._connection.execute(query, [name]).fetchall() != [(0,)]
-        return _IS_VIEW[name]
+    def _views(self, names: Collection[str]) -> set[str]:
+        if unknown := [name for name in names if name not in _IS_VIEW]:
+            query = "select schema_name || '.' || view_name from duckdb_views() where not internal"
+            views = {name for (name,) in self._connection.execute(query).fetchall()}
+            _IS_VIEW.update({name: name in views for name in unknown})
+        return {name for name in names if _IS_VIEW[name]}
 
     def note(self, statement: Statement, n_rows: int) -> None:
         """The statement made its table with so many rows, or, where it makes none, inserted, changed or deleted as many."""
@@ -239,12 +248,14 @@ class Filled:
 _IS_VIEW: dict[str, bool] = {}  # by name; what is a view once always is one
 
 
-def _run(connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, filled: Filled) -> None:
+def _run(
+    connection: duckdb.DuckDBPyConnection, file: SqlFile, statement: Statement, known: Known, filled: Filled
+) -> None:
     started_s = time.monotonic()
     try:
-        if statement.target and not sources(connection, statement.sql)(filled):
+        if not may_draw(known.sources, filled):
             if statement.makes:
-                _leave_empty(connection, statement, filled)
+                _leave_empty(connection, statement, known, filled)
             log.debug("%s, statement %d (line %d): nothing to do", file.path, statement.number, statement.line)
             return
         _drop_left(connection, statement.makes, filled)
@@ -277,24 +288,19 @@ def _parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement
 _PARSED: dict[str, duckdb.Statement] = {}
 
 
-def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, filled: Filled) -> None:
+def _leave_empty(connection: duckdb.DuckDBPyConnection, statement: Statement, known: Known, filled: Filled) -> None:
     """Have the table that the statement makes there without a row."""
     if filled.left_empty.get(statement.makes or "") != statement.sql:
         _drop_left(connection, statement.makes, filled)
-        connection.execute(_making_empty(connection, statement))
+        found = columns_of(connection, statement) if known.columns is None else known.columns
+        columns = ", ".join(f'"{name}" {kind}' for name, kind in found.items())
+        connection.execute(f"create temp table {statement.makes} ({columns})")
     filled.note(statement, 0)
 
 
-def _making_empty(connection: duckdb.DuckDBPyConnection, statement: Statement) -> str:
-    """What makes its table without a row. DuckDB is asked once for the columns, for less than running it over nothing takes."""
-    if statement.sql not in _MAKING_EMPTY:
-        found = connection.execute(f"describe {statement.query}").fetchall()
-        columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in found)
-        _MAKING_EMPTY[statement.sql] = f"create temp table {statement.makes} ({columns})"
-    return _MAKING_EMPTY[statement.sql]
-
-
-_MAKING_EMPTY: dict[str, str] = {}
+def columns_of(connection: duckdb.DuckDBPyConnection, statement: Statement) -> dict[str, str]:
+    """The type of each column of the table that the statement makes: DuckDB plans it, which is less than to run it."""
+    return {name: kind for name, kind, *_ in connection.execute(f"describe {statement.query}").fetchall()}
 
 
 def _drop_left(connection: duckdb.DuckDBPyConnection, name: str | None, filled: Filled) -> None:

@@ -13,6 +13,7 @@ import dynsync_pipeline
 from dynsync_pipeline import sql_files
 from dynsync_pipeline.errors import SqlFileFailed
 from dynsync_pipeline.warehouse.parsing import parsing_once
+from dynsync_pipeline_tests.worlds.told import telling
 
 HEADER = """-- {name}: does something.
 --
@@ -246,3 +247,31 @@ def test_what_has_nothing_to_do_is_not_run_even_the_first_time_of_a_process(pack
     connection.execute("insert into given values (2)")
     sql_files.run_steps(connection, ("room/made",))
     assert connection.execute("from one").fetchall() == [(2, 2)]
+
+
+def test_all_that_a_run_may_draw_from_is_looked_at_by_one_statement(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_files, "_IS_VIEW", {})
+    body = "".join(f"create temp table made_{n} as from main.given_{n};\n" for n in range(20))
+    makes = "\n--          ".join(f"made_{n}: one row per row given" for n in range(20))
+    write(package, "made", body, makes=makes)
+    seen = "create temp table seen as from main.shown semi join main.shown_too using (a) semi join made_1 using (a);\n"
+    write(package, "more", f"delete from main.given_0;\n{seen}", makes="seen: one row per row shown")
+    connection = duckdb.connect()
+    connection.execute("".join(f"create table given_{n} (a integer);" for n in range(20)))
+    connection.execute("create view shown as from given_0; create view shown_too as from given_0")
+    connection, texts = telling(connection)
+    sql_files.run_steps(connection, ("room/made", "room/more"))
+    assert [text.count("limit 1") for text in texts if "limit 1" in text] == [20]
+    assert len([text for text in texts if "duckdb_views" in text]) == 1
+
+
+def test_what_a_run_left_empty_follows_a_view_that_was_made_anew(package: Path) -> None:
+    write(package, "made", "create temp table one as from main.shown semi join given using (a);\n", makes=MADE)
+    connection = parsing_once(duckdb.connect())
+    connection.execute("create table given (a integer)")
+    for columns in (["a"], ["a", "b"], ["b", "a"]):
+        connection.execute(f"create or replace view shown as select {', '.join(f'1 as {name}' for name in columns)}")
+        sql_files.run_steps(connection, ("room/made",))
+        assert connection.table("temp.main.one").columns == columns

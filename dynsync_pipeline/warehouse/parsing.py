@@ -17,7 +17,7 @@ MOST_TEXTS = 2_000  # some texts name a path or a number, and a process may run 
 def parsing_once(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """The connection, of which `execute` remembers what DuckDB parsed of a text; in all else it is the one given.
 
-    Which tables a run of SQL files left empty is remembered, too, until something is rolled back.
+    Which tables a run of SQL files left empty is remembered, too, until something is rolled back or a view is made anew.
     """
     once = cast(duckdb.DuckDBPyConnection, _ParsingOnce(connection))
     remember_left_empty(once)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-import duckdb
 import pytest
 
 from dynsync_pipeline import sql_files, sql_sources
@@ -73,30 +72,23 @@ class Watch(logging.Handler):
         self.left_out: list[str] = []
         self.wrongly: list[str] = []
         self.did_something: set[str] = set()
-        self._said: tuple[str, bool] | None = None
+        self._may_do = True
 
-    def sources(self, connection: duckdb.DuckDBPyConnection, sql: str) -> sql_sources.MayDraw:
-        """In the place of `sql_files.sources`."""
-        may_draw = sql_sources.sources(connection, sql)
-
-        def runs_all_the_same(has_rows: sql_sources.HasRows) -> bool:
-            self._said = (sql, may_draw(has_rows))
-            return True
-
-        return runs_all_the_same
+    def may_draw(self, sources: sql_sources.Sources, has_rows: sql_sources.HasRows) -> bool:
+        """In the place of `sql_files.may_draw`."""
+        self._may_do = sql_sources.may_draw(sources, has_rows)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """A statement ran."""
         assert isinstance(record.args, tuple)
-        if self._said is None:
-            return
-        (sql, may_do), n_rows = self._said, record.args[3]
-        self._said = None
-        if not may_do:
-            self.left_out.append(sql)
-            self.wrongly += [sql] if n_rows != "0" else []
+        path, number, _, n_rows, _ = record.args
+        statement = f"{path}, statement {number}"
+        if not self._may_do:
+            self.left_out.append(statement)
+            self.wrongly += [statement] if n_rows != "0" else []
         elif n_rows != "0":
-            self.did_something.add(sql)
+            self.did_something.add(statement)
 
 
 @deep
@@ -105,7 +97,7 @@ def test_what_is_left_out_would_have_done_nothing(monkeypatch: pytest.MonkeyPatc
     log = logging.getLogger("dynsync_pipeline.sql_files")
     log.addHandler(watch)
     log.setLevel(logging.DEBUG)
-    monkeypatch.setattr(sql_files, "sources", watch.sources)
+    monkeypatch.setattr(sql_files, "may_draw", watch.may_draw)
     try:
         play(MemoryWorld())
     finally:

@@ -18,7 +18,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from dynsync_pipeline import sql_files
 from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import STEPS as PLAN
 from dynsync_pipeline.sql_files import sql_file, statements
@@ -122,8 +121,6 @@ _PARTS = re.compile(r"\(\s*partition by ([^()]+?)(?: order by [^()]+)?\s*\)")
 
 @story
 def test_no_statement_of_a_cycle_goes_through_all_pairs_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a statement makes empty has the columns of the first time in a process, which is to be one with this field map.
-    monkeypatch.setattr(sql_files, "_MAKING_EMPTY", {})
     world = busy_world(is_optimised=True, warehouse=ExplainingWarehouse)
     assert isinstance(world.warehouse, ExplainingWarehouse)
     plans = world.warehouse.plans

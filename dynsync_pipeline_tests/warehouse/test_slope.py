@@ -16,7 +16,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from dynsync_pipeline import sql_files
 from dynsync_pipeline_tests.bench.owned_rules import Edited, run_statements_once
 from dynsync_pipeline_tests.bench.sizes import edit, multiplied, plan_of, publish
 from dynsync_pipeline_tests.properties.effort import deep
@@ -168,7 +167,6 @@ def test_what_a_cycle_scans_follows_the_changes_and_not_the_people(monkeypatch: 
         for statement in HISTORY:
             connection.execute(statement)
     world.cycle()  # publishes that
-    monkeypatch.setattr(sql_files, "_MAKING_EMPTY", {})  # as in a process whose first cycle it is
     with scanning(world) as cells:
         world.cycle()
     assert sum(cells.values()) < A_FEW * N_PEOPLE, "a cycle without changes reads no column of the store"

@@ -31,7 +31,7 @@ SECOND = timedelta(seconds=1)
 CYCLE = 7
 LOOKED_AT = "looked_at_records"  # those of the mirror that a cycle is about
 # What the code around the steps makes for them.
-_MADE_AROUND = {
+MADE_AROUND = {
     "this_cycle": "cycle_id bigint, planned_at timestamp, clocks_apart interval, is_first_load boolean, ask_above bigint",
     "this_moment": "noted_at timestamp",
 }
@@ -85,7 +85,7 @@ def after(
         follow(connection, *fields)
         for (record_type, column), labels in (options or {}).items():
             put_options(connection, record_type, column, labels)
-        make(connection, {**_MADE_AROUND, **(tables or {})})
+        make(connection, {**MADE_AROUND, **(tables or {})})
         make_tables(connection, _made_before(step))
         told_of = {table for table, _ in rows}
         put(connection, [row for row in (THIS_CYCLE, THIS_MOMENT) if row[0] not in told_of])

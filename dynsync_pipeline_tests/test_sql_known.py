@@ -1,0 +1,60 @@
+"""What is known of the statements of the rule files beforehand is what DuckDB tells of them now."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import dynsync_pipeline
+from dynsync_pipeline import sql_known
+from dynsync_pipeline.reconcile.plan import STEPS
+from dynsync_pipeline.sql_files import run_steps, sql_file, statements
+from dynsync_pipeline.sql_known import Known, known_of
+from dynsync_pipeline_tests.known_file import known_file
+from dynsync_pipeline_tests.worlds.rule_rows import MADE_AROUND, empty, follow, make
+from dynsync_pipeline_tests.worlds.told import telling
+
+FIRST, *_ = statements(sql_file("reconcile/ended_links"))
+
+
+def test_what_stands_in_the_file_is_what_duckdb_tells_of_the_statements() -> None:
+    file = Path(dynsync_pipeline.__path__[0]) / "sql_known.json"
+    assert file.read_text("utf-8") == known_file(), (
+        "write it anew: python -m dynsync_pipeline_tests.known_file > dynsync_pipeline/sql_known.json"
+    )
+
+
+def test_a_statement_that_is_not_in_the_file_is_read_off_its_tree() -> None:
+    sql = "insert into c (i) select 'of no file' from a join b using (i)"
+    assert known_of(duckdb.connect(), [sql]) == {sql: Known(["every", "a", "b"], None)}
+
+
+def test_the_columns_in_the_file_are_of_one_duckdb_and_no_other_takes_its_types_from_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sql_known, "_KNOWN", {})
+    stored = known_of(duckdb.connect(), [FIRST.sql])[FIRST.sql]
+    assert stored.columns
+    monkeypatch.setattr(sql_known, "_KNOWN", {})
+    monkeypatch.setattr(duckdb, "__version__", "99.0.0")
+    sql_known._stored.cache_clear()
+    try:
+        assert known_of(duckdb.connect(), [FIRST.sql])[FIRST.sql] == Known(stored.sources, None)
+    finally:
+        sql_known._stored.cache_clear()
+
+
+def test_of_a_plan_that_has_nothing_to_do_duckdb_is_asked_no_columns_that_are_in_the_file() -> None:
+    made = [each for step in STEPS for each in statements(sql_file(step)) if each.makes]
+    with empty() as opened:
+        follow(opened, "lead title jobtitle text both")
+        make(opened, MADE_AROUND)
+        connection, texts = telling(opened)
+        run_steps(connection, STEPS)
+        known = known_of(opened, [each.sql for each in made])
+    not_in_file = {f"describe {each.query}" for each in made if known[each.sql].columns is None}
+    assert {text for text in texts if text.startswith("describe")} - not_in_file == set()
+    assert len([text for text in texts if re.match(r"create temp table \w+ \(", text)]) > 80
