@@ -1,8 +1,9 @@
 """What is known of a statement before anybody runs it: from which tables it draws, and which columns it makes.
 
 Of the statements of the rule files that stands in `sql_known.json`, because DuckDB took a new process half a second to tell
-it, a sixth of a cycle without changes. What is not in there is asked when it is needed: nothing is wrong where that file is
-not written anew, only slower.
+it, a sixth of a cycle without changes. What is not in there is asked when it is needed, and all columns are where any SQL file
+is another one than then, for a statement has its columns of others: nothing is wrong where that file is not written anew, only
+slower.
 Not here: how sources are read off a statement (`sql_trees.py`), and what they decide (`sql_sources.py`).
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -49,11 +51,19 @@ def digest(sql: str) -> str:
 
 @cache
 def _stored() -> dict[str, Known]:
-    """What is in the file, by digest. Another DuckDB may give a column another type, and is asked."""
+    """What is in the file, by digest; without columns where another DuckDB, or another SQL file, may tell others."""
     text = files("dynsync_pipeline").joinpath("sql_known.json").read_text("utf-8")
     try:
         file: dict[str, Any] = json.loads(text)
     except ValueError:  # it is being written anew, or two changes met in it
         return {}
-    is_of_this = file.pop("duckdb") == duckdb.__version__
-    return {name: Known(sources, columns if is_of_this else None) for name, (sources, columns) in file.items()}
+    is_of_these = file.pop("made_from", None) == made_from()
+    return {name: Known(sources, columns if is_of_these else None) for name, (sources, columns) in file.items()}
+
+
+def made_from() -> str:
+    """The version of DuckDB, and a digest of all SQL files of the package, which takes some milliseconds."""
+    seen = blake2b(digest_size=16)
+    for file in sorted(Path(str(files("dynsync_pipeline"))).glob("*/**/*.sql")):
+        seen.update(file.read_bytes())
+    return f"{duckdb.__version__} {seen.hexdigest()}"

@@ -13,7 +13,7 @@ import duckdb
 
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.sql_files import Statement, columns_of, sql_file, statements
-from dynsync_pipeline.sql_known import digest
+from dynsync_pipeline.sql_known import digest, made_from
 from dynsync_pipeline.sql_trees import read_off
 from dynsync_pipeline.warehouse.connection import IN_MEMORY, Warehouse
 from dynsync_pipeline_tests.docs.sql_relations import CHAINS, all_steps
@@ -39,7 +39,7 @@ def known_file() -> str:
             digest(sql): [sources, columns[sql] if sql in columns and columns[sql] == with_fields[sql] else None]
             for sql, sources in read_off(connection, every).items()
         }
-    lines = [f'"duckdb": "{duckdb.__version__}"', *(f'"{name}": {json.dumps(known[name])}' for name in sorted(known))]
+    lines = [f'"made_from": "{made_from()}"', *(f'"{name}": {json.dumps(known[name])}' for name in sorted(known))]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

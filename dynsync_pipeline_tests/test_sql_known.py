@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -32,14 +33,23 @@ def test_a_statement_that_is_not_in_the_file_is_read_off_its_tree() -> None:
     assert known_of(duckdb.connect(), [sql]) == {sql: Known(["every", "a", "b"], None)}
 
 
-def test_the_columns_in_the_file_are_of_one_duckdb_and_no_other_takes_its_types_from_there(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("another", ["duckdb", "files"])
+def test_no_columns_are_taken_from_the_file_with_another_duckdb_or_where_an_sql_file_was_changed(
+    another: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A statement that is as it was may have its columns of one that is not."""
     monkeypatch.setattr(sql_known, "_KNOWN", {})
     stored = known_of(duckdb.connect(), [FIRST.sql])[FIRST.sql]
     assert stored.columns
     monkeypatch.setattr(sql_known, "_KNOWN", {})
-    monkeypatch.setattr(duckdb, "__version__", "99.0.0")
+    if another == "duckdb":
+        monkeypatch.setattr(duckdb, "__version__", "99.0.0")
+    else:
+        copy = tmp_path / "dynsync_pipeline"
+        shutil.copytree(dynsync_pipeline.__path__[0], copy, ignore=shutil.ignore_patterns("*.pyc"))
+        with (copy / "warehouse/sql/macros.sql").open("a") as file:
+            file.write("-- changed")
+        monkeypatch.setattr(sql_known, "files", lambda package: copy)
     sql_known._stored.cache_clear()
     try:
         assert known_of(duckdb.connect(), [FIRST.sql])[FIRST.sql] == Known(stored.sources, None)
