@@ -255,6 +255,15 @@ def test_a_cycle_without_changes_loads_no_pandas(tmp_path: Path) -> None:
     )
 
 
+def test_python_hardly_collects_while_a_run_imports_us(tmp_path: Path) -> None:
+    """It would do so two hundred times, and look at everything that Dagster has loaded, for a twentieth of a quiet run."""
+    run_python(
+        "import dagster, gc; n = lambda: sum(each['collections'] for each in gc.get_stats())\n"
+        "before = n(); import dynsync_pipeline.definitions; assert n() - before < 20, n() - before\n",
+        tmp_path,
+    )
+
+
 def test_importing_every_module_starts_nothing(tmp_path: Path) -> None:
     """No thread, no file, no output, no need for a setting: work begins when somebody calls a function."""
     names = [
