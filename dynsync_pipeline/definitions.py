@@ -10,6 +10,11 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from dynsync_pipeline.collecting import collect_rarely
+
+# Each run is a process of its own, which imports all of this; the one that holds the definitions does so once.
+collect_rarely()
+
 from dynsync_pipeline.cycle import Cycle
 from dynsync_pipeline.defs.assets import CYCLE_ASSETS, SOURCE_ASSETS
 from dynsync_pipeline.defs.audit import audit

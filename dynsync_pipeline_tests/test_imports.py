@@ -242,15 +242,28 @@ def test_a_command_that_looks_loads_nothing_that_reads_or_writes(command: str, t
     )
 
 
-def test_a_cycle_without_changes_loads_no_pandas(tmp_path: Path) -> None:
-    """It would take a tenth of it. The audit alone names it, for whoever looks; Arrow loads it for a list of values."""
+def test_a_cycle_that_reads_no_row_loads_no_arrow_and_none_loads_pandas(tmp_path: Path) -> None:
+    """Each would take a tenth of one without changes. The audit alone names pandas, for whoever looks; Arrow loads it for a list
+    of values.
+    """
     assert [module.path for module in modules() if "pandas" in module.imports] == ["defs/audit.py"]
     run_python(
         "import sys, dynsync_pipeline.definitions; from dynsync_pipeline.clients.rows import rows_table\n"
+        "heavy = {'cryptography', 'numpy', 'pandas', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
         "assert rows_table(['a', 'b'], []).shape == (0, 2)\n"
         "assert 'pandas' not in sys.modules\n"
         "rows_table(['a', 'b'], [{'a': 'x'}])\n"
         "assert 'pandas' in sys.modules, 'and so this test can go'\n",
+        tmp_path,
+    )
+
+
+def test_python_hardly_collects_while_a_run_imports_us(tmp_path: Path) -> None:
+    """It would do so two hundred times, and look at everything that Dagster has loaded, for a twentieth of a quiet run."""
+    run_python(
+        "import dagster, gc; n = lambda: sum(each['collections'] for each in gc.get_stats())\n"
+        "before = n(); import dynsync_pipeline.definitions; assert n() - before < 20, n() - before\n",
         tmp_path,
     )
 

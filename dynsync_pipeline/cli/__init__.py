@@ -7,15 +7,14 @@ emulators.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 
+from dynsync_pipeline.collecting import collect_rarely
+
 _ENDED = "Ended by Ctrl-C. What was committed is kept; the next cycle finds out the rest and goes on."
 _INTERRUPTED = 130
-# Objects that Python makes before it looks which are of no use any more: 700 are made a thousand times by importing libraries.
-_BEFORE_COLLECTING = 50_000
 
 
 class _Interrupted(BaseException):
@@ -55,7 +54,7 @@ def _start_lightly() -> None:
     """Spare what a command that only looks would spend a tenth of its time on: collecting while it imports, and pydantic's search
     through all installed packages for plugins, of which we have none.
     """
-    gc.set_threshold(_BEFORE_COLLECTING)
+    collect_rarely()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.model.records import UNREAD
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _text = msgspec.json.Decoder(str)
 _NULL = b"null"
@@ -42,23 +44,29 @@ def text_of(raw: bytes | memoryview) -> str | None:
 
 def rows_table(names: Sequence[str], rows: Sequence[Mapping[str, str | None]]) -> pa.Table:
     """Rows as a table of these columns, null where a row lacks one; with the column `UNREAD` where a row has it."""
+    import pyarrow as pa  # not before there are rows
+
     unread = [UNREAD] if any(UNREAD in row for row in rows) else []
     return pa.table({name: text_column([row.get(name) for row in rows]) for name in [*names, *unread]})
 
 
 def all_rows(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several tables of the same columns, `UNREAD` aside."""
+    import pyarrow as pa  # not before there are rows
+
     return pa.concat_tables(tables, promote_options="default")
 
 
 def text_column(values: Sequence[str | None]) -> pa.Array:
     """Texts as Arrow strings. Raises: pa.ArrowException for anything but text and null."""
+    import pyarrow as pa  # not before there are rows
+
     # Of the first list that Arrow is given it wants to know whether it is one of pandas, and imports that, for half a second. A
     # cycle without changes has no list to give.
     return pa.array(values, pa.string()) if values else pa.nulls(0, pa.string())
 
 
-_ARROW = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+_ARROW = {str: "string", int: "int64", bool: "bool"}
 
 
 def text_of_column(values: Sequence[object], kind: type) -> pa.Array:
@@ -66,6 +74,8 @@ def text_of_column(values: Sequence[object], kind: type) -> pa.Array:
 
     Raises: pa.ArrowException where one is absent, OverflowError for a number beyond 64 bits.
     """
+    import pyarrow as pa  # not before there are rows
+
     held = pa.array(values, _ARROW[kind])
     return held if kind is str else held.cast(pa.string())
 
@@ -75,6 +85,9 @@ def literal_column(raw: Sequence[msgspec.Raw]) -> pa.Array:
 
     No loop of Python's: a table's first read has millions of them.
     """
+    import pyarrow as pa  # not before there are rows
+    import pyarrow.compute as pc
+
     values = pa.array(list(map(bytes, raw)), pa.binary())
     if pc.any(pc.match_substring_regex(values, _NO_LITERAL)).as_py():
         raise Unreadable("a value is absent, or of another kind")

@@ -10,9 +10,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, Self
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dynsync_pipeline.clients.budget import CallBudget
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
@@ -41,6 +39,9 @@ from dynsync_pipeline.clients.marketo.protocol import (
 )
 from dynsync_pipeline.model.records import EntitySet, RecordType, Table
 from dynsync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 System = Literal["dynamics", "marketo"]
 SYSTEMS: tuple[System, ...] = ("dynamics", "marketo")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.engine import Keeping
 from dynsync_pipeline.sql_files import make_tables
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.marketo.client import VALUES_PER_READ
@@ -24,6 +24,9 @@ from dynsync_pipeline.warehouse.columns import dynamics_columns
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.mirrors import PersonColumns, land_deleted_people, land_dynamics, land_people
 from dynsync_pipeline.warehouse.partitions import PARTITION, note_partitions, with_partition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,8 @@ def _judge_absence(
     is_census: bool,
 ) -> list[int]:
     """Land what an answer shows of these people of one partition (None: not known), and who of them it proves gone; these."""
+    import pyarrow as pa  # not before there are rows
+
     ids = [int(person_id) for person_id in people.column("id").to_pylist()]
     is_proof = bool(ids) if partition is None else partition in people.column(PARTITION).to_pylist()
     absent = sorted(set(suspects).difference(ids))

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.marketo.client import VALUES_PER_READ
 from dynsync_pipeline.clients.systems import Marketo
@@ -23,6 +22,9 @@ from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
 from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unread
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
 # changed in Dynamics: their own company record may hold an edit (R131), also where the link is yet to be found by the key.
@@ -195,9 +197,11 @@ def _of_the_day(connection: duckdb.DuckDBPyConnection, n_calls_left: int) -> tup
 
 def _keyless(people: pa.Table) -> pa.Table:
     """The companies of these people, under keys of our own; who got one of Marketo's since stands behind another."""
-    is_keyless = pc.is_null(people[COMPANY_KEY])
+    import pyarrow.compute as pc  # not before there are rows
+
+    is_keyless = people[COMPANY_KEY].is_null()
     if UNREAD in people.column_names:
-        is_keyless = pc.or_(is_keyless, pc.is_valid(people[UNREAD]))
+        is_keyless = pc.or_(is_keyless, people[UNREAD].is_valid())
     people = people.filter(is_keyless)
     keys = pc.binary_join_element_wise(KEYLESS, people["id"], "")
     return people.set_column(people.column_names.index(COMPANY_KEY), COMPANY_KEY, keys)

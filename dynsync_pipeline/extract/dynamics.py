@@ -116,7 +116,7 @@ class _TableRead:
                 for rows, deleted_ids in landings(pages):
                     land_dynamics(connection, self._fields, self._table, rows, deleted_ids)
                 move_cursor(connection, self.stream, pages[-1].cursor, self.names, is_loaded=is_loaded)
-            progress.add(sum(page.rows.num_rows for page in pages))
+            progress.add(sum(page.n_rows for page in pages))
 
     def note_expired(self) -> None:
         """Tell, and remember as a finding, that the feed forgot where this read was to begin."""

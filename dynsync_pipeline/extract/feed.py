@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.warehouse.columns import quoted
@@ -70,6 +69,8 @@ class Feed:
         """Remember the entries, and forget those that no later read can show; call it where the feed's cursor moves."""
         entries = {guid: at for guid, _, at, *_ in self._rows}
         if entries:
+            import pyarrow as pa  # not before there are rows
+
             guids, times = list(entries), pa.array(list(entries.values()), pa.timestamp("us"))
             connection.register("entries", pa.table({"guid": guids, "changed_at": times}))
             connection.execute("insert into state.feed_seen by name from entries")
@@ -153,6 +154,8 @@ class Feed:
         """Make the entries a temporary table `told`, with values as they are compared (R45); once, when all were added."""
         if self._is_told:
             return
+        import pyarrow as pa  # not before there are rows
+
         guids, ids, times, fields, old_values, new_values, sources = zip(*self._rows, strict=True)
         connection.register(
             "feed",

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.clients.systems import Marketo
 from dynsync_pipeline.extract.absence import confirm_people, due_suspects, suspect
@@ -31,6 +31,9 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_people,
 )
 from dynsync_pipeline.warehouse.unread import note_unread_people
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 

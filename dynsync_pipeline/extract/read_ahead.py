@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from dynsync_pipeline.clients.dynamics.protocol import ChangesPage
 from dynsync_pipeline.clients.rows import all_rows
 from dynsync_pipeline.errors import ApiError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PAGES_A_COMMIT = 4  # of 5,000 rows: a commit costs as much as landing a page, and a cut loses what is not committed
 
@@ -55,7 +57,7 @@ def in_groups(pages: Iterator[ChangesPage], n_most: int = PAGES_A_COMMIT) -> Ite
         yield group
 
 
-def landings(pages: Sequence[ChangesPage]) -> Iterator[tuple[pa.Table, Sequence[str]]]:
+def landings(pages: Sequence[ChangesPage]) -> Iterator[tuple[pa.Table | None, Sequence[str]]]:
     """The rows of several pages together, and the deletions that follow them: where a page has some, no later page's rows are
     before them.
 
@@ -63,7 +65,8 @@ def landings(pages: Sequence[ChangesPage]) -> Iterator[tuple[pa.Table, Sequence[
     """
     rows: list[pa.Table] = []
     for page in pages:
-        rows.append(page.rows)
-        if page.deleted_ids or page is pages[-1]:
-            yield all_rows(rows), page.deleted_ids
+        if page.rows is not None:
+            rows.append(page.rows)
+        if page.deleted_ids or (rows and page is pages[-1]):
+            yield all_rows(rows) if rows else None, page.deleted_ids
             rows = []

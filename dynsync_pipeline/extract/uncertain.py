@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Dynamics, Marketo
@@ -27,6 +26,9 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_dynamics,
     take_in_people,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OVERLAP = timedelta(minutes=10)
 SERVERS_APART = timedelta(seconds=2)  # the clocks of one system's servers; they tell whole seconds

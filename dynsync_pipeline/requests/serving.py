@@ -9,10 +9,9 @@ the lock (`desk.py`), what a request is judged by (`sql/`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.dynamics.protocol import Column
 from dynsync_pipeline.clients.systems import Systems
@@ -39,6 +38,9 @@ from dynsync_pipeline.warehouse.mirrors import (
     take_in_dynamics,
     take_in_people,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KNOWING = ("requests/known_requests",)
 JUDGING = ("requests/judged_requests",)
@@ -170,6 +172,9 @@ class Serving:
 
         An answer that shows nobody proves nothing (docs/design.md#deletions).
         """
+        import pyarrow as pa  # not before there are rows
+        import pyarrow.compute as pc
+
         wanted = [str(each) for each in sorted(person_ids)]
         with self._warehouse.reading() as connection:
             witness = connection.execute(
@@ -231,6 +236,8 @@ class Serving:
 
     def written(self, rows: Mapping[str, Row], *, is_new: bool) -> None:
         """Store links to the records in `rows`, by request, as Dynamics shows them."""
+        import pyarrow as pa  # not before there are rows
+
         record_type = self._type_of(next(iter(rows)))
         names = ["id", "etag", *(column.name for column in self._columns_of(record_type))]
         table = pa.table({name: pa.array([row[name] for row in rows.values()], pa.string()) for name in names})

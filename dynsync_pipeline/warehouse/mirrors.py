@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
@@ -27,16 +27,24 @@ from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_
 from dynsync_pipeline.warehouse.rows_of import rows_at
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def land_dynamics(
-    connection: duckdb.DuckDBPyConnection, fields: FieldMap, table: Table, rows: pa.Table, deleted_ids: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    fields: FieldMap,
+    table: Table,
+    rows: pa.Table | None,
+    deleted_ids: Sequence[str],
 ) -> None:
     """Put rows of one Dynamics table into the inbox.
 
-    `rows`: columns `id`, `etag` and those of `dynamics_columns`, all text as the system sent it. Deletions follow the rows.
-    What could not be read is set aside (R116).
+    `rows` (None: none): columns `id`, `etag` and those of `dynamics_columns`, all text as the system sent it. Deletions follow
+    the rows. What could not be read is set aside (R116).
     """
-    rows = set_aside_unread(connection, rows, table.record_type, "id")
+    if rows is not None:
+        rows = set_aside_unread(connection, rows, table.record_type, "id")
     end_unread(connection, table.record_type, deleted_ids)
     landing = _next_landing(connection)
     columns = dynamics_columns(fields, table.record_type)
@@ -48,7 +56,7 @@ def land_dynamics(
         else f"canonical_{kind}({quoted(name)})"
         for name, kind in columns.items()
     )
-    if rows.num_rows:
+    if rows is not None and rows.num_rows:
         connection.register("landed_rows", rows)
         connection.execute(
             f"insert into {table.inbox} (landing, {table.id_column}, etag, is_deleted, {names}) "

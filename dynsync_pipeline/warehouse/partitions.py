@@ -8,11 +8,14 @@ Source: docs/protocols/marketo.md#reading-people.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from dynsync_pipeline.warehouse.connection import scalar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARTITION = "leadPartitionId"
 

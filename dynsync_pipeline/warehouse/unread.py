@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.model.records import UNREAD, RecordType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PERSON, COMPANY = "person", "company"
 MOST_AT_ONCE = 200  # of one kind that a cycle reads again: each may cost two calls
@@ -32,8 +34,11 @@ def set_aside_unread(
     hold `contact_id` and `lead_id`. What was noted before and could be read now is compared again. Call it in the
     transaction that lands the rows.
     """
+    import pyarrow as pa  # not before there are rows
+    import pyarrow.compute as pc
+
     if UNREAD in rows.column_names:
-        unread, rows = rows.filter(pc.is_valid(rows[UNREAD])), rows.filter(pc.is_null(rows[UNREAD]))
+        unread, rows = rows.filter(rows[UNREAD].is_valid()), rows.filter(rows[UNREAD].is_null())
         rows = rows.drop_columns([UNREAD])
         if unread.num_rows:
             _note(connection, unread, kind, id_column, keys or {})
@@ -49,6 +54,8 @@ def set_aside_unread(
 def _note(
     connection: duckdb.DuckDBPyConnection, unread: pa.Table, kind: str, id_column: str, keys: Mapping[str, str]
 ) -> None:
+    import pyarrow as pa  # not before there are rows
+
     nothing = pa.nulls(unread.num_rows, pa.string())
     told = pa.table(
         {
@@ -82,6 +89,8 @@ def note_unread_people(connection: duckdb.DuckDBPyConnection, told: Sequence[tup
     if told:
         ids = [None if person_id is None else str(person_id) for person_id, _ in told]
         whys = [why for _, why in told]
+        import pyarrow as pa  # not before there are rows
+
         unread = pa.table({"id": pa.array(ids, pa.string()), UNREAD: pa.array(whys, pa.string())})
         _note(connection, unread, PERSON, "id", {})
 

@@ -9,8 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-import pyarrow as pa
-
 from dynsync_pipeline.clients.dynamics.protocol import Column, RecordWrite
 from dynsync_pipeline.clients.systems import Dynamics
 from dynsync_pipeline.model.field_map import FieldMap
@@ -69,6 +67,8 @@ class _Updates:
 
     def observe(self, done: Sequence[tuple[PlannedWrite, Answer]]) -> Landing:
         """The records as the answers have them."""
+        import pyarrow as pa  # not before there are rows
+
         rows = [answer.row for _, answer in done if answer.row is not None]
         names = ["id", "etag", *(column.name for column in self._columns)]
         found = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in names})

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import msgspec
-import pyarrow as pa
 
 from dynsync_pipeline.errors import (
     ApiError,
@@ -204,8 +203,10 @@ def note_receipts(
 
     Call it where the rows are landed.
     """
+    import pyarrow as pa  # not before there are rows
+
     rows = [_receipt(write, person_id, error, at) for write, person_id, error in answers]
-    connection.register("answered", pa.Table.from_pylist(rows, schema=_RECEIPT))
+    connection.register("answered", pa.Table.from_pylist(rows, schema=pa.schema(_RECEIPT)))
     connection.execute("insert into reconcile.receipts by name from answered")
     connection.unregister("answered")
     for write, _, error in answers:
@@ -220,19 +221,17 @@ def _note_refused_column(connection: duckdb.DuckDBPyConnection, write: PlannedWr
         note_refused_column(connection, error, of)
 
 
-_RECEIPT = pa.schema(
-    {
-        "operation_id": pa.int64(),
-        "outcome": pa.string(),
-        "code": pa.string(),
-        "message": pa.string(),
-        "field": pa.string(),
-        "person_id": pa.int64(),
-        "received_at": pa.timestamp("us"),
-        "next_look_at": pa.timestamp("us"),
-        "is_settled": pa.bool_(),
-    }
-)
+_RECEIPT = {
+    "operation_id": "int64",
+    "outcome": "string",
+    "code": "string",
+    "message": "string",
+    "field": "string",
+    "person_id": "int64",
+    "received_at": "timestamp[us]",
+    "next_look_at": "timestamp[us]",
+    "is_settled": "bool",
+}
 
 
 def _receipt(write: PlannedWrite, person_id: int | None, error: ApiError | None, now: datetime) -> dict[str, object]:

@@ -16,6 +16,7 @@ from dynsync_pipeline.errors import AnswerUnreadable
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import TABLES, UNREAD, RecordType
 from dynsync_pipeline_tests.reading.poison import POISON
+from dynsync_pipeline_tests.worlds.rows import found as shown
 
 CONTACTS = TABLES[RecordType.CONTACT]
 COLUMNS = [Column("jobtitle", FieldType.TEXT), Column("revenue", FieldType.DECIMAL)]
@@ -43,7 +44,7 @@ def page(*values: bytes, n_before: int = 2) -> bytes:
 @ANY_POISON
 def test_a_value_that_cannot_be_read_costs_its_row_alone_and_tells_its_id(poison: bytes) -> None:
     found = RowReader(CONTACTS, COLUMNS).read(page(poison))
-    rows = found.rows.to_pylist()
+    rows = shown(found).to_pylist()
     assert [(row["id"], row["jobtitle"]) for row in rows if row[UNREAD] is None] == [
         (guid(number), "ok") for number in (0, 1, 3)
     ]
@@ -57,19 +58,19 @@ def test_a_value_that_cannot_be_read_costs_its_row_alone_and_tells_its_id(poison
 @ANY_POISON
 def test_a_value_of_a_column_that_nobody_asked_for_costs_nothing_or_its_row(poison: bytes) -> None:
     body = page(b'"ok"').replace(b'"revenue":1', b'"revenue":1,"other":%s' % poison, 1)
-    rows = RowReader(CONTACTS, COLUMNS).read(body).rows.to_pylist()
+    rows = shown(RowReader(CONTACTS, COLUMNS).read(body)).to_pylist()
     assert [row["id"] for row in rows if not row.get(UNREAD)][-3:] == [guid(n) for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"0.1e-400", b"1" * 400])
 def test_a_number_beyond_all_machines_keeps_its_text(number: bytes) -> None:
     body = page(b'"ok"').replace(b'"revenue":1', b'"revenue":%s' % number, 1)
-    assert RowReader(CONTACTS, COLUMNS).read(body).rows["revenue"].to_pylist()[0] == number.decode()
+    assert shown(RowReader(CONTACTS, COLUMNS).read(body))["revenue"].to_pylist()[0] == number.decode()
 
 
 def test_a_row_without_an_id_is_told_by_its_place() -> None:
     body = page(b'"ok"').replace(f'"contactid":"{guid(1)}",'.encode(), b"")
-    rows = RowReader(CONTACTS, COLUMNS).read(body).rows.to_pylist()
+    rows = shown(RowReader(CONTACTS, COLUMNS).read(body)).to_pylist()
     assert rows[1]["id"] is None
     assert rows[1][UNREAD].startswith("row 2 of the answer:")
     assert len(rows) == 4
@@ -77,7 +78,7 @@ def test_a_row_without_an_id_is_told_by_its_place() -> None:
 
 def test_an_id_in_another_text_of_the_row_is_not_taken_for_its_own() -> None:
     other = b'"see \\"contactid\\":\\"%s\\","' % guid(77).encode()
-    rows = RowReader(CONTACTS, COLUMNS).read(page(other[:-1] + b'\x01"')).rows.to_pylist()
+    rows = shown(RowReader(CONTACTS, COLUMNS).read(page(other[:-1] + b'\x01"'))).to_pylist()
     assert rows[2]["id"] == guid(2)
 
 
@@ -91,7 +92,7 @@ def test_a_page_that_is_cut_or_swallowed_is_asked_for_again_in_smaller_ones(cut:
 def test_a_row_alone_that_cannot_be_cut_from_its_page_has_its_id_and_the_link() -> None:
     body = page(n_before=0).replace(b'"ok"', b'"a " quote"')
     found = RowReader(CONTACTS, COLUMNS).read_alone(body, is_tracked=True)
-    assert (found.next_link, found.rows["id"].to_pylist()) == (LINK, [guid(0)])
+    assert (found.next_link, shown(found)["id"].to_pylist()) == (LINK, [guid(0)])
     for bad in (body[:100], page(b'"a " quote"')):  # no link; more rows than one
         with pytest.raises(Unreadable):
             RowReader(CONTACTS, COLUMNS).read_alone(bad, is_tracked=False)

@@ -57,10 +57,13 @@ def test_pages_land_together_and_no_row_before_an_earlier_pages_deletions() -> N
     def read(row_id: str, *deleted: str) -> ChangesPage:
         return ChangesPage(pa.table({"id": [row_id]}), deleted, "c", is_last=False)
 
-    found = [
-        (rows["id"].to_pylist(), gone) for rows, gone in landings([read("1"), read("2", "1"), read("3"), read("1")])
-    ]
-    assert found == [(["1", "2"], ("1",)), (["3", "1"], ())]
+    def landed(*pages: ChangesPage) -> list[tuple[list[str], tuple[str, ...]]]:
+        return [([] if rows is None else rows["id"].to_pylist(), tuple(gone)) for rows, gone in landings(pages)]
+
+    assert landed(read("1"), read("2", "1"), read("3"), read("1")) == [(["1", "2"], ("1",)), (["3", "1"], ())]
+    nothing, only_gone = ChangesPage(None, (), "c", is_last=True), ChangesPage(None, ("1",), "c", is_last=False)
+    assert landed(nothing) == []
+    assert landed(read("1"), only_gone, read("1"), nothing) == [(["1"], ("1",)), (["1"], ())]
 
 
 def test_a_record_on_two_pages_is_as_the_later_one_tells_it() -> None:

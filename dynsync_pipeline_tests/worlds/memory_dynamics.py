@@ -166,7 +166,9 @@ class MemoryDynamics:
         new = [(i, r) for (kind, i), r in self.rows.items() if kind is table.record_type and r.version > since]
         gone = tuple(i for i, row in new if row.is_deleted)
         rows = self._read(table, columns, [i for i, row in new if not row.is_deleted])
-        yield ChangesPage(rows, () if cursor is None else gone, str(self.version), is_last=True)
+        yield ChangesPage(
+            rows if rows.num_rows else None, () if cursor is None else gone, str(self.version), is_last=True
+        )
 
     def records(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> pa.Table:
         """As `DynamicsClient.records`."""

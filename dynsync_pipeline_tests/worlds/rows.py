@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from dynsync_pipeline.clients.dynamics.protocol import ChangesPage, Rows
 from dynsync_pipeline.clients.pages import MOST_UNREAD, too_many_unread
 from dynsync_pipeline.clients.rows import rows_table
 from dynsync_pipeline.errors import ApiError
@@ -51,6 +52,12 @@ def _text(value: object) -> str | None:
     if value is None:
         return None
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def found(page: ChangesPage | Rows) -> pa.Table:
+    """The rows of a page that has some."""
+    assert page.rows is not None
+    return page.rows
 
 
 def table_of(names: Sequence[str], rows: Sequence[Values]) -> pa.Table:

@@ -1,6 +1,6 @@
 """Signing in to Dataverse by secret, certificate, or user name and password, with MSAL.
 
-Not here: what Dataverse says of a token afterwards (`refusals.py`).
+Not here: what Dataverse says of a token afterwards (`refusals.py`), reading the certificate (`certificate.py`).
 Source: docs/protocols/dataverse.md#sign-in.
 """
 
@@ -13,10 +13,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import msal
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from msal.exceptions import MsalServiceError
 
 from dynsync_pipeline.clients.dynamics.protocol import SYSTEM
@@ -202,32 +198,10 @@ def _credential(settings: Settings) -> str | dict[str, str] | None:
         return settings.dynamics_client_secret.get_secret_value()
     if settings.dynamics_certificate_file is None:
         return None
-    named = f"DYNSYNC_DYNAMICS_CERTIFICATE_FILE: {settings.dynamics_certificate_file}"
-    try:
-        pem = settings.dynamics_certificate_file.read_bytes()
-    except OSError as error:
-        raise SettingsWrong(
-            f"{named} cannot be read: {(error.strerror or '').lower()}.",
-            next_step="Point it at a PEM file with the private key and the certificate.",
-        ) from None
-    passphrase = settings.dynamics_certificate_passphrase
-    try:
-        key = serialization.load_pem_private_key(pem, passphrase.get_secret_value().encode() if passphrase else None)
-        certificate = x509.load_pem_x509_certificate(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: a passphrase is missing, or given without need
-        raise SettingsWrong(
-            f"{named} does not hold an RSA key and a certificate that DYNSYNC_DYNAMICS_CERTIFICATE_PASSPHRASE opens.",
-            next_step="Put both as PEM into the file; set the passphrase only if the key is encrypted.",
-        ) from None
-    if not isinstance(key, RSAPrivateKey):
-        raise SettingsWrong(f"{named} holds a key that is not RSA.", next_step="Entra takes RSA certificates only.")
-    plain_key = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return {
-        "private_key": plain_key.decode("ascii"),
-        "public_certificate": certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
-    }
+    # What reads certificates takes as long to load as MSAL itself.
+    from dynsync_pipeline.clients.dynamics.certificate import read_certificate
+
+    return read_certificate(settings.dynamics_certificate_file, settings.dynamics_certificate_passphrase)
 
 
 class _MsalAnswer:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.ahead import Ahead
 from dynsync_pipeline.clients.blame import told_of_field
@@ -65,6 +63,9 @@ from dynsync_pipeline.errors import (
 )
 from dynsync_pipeline.model.records import UNREAD, EntitySet, RecordType, Table
 from dynsync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _WHO_ANSWERS = (
     "If it goes on, see whether DYNSYNC_DYNAMICS_URL is the address of Dynamics, and whether a proxy answers instead."
@@ -239,7 +240,7 @@ class DynamicsClient:
             some = pending.pop()
             url = f"{self._base}/{table.entity_set}?{records_query(table, columns, some)}"
             try:
-                found += [rows.rows for _, rows in self._pages(url, reader)]
+                found += [rows.rows for _, rows in self._pages(url, reader) if rows.rows is not None]
             except PageSpoiled:
                 if len(some) > 1:
                     pending += [some[: len(some) // 2], some[len(some) // 2 :]]
@@ -258,7 +259,8 @@ class DynamicsClient:
         """
         url = f"{self._base}/{table.entity_set}?{created_query(columns, start, end)}"
         for _, rows in self._pages(url, RowReader(table, columns), PageSize(SYSTEM, LARGEST_PAGE)):
-            yield rows.rows
+            if rows.rows is not None:
+                yield rows.rows
 
     def look_up(self, table: EntitySet, columns: Sequence[Column], ids: Sequence[str]) -> LookedUp:
         """These records as they are now, each that a query does not show asked for by its own address (R86).
@@ -267,7 +269,7 @@ class DynamicsClient:
         """
         reader = RowReader(table, columns)
         rows = self.records(table, columns, ids)
-        found = [rows.filter(pc.is_valid(rows["id"]))]  # a row without an id is asked for by itself, too
+        found = [rows.filter(rows["id"].is_valid())]  # a row without an id is asked for by itself, too
         shown = set(found[0].column("id").to_pylist())
         hidden = sorted({guid(record_id) for record_id in ids} - shown)
         missing: list[str] = []

@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.pages import MOST_UNREAD, PageSpoiled
 from dynsync_pipeline.clients.pieces import FAULTS, members, rows_of, told_once, what_is_wrong
@@ -22,6 +20,9 @@ from dynsync_pipeline.clients.rows import Unreadable, literal_column, rows_table
 from dynsync_pipeline.errors import ApiError
 from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import UNREAD, EntitySet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SYSTEM = "dynamics"
 
@@ -85,13 +86,18 @@ class ChangesPage:
     """One page of a change-tracking read.
 
     `rows` has the text columns `id` (lower-case GUID), `etag`, the ones asked for, and `UNREAD` where one
-    cannot be read; `cursor` goes on after it.
+    cannot be read; None where the page has none, as in a quiet cycle, which needs no Arrow. `cursor` goes on after it.
     """
 
-    rows: pa.Table
+    rows: pa.Table | None
     deleted_ids: tuple[str, ...]
     cursor: str
     is_last: bool
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has, deletions aside."""
+        return 0 if self.rows is None else int(self.rows.num_rows)
 
 
 class RecordWrite(NamedTuple):
@@ -177,9 +183,9 @@ def created_query(columns: Sequence[Column], start: str | None, end: str | None)
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one answer: live ones as text columns, deletions by id, and where to go on; `content` is their JSON."""
+    """The rows of an answer: live ones as text columns (None: none), deletions by id, where to go on; `content` is their JSON."""
 
-    rows: pa.Table
+    rows: pa.Table | None
     deleted_ids: tuple[str, ...]
     next_link: str | None
     delta_link: str | None
@@ -188,7 +194,7 @@ class Rows:
     @property
     def n_rows(self) -> int:
         """How many rows the answer has, deletions included."""
-        return int(self.rows.num_rows) + len(self.deleted_ids)
+        return len(self.deleted_ids) + (0 if self.rows is None else int(self.rows.num_rows))
 
 
 class RowReader:
@@ -215,11 +221,6 @@ class RowReader:
             )
             fields.append((f"c{number}", expected, msgspec.field(default=default, name=column.name)))
         self._decoder = msgspec.json.Decoder(list[msgspec.defstruct("Row", fields, gc=False)])  # type: ignore[misc]
-
-    @property
-    def nothing(self) -> pa.Table:
-        """A table of these columns without rows."""
-        return self.table([])
 
     @property
     def _names(self) -> list[str]:
@@ -262,7 +263,7 @@ class RowReader:
         """Rows of `read_one` and `unread` as `Rows.rows`."""
         return rows_table(self._names, rows)
 
-    def _read_fast(self, value: bytes) -> tuple[pa.Table, tuple[str, ...]]:
+    def _read_fast(self, value: bytes) -> tuple[pa.Table | None, tuple[str, ...]]:
         """All rows at once, column by column. Raises: what `FAULTS` holds, where a single value is not as it should be."""
         found: list[Any] = self._decoder.decode(value)
         live = [row for row in found if row.context is msgspec.UNSET or not _is_deletion(row.context)]
@@ -270,7 +271,9 @@ class RowReader:
         if len(live) < len(found):
             gone = tuple(guid(row.deleted_id) for row in found if _is_deletion(row.context))
         if not live:
-            return self.nothing, gone
+            return None, gone
+        import pyarrow as pa  # not before there are rows
+
         _, _, keys, etags, *values = _turned(live)
         columns = {"id": _guids(keys), "etag": text_column(etags)}
         for column, held in zip(self._columns, values, strict=True):
@@ -282,7 +285,7 @@ class RowReader:
         """One record as `id`, `etag` and the columns. Raises: ValueError."""
         return self._row(members(body))
 
-    def _read_slowly(self, value: bytes) -> tuple[pa.Table, tuple[str, ...]]:
+    def _read_slowly(self, value: bytes) -> tuple[pa.Table | None, tuple[str, ...]]:
         """Rows with a value of another kind than the field map says, or faulty ones: each by itself."""
         live: list[dict[str, str | None]] = []
         gone: list[str] = []
@@ -304,7 +307,7 @@ class RowReader:
                 f"{what_is_wrong(faults[0])}",
                 column=columns.pop() if len(columns) == 1 else None,
             )
-        return self.table(live), tuple(gone)
+        return self.table(live) if live else None, tuple(gone)
 
     def _unread(self, piece: bytes, why: str, place: str) -> dict[str, str | None]:
         """A row that cannot be read: its id, if its bytes tell one, and why."""
@@ -369,6 +372,8 @@ def _turned(rows: Sequence[Any]) -> list[list[Any]]:
 
 def _guids(keys: Sequence[str]) -> pa.Array:
     """Keys in lower case. Raises: Unreadable if one is no GUID; pa.ArrowException if one is no text."""
+    import pyarrow.compute as pc  # not before there are rows
+
     found = pc.utf8_lower(text_column(keys))
     if not pc.all(pc.match_substring_regex(found, f"^{_GUID.pattern}$"), skip_nulls=False).as_py():
         raise Unreadable("a key is no GUID")

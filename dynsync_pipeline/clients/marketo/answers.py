@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
-import pyarrow as pa
 
 from dynsync_pipeline.clients.marketo.protocol import (
     SYSTEM,
@@ -33,6 +32,9 @@ from dynsync_pipeline.clients.transport import Reply
 from dynsync_pipeline.errors import AnswerUnreadable, ColumnUnknown, RequestRefused
 from dynsync_pipeline.model.own_fields import COMPANY_KEY
 from dynsync_pipeline.model.records import UNREAD
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NEW_LEAD = 12  # activity type
 KEYS = ("id", COMPANY_KEY)

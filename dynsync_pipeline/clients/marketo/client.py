@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dynsync_pipeline.clients.blame import told_of_field
 from dynsync_pipeline.clients.budget import CallBudget
@@ -38,6 +36,9 @@ from dynsync_pipeline.clients.transport import Reply, Request, Transport, http_d
 from dynsync_pipeline.errors import AnswerUnreadable, CursorExpired, RequestRefused
 from dynsync_pipeline.model.records import UNREAD
 from dynsync_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VALUES_PER_READ = 300
 RECORDS_PER_WRITE = 300
@@ -333,7 +334,7 @@ class MarketoClient:
         pages = self._pages(path, query, is_divisible=True)
         found = all_rows([answers.text_rows(answer, names, request) for answer, request in pages])
         is_told_by_key = filter_type in answers.KEYS and UNREAD in found.column_names
-        if is_told_by_key and found.filter(pc.is_valid(found[UNREAD]))[filter_type].null_count:
+        if is_told_by_key and found.filter(found[UNREAD].is_valid())[filter_type].null_count:
             raise PageSpoiled
         return found
 
