@@ -25,7 +25,7 @@ Rule = Callable[[exp.Expr, Columns], exp.Expr]
 PLAIN = frozenset({
     "Select", "From", "Join", "Where", "Group", "Having", "With", "CTE", "Subquery", "Table", "TableAlias", "Union",
     "Star", "Column", "Identifier", "Alias", "Distinct", "Window", "WindowSpec", "WindowAlias", "Order", "Ordered",
-    "Filter", "Lateral", "And", "Or", "Not", "Paren", "Is", "In", "EQ", "NEQ", "LT", "LTE", "GT", "GTE", "Between",
+    "Filter", "Lateral", "And", "Or", "Not", "Paren", "Is", "In", "Exists", "EQ", "NEQ", "LT", "LTE", "GT", "GTE", "Between",
     "NullSafeEQ", "NullSafeNEQ", "Case", "If", "Coalesce", "Nullif", "Add", "Sub", "Mul", "Neg", "IntDiv", "DPipe",
     "Literal", "Null", "Boolean", "Cast", "TryCast", "DataType", "DataTypeParam", "Interval", "Var", "Count", "Min",
     "Max", "LogicalAnd", "LogicalOr", "ArrayAgg", "RowNumber", "Lead", "Chr", "Left", "Trim", "Length", "StartsWith",

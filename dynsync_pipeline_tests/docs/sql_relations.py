@@ -137,14 +137,15 @@ def all_steps() -> set[str]:
 
 # Of what macros show the rows of a few links.
 OF_FEW = {
-    "links_of": "state.links",
-    "links_to": "state.links",
-    "base_values_of": "state.base_values",
-    "dynamics_records_of": "state.dynamics_records",
-    "marketo_values_of": "state.marketo_values",
-    "marketo_people_of": "mirror.marketo_people",
-    "person_records_of": "mirror.person_records",
-    "sync_filters_of": "mirror.sync_filters",
+    "links_of": {"state.links"},
+    "links_to": {"state.links"},
+    "base_values_of": {"state.base_values"},
+    "dynamics_records_of": {"state.dynamics_records"},
+    "marketo_values_of": {"state.marketo_values"},
+    "met_values_of": {"state.dynamics_records", "state.marketo_values"},
+    "marketo_people_of": {"mirror.marketo_people"},
+    "person_records_of": {"mirror.person_records"},
+    "sync_filters_of": {"mirror.sync_filters"},
 }
 
 
@@ -160,7 +161,7 @@ def relations(file: SqlFile, temporary: Collection[str]) -> Relations:
     """What the statements of `file` do; `temporary` are the temporary relations that there are, of all chains."""
     text = re.sub(r"--[^\n]*", "", file.text)
     called = set(re.findall(rf"({'|'.join(OF_FEW)}|long_of|side_by_side)\('([\w.]+)'\)", text))
-    longed = {given for _, given in called} | {OF_FEW[macro] for macro, _ in called if macro in OF_FEW}
+    longed = {given for _, given in called}.union(*(OF_FEW.get(macro, ()) for macro, _ in called))
     text = re.sub(r"'(?:[^']|'')*'", "''", text)
     made = set(re.findall(r"create (?:or replace )?temp (?:table|view) (\w+)", text))
     changed = set(re.findall(rf"(?:insert into|delete from|update)\s+(?:({SCHEMAS})\.(\w+))", text))

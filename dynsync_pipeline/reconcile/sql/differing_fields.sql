@@ -36,11 +36,13 @@ having count(distinct h) > 1 or person_id in (select person_id from state.base_m
 create temp table differing_fields as
 -- What can have a row at all, before anything is joined to it: of a first meeting that is one value in ten.
 with wide as (
-    from side_by_side('differing_links')
+    from side_by_side('differing_links') as sides
     where base_value is distinct from dynamics_value
        or base_value is distinct from marketo_value
-       or (person_id, field) in (select (person_id, field) from state.base_missing)
-       or (person_id, field) in (select (person_id, field) from state.old_labels)
+       or exists (
+           from state.base_missing as missing where missing.person_id = sides.person_id and missing.field = sides.field
+       )
+       or exists (from state.old_labels as old where old.person_id = sides.person_id and old.field = sides.field)
 ),
 with_base as (
     select
