@@ -1,9 +1,9 @@
 """What is known of a statement before anybody runs it: from which tables it draws, and which columns it makes.
 
-Of the statements of the rule files that stands in `sql_known.json`, because DuckDB took a new process half a second to tell
-it, a sixth of a cycle without changes. What is not in there is asked when it is needed, and all columns are where any SQL file
-is another one than then, for a statement has its columns of others: nothing is wrong where that file is not written anew, only
-slower.
+Of the statements of the rule files that stands in `sql_known.json`, because DuckDB took a new process most of a second to tell
+it, a quarter of a cycle without changes. What is not in there is asked when it is needed, and all columns are where any SQL
+file is another one than then, for a statement has its columns of others: whoever changed one is only slower. Whoever changes
+what the code gives them, a view or a table such as `this_cycle`, writes the file anew, as a test says.
 Not here: how sources are read off a statement (`sql_trees.py`), and what they decide (`sql_sources.py`).
 """
 

@@ -11,10 +11,12 @@ import pytest
 
 import dynsync_pipeline
 from dynsync_pipeline import sql_known
+from dynsync_pipeline.model.records import RecordType
 from dynsync_pipeline.reconcile.plan import STEPS
 from dynsync_pipeline.sql_files import run_steps, sql_file, statements
 from dynsync_pipeline.sql_known import Known, known_of
 from dynsync_pipeline_tests.known_file import known_file
+from dynsync_pipeline_tests.worlds.memory import MemoryWorld
 from dynsync_pipeline_tests.worlds.rule_rows import MADE_AROUND, empty, follow, make
 from dynsync_pipeline_tests.worlds.told import telling
 
@@ -68,3 +70,18 @@ def test_of_a_plan_that_has_nothing_to_do_duckdb_is_asked_no_columns_that_are_in
     not_in_file = {f"describe {each.query}" for each in made if known[each.sql].columns is None}
     assert {text for text in texts if text.startswith("describe")} - not_in_file == set()
     assert len([text for text in texts if re.match(r"create temp table \w+ \(", text)]) > 80
+
+
+def test_what_the_code_gives_the_rule_files_has_the_columns_that_the_file_was_written_with() -> None:
+    """They are told by hand there, for tests of single files as well."""
+    world = MemoryWorld()
+    world.dynamics.put(RecordType.LEAD, "lead")
+    with world.opened() as cycle:
+        cycle.extract()
+        cycle.reconcile()  # and nothing is sent, about which the next cycle finds out
+    world.cycle()
+    with world.warehouse.reading() as connection:
+        for name, columns in MADE_AROUND.items():
+            told = dict(each.strip().split(" ") for each in columns.split(","))
+            made = {column: kind for column, kind, *_ in connection.execute(f"describe {name}").fetchall()}
+            assert made == {column: kind.upper() for column, kind in told.items()}, name

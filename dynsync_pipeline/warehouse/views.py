@@ -132,7 +132,7 @@ def _met_values(names: Collection[str], macros: Mapping[str, str]) -> str:
     )
     unequal = ", ".join(f"case when d.{quoted(n)} is distinct from m.{quoted(n)} then '{n}' end" for n in names)
     return (
-        f"select l.person_id, list_filter([{unequal}]::varchar[], lambda name: name is not null) as unequal_fields{values}\n"
+        f'select l.person_id, list_filter([{unequal}]::varchar[], lambda name: name is not null) as "(unequal)"{values}\n'
         f"from query_table(links) l\njoin ({macros['dynamics_records_of']}) d using (record_type, dynamics_id)\n"
         f"join ({macros['marketo_values_of']}) m on m.person_id = l.person_id"
     )

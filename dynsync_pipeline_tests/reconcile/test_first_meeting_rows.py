@@ -128,3 +128,13 @@ def test_a_link_that_is_older_keeps_its_base() -> None:
     with after(STEP, *rows, record(jobtitle="A"), person(title="A"), fields=FIELDS) as connection:
         assert connection.execute("select person_id, title from state.base").fetchall() == [(1, "Z")]
         assert connection.execute("select person_id, field from state.base_missing").fetchall() == [(1, "city")]
+
+
+@pytest.mark.parametrize("name", ["unequal", "Unequal_Fields", "nothing", "links", "value", "name"])
+def test_a_field_may_have_any_name(name: str) -> None:
+    """What stands beside the fields, such as which of them are unequal, has a name that none can have."""
+    shown: Put = "mirror.marketo_people", {"person_id": 1, "is_deleted": False, name: "A", "title": "B"}
+    rows = (*LEAD, record(c_name="A", jobtitle="A"), shown)
+    with after(STEP, *rows, fields=(f"lead {name} c_name text both", *FIELDS)) as connection:
+        assert connection.execute(f'select "{name}" from state.base').fetchall() == [("A",)]
+        assert connection.execute("select field from state.base_missing").fetchall() == [("title",)]

@@ -23,10 +23,10 @@ create temp table met_values as
 from met_values_of('met_links');
 
 insert into state.base by name
-select * exclude (unequal_fields) from met_values;
+select * exclude ("(unequal)") from met_values;
 
 insert into state.base_missing (person_id, field)
-select person_id, unnest(unequal_fields) from met_values;
+select person_id, unnest("(unequal)") from met_values;
 
 insert into state.base (person_id)
 select person_id from found_links anti join met_links using (person_id);
