@@ -87,10 +87,10 @@ def _note(
 def note_unread_people(connection: duckdb.DuckDBPyConnection, told: Sequence[tuple[int | None, str]]) -> None:
     """These people have to be read by id, because what told of them, and why, could not be read; None: nobody one knows of."""
     if told:
-        ids = [None if person_id is None else str(person_id) for person_id, _ in told]
-        whys = [why for _, why in told]
         import pyarrow as pa  # not before there are rows
 
+        ids = [None if person_id is None else str(person_id) for person_id, _ in told]
+        whys = [why for _, why in told]
         unread = pa.table({"id": pa.array(ids, pa.string()), UNREAD: pa.array(whys, pa.string())})
         _note(connection, unread, PERSON, "id", {})
 

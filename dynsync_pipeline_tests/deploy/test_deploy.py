@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
+import dynsync_pipeline
 from dynsync_pipeline import __version__
 from dynsync_pipeline.cli import main
 from dynsync_pipeline.cli.commands import COMMANDS
@@ -126,3 +128,12 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "file").touch()
     assert init(tmp_path / "file" / "server", monkeypatch) == 1
     assert "cannot be read or written" in capsys.readouterr().err.replace(os.linesep, " ")
+
+
+def test_a_wheel_holds_every_file_of_the_package() -> None:
+    """setuptools leaves out what is no Python and matches none of the patterns in `pyproject.toml`."""
+    package = Path(dynsync_pipeline.__path__[0])
+    found = {file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    held = {file for pattern in patterns["dynsync_pipeline"] for file in package.glob(pattern)}
+    assert {str(file) for file in found - held if file.suffix != ".py"} == set()
