@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_wheel_holds_every_file_of_the_package() -> None:
-    """setuptools leaves out what is no Python and matches none of the patterns in `pyproject.toml`."""
+    """Setuptools leaves out what is no Python and matches none of the patterns in `pyproject.toml`."""
     package = Path(dynsync_pipeline.__path__[0])
     found = {file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
