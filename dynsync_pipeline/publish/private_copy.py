@@ -24,7 +24,6 @@ from dynsync_pipeline.warehouse.moved_rows import has_parquet, note_moved
 from dynsync_pipeline.warehouse.observations import LEDGERS_BY_AGE
 from dynsync_pipeline.warehouse.rows_of import rows_of
 
-STORAGE_VERSION = "v1.2.0"  # what older clients and BI tools still read
 LEDGERS = (
     "observations",
     "error_attempts",
@@ -91,7 +90,7 @@ def attach_private(
         detach_private(connection)
     for stale in (private, private.with_name(private.name + ".wal")):
         stale.unlink(missing_ok=True)
-    connection.execute(f"attach {literal(private)} as published (storage_version '{STORAGE_VERSION}')")
+    connection.execute(f"attach {literal(private)} as published")
     _fill(connection, tables, views, layout)
 
 

@@ -343,6 +343,34 @@ def test_a_file_that_is_mostly_free_is_written_anew_with_all_it_holds(
         assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
 
 
+def storage_version_of(path: Path) -> str:
+    """As the file itself tells it."""
+    with duckdb.connect(path, read_only=True) as connection:
+        told = connection.execute(
+            "select tags['storage_version'] from duckdb_databases() where database_name = current_database()"
+        )
+        return str(told.fetchall()[0][0])
+
+
+def test_a_file_of_another_storage_version_is_written_anew_once_with_all_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dynsync.duckdb"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(connection_module, "STORAGE_VERSION", "v2.0.0")
+        with Warehouse(path) as warehouse, warehouse.transaction() as connection:
+            connection.execute("insert into state.links values (7, 'lead', 'r', now()::timestamp)")
+    assert storage_version_of(path).startswith("v2.0.0")
+    with Warehouse(path) as warehouse:
+        warehouse.tidy()
+        written = path.stat().st_ino
+        warehouse.tidy()
+        assert path.stat().st_ino == written
+        with warehouse.reading() as connection:
+            assert connection.execute("select person_id from state.links").fetchall() == [(7,)]
+    assert storage_version_of(path).startswith("v1.2.0")
+
+
 def test_a_file_of_an_older_version_keeps_the_lines_of_the_map_that_it_has(tmp_path: Path) -> None:
     """Synced or parked; what the package has beside them is new to it."""
     path = tmp_path / "dynsync.duckdb"
