@@ -268,6 +268,20 @@ def test_python_hardly_collects_while_a_run_imports_us(tmp_path: Path) -> None:
     )
 
 
+def test_a_command_that_looks_never_searches_what_it_imported(tmp_path: Path) -> None:
+    """Neither while it imports nor when it ends, which together would be a fifth of it."""
+    run_python(
+        "import gc, os\n"
+        "def told(phase, _):\n"
+        "    if phase == 'start' and len(gc.get_objects()) > 20_000: os.write(2, b'everything is looked at')\n"
+        "gc.callbacks.append(told)\n"
+        "from dynsync_pipeline.cli import _start_lightly; _start_lightly()\n"
+        "import dynsync_pipeline.cli.status\n"
+        "assert len(gc.get_objects()) > 40_000\n",
+        tmp_path,
+    )
+
+
 def test_importing_every_module_starts_nothing(tmp_path: Path) -> None:
     """No thread, no file, no output, no need for a setting: work begins when somebody calls a function."""
     names = [
