@@ -16,10 +16,10 @@ from pathlib import Path
 import duckdb
 
 from dynsync_pipeline.publish.state_tables import PER_PERSON, REWRITTEN
-from dynsync_pipeline.publish.table import PublishedTable
+from dynsync_pipeline.publish.table import PublishedColumn, PublishedTable
 from dynsync_pipeline.publish.view import PublishedView
 from dynsync_pipeline.warehouse.columns import quoted
-from dynsync_pipeline.warehouse.connection import Warehouse, scalar
+from dynsync_pipeline.warehouse.connection import STORAGE_VERSION, Warehouse, scalar
 from dynsync_pipeline.warehouse.moved_rows import has_parquet, note_moved
 from dynsync_pipeline.warehouse.observations import LEDGERS_BY_AGE
 from dynsync_pipeline.warehouse.rows_of import rows_of
@@ -90,7 +90,7 @@ def attach_private(
         detach_private(connection)
     for stale in (private, private.with_name(private.name + ".wal")):
         stale.unlink(missing_ok=True)
-    connection.execute(f"attach {literal(private)} as published")
+    connection.execute(f"attach {literal(private)} as published (storage_version '{STORAGE_VERSION}')")
     _fill(connection, tables, views, layout)
 
 
@@ -137,7 +137,7 @@ def _fill(
     """Make all tables with their comments and rows in the empty file, in one transaction."""
     connection.begin()
     for table in tables:
-        columns = ", ".join(f"{quoted(column.name)} {column.type}" for column in table.columns)
+        columns = ", ".join(f"{quoted(column.name)} {_stored(column, table)}" for column in table.columns)
         connection.execute(f"create table published.{table.name} ({columns})")
         connection.execute(f"comment on table published.{table.name} is {_text(table.grain)}")
         for column in table.columns:
@@ -156,6 +156,14 @@ def _fill(
     )
     connection.execute("insert into published.layout (layout) values (?)", [layout])
     connection.commit()
+
+
+def _stored(column: PublishedColumn, table: PublishedTable) -> str:
+    """Its type. A text by which rows of a wide table are found again is not compressed, or finding takes more than twice the
+    time.
+    """
+    is_looked_up = "." in table.key and column is table.columns[0] and column.type == "varchar"
+    return f"{column.type} using compression uncompressed" if is_looked_up else column.type
 
 
 def write_delta(

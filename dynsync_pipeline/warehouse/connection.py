@@ -29,8 +29,8 @@ IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it 
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
 # Before a checkpoint. DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied.
 LARGEST_LOG = "256MB"
-# Of this connection's files, the snapshot among them: what older clients and BI tools still read. It is also the quicker one: what
-# DuckDB compresses text by since 1.3 takes thrice as long where a few rows are read whole, and the file is a third larger.
+# Of this file and of the snapshot: what older clients and BI tools still read. It is also the quicker one: what DuckDB compresses
+# text by since 1.3 takes thrice as long where a few rows are read whole, and the file is a third larger.
 STORAGE_VERSION = "v1.2.0"
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
@@ -127,7 +127,8 @@ class Warehouse:
         new = self.path.with_name(self.path.name + ".new")
         new.unlink(missing_ok=True)
         name = self._connection.execute("select current_database()").fetchall()[0][0]
-        self._connection.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as compacted")
+        path = str(new).replace("'", "''")
+        self._connection.execute(f"attach '{path}' as compacted (storage_version '{STORAGE_VERSION}')")
         try:
             self._connection.execute(f'copy from database "{name}" to compacted')
         except duckdb.Error:
@@ -183,6 +184,7 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
     limits = {"memory_limit": MEMORY, "checkpoint_threshold": LARGEST_LOG}
     stored = {"storage_compatibility_version": STORAGE_VERSION}
     connection = duckdb.connect(path, config={"preserve_insertion_order": "false", **limits, **stored})
+    connection.execute("reset storage_compatibility_version")  # or DuckDB tells parsed statements as it did then, too
     if path.exists():  # also one that an older version made; a database in memory has no file
         path.chmod(OWNER_ONLY)
     connection.execute("set TimeZone = 'UTC'")  # canonical_datetime reads zone-less text as UTC
