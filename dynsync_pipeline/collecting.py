@@ -11,11 +11,11 @@ _BEFORE_COLLECTING = 200_000
 
 
 def collect_rarely() -> None:
-    """Collect after 200,000 new objects and not after 700, in this process, for good; and, where it opened no database, not
+    """Collect after 200,000 new objects and not after 700, in this process, for good; and, where DuckDB was not imported, not
     once more when it ends.
 
-    Collecting is not off: what is of no use and refers to itself waits for longer, some tens of megabytes of it. So a process
-    that lives for months may do so as well.
+    Collecting is not off: what is of no use and refers to itself waits for longer, some twenty megabytes of such objects and
+    what they hold. So a process that lives for months may do so as well.
     """
     gc.set_threshold(_BEFORE_COLLECTING)
     atexit.register(_spare_the_last)

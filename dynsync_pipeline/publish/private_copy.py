@@ -159,9 +159,7 @@ def _fill(
 
 
 def _stored(column: PublishedColumn, table: PublishedTable) -> str:
-    """Its type. A text by which rows of a wide table are found again is not compressed, or finding takes more than twice the
-    time.
-    """
+    """Its type. A text by which rows of a wide table are found again is not compressed, or finding takes about twice the time."""
     is_looked_up = "." in table.key and column is table.columns[0] and column.type == "varchar"
     return f"{column.type} using compression uncompressed" if is_looked_up else column.type
 

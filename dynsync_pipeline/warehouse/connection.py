@@ -5,6 +5,7 @@ Not here: what the tables hold (`migrations/`), which columns they have (`column
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,8 +30,8 @@ IN_MEMORY = Path(":memory:")  # the path of a working file that is gone when it 
 MEMORY = "50%"  # of the machine's; DuckDB's own default, four fifths, leaves too little to the rest of a cycle
 # Before a checkpoint. DuckDB's own default, 16 MB, compresses the inbox of a long read over and over before it is emptied.
 LARGEST_LOG = "256MB"
-# Of this file and of the snapshot: what older clients and BI tools still read. It is also the quicker one: what DuckDB compresses
-# text by since 1.3 takes thrice as long where a few rows are read whole, and the file is a third larger.
+# Of this file and of the snapshot: what older clients and BI tools still read. It is also the quicker one: with what compresses
+# text in DuckDB since 1.3, reading a few scattered rows whole takes two to three times as long.
 STORAGE_VERSION = "v1.2.0"
 FIRST_VERSION, SCHEMA_VERSION = 2, 3  # of the working file; 1 was never released
 CANON_CHANGED = 3  # the version from which on every line break is one, and NUL is left out (R45)
@@ -49,6 +50,7 @@ class Warehouse:
         self.path = path
         self._clock = clock
         self._turn = threading.RLock()
+        self._limits: tuple[int | None, int | None, Path | None] = (None, None, None)
         with storage_errors(path):
             require_finished(path.parent)
             self._connection = _opened(path)
@@ -69,6 +71,7 @@ class Warehouse:
 
     def limit(self, memory_mb: int | None, threads: int | None, temp_dir: Path | None) -> None:
         """Let DuckDB take no more than this; what is None stays as it is. Raises: StorageFailed for a folder of no use."""
+        self._limits = (memory_mb, threads, temp_dir)
         with self._turn, storage_errors(temp_dir or self.path):
             if memory_mb is not None:
                 self._connection.execute(f"set memory_limit = '{memory_mb}MB'")
@@ -105,7 +108,7 @@ class Warehouse:
         """Fold the write-ahead log into the file, and write the file anew where more of it is free than used.
 
         Deleted rows leave free blocks behind, which DuckDB uses again but never gives back. A file of another storage version,
-        which an earlier DynSync made, is written anew, too.
+        which an earlier DynSync made, is written anew as well, once there is room for it twice.
         """
         with self._turn, storage_errors(self.path):
             self._connection.execute("checkpoint")
@@ -113,8 +116,9 @@ class Warehouse:
                 "select used_blocks, free_blocks, tags['storage_version'] from pragma_database_size() "
                 "join duckdb_databases() using (database_name) where database_name = current_database()"
             ).fetchall()[0]
-            # A database in memory has no version; one of a file may name the newest DuckDB that it is meant for as well.
-            if free > max(used, FEWEST_BLOCKS) or (version and not version.startswith(STORAGE_VERSION)):
+            # A database in memory has no version; that of a file may name the newest DuckDB that it is meant for as well.
+            is_of_another = version is not None and not version.startswith(STORAGE_VERSION)
+            if free > max(used, FEWEST_BLOCKS) or (is_of_another and self._has_room()):
                 self._compact()
 
     def rewrite(self) -> None:
@@ -122,6 +126,9 @@ class Warehouse:
         with self._turn, storage_errors(self.path):
             self._connection.execute("checkpoint")
             self._compact()
+
+    def _has_room(self) -> bool:
+        return shutil.disk_usage(self.path.parent).free > 2 * self.path.stat().st_size
 
     def _compact(self) -> None:
         new = self.path.with_name(self.path.name + ".new")
@@ -141,6 +148,7 @@ class Warehouse:
             new.replace(self.path)
         finally:
             self._connection = _opened(self.path)
+            self.limit(*self._limits)
 
     def _migrate(self) -> None:
         self._connection.execute("create table if not exists schema_version (version integer)")

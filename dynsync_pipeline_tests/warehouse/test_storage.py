@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -352,6 +354,34 @@ def storage_version_of(path: Path) -> str:
         return str(told.fetchall()[0][0])
 
 
+def test_a_new_file_is_of_the_storage_version_of_snapshots_and_duckdb_works_as_with_any_other(tmp_path: Path) -> None:
+    path, setting = tmp_path / "dynsync.duckdb", "select current_setting('storage_compatibility_version')"
+    with Warehouse(path) as warehouse, warehouse.reading() as connection, duckdb.connect() as another:
+        assert connection.execute(setting).fetchall() == another.execute(setting).fetchall()
+    assert storage_version_of(path).startswith("v1.2.0")
+
+
+def test_a_file_that_is_written_anew_keeps_its_limits_and_its_ids_uncompressed(tmp_path: Path) -> None:
+    limits = "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+    uncompressed = (
+        "select table_name, count(*) from duckdb_tables(), unnest(regexp_extract_all(sql, 'USING COMPRESSION Uncompressed')) "
+        "where schema_name in ('mirror', 'state') group by 1 order by 1"
+    )
+    with Warehouse(tmp_path / "dynsync.duckdb") as warehouse:
+        warehouse.limit(300, 1, tmp_path / "spilled")
+        told = []
+        for _ in range(2):
+            with warehouse.reading() as connection:
+                told.append([connection.execute(query).fetchall() for query in (limits, uncompressed)])
+            warehouse.rewrite()
+    assert told[0] == told[1]
+    assert told[0][0][0][1] == 1
+    assert told[0][1] == [
+        ("dynamics_accounts", 1), ("dynamics_contacts", 1), ("dynamics_leads", 1), ("links", 1),
+        ("marketo_companies", 1), ("marketo_people", 3),
+    ]  # fmt: skip
+
+
 def test_a_file_of_another_storage_version_is_written_anew_once_with_all_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +392,11 @@ def test_a_file_of_another_storage_version_is_written_anew_once_with_all_it_hold
             connection.execute("insert into state.links values (7, 'lead', 'r', now()::timestamp)")
     assert storage_version_of(path).startswith("v2.0.0")
     with Warehouse(path) as warehouse:
+        written = path.stat().st_ino
+        with monkeypatch.context() as crowded:
+            crowded.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=path.stat().st_size))
+            warehouse.tidy()
+        assert path.stat().st_ino == written
         warehouse.tidy()
         written = path.stat().st_ino
         warehouse.tidy()

@@ -9,7 +9,7 @@ create schema reconcile;
 create schema ledger;
 
 -- mirror: each system as last seen. The id is the key. Ids that are looked up among all are stored as they are: compressed, DuckDB
--- finds a few of them in more than twice the time. Files from before keep theirs compressed.
+-- finds a few of them in about twice the time. Files that an earlier DynSync made keep theirs compressed.
 
 -- One row per account.
 create table mirror.dynamics_accounts (
