@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import stat
 import subprocess
@@ -87,6 +88,19 @@ def test_nobody_can_write_to_the_file_and_older_clients_can_read_it(shared_world
     assert tags["storage_version"].startswith("v1.2.0")
     # The number in the file's header is what an older client looks at first: 65 is what DuckDB 1.2 writes and reads.
     assert int.from_bytes(file.read_bytes()[12:20], "little") <= 65
+
+
+def test_ids_by_which_rows_are_found_again_are_not_compressed_and_nothing_else(shared_world: HttpWorld) -> None:
+    shared_world.sync()
+    defined = shared_world.query("select table_name, sql from duckdb_tables() order by 1")
+    found = {name: re.findall(r"(\w+) VARCHAR USING COMPRESSION Uncompressed", sql) for name, sql in defined}
+    assert {name: columns for name, columns in found.items() if columns} == {
+        "accounts": ["accountid"],
+        "companies": ["company_id_marketo"],
+        "contacts": ["contactid"],
+        "leads": ["leadid"],
+        "users": ["user_id"],
+    }
 
 
 def test_a_reader_never_sees_an_error_or_half_a_cycle(tmp_path_factory: pytest.TempPathFactory) -> None:
