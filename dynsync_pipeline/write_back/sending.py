@@ -48,6 +48,7 @@ MOST_IN_VAIN = 5  # records in a row that were refused field by field, after whi
 class Turn:
     """All requests to `system` in one cycle, whose own clock is `clock`; `at_once` of them may be under way.
 
+    As many more threads store answers meanwhile, so that a system that takes so many always has so many to do.
     `failure` is why some operations were not sent, or have no known outcome. What is counted in a row is counted as the
     answers come, so that of a system that is down as many requests more are sent as were under way.
     """
@@ -57,6 +58,7 @@ class Turn:
         self._system = system
         self._clock = clock
         self._at_once = at_once
+        self._places = threading.Semaphore(at_once)
         self._counting = threading.Lock()
         self.failure: ApiError | None = None
         self.is_over = False
@@ -81,11 +83,12 @@ class Turn:
             for batch in batches:
                 self.send(way, batch)
             return
-        pool = ThreadPoolExecutor(self._at_once, thread_name_prefix=f"write-{self._system}")
+        n_threads = 2 * self._at_once
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix=f"write-{self._system}")
         under_way: set[Future[None]] = set()
         try:
             for batch in batches:
-                if len(under_way) == self._at_once:
+                if len(under_way) == n_threads:
                     done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                     _raise_first(done)
                 under_way.add(pool.submit(self.send, way, batch))
@@ -99,7 +102,7 @@ class Turn:
     def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
         """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""
         waiting = [list(batch)]
-        while waiting and not self.is_over and way.kind not in self._closed:
+        while waiting and not self._takes_no_more(way):
             writes = waiting.pop()
             answers = self._request(way, writes)
             if answers is None:
@@ -114,18 +117,25 @@ class Turn:
             if rest := self._keep(way, writes, answers):
                 waiting.append(rest)
 
+    def _takes_no_more(self, way: Way) -> bool:
+        return self.is_over or way.kind in self._closed
+
     # -- one request -----------------------------------------------------------------------------------------------
 
     def _request(
         self, way: Way, writes: Sequence[PlannedWrite], *, is_part: bool = False
     ) -> list[Answer] | ApiError | None:
-        """The answers; the error, where the content was refused and nothing applied; None where the request failed.
+        """The answers; the error, where the content was refused and nothing applied; None where the request failed, or the
+        turn was over before it had its place.
 
         `is_part`: other parts of the same operation may have been applied, so that it stands as sent whatever comes.
         """
-        mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
         try:
-            answers = way.send(writes)
+            with self._places:
+                if not is_part and self._takes_no_more(way):
+                    return None
+                mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
+                answers = way.send(writes)
         except ApiError as error:
             if not _proves_nothing_applied(error):
                 self._note_unknown(writes, error)
@@ -199,7 +209,8 @@ class Turn:
         if not done:
             return None
         try:
-            return way.observe(done)
+            with self._places:
+                return way.observe(done)
         except ApiError as error:
             self._note_failure(error)
             return None

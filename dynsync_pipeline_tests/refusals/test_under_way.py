@@ -1,0 +1,122 @@
+"""As many requests as the settings say are under way, and no more, also while the answers of others are stored.
+
+Source: docs/design.md#updates.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dynsync_pipeline.clients.dynamics.client import DynamicsClient
+from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.write_back import dynamics, marketo
+from dynsync_pipeline.write_back.sending import Turn
+from dynsync_pipeline_tests.properties.effort import story
+from dynsync_pipeline_tests.worlds.http import HttpWorld
+
+pytestmark = story
+
+PATIENCE_S = 20.0
+
+
+class UnderWay:
+    """What is under way of the requests that one turn of writing makes, as they leave the client."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.n_begun = self.n_now = self.most = 0
+        self.waited_in_vain = False
+
+    def of(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method of a client, watched."""
+
+        def watched(*arguments: Any) -> Any:
+            with self._changed:
+                self.n_begun += 1
+                self.n_now += 1
+                self.most = max(self.most, self.n_now)
+                self._changed.notify_all()
+            time.sleep(0.05)  # long enough for others to come
+            try:
+                return method(*arguments)
+            finally:
+                with self._changed:
+                    self.n_now -= 1
+
+        return watched
+
+    def wait_for(self, n_begun: int) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.n_begun >= n_begun, PATIENCE_S):
+                self.waited_in_vain = True
+
+
+@pytest.mark.parametrize(
+    ("module", "client", "method"),
+    [
+        (dynamics, DynamicsClient, "write"),
+        (marketo, MarketoClient, "sync_people"),
+    ],
+)
+def test_requests_leave_while_the_answers_of_all_that_may_be_under_way_are_stored(
+    make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch, module: Any, client: type, method: str
+) -> None:
+    world = make_world(n_accounts=0, n_contacts=8, n_leads=0)
+    for _ in range(2):
+        world.sync()
+    linked = world.query(
+        "select person_id_marketo, record_id_dynamics from people where record_id_dynamics is not null"
+    )
+    assert len(linked) == 8
+    for person_id, record_id in linked:
+        if module is dynamics:
+            world.edit_person(person_id, title="Edited")
+        else:
+            world.edit_record("contact", record_id, jobtitle="Edited")
+    world.environment |= {"DYNSYNC_DYNAMICS_CALLS_AT_ONCE": "2", "DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
+    under_way = UnderWay()
+    kept = Turn._keep
+
+    def kept_when_another_has_begun(*arguments: Any) -> Any:
+        under_way.wait_for(3)
+        return kept(*arguments)
+
+    monkeypatch.setattr(module, "MOST_RECORDS", 2)
+    monkeypatch.setattr(client, method, under_way.of(getattr(client, method)))
+    monkeypatch.setattr(Turn, "_keep", kept_when_another_has_begun)
+    world.sync()
+
+    assert under_way.n_begun == 4
+    assert not under_way.waited_in_vain
+    assert under_way.most == 2
+    found = [world.record("contact", record_id)["jobtitle"] for _, record_id in linked]
+    assert found + [world.person(person_id, "title")["title"] for person_id, _ in linked] == ["Edited"] * 16
+
+
+def test_what_is_read_back_counts_as_under_way(
+    make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(n_accounts=0, n_contacts=12, n_leads=0)
+    for _ in range(2):
+        world.sync()
+    for (record_id,) in world.query("select record_id_dynamics from people where record_id_dynamics is not null"):
+        world.edit_record("contact", record_id, jobtitle="Edited")
+    world.environment |= {"DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
+    under_way, sent = UnderWay(), MarketoClient.sync_people
+
+    def watched_from_here(*arguments: Any) -> Any:
+        monkeypatch.setattr(MarketoClient, "people", under_way.of(read))
+        return under_way.of(sent)(*arguments)
+
+    read = MarketoClient.people
+    monkeypatch.setattr(marketo, "MOST_RECORDS", 1)
+    monkeypatch.setattr(MarketoClient, "sync_people", watched_from_here)
+    world.sync()
+
+    assert under_way.n_begun == 24
+    assert under_way.most == 2
