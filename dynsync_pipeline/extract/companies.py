@@ -21,65 +21,88 @@ from dynsync_pipeline.model.records import UNREAD
 from dynsync_pipeline.warehouse.connection import Warehouse, scalar
 from dynsync_pipeline.warehouse.cursors import move_cursor, read_cursor
 from dynsync_pipeline.warehouse.mirrors import land_companies, take_in_companies
+from dynsync_pipeline.warehouse.rows_of import rows_of
 from dynsync_pipeline.warehouse.unread import COMPANY, due_unread, put_off_unread
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Accounts that were updated: all of their company is compared (R52). Leads whose person was seen in Marketo, or that
-# changed in Dynamics: their own company record may hold an edit (R131), also where the link is yet to be found by the key.
-# A person just written by the sync is neither.
+# Whose companies may be needed: whoever was touched or is to be looked at again, with links and contacts. What is asked below
+# starts from these few; each of its parts would look through all links and contacts again. A person just written by the sync is
+# none of them.
+_IS_ANYBODY = """
+select 1
+where exists (from inbox.touched) or exists (from state.relabelled_accounts)
+    or exists (from state.unsettled where next_look_at <= $at)
+"""
+_CONCERNED = (
+    """
+create or replace temp table concerned_records as
+select distinct record_type, dynamics_id from inbox.touched where dynamics_id is not null
+union
+select record_type, dynamics_id from state.unsettled where next_look_at <= $at
+""",
+    """
+create or replace temp table concerned_people as
+select person_id from inbox.touched where person_id is not null and not is_receipt
+union
+select person_id from state.unsettled where person_id is not null and next_look_at <= $at
+union
+select person_id from links_to('concerned_records') semi join concerned_records using (record_type, dynamics_id)
+union
+-- The link is yet to be found by the key.
+select person_id
+from mirror.marketo_people
+where dynamics_lead_id in (select dynamics_id from concerned_records where record_type = 'lead')
+""",
+    "create or replace temp table concerned_links as from links_of('concerned_people')",
+    f"""
+create or replace temp table concerned_contacts as
+select
+    contactid as contact_id, lower(_parentcustomerid_value) as parent_id, a.accountid as account_id,
+    lower(_originatingleadid_value) as lead_id
+from ({
+        rows_of(
+            "mirror.dynamics_contacts",
+            "contactid",
+            "select dynamics_id from concerned_records where record_type = 'contact' "
+            "union select dynamics_id from concerned_links where record_type = 'contact'",
+            "contactid, _parentcustomerid_value, _originatingleadid_value",
+        )
+    })
+left join mirror.dynamics_accounts a on a.accountid = lower(_parentcustomerid_value)
+""",
+)
+# Accounts that were updated: all of their company is compared (R52). Leads: their own company record may hold an edit (R131).
 # Contacts that move, or whose move was refused before, and those that a lead became: the company they join, and the one they
 # leave, whose values their activities tell as the old ones (R59).
 _KEYS = """
-select t.dynamics_id from inbox.touched t where t.record_type = 'account'
+select dynamics_id from concerned_records where record_type = 'account'
 union
 select account_id from state.relabelled_accounts
 union
-select u.dynamics_id from state.unsettled u
-where u.record_type = 'account' and u.next_look_at <= $at
+select 'lead:' || dynamics_id from concerned_links where record_type = 'lead'
 union
-select 'lead:' || l.dynamics_id
-from state.links l
-where l.record_type = 'lead'
-  and (
-      l.person_id in (select person_id from inbox.touched where not is_receipt)
-      or l.dynamics_id in (select dynamics_id from inbox.touched where record_type = 'lead')
-      or l.person_id in (select person_id from state.unsettled where next_look_at <= $at)
-  )
-union
-select m.external_company_id
-from inbox.touched t
-join mirror.marketo_people m on m.person_id = t.person_id
-where not t.is_receipt and starts_with(m.external_company_id, 'lead:') and not m.is_deleted
-union
-select m.external_company_id
-from inbox.touched t
-join mirror.marketo_people m on m.dynamics_lead_id = t.dynamics_id
-where t.record_type = 'lead' and starts_with(m.external_company_id, 'lead:') and not m.is_deleted
+select external_company_id
+from mirror.marketo_people
+where person_id in (select person_id from concerned_people) and starts_with(external_company_id, 'lead:') and not is_deleted
 union
 select unnest([c.joined, c.held])
 from (
-    select a.accountid as joined, m.external_company_id as held
-    from mirror.dynamics_contacts c
-    semi join (
-        select dynamics_id from inbox.touched where record_type = 'contact'
-        union
-        select dynamics_id from state.unsettled where record_type = 'contact' and next_look_at <= $at
-    ) t on t.dynamics_id = c.contactid
-    join state.links l on l.record_type = 'contact' and l.dynamics_id = c.contactid
+    select c.account_id as joined, m.external_company_id as held
+    from concerned_contacts c
+    semi join concerned_records r on r.record_type = 'contact' and r.dynamics_id = c.contact_id
+    join concerned_links l on l.record_type = 'contact' and l.dynamics_id = c.contact_id
     join mirror.marketo_people m on m.person_id = l.person_id
-    left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
 ) c
 where c.joined is distinct from c.held
   and (c.joined is not null or not starts_with(c.held, 'contact:'))  -- who has no account is where they belong
 union
-select unnest([a.accountid, m.external_company_id])
-from inbox.touched t
-join mirror.dynamics_contacts c on t.record_type = 'contact' and c.contactid = t.dynamics_id
-join state.links l on l.record_type = 'lead' and l.dynamics_id = lower(c._originatingleadid_value)
+select unnest([c.account_id, m.external_company_id])
+from concerned_contacts c
+semi join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contact_id
+join state.links l on l.record_type = 'lead' and l.dynamics_id = c.lead_id
 join mirror.marketo_people m on m.person_id = l.person_id
-left join mirror.dynamics_accounts a on a.accountid = lower(c._parentcustomerid_value)
 order by 1
 """
 
@@ -91,30 +114,13 @@ _LEADS_COMPANIES = (
 # Leads' people without a key, for the same reasons as those with one (R42, R131), and contacts' that get an account, whose
 # activities tell what they held before (R59).
 _KEYLESS = """
-with concerned as (
-    select person_id from inbox.touched where not is_receipt
-    union
-    select person_id from state.unsettled where next_look_at <= $at
-    union
-    select l.person_id
-    from state.links l
-    join inbox.touched t on t.record_type = l.record_type and t.dynamics_id = l.dynamics_id
-    union
-    select m.person_id
-    from mirror.marketo_people m
-    semi join (
-        select dynamics_id from inbox.touched where record_type = 'lead'
-        union
-        select dynamics_id from state.unsettled where record_type = 'lead' and person_id is null and next_look_at <= $at
-    ) t on t.dynamics_id = m.dynamics_lead_id
-)
 select m.person_id::varchar
 from mirror.marketo_people m
-semi join concerned using (person_id)
-left join state.links l on l.person_id = m.person_id
-left join mirror.dynamics_contacts c on l.record_type = 'contact' and c.contactid = l.dynamics_id
-where m.external_company_id is null and not m.is_deleted
-  and (c._parentcustomerid_value is not null
+left join concerned_links l on l.person_id = m.person_id
+left join concerned_contacts c on l.record_type = 'contact' and c.contact_id = l.dynamics_id
+where m.person_id in (select person_id from concerned_people)
+  and m.external_company_id is null and not m.is_deleted
+  and (c.parent_id is not null
        or coalesce(l.record_type, case when m.dynamics_lead_id is not null then 'lead' end) in (
            select record_type from reconcile.fields where record_type = 'lead' and is_on_company
        ))
@@ -127,10 +133,14 @@ where l.record_type in (select record_type from reconcile.fields where record_ty
 """
 # What a lookup points at is told by the table that has the id (R23).
 _UNDER_CONTACTS = """
-select count(distinct c.contactid)
-from inbox.touched t
-join mirror.dynamics_contacts c on t.record_type = 'contact' and t.dynamics_id = c.contactid
-join mirror.dynamics_contacts p on p.contactid = lower(c._parentcustomerid_value)
+with parents as (
+    select parent_id from concerned_contacts where account_id is null and parent_id is not null
+)
+select count(*)
+from concerned_contacts c
+semi join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contact_id
+where account_id is null
+  and parent_id in (select contactid from mirror.dynamics_contacts where contactid in (select parent_id from parents))
 """
 STREAM = "marketo_companies"
 DAY = timedelta(hours=24)
@@ -147,18 +157,12 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap, n
         return 0
     at = warehouse.now()
     with warehouse.reading() as connection:
-        if n_contacts := scalar(connection, _UNDER_CONTACTS):
-            log.warning(
-                "Contacts read just now whose parent is a contact and no account: %d. They get no company (R23). Give them an "
-                "account in Dynamics, or leave it so; parent_is_contact in the snapshot's contacts tells which.",
-                n_contacts,
-            )
         due = due_unread(connection, COMPANY, at)
         read_at = read_cursor(connection, STREAM).value
         is_due = read_at is None or not timedelta(0) <= at - datetime.fromisoformat(read_at) <= DAY
-        keys = {key for key in due if not key.startswith(KEYLESS)} | _chosen(connection, _KEYS, {"at": at})
-        person_ids = {key.removeprefix(KEYLESS) for key in due if key.startswith(KEYLESS)}
-        person_ids |= _chosen(connection, _KEYLESS, {"at": at})
+        keys, person_ids = _concerned(connection, at)
+        keys |= {key for key in due if not key.startswith(KEYLESS)}
+        person_ids |= {key.removeprefix(KEYLESS) for key in due if key.startswith(KEYLESS)}
         daily = _of_the_day(connection, n_calls_left) if is_due else None
     if daily:
         keys, person_ids = keys | daily[0], person_ids | daily[1]
@@ -175,8 +179,26 @@ def extract_companies(warehouse: Warehouse, client: Marketo, fields: FieldMap, n
         return take_in_companies(connection, at) if read else 0
 
 
-def _chosen(connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, datetime] | None = None) -> set[str]:
-    return {row[0] for row in connection.execute(query, values).fetchall() if row[0]}
+def _concerned(connection: duckdb.DuckDBPyConnection, at: datetime) -> tuple[set[str], set[str]]:
+    """Keys of the companies that this cycle's decisions need, and ids of the people for whom it is one without a key."""
+    if not connection.execute(_IS_ANYBODY, {"at": at}).fetchall():
+        return set(), set()
+    for statement in _CONCERNED:
+        connection.execute(statement, {"at": at} if "$at" in statement else None)
+    if n_contacts := scalar(connection, _UNDER_CONTACTS):
+        log.warning(
+            "Contacts read just now whose parent is a contact and no account: %d. They get no company (R23). Give them an "
+            "account in Dynamics, or leave it so; parent_is_contact in the snapshot's contacts tells which.",
+            n_contacts,
+        )
+    needed = _chosen(connection, _KEYS), _chosen(connection, _KEYLESS)
+    for name in ("records", "people", "links", "contacts"):
+        connection.execute(f"drop table temp.concerned_{name}")
+    return needed
+
+
+def _chosen(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    return {row[0] for row in connection.execute(query).fetchall() if row[0]}
 
 
 def _of_the_day(connection: duckdb.DuckDBPyConnection, n_calls_left: int) -> tuple[set[str], set[str]] | None:

@@ -173,10 +173,13 @@ def write_delta(
     """
     connection.execute(
         """create or replace temp table published_keys as
+           with records as (
+               select rtrim(published_table, 's') as record_type, dynamics_id
+               from state.unpublished where published_table in ('contacts', 'leads')
+           )
            select distinct published_table, coalesce(dynamics_id, person_id::varchar) as key from state.unpublished
            union
-           select 'people', l.person_id::varchar from state.unpublished u
-           join state.links l on l.dynamics_id = u.dynamics_id and u.published_table = l.record_type || 's'"""
+           select 'people', person_id::varchar from links_to('records') semi join records using (record_type, dynamics_id)"""
     )
     changed = {row[0] for row in connection.execute("select distinct published_table from published_keys").fetchall()}
     connection.begin()

@@ -24,7 +24,7 @@ from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
 from dynsync_pipeline.warehouse.erased import drop_erased, has_erased
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
 from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
-from dynsync_pipeline.warehouse.rows_of import rows_at
+from dynsync_pipeline.warehouse.rows_of import deleting, rows_at, rows_of
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
 if TYPE_CHECKING:
@@ -488,13 +488,16 @@ def _replace(
     connection: duckdb.DuckDBPyConnection, inbox: str, mirrored: Mirrored, at: datetime, *, is_receipt: bool
 ) -> int:
     """The one place where a mirror moves."""
+    mirror, key = mirrored.mirror, mirrored.key
+    known = rows_of(mirror, key, f"select {key} from newest", "rowid as place, *")
+    connection.execute(f"create or replace temp table known as {known}")
     observe(connection, mirrored, at, is_receipt=is_receipt)
     # Delete and insert: on wide tables this is a thousand times cheaper than an update of all columns.
-    mirror, key = mirrored.mirror, mirrored.key
-    connection.execute(f"delete from {mirror} using newest where {mirror}.{key} = newest.{key}")
+    for statement in deleting(mirror, "known"):
+        connection.execute(statement)
     connection.execute(f"insert into {mirror} by name select * from newest")
     count = scalar(connection, "select count(*) from newest")
-    for shown in ("view newest_ids", "view newest", "table if exists newest_rows"):
+    for shown in ("view newest_ids", "view newest", "table if exists newest_rows", "table known"):
         connection.execute(f"drop {shown}")
     connection.execute(f"delete from {inbox}")
     return count

@@ -16,7 +16,6 @@ import duckdb
 from dynsync_pipeline.model.records import TABLES, RecordType
 from dynsync_pipeline.warehouse.columns import quoted
 from dynsync_pipeline.warehouse.connection import scalar
-from dynsync_pipeline.warehouse.rows_of import rows_of
 
 PERSON, COMPANY = "person", "company"
 
@@ -79,7 +78,7 @@ _ALL = (OF_PEOPLE, OF_COMPANIES, *OF_RECORDS.values())
 
 
 def observe(connection: duckdb.DuckDBPyConnection, mirrored: Mirrored, at: datetime, *, is_receipt: bool) -> None:
-    """Keep what the rows of `newest` change in their mirror; call it just before they are put there.
+    """Keep what the rows of `newest` change in their mirror, whose rows of now are `known`; call it before they are put there.
 
     `at`: UTC without zone. Of whom the mirror does not hold yet one row says so. Nothing is kept before the first plan.
     """
@@ -108,10 +107,7 @@ def _insert(mirrored: Mirrored, names: list[str]) -> str:
 insert into ledger.observations
     (entry_id, cycle_id, seen_at, object, {mirrored.id_column}, name, old_value, new_value, is_receipt, changed_at, changed_by,
      source)
-with known as materialized (
-    {rows_of(mirrored.mirror, mirrored.key, f"select {mirrored.key} from newest")}
-),
-moved as (
+with moved as (
     select n.{mirrored.key} as id, m.{mirrored.key} is null as is_new, [{values}] as held
     from newest n left join known m on m.{mirrored.key} = n.{mirrored.key}
     where m.{mirrored.key} is null or {differs}

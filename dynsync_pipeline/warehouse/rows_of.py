@@ -10,6 +10,7 @@ from __future__ import annotations
 # The first number of what a transaction inserted itself (DuckDB's MAX_ROW_ID). DuckDB 2.0 loses rows, or crashes, where these are
 # asked for together with others of a table that has gaps; so the two are never asked for together.
 FIRST_OWN = 36_028_797_018_960_000
+_SIDES = (f"place < {FIRST_OWN}", f"place >= {FIRST_OWN}")
 
 
 def rows_of(table: str, key: str, keys: str, columns: str = "*") -> str:
@@ -23,8 +24,10 @@ def rows_of(table: str, key: str, keys: str, columns: str = "*") -> str:
 
 def rows_at(table: str, places: str, columns: str) -> str:
     """A query of the rows of `table` whose numbers the query `places` gives."""
-    parts = (
-        f"select {columns} from {table} where rowid in (select place from places where place {side} {FIRST_OWN})"
-        for side in ("<", ">=")
-    )
+    parts = (f"select {columns} from {table} where rowid in (select place from places where {side})" for side in _SIDES)
     return f"with places(place) as materialized ({places}) {' union all '.join(parts)}"
+
+
+def deleting(table: str, places: str) -> tuple[str, ...]:
+    """Statements that delete the rows of `table` whose numbers stand in the column `place` of the table `places`."""
+    return tuple(f"delete from {table} where rowid in (select place from {places} where {side})" for side in _SIDES)

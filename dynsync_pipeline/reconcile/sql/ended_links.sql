@@ -8,12 +8,13 @@
 --          mirror.person_records, mirror.marketo_people, inbox.touched, reconcile.fields, state.returned_fields, state.joined_fields,
 --          state.option_maps, state.tombstones, state.tombstone_values, state.unread_tables, state.unsettled, state.restored,
 --          state.outdated_bases, ledger.sync_errors
--- makes    ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
+-- makes    touched_links: one row per link of a person or record that was touched, or whose lead was merged or qualified
+--          ended_links: one row per link whose record is gone on one side, or whose lead was qualified, with that `side`
 --          gone_errors: one row per ended record, and per deleted one of which an error is open
 --          returned_values: one row per ended record and field that was parked, is back, and is not empty
 -- changes  state.links, state.base, state.base_missing, state.outdated_bases, state.standing_differences, state.unsettled,
 --          state.tombstones, state.tombstone_values, inbox.touched, state.unpublished, ledger.sync_errors
-create temp table ended_links as
+create temp table touched_links as
 with looked_at as (
     select person_id from inbox.touched
     union
@@ -24,12 +25,12 @@ with looked_at as (
     select l.person_id from state.links l semi join merged_leads m on l.record_type = 'lead' and m.lead_id = l.dynamics_id
     union
     select person_id from qualified
-),
-linked as (
-    from links_of('looked_at')
-),
-gone as (
-    select record_type, dynamics_id from person_records_of('linked') where is_deleted
+)
+from links_of('looked_at');
+
+create temp table ended_links as
+with gone as (
+    select record_type, dynamics_id from person_records_of('touched_links') where is_deleted
 )
 select
     l.person_id, l.record_type, l.dynamics_id,
@@ -39,7 +40,7 @@ select
         when gone.dynamics_id is not null then 'dynamics'
         else 'marketo'
     end as side
-from linked l
+from touched_links l
 left join merged_leads merged on l.record_type = 'lead' and merged.lead_id = l.dynamics_id
 left join qualified q on l.record_type = 'lead' and q.lead_id = l.dynamics_id and q.person_id = l.person_id
 left join gone using (record_type, dynamics_id)

@@ -33,7 +33,17 @@ records as (
 )
 select b.* from bearers b semi join unlinked u on u.person_id = b.person_id
 union
-select b.* from bearers b semi join records r on r.record_type = b.record_type and r.dynamics_id = b.dynamics_id;
+-- Not joined to all bearers: DuckDB skips the people in whose column none of these ids stands, and does not where it is one of two.
+select person_id, 'contact', dynamics_contact_id
+from mirror.marketo_people
+where dynamics_contact_id in (select dynamics_id from records where record_type = 'contact') and not is_deleted
+union
+select person_id, 'lead', dynamics_lead_id
+from mirror.marketo_people
+where dynamics_lead_id in (select dynamics_id from records where record_type = 'lead')
+  and dynamics_contact_id is null and not is_deleted
+union
+select k.person_id, k.record_type, k.dynamics_id from state.unkeyed_links k semi join records using (record_type, dynamics_id);
 
 create temp table key_bearers as
 with unlinked as (
