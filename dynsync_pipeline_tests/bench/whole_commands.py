@@ -14,7 +14,6 @@ from __future__ import annotations
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser
