@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 # starts from these few; each of its parts would look through all links and contacts again. A person just written by the sync is
 # none of them.
 _IS_ANYBODY = """
-select 1
-where exists (from inbox.touched) or exists (from state.relabelled_accounts)
-    or exists (from state.unsettled where next_look_at <= $at)
+select 1 from inbox.touched
+union all
+select 1 from state.relabelled_accounts
+union all
+select 1 from state.unsettled where next_look_at <= $at
+limit 1
 """
 _CONCERNED = (
     """
@@ -59,7 +62,7 @@ where dynamics_lead_id in (select dynamics_id from concerned_records where recor
     f"""
 create or replace temp table concerned_contacts as
 select
-    contactid as contact_id, lower(_parentcustomerid_value) as parent_id, a.accountid as account_id,
+    contactid as contact_id, lower(_parentcustomerid_value) as parent_id, a.accountid is not null as is_under_account,
     lower(_originatingleadid_value) as lead_id
 from ({
         rows_of(
@@ -89,7 +92,7 @@ where person_id in (select person_id from concerned_people) and starts_with(exte
 union
 select unnest([c.joined, c.held])
 from (
-    select c.account_id as joined, m.external_company_id as held
+    select case when c.is_under_account then c.parent_id end as joined, m.external_company_id as held
     from concerned_contacts c
     semi join concerned_records r on r.record_type = 'contact' and r.dynamics_id = c.contact_id
     join concerned_links l on l.record_type = 'contact' and l.dynamics_id = c.contact_id
@@ -98,7 +101,7 @@ from (
 where c.joined is distinct from c.held
   and (c.joined is not null or not starts_with(c.held, 'contact:'))  -- who has no account is where they belong
 union
-select unnest([c.account_id, m.external_company_id])
+select unnest([case when c.is_under_account then c.parent_id end, m.external_company_id])
 from concerned_contacts c
 semi join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contact_id
 join state.links l on l.record_type = 'lead' and l.dynamics_id = c.lead_id
@@ -134,12 +137,12 @@ where l.record_type in (select record_type from reconcile.fields where record_ty
 # What a lookup points at is told by the table that has the id (R23).
 _UNDER_CONTACTS = """
 with parents as (
-    select parent_id from concerned_contacts where account_id is null and parent_id is not null
+    select parent_id from concerned_contacts where not is_under_account and parent_id is not null
 )
 select count(*)
 from concerned_contacts c
 semi join inbox.touched t on t.record_type = 'contact' and t.dynamics_id = c.contact_id
-where account_id is null
+where not is_under_account
   and parent_id in (select contactid from mirror.dynamics_contacts where contactid in (select parent_id from parents))
 """
 STREAM = "marketo_companies"
@@ -183,18 +186,23 @@ def _concerned(connection: duckdb.DuckDBPyConnection, at: datetime) -> tuple[set
     """Keys of the companies that this cycle's decisions need, and ids of the people for whom it is one without a key."""
     if not connection.execute(_IS_ANYBODY, {"at": at}).fetchall():
         return set(), set()
-    for statement in _CONCERNED:
-        connection.execute(statement, {"at": at} if "$at" in statement else None)
+    try:
+        for statement in _CONCERNED:
+            connection.execute(statement, {"at": at} if "$at" in statement else None)
+        return _of_the_concerned(connection)
+    finally:
+        for name in ("records", "people", "links", "contacts"):
+            connection.execute(f"drop table if exists temp.concerned_{name}")
+
+
+def _of_the_concerned(connection: duckdb.DuckDBPyConnection) -> tuple[set[str], set[str]]:
     if n_contacts := scalar(connection, _UNDER_CONTACTS):
         log.warning(
             "Contacts read just now whose parent is a contact and no account: %d. They get no company (R23). Give them an "
             "account in Dynamics, or leave it so; parent_is_contact in the snapshot's contacts tells which.",
             n_contacts,
         )
-    needed = _chosen(connection, _KEYS), _chosen(connection, _KEYLESS)
-    for name in ("records", "people", "links", "contacts"):
-        connection.execute(f"drop table temp.concerned_{name}")
-    return needed
+    return _chosen(connection, _KEYS), _chosen(connection, _KEYLESS)
 
 
 def _chosen(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:

@@ -27,7 +27,7 @@ def copy_file(source: Path, target: Path) -> None:
     with source.open("rb") as read, target.open("wb") as written, suppress(OSError):
         fcntl.ioctl(written, FICLONE, read.fileno())
         return
-    if source.stat().st_size >= LARGE:
+    if DIRECT and source.stat().st_size >= LARGE:
         with suppress(OSError):  # not every file system can; and of what else is wrong the other way tells again
             _copy_past_cache(source, target)
             return

@@ -23,8 +23,15 @@ from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
 from dynsync_pipeline.warehouse.erased import drop_erased, has_erased
 from dynsync_pipeline.warehouse.labels import follow_companies, follow_people
-from dynsync_pipeline.warehouse.observations import OF_COMPANIES, OF_PEOPLE, OF_RECORDS, Mirrored, observe
-from dynsync_pipeline.warehouse.rows_of import deleting, rows_at, rows_of
+from dynsync_pipeline.warehouse.observations import (
+    OF_COMPANIES,
+    OF_PEOPLE,
+    OF_RECORDS,
+    Mirrored,
+    observe,
+    observed_columns,
+)
+from dynsync_pipeline.warehouse.rows_of import PLACE, deleting, rows_at, rows_of
 from dynsync_pipeline.warehouse.unread import COMPANY, PERSON, end_unread, set_aside_unread
 
 if TYPE_CHECKING:
@@ -489,15 +496,21 @@ def _replace(
 ) -> int:
     """The one place where a mirror moves."""
     mirror, key = mirrored.mirror, mirrored.key
-    known = rows_of(mirror, key, f"select {key} from newest", "rowid as place, *")
-    connection.execute(f"create or replace temp table known as {known}")
-    observe(connection, mirrored, at, is_receipt=is_receipt)
+    observed = observed_columns(connection, mirrored)
+    columns = dict.fromkeys([key, *observed, *(["is_deleted"] if mirrored is OF_PEOPLE else [])])
+    held = f"rowid as {PLACE}, {', '.join(map(quoted, columns))}"
+    connection.execute(
+        f"create or replace temp table known as {rows_of(mirror, key, f'select {key} from newest', held)}"
+    )
+    if observed:
+        observe(connection, mirrored, observed, at, is_receipt=is_receipt)
     # Delete and insert: on wide tables this is a thousand times cheaper than an update of all columns.
     for statement in deleting(mirror, "known"):
         connection.execute(statement)
+    connection.execute("drop table temp.known")
     connection.execute(f"insert into {mirror} by name select * from newest")
     count = scalar(connection, "select count(*) from newest")
-    for shown in ("view newest_ids", "view newest", "table if exists newest_rows", "table known"):
+    for shown in ("view newest_ids", "view newest", "table if exists newest_rows"):
         connection.execute(f"drop {shown}")
     connection.execute(f"delete from {inbox}")
     return count

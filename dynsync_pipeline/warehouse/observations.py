@@ -77,19 +77,19 @@ OF_RECORDS: Mapping[RecordType, Mirrored] = {
 _ALL = (OF_PEOPLE, OF_COMPANIES, *OF_RECORDS.values())
 
 
-def observe(connection: duckdb.DuckDBPyConnection, mirrored: Mirrored, at: datetime, *, is_receipt: bool) -> None:
-    """Keep what the rows of `newest` change in their mirror, whose rows of now are `known`; call it before they are put there.
+def observed_columns(connection: duckdb.DuckDBPyConnection, mirrored: Mirrored) -> list[str]:
+    """The columns of a mirror that are observed; none before the first plan."""
+    query = "select name from state.observed_fields where object = ? order by 1"
+    return [row[0] for row in connection.execute(query, [mirrored.object]).fetchall()]
 
-    `at`: UTC without zone. Of whom the mirror does not hold yet one row says so. Nothing is kept before the first plan.
+
+def observe(
+    connection: duckdb.DuckDBPyConnection, mirrored: Mirrored, names: list[str], at: datetime, *, is_receipt: bool
+) -> None:
+    """Keep what the rows of `newest` change in these columns of their mirror, of which `known` holds the rows of now.
+
+    Call it before they are put there. `at`: UTC without zone. Of whom the mirror does not hold yet one row says so.
     """
-    names = [
-        row[0]
-        for row in connection.execute(
-            "select name from state.observed_fields where object = ? order by 1", [mirrored.object]
-        ).fetchall()
-    ]
-    if not names:
-        return
     connection.execute(_insert(mirrored, names), {"object": mirrored.object, "seen_at": at, "is_receipt": is_receipt})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 # The first number of what a transaction inserted itself (DuckDB's MAX_ROW_ID). DuckDB 2.0 loses rows, or crashes, where these are
 # asked for together with others of a table that has gaps; so the two are never asked for together.
 FIRST_OWN = 36_028_797_018_960_000
+PLACE = '"(place)"'  # a row's number beside its columns, of which none can be called so
 _SIDES = (f"place < {FIRST_OWN}", f"place >= {FIRST_OWN}")
 
 
@@ -29,5 +30,6 @@ def rows_at(table: str, places: str, columns: str) -> str:
 
 
 def deleting(table: str, places: str) -> tuple[str, ...]:
-    """Statements that delete the rows of `table` whose numbers stand in the column `place` of the table `places`."""
-    return tuple(f"delete from {table} where rowid in (select place from {places} where {side})" for side in _SIDES)
+    """Statements that delete the rows of `table` whose numbers stand in the column `PLACE` of the table `places`."""
+    of_sides = (f"select place from (select {PLACE} as place from {places}) where {side}" for side in _SIDES)
+    return tuple(f"delete from {table} where rowid in ({numbers})" for numbers in of_sides)

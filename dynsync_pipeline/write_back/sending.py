@@ -94,13 +94,21 @@ class Turn:
                 under_way.add(pool.submit(self.send, way, batch))
             _raise_first(under_way)
         except BaseException as error:
+            self.is_over = True  # or who waits for a place would still send
             # Whoever interrupts waits for no answer: what is under way stands as sent, and the next cycle finds it out.
             pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
             raise
         pool.shutdown()
 
     def send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
-        """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed."""
+        """Send one batch, in as many requests as its faults ask for. Raises: StorageFailed, which ends the turn."""
+        try:
+            self._send(way, batch)
+        except BaseException:
+            self.is_over = True  # or who waits for a place would still send
+            raise
+
+    def _send(self, way: Way, batch: Sequence[PlannedWrite]) -> None:
         waiting = [list(batch)]
         while waiting and not self._takes_no_more(way):
             writes = waiting.pop()
@@ -130,36 +138,43 @@ class Turn:
 
         `is_part`: other parts of the same operation may have been applied, so that it stands as sent whatever comes.
         """
-        try:
-            with self._places:
-                if not is_part and self._takes_no_more(way):
-                    return None
-                mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
-                answers = way.send(writes)
-        except ApiError as error:
-            if not _proves_nothing_applied(error):
-                self._note_unknown(writes, error)
+        with self._places:
+            if not is_part and self._takes_no_more(way):
                 return None
-            if not is_part:
-                mark_unsent(self._warehouse, writes)
-            if _is_of_the_kind(error):
-                self._closed.add(way.kind)
-                self.failure = self.failure or error
-            elif isinstance(error, _OF_THE_SYSTEM) or _is_of_the_address(error):
-                self._note_failure(error)
+            mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
+            try:
+                answers = way.send(writes)
+            except ApiError as failed:
+                error = failed
+                if len(writes) == 1 and not _proves_nothing_applied(failed):
+                    error = failed.told_of(
+                        record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request"
+                    )
+                is_of_content = self._judge(way, writes, error)  # before another has this place
             else:
-                return error
-            return None
-        self._n_failures = 0
-        return answers
+                self._n_failures = 0
+                return answers
+        if not _proves_nothing_applied(error):
+            note_failure(self._warehouse, writes, error)
+        elif not is_part:
+            mark_unsent(self._warehouse, writes)
+        return error if is_of_content else None
 
-    def _note_unknown(self, writes: Sequence[PlannedWrite], error: ApiError) -> None:
-        """A request failed that may have been applied. Where its one record is known to be at fault, the system is not."""
-        if len(writes) == 1:
-            error = error.told_of(record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request")
-        note_failure(self._warehouse, writes, error)
-        if len(writes) > 1 or not writes[0].is_at_fault:
+    def _judge(self, way: Way, writes: Sequence[PlannedWrite], error: ApiError) -> bool:
+        """Whether what was sent is at fault; if not, what that means for the rest of the turn is noted."""
+        if not _proves_nothing_applied(error):
+            if (
+                len(writes) > 1 or not writes[0].is_at_fault
+            ):  # or its one record is known to be at fault, and not the system
+                self._note_failure(error)
+        elif _is_of_the_kind(error):
+            self._closed.add(way.kind)
+            self.failure = self.failure or error
+        elif isinstance(error, _OF_THE_SYSTEM) or _is_of_the_address(error):
             self._note_failure(error)
+        else:
+            return True
+        return False
 
     def _note_failure(self, error: ApiError) -> None:
         self.failure = self.failure or error

@@ -155,3 +155,21 @@ def test_a_field_that_joins_the_map_fills_up_unobserved_and_is_observed_from_the
     ]
     since = dict(world.rows("select name, since from state.observed_fields where object = 'contact'"))
     assert since["address1_city"] > since["jobtitle"]
+
+
+def test_a_field_may_bear_the_name_of_what_numbers_the_rows() -> None:
+    world = MemoryWorld()
+    world.follow(field_map(*SAME_FOR_BOTH_TYPES, "place,place,text,both,true"))
+    world.link(CONTACT, "c", place="Oslo")
+    world.link(CONTACT, "d", place="Rome")
+    world.settled()
+    world.cycle()
+    ((before,),) = world.rows(NEW)
+    world.dynamics.put(CONTACT, "c", place="Bonn")
+    world.dynamics.put(CONTACT, "d", title="B")
+    world.cycle()
+    world.cycle()
+    assert [row for row in moved(world, before) if row[2] == "place"] == [
+        ("contact", "c", "place", "Oslo", "Bonn", False),
+        ("person", str(person(world, "c")), "place", "Oslo", "Bonn", True),
+    ]

@@ -14,7 +14,9 @@ import pytest
 
 from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
+from dynsync_pipeline.errors import RateLimited
 from dynsync_pipeline.write_back import dynamics, marketo
+from dynsync_pipeline.write_back.receipts import mark_unsent
 from dynsync_pipeline.write_back.sending import Turn
 from dynsync_pipeline_tests.properties.effort import story
 from dynsync_pipeline_tests.worlds.http import HttpWorld
@@ -120,3 +122,29 @@ def test_what_is_read_back_counts_as_under_way(
 
     assert under_way.n_begun == 24
     assert under_way.most == 2
+
+
+def test_a_system_that_takes_nothing_gets_no_more_requests_than_were_under_way(
+    make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(n_accounts=0, n_contacts=12, n_leads=0)
+    for _ in range(2):
+        world.sync()
+    for (record_id,) in world.query("select record_id_dynamics from people where record_id_dynamics is not null"):
+        world.edit_record("contact", record_id, jobtitle="Edited")
+    world.environment |= {"DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
+    under_way = UnderWay()
+
+    def refused(*_: Any) -> Any:
+        raise RateLimited("Too many calls.", system="marketo", request="POST /rest/v1/leads.json")
+
+    def unmarked_late(*arguments: Any) -> None:
+        time.sleep(0.2)  # as where another holds the working file
+        mark_unsent(*arguments)
+
+    monkeypatch.setattr(marketo, "MOST_RECORDS", 1)
+    monkeypatch.setattr("dynsync_pipeline.write_back.sending.mark_unsent", unmarked_late)
+    monkeypatch.setattr(MarketoClient, "sync_people", under_way.of(refused))
+    world.sync()
+
+    assert under_way.n_begun == 2
