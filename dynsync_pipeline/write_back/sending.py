@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from itertools import chain, islice
 
@@ -92,7 +92,8 @@ class Turn:
                     done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                     _raise_first(done)
                 under_way.add(pool.submit(self.send, way, batch))
-            _raise_first(under_way)
+            done, _ = wait(under_way, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
         except BaseException as error:
             self.is_over = True  # or who waits for a place would still send
             # Whoever interrupts waits for no answer: what is under way stands as sent, and the next cycle finds it out.
