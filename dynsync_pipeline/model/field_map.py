@@ -26,17 +26,8 @@ COLUMNS = ("record_type", "marketo_field", "dynamics_column", "type", "direction
 BEFORE_COLLISIONS = COLUMNS[:-1]  # those of maps from before anybody could choose who wins
 # Columns that the tables need for themselves.
 _TAKEN_IN_MARKETO = frozenset(
-    {
-        "id",
-        "rowid",
-        "person_id",
-        "record_type",
-        "dynamics_id",
-        "account_id",
-        "landing",
-        "is_deleted",
-        "is_deleted_in_dynamics",
-    }
+    {"id", "person_id", "record_type", "dynamics_id", "account_id", "landing", "is_deleted", "is_deleted_in_dynamics"}
+    | {"rowid"}  # by which DuckDB numbers the rows of any table
     | {"dynamics_lead_id", "dynamics_contact_id", "external_company_id", "externalcompanyid"}
     | {"dynamics_type", "dynamics_created_on", "created_at", "updated_at"}
     # and columns of the published tables
@@ -45,16 +36,8 @@ _TAKEN_IN_MARKETO = frozenset(
     | {"owner_id_dynamics", "owner_name", "owner_email", "created_in_marketo_at", "updated_in_marketo_at"}
 )
 _TAKEN_IN_DYNAMICS = frozenset(
-    {
-        "landing",
-        "rowid",
-        "etag",
-        "is_deleted",
-        "record_type",
-        "dynamics_id",
-        "record_id_dynamics",
-        "account_id_dynamics",
-    }
+    {"landing", "etag", "is_deleted", "record_type", "dynamics_id", "record_id_dynamics", "account_id_dynamics"}
+    | {"rowid"}
     | {"owner_name", "owner_email", "modified_at", "modified_by", "parent_is_contact"}
 )
 _MARKETO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

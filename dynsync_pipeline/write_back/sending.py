@@ -95,7 +95,7 @@ class Turn:
             done, _ = wait(under_way, return_when=FIRST_EXCEPTION)
             _raise_first(done)
         except BaseException as error:
-            self.is_over = True  # or who waits for a place would still send
+            self.is_over = True
             # Whoever interrupts waits for no answer: what is under way stands as sent, and the next cycle finds it out.
             pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
             raise
@@ -164,9 +164,8 @@ class Turn:
     def _judge(self, way: Way, writes: Sequence[PlannedWrite], error: ApiError) -> bool:
         """Whether what was sent is at fault; if not, what that means for the rest of the turn is noted."""
         if not _proves_nothing_applied(error):
-            if (
-                len(writes) > 1 or not writes[0].is_at_fault
-            ):  # or its one record is known to be at fault, and not the system
+            # Where its one record is known to be at fault, the system is not.
+            if len(writes) > 1 or not writes[0].is_at_fault:
                 self._note_failure(error)
         elif _is_of_the_kind(error):
             self._closed.add(way.kind)
@@ -224,12 +223,12 @@ class Turn:
         """What is to land; None where nothing was applied, or where it cannot be read just now and so stands as sent."""
         if not done:
             return None
-        try:
-            with self._places:
+        with self._places:
+            try:
                 return way.observe(done)
-        except ApiError as error:
-            self._note_failure(error)
-            return None
+            except ApiError as error:
+                self._note_failure(error)  # before another has this place
+                return None
 
     def _store(
         self,

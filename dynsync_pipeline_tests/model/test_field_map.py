@@ -105,13 +105,15 @@ def test_a_map_that_syncs_nothing_is_refused(lines: list[str]) -> None:
         parsed(*lines)
 
 
-@pytest.mark.parametrize("name", ["id", "person_id", "is_deleted", "landing", "dynamics_lead_id", "record_type"])
+@pytest.mark.parametrize(
+    "name", ["id", "person_id", "is_deleted", "landing", "dynamics_lead_id", "record_type", "RowID"]
+)
 def test_a_marketo_name_that_the_tables_need_for_themselves_is_refused(name: str) -> None:
     with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 2, marketo_field:"):
         parsed(f"lead,{name},jobtitle,text,both,true")
 
 
-@pytest.mark.parametrize("name", ["etag", "is_deleted", "landing"])
+@pytest.mark.parametrize("name", ["etag", "is_deleted", "landing", "rowid"])
 def test_a_dynamics_name_that_the_tables_need_for_themselves_is_refused(name: str) -> None:
     with pytest.raises(FieldMapWrong, match=r"^map\.csv, line 2, dynamics_column:"):
         parsed(f"lead,title,{name},text,both,true")

@@ -58,6 +58,14 @@ class UnderWay:
                 self.waited_in_vain = True
 
 
+def two_at_once(world: HttpWorld) -> list[tuple[Any, ...]]:
+    """Sync everybody, and let no more than two requests be under way from now on; the person and the record of each link."""
+    for _ in range(2):
+        world.sync()
+    world.environment |= {"DYNSYNC_DYNAMICS_CALLS_AT_ONCE": "2", "DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
+    return world.query("select person_id_marketo, record_id_dynamics from people where record_id_dynamics is not null")
+
+
 @pytest.mark.parametrize(
     ("module", "client", "method"),
     [
@@ -69,18 +77,13 @@ def test_requests_leave_while_the_answers_of_all_that_may_be_under_way_are_store
     make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch, module: Any, client: type, method: str
 ) -> None:
     world = make_world(n_accounts=0, n_contacts=8, n_leads=0)
-    for _ in range(2):
-        world.sync()
-    linked = world.query(
-        "select person_id_marketo, record_id_dynamics from people where record_id_dynamics is not null"
-    )
+    linked = two_at_once(world)
     assert len(linked) == 8
     for person_id, record_id in linked:
         if module is dynamics:
             world.edit_person(person_id, title="Edited")
         else:
             world.edit_record("contact", record_id, jobtitle="Edited")
-    world.environment |= {"DYNSYNC_DYNAMICS_CALLS_AT_ONCE": "2", "DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
     under_way = UnderWay()
     kept = Turn._keep
 
@@ -104,11 +107,8 @@ def test_what_is_read_back_counts_as_under_way(
     make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(n_accounts=0, n_contacts=12, n_leads=0)
-    for _ in range(2):
-        world.sync()
-    for (record_id,) in world.query("select record_id_dynamics from people where record_id_dynamics is not null"):
+    for _, record_id in two_at_once(world):
         world.edit_record("contact", record_id, jobtitle="Edited")
-    world.environment |= {"DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
     under_way, sent = UnderWay(), MarketoClient.sync_people
 
     def watched_from_here(*arguments: Any) -> Any:
@@ -128,11 +128,8 @@ def test_a_system_that_takes_nothing_gets_no_more_requests_than_were_under_way(
     make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(n_accounts=0, n_contacts=12, n_leads=0)
-    for _ in range(2):
-        world.sync()
-    for (record_id,) in world.query("select record_id_dynamics from people where record_id_dynamics is not null"):
+    for _, record_id in two_at_once(world):
         world.edit_record("contact", record_id, jobtitle="Edited")
-    world.environment |= {"DYNSYNC_MARKETO_CALLS_AT_ONCE": "2"}
     under_way = UnderWay()
 
     def refused(*_: Any) -> Any:
