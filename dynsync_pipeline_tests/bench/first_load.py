@@ -1,7 +1,7 @@
 """What the first `dynsync sync` of many contacts costs that stand in both systems, and the cycle after it.
 
 Run it by hand: `python -m dynsync_pipeline_tests.bench.first_load 100000 1000000 --memory-mb 3000`. The emulators are filled in
-this process, which takes some memory of its own for each contact. Told are processor seconds and the most memory of
+this process; more than `MOST_SEEDED` contacts are copies made in SQL. Told are processor seconds and the most memory of
 `dynsync sync`, a process of its own, and what it wrote: nobody's values differ, or with `--unequal 2` two of everybody's.
 """
 
@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import tempfile
 from argparse import ArgumentParser
+from math import ceil
 from pathlib import Path
 
 from dynsync_pipeline_tests.bench.equal_sides import equal_world
+from dynsync_pipeline_tests.bench.multiplied_systems import multiply_systems
 from dynsync_pipeline_tests.bench.whole_commands import command
 from dynsync_pipeline_tests.worlds.http import HttpWorld
+
+MOST_SEEDED = 200_000
 
 
 def main(sizes: list[int], memory_mb: int | None, n_unequal: int) -> None:
     """Measure each size in a world of its own."""
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), size, n_unequal) as world:
+        n_copies = ceil(size / MOST_SEEDED)
+        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), size // n_copies, n_unequal) as world:
+            if n_copies > 1:
+                multiply_systems(world, n_copies)
             if memory_mb:
                 world.environment["DYNSYNC_MEMORY_MB"] = str(memory_mb)
             for name in ("first load", "the cycle after it"):

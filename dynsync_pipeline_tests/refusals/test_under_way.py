@@ -16,10 +16,11 @@ from dynsync_pipeline.clients.dynamics.client import DynamicsClient
 from dynsync_pipeline.clients.marketo.client import MarketoClient
 from dynsync_pipeline.errors import RateLimited
 from dynsync_pipeline.write_back import dynamics, marketo
-from dynsync_pipeline.write_back.receipts import mark_unsent
+from dynsync_pipeline.write_back.receipts import mark_sent, mark_unsent
 from dynsync_pipeline.write_back.sending import Turn
 from dynsync_pipeline_tests.properties.effort import story
-from dynsync_pipeline_tests.worlds.http import HttpWorld
+from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
+from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
 
 pytestmark = story
 
@@ -27,7 +28,7 @@ PATIENCE_S = 20.0
 
 
 class UnderWay:
-    """What is under way of the requests that one turn of writing makes, as they leave the client."""
+    """What is under way of what one turn of writing does: its requests, as they leave the client, or what precedes them."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -35,9 +36,9 @@ class UnderWay:
         self.waited_in_vain = False
 
     def of(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """The method of a client, watched."""
+        """The same, watched."""
 
-        def watched(*arguments: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
             with self._changed:
                 self.n_begun += 1
                 self.n_now += 1
@@ -45,7 +46,7 @@ class UnderWay:
                 self._changed.notify_all()
             time.sleep(0.05)  # long enough for others to come
             try:
-                return method(*arguments)
+                return method(*arguments, **options)
             finally:
                 with self._changed:
                     self.n_now -= 1
@@ -103,6 +104,29 @@ def test_requests_leave_while_the_answers_of_all_that_may_be_under_way_are_store
     assert found + [world.person(person_id, "title")["title"] for person_id, _ in linked] == ["Edited"] * 16
 
 
+def test_the_next_requests_are_noted_as_sent_while_all_that_may_be_under_way_are(
+    make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(n_accounts=0, n_contacts=8, n_leads=0)
+    for person_id, _ in two_at_once(world):
+        world.edit_person(person_id, title="Edited")
+    under_way, marks = UnderWay(), UnderWay()
+    sent = DynamicsClient.write
+
+    def sent_when_others_are_noted(*arguments: Any) -> Any:
+        marks.wait_for(4)
+        return sent(*arguments)
+
+    monkeypatch.setattr(dynamics, "MOST_RECORDS", 2)
+    monkeypatch.setattr(DynamicsClient, "write", under_way.of(sent_when_others_are_noted))
+    monkeypatch.setattr("dynsync_pipeline.write_back.sending.mark_sent", marks.of(mark_sent))
+    world.sync()
+
+    assert marks.n_begun == 4
+    assert not marks.waited_in_vain
+    assert under_way.most == 2
+
+
 def test_what_is_read_back_counts_as_under_way(
     make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,3 +169,6 @@ def test_a_system_that_takes_nothing_gets_no_more_requests_than_were_under_way(
     world.sync()
 
     assert under_way.n_begun == 2
+    with SmallWarehouse(settings_from(world.environment).working_file) as warehouse, warehouse.reading() as connection:
+        planned = connection.execute("select count(*), count(sent_at) from reconcile.operations").fetchall()
+    assert planned == [(12, 0)]
