@@ -26,13 +26,13 @@ from dynsync_pipeline.requests.store import Request, RequestStore
 from dynsync_pipeline.requests.telling import LONGEST_GAP, End, Telling
 from dynsync_pipeline.settings import Settings
 from dynsync_pipeline.sql_files import run_steps
+from dynsync_pipeline.warehouse.canonical import canonical_in_marketo
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline.warehouse.erased import without_erased
 from dynsync_pipeline.warehouse.follow_map import move_base
 from dynsync_pipeline.warehouse.mirrors import (
     PersonColumns,
-    canonical_in_marketo,
     land_dynamics,
     land_people,
     take_in_dynamics,
@@ -192,7 +192,9 @@ class Serving:
         kinds = {**self._fields.company_fields, **self._columns.kinds}
         connection.register("read_people", people)
         is_read = f"where {quoted(UNREAD)} is null" if UNREAD in people.column_names else ""
-        values = "".join(f", {canonical_in_marketo(name, kind)} as {quoted(name)}" for name, kind in kinds.items())
+        values = "".join(
+            f", {canonical_in_marketo(name, kind, people)} as {quoted(name)}" for name, kind in kinds.items()
+        )
         connection.execute(
             f"create or replace temp table requesting_people as select id::bigint as person_id{values} from read_people {is_read}"
         )

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dynsync_pipeline.errors import AnswerUnreadable
-from dynsync_pipeline.model.field_map import OF_OPTIONS, FieldMap, FieldType
+from dynsync_pipeline.model.field_map import FieldMap, FieldType
 from dynsync_pipeline.model.own_fields import COMPANY_KEY, KEYLESS, OwnFields
 from dynsync_pipeline.model.records import TABLES, RecordType, Table, logical_name
+from dynsync_pipeline.warehouse.canonical import canonical, canonical_in_marketo, kind_in_marketo
 from dynsync_pipeline.warehouse.columns import dynamics_columns, quoted, zones_of_days
 from dynsync_pipeline.warehouse.connection import scalar
 from dynsync_pipeline.warehouse.edit_times import note_dynamics_edits
@@ -58,9 +59,7 @@ def land_dynamics(
     names = ", ".join(quoted(name) for name in columns)
     zones = zones_of_days(connection, table.record_type, columns)
     values = ", ".join(
-        f"canonical_day({quoted(name)}, {_literal(zones[name])})"
-        if name in zones
-        else f"canonical_{kind}({quoted(name)})"
+        f"canonical_day({quoted(name)}, {_literal(zones[name])})" if name in zones else canonical(name, kind, rows)
         for name, kind in columns.items()
     )
     if rows is not None and rows.num_rows:
@@ -152,11 +151,11 @@ def land_people(
             f"canonical_guid({quoted(columns.own.lead_id)})",
             f"canonical_guid({quoted(columns.own.contact_id)})",
             f"canonical_guid({quoted(columns.own.company)})",
-            f"canonical_boolean({quoted(columns.own.is_deleted)})",
-            f"canonical_text({quoted(columns.own.person_type)})",
-            f"canonical_datetime({quoted(columns.own.created_on)})",
-            *(f"canonical_datetime({quoted(name)})" for name in TIMES),
-            *(canonical_in_marketo(name, kind) for name, kind in kinds.items()),
+            canonical(columns.own.is_deleted, FieldType.BOOLEAN, people),
+            canonical(columns.own.person_type, FieldType.TEXT, people),
+            canonical(columns.own.created_on, FieldType.DATETIME, people),
+            *(canonical(name, FieldType.DATETIME, people) for name in TIMES),
+            *(canonical_in_marketo(name, kind, people) for name, kind in kinds.items()),
         )
     )
     insert = (
@@ -201,7 +200,7 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
     names = "".join(f", {quoted(name)}" for name in fields.company_fields)
     key = f"canonical_guid({quoted(COMPANY_KEY)})"
     is_keyless = f"starts_with({key}, '{KEYLESS}')"
-    values = [_held_by_company(name, kind, is_keyless) for name, kind in fields.company_fields.items()]
+    values = [_held_by_company(name, kind, is_keyless, companies) for name, kind in fields.company_fields.items()]
     connection.execute(
         f"insert into inbox.marketo_companies (landing, external_company_id{names}) "
         f"select {_next_landing(connection)}, {key}, {', '.join(values)} from landed_companies "
@@ -214,15 +213,15 @@ def land_companies(connection: duckdb.DuckDBPyConnection, fields: FieldMap, comp
         drop_erased(connection, ["inbox.marketo_companies"])
 
 
-def _held_by_company(name: str, kind: FieldType, is_keyless: str) -> str:
+def _held_by_company(name: str, kind: FieldType, is_keyless: str, companies: pa.Table) -> str:
     """The expression for a value of a company; *false*, which Marketo shows for what nobody set, is none without a key."""
-    value = canonical_in_marketo(name, kind)
+    value = canonical_in_marketo(name, kind, companies)
     is_checkbox = kind is FieldType.BOOLEAN
     return f"case when not {is_keyless} or {value} <> 'false' then {value} end" if is_checkbox else value
 
 
 def _note_empty_cells(connection: duckdb.DuckDBPyConnection, columns: PersonColumns, landing: int) -> None:
-    texts = [quoted(name) for name, kind in columns.kinds.items() if _in_marketo(kind) is FieldType.TEXT]
+    texts = [quoted(name) for name, kind in columns.kinds.items() if kind_in_marketo(kind) is FieldType.TEXT]
     if not texts:
         return
     is_empty = " or ".join(f"i.{name} is null" for name in texts)
@@ -264,15 +263,6 @@ def _csv(file: str, header: Sequence[str]) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def canonical_in_marketo(name: str, kind: FieldType) -> str:
-    """The expression for the canonical value of a field that Marketo sent as text (R45)."""
-    return f"canonical_{_in_marketo(kind)}({quoted(name)})"
-
-
-def _in_marketo(kind: FieldType) -> FieldType:
-    return FieldType.TEXT if kind in OF_OPTIONS else kind  # labels (R29, R33)
 
 
 def _next_landing(connection: duckdb.DuckDBPyConnection) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynsync_pipeline.extract.feed import Feed
+from dynsync_pipeline.model.field_map import FieldType
 from dynsync_pipeline.model.records import RecordType
+from dynsync_pipeline.warehouse.canonical import canonical as expression_of
 from dynsync_pipeline.warehouse.connection import Warehouse
 from dynsync_pipeline_tests.oracles.three_way_merge import normalised
 from dynsync_pipeline_tests.properties.effort import examples
@@ -128,6 +131,29 @@ def test_different_values_stay_different(warehouse: Warehouse, kind: str, values
 def test_text_that_is_no_value_of_its_type_is_never_nothing(warehouse: Warehouse, kind: str) -> None:
     for text in ("xl", "1,5", "2026-13-45", "maybe", "0x10"):
         assert canonical(warehouse, kind, [text]) == [text]
+
+
+@pytest.mark.parametrize("kind", FieldType)
+def test_rows_that_landed_become_canonical_as_each_of_their_values_would(warehouse: Warehouse, kind: FieldType) -> None:
+    """Whatever the other rows hold, and in however many pieces they came."""
+
+    @many
+    @given(pieces=st.lists(st.lists(VALUES[kind] | st.none(), max_size=3), max_size=3))
+    @example(pieces=[["a"], ["\r"]])
+    @example(pieces=[["a"], ["\0"]])
+    @example(pieces=[[""], [None]])
+    def holds(pieces: list[list[str | None]]) -> None:
+        values = [value for piece in pieces for value in piece]
+        column = pa.chunked_array([pa.array(piece, pa.string()) for piece in pieces], pa.string())
+        rows = pa.table({"it's": column})
+        with warehouse.reading() as connection:
+            connection.register("landed", rows)
+            expression = expression_of("it's", kind, rows)
+            found = connection.execute(f"select {expression} from landed").fetchall()
+            connection.unregister("landed")
+        assert sorted(map(repr, found)) == sorted(repr((value,)) for value in canonical(warehouse, kind, values))
+
+    holds()
 
 
 ROADS = [

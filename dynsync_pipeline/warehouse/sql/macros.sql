@@ -8,12 +8,14 @@
 -- R45: what a system sends becomes text that compares equal exactly when the values are equal. What is no value of its type
 -- stays the text that it is, so that the other system, or a report, can say so; it never becomes nothing.
 -- A line ends alike on every road, and a file of Marketo holds NUL bytes that JSON does not.
+-- What is twice in a macro is planned twice, and `nullif` makes two of what it is given.
 create or replace temp macro canonical_text(value) as
-    nullif(
-        case when contains(value, chr(13)) or contains(value, chr(0))
-            then regexp_replace(replace(value, chr(0), ''), '\r+\n|\r', chr(10), 'g') else value end,
-        ''
-    );
+    case when contains(value, e'\r') or contains(value, chr(0))
+        then nullif(regexp_replace(replace(value, chr(0), ''), '\r+\n|\r', e'\n', 'g'), '')
+        when value <> '' then value end;
+
+-- A text without either (`warehouse/canonical.py`).
+create or replace temp macro canonical_plain_text(value) as nullif(value, '');
 
 create or replace temp macro canonical_integer(value) as
     case when regexp_full_match(value, '[+-]?[0-9]+([.]0+)?') then coalesce(try_cast(value as hugeint)::varchar, value)
@@ -128,7 +130,7 @@ create or replace temp macro labels_in_order(text, known) as
             '; '
          ) end;
 
-create or replace temp macro canonical_guid(value) as nullif(lower(value), '');
+create or replace temp macro canonical_guid(value) as lower(nullif(value, ''));
 
 -- R45: a column's own places are all it can hold; what Marketo holds finer is no difference. Half a unit goes away from zero.
 -- (DuckDB's round wants a constant.)
