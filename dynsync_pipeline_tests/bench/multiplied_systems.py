@@ -31,7 +31,7 @@ def multiply_systems(world: HttpWorld, n_copies: int) -> None:
         for table in ("account", "contact"):
             ids = {f"{table}id": _other_id(f"{table}id"), "versionnumber": f"versionnumber + n * {dataverse.version}"}
             varied = {"parentcustomerid": _other_id("parentcustomerid")} | {name: _other_text(name) for name in columns}
-            _multiply(db, table, f"{table}id", n_copies, ids | (varied if table == "contact" else {}))
+            _multiply(db, table, n_copies, ids | (varied if table == "contact" else {}), key=f"{table}id")
         dataverse.version *= n_copies
     dataverse.checkpoint()
     world.control("marketo", "behaviour", {"export_bytes_per_day": EXPORT_BYTES})
@@ -45,12 +45,17 @@ def multiply_systems(world: HttpWorld, n_copies: int) -> None:
             "dynamicsContactId": _other_id("dynamicsContactId"),
             **dict.fromkeys(("createdAt", "updatedAt", "_changed_at"), moment),
         }
-        _multiply(db, "companies", "id", n_copies, company)
-        _multiply(db, "people", "id", n_copies, person | {name: _other_text(name) for name in names})
+        _multiply(db, "companies", n_copies, company)
+        _multiply(db, "people", n_copies, person | {name: _other_text(name) for name in names})
 
 
-def _multiply(db: sqlite3.Connection, table: str, key: str, n_copies: int, changed: Mapping[str, str]) -> None:
-    """Replace each row by its copies, numbered `n` from 0 on, in the order of the key; indexes are made anew afterwards."""
+def _multiply(
+    db: sqlite3.Connection, table: str, n_copies: int, changed: Mapping[str, str], *, key: str | None = None
+) -> None:
+    """Replace each row by its copies, numbered `n` from 0 on; indexes are made anew afterwards.
+
+    In the order of `key`, by which the table is clustered; without one the copies are in the order of their ids anyway.
+    """
     columns = [row[1] for row in db.execute(f'pragma table_info("{table}")')]
     indexes = db.execute(
         "select name, sql from sqlite_master where type = 'index' and tbl_name = ? and sql is not null", (table,)
@@ -63,7 +68,7 @@ def _multiply(db: sqlite3.Connection, table: str, key: str, n_copies: int, chang
         f'insert into "{table}" ({", ".join(map(_quoted, columns))}) '
         "with recursive copies(n) as (select 0 union all select n + 1 from copies where n + 1 < ?) "
         f"select {', '.join(changed.get(name, _quoted(name)) for name in columns)} from copies cross join few "
-        f"order by {changed[key]}",
+        + (f"order by {changed[key]}" if key else ""),
         (n_copies,),
     )
     db.execute("drop table temp.few")
