@@ -59,20 +59,14 @@ def in_groups(pages: Iterator[ChangesPage], n_most: int = PAGES_A_COMMIT) -> Ite
 
 def landings(pages: Sequence[ChangesPage]) -> Iterator[tuple[pa.Table | None, Sequence[str]]]:
     """The rows of several pages together, and the deletions that follow them: where a page has some, no later page's rows are
-    before them, nor where it tells a record again. Rows that land together are in no order.
+    before them.
 
     A statement over 35 columns costs as much to plan as 5,000 rows cost to run.
     """
     rows: list[pa.Table] = []
-    held: set[str] = set()
     for page in pages:
         if page.rows is not None:
-            ids = page.rows["id"].to_pylist()
-            if not held.isdisjoint(ids):
-                yield all_rows(rows), ()
-                rows, held = [], set()
             rows.append(page.rows)
-            held.update(ids)
         if page.deleted_ids or (rows and page is pages[-1]):
             yield all_rows(rows) if rows else None, page.deleted_ids
-            rows, held = [], set()
+            rows = []

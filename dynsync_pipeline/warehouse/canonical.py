@@ -39,6 +39,8 @@ def kind_in_marketo(kind: FieldType) -> FieldType:
 
 
 def _holds_any(column: pa.ChunkedArray) -> bool:
-    """Whether a value may have one of `_TO_GO`; a part of a longer column may have those of the rest."""
+    """Whether a value may have one of `_TO_GO`: a part of a longer column has what the rest has, and only plain strings are
+    looked at.
+    """
     buffers = (buffer for chunk in column.chunks for buffer in chunk.buffers()[2:] if buffer is not None)
-    return any(character in text for text in map(bytes, buffers) for character in _TO_GO)
+    return column.type != "string" or any(character in text for text in map(bytes, buffers) for character in _TO_GO)

@@ -139,24 +139,24 @@ class Turn:
 
         `is_part`: other parts of the same operation may have been applied, so that it stands as sent whatever comes.
         """
-        # Before there is a place, or a system that has one free would wait for our disk.
-        mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
-        error, is_of_content = None, False
         with self._places:
-            if is_part or not self._takes_no_more(way):
-                try:
-                    answers = way.send(writes)
-                except ApiError as failed:
-                    error = failed
-                    if len(writes) == 1 and not _proves_nothing_applied(failed):
-                        error = failed.told_of(
-                            record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request"
-                        )
-                    is_of_content = self._judge(way, writes, error)  # before another has this place
-                else:
-                    self._n_failures = 0
-                    return answers
-        if error is not None and not _proves_nothing_applied(error):
+            if not is_part and self._takes_no_more(way):
+                return None
+            # Not while it waits: after a cut whatever is marked counts as having left, and edits from then on as later ones.
+            mark_sent(self._warehouse, writes, self._clock(), is_part=is_part)
+            try:
+                answers = way.send(writes)
+            except ApiError as failed:
+                error = failed
+                if len(writes) == 1 and not _proves_nothing_applied(failed):
+                    error = failed.told_of(
+                        record=f"{writes[0].record_type} {writes[0].dynamics_id}, alone in its request"
+                    )
+                is_of_content = self._judge(way, writes, error)  # before another has this place
+            else:
+                self._n_failures = 0
+                return answers
+        if not _proves_nothing_applied(error):
             note_failure(self._warehouse, writes, error)
         elif not is_part:
             mark_unsent(self._warehouse, writes)

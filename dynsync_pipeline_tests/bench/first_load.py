@@ -24,14 +24,18 @@ def main(sizes: list[int], memory_mb: int | None, n_unequal: int) -> None:
     """Measure each size in a world of its own."""
     for size in sizes:
         n_copies = ceil(size / MOST_SEEDED)
-        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), size // n_copies, n_unequal) as world:
+        n_seeded = size // n_copies
+        with tempfile.TemporaryDirectory() as folder, equal_world(Path(folder), n_seeded, n_unequal) as world:
             if n_copies > 1:
                 multiply_systems(world, n_copies)
             if memory_mb:
                 world.environment["DYNSYNC_MEMORY_MB"] = str(memory_mb)
             for name in ("first load", "the cycle after it"):
                 seconds, memory = command(world)
-                print(f"{size:10,} contacts, {name:20} {seconds:8.1f} s  {memory:6,.0f} MB  {told(world)}", flush=True)
+                print(
+                    f"{n_seeded * n_copies:10,} contacts, {name:20} {seconds:8.1f} s  {memory:6,.0f} MB  {told(world)}",
+                    flush=True,
+                )
 
 
 def told(world: HttpWorld) -> str:

@@ -1,7 +1,7 @@
 """Emulators in which each record stands many times, under other ids and with other texts: as many as nobody wants to seed.
 
-Equal on both sides stays equal. The copies of a person were made at other times, spread over `DAYS`, as people are that came
-over years: Marketo's bulk exports are divided by them. All are read in one day, which Marketo would not let anybody do.
+Equal on both sides stays equal. The copies of a person were made earlier, on `DAYS` days, as people are that came over a year:
+Marketo's bulk exports are divided by them. All are read in one day, which Marketo would not let anybody do.
 Not here: what is measured (`first_load.py`).
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from dynsync_pipeline_tests.bench.equal_sides import CREATED_AT, FIELDS
 from dynsync_pipeline_tests.bench.whole_commands import texts
 from dynsync_pipeline_tests.worlds.http import HttpWorld
 
-DAYS = 300  # from the day of `equal_sides.CREATED_AT` on
+DAYS = 300  # until `equal_sides.CREATED_AT`
 EXPORT_BYTES = 1_000_000_000_000  # a day, where Marketo allows 500 MB, a million people
 
 
@@ -34,11 +35,13 @@ def multiply_systems(world: HttpWorld, n_copies: int) -> None:
             _multiply(db, table, n_copies, ids | (varied if table == "contact" else {}), key=f"{table}id")
         dataverse.version *= n_copies
     dataverse.checkpoint()
+    oldest = datetime.fromisoformat(CREATED_AT).date() - timedelta(days=DAYS)
+    world.environment["DYNSYNC_MARKETO_OLDEST_PERSON"] = oldest.isoformat()
     world.control("marketo", "behaviour", {"export_bytes_per_day": EXPORT_BYTES})
     with marketo.transaction() as db:
         n_rows = {table: _largest_id(db, table) for table in ("people", "companies")}
         company = {"id": f"id + n * {n_rows['companies']}", "externalCompanyId": _other_id("externalCompanyId")}
-        moment = f"strftime('%Y-%m-%dT%H:%M:%SZ', '{CREATED_AT}', '+' || (n * {DAYS} / {n_copies}) || ' days')"
+        moment = f"strftime('%Y-%m-%dT%H:%M:%SZ', '{CREATED_AT}', '-' || (n * {DAYS} / {n_copies}) || ' days')"
         person = {
             "id": f"id + n * {n_rows['people']}",
             "contactCompany": f"contactCompany + n * {n_rows['companies']}",

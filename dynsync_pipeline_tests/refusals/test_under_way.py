@@ -19,8 +19,7 @@ from dynsync_pipeline.write_back import dynamics, marketo
 from dynsync_pipeline.write_back.receipts import mark_sent, mark_unsent
 from dynsync_pipeline.write_back.sending import Turn
 from dynsync_pipeline_tests.properties.effort import story
-from dynsync_pipeline_tests.worlds.cuts import SmallWarehouse
-from dynsync_pipeline_tests.worlds.http import HttpWorld, settings_from
+from dynsync_pipeline_tests.worlds.http import HttpWorld
 
 pytestmark = story
 
@@ -104,27 +103,29 @@ def test_requests_leave_while_the_answers_of_all_that_may_be_under_way_are_store
     assert found + [world.person(person_id, "title")["title"] for person_id, _ in linked] == ["Edited"] * 16
 
 
-def test_the_next_requests_are_noted_as_sent_while_all_that_may_be_under_way_are(
+def test_nothing_is_marked_as_sent_while_it_waits_for_others_to_be_answered(
     make_world: Callable[..., HttpWorld], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a cut it would count as applied where somebody happened to enter one of its values."""
     world = make_world(n_accounts=0, n_contacts=8, n_leads=0)
     for person_id, _ in two_at_once(world):
         world.edit_person(person_id, title="Edited")
     under_way, marks = UnderWay(), UnderWay()
-    sent = DynamicsClient.write
+    sent, n_marked = DynamicsClient.write, []
 
-    def sent_when_others_are_noted(*arguments: Any) -> Any:
-        marks.wait_for(4)
+    def sent_late(*arguments: Any) -> Any:
+        if not n_marked:
+            time.sleep(0.5)  # long enough for those who wait to do what they may
+            n_marked.append(marks.n_begun)
         return sent(*arguments)
 
     monkeypatch.setattr(dynamics, "MOST_RECORDS", 2)
-    monkeypatch.setattr(DynamicsClient, "write", under_way.of(sent_when_others_are_noted))
+    monkeypatch.setattr(DynamicsClient, "write", under_way.of(sent_late))
     monkeypatch.setattr("dynsync_pipeline.write_back.sending.mark_sent", marks.of(mark_sent))
     world.sync()
 
-    assert marks.n_begun == 4
-    assert not marks.waited_in_vain
-    assert under_way.most == 2
+    assert n_marked[0] <= 2
+    assert (marks.n_begun, under_way.n_begun) == (4, 4)
 
 
 def test_what_is_read_back_counts_as_under_way(
@@ -169,6 +170,3 @@ def test_a_system_that_takes_nothing_gets_no_more_requests_than_were_under_way(
     world.sync()
 
     assert under_way.n_begun == 2
-    with SmallWarehouse(settings_from(world.environment).working_file) as warehouse, warehouse.reading() as connection:
-        planned = connection.execute("select count(*), count(sent_at) from reconcile.operations").fetchall()
-    assert planned == [(12, 0)]
