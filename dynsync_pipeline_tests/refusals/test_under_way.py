@@ -111,7 +111,8 @@ def test_nothing_is_marked_as_sent_while_it_waits_for_others_to_be_answered(
     for person_id, _ in two_at_once(world):
         world.edit_person(person_id, title="Edited")
     under_way, marks = UnderWay(), UnderWay()
-    sent, n_marked = DynamicsClient.write, []
+    sent = DynamicsClient.write
+    n_marked: list[int] = []
 
     def sent_late(*arguments: Any) -> Any:
         if not n_marked:
