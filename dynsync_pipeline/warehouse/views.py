@@ -75,15 +75,17 @@ _FETCHED: Sources = {_LINKS: "query_table(links)", **{name: f"of_{name.split('.'
 
 def _fetching(*tables: str) -> str:
     """Before a select over `_FETCHED`: fetch the rows of these tables. Materialized, or DuckDB would join before it fetches."""
-    fetched = (
-        rows_of(table, _KEYS[table], f"select {_key_of_link(table)} from query_table(links)") for table in tables
-    )
+    fetched = (rows_of(table, _KEYS[table], _keys_of_links(table)) for table in tables)
     rows = (f"{_FETCHED[table]} as materialized ({rows})" for table, rows in zip(tables, fetched, strict=True))
     return f"with {', '.join(rows)}\n"
 
 
-def _key_of_link(table: str) -> str:
-    return "person_id" if _KEYS[table] == "person_id" else "dynamics_id"
+def _keys_of_links(table: str) -> str:
+    """What to look for in a table: of a record only where it is of that table's type."""
+    if _KEYS[table] == "person_id":
+        return "select person_id from query_table(links)"
+    (record_type,) = (name for name, each in TABLES.items() if each.mirror == table)
+    return f"select dynamics_id from query_table(links) where record_type = '{record_type}'"
 
 
 def views_of(fields: FieldMap, places: Places) -> dict[str, str]:

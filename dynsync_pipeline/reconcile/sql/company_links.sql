@@ -39,7 +39,7 @@ other_people as (
 records as (
     from looked_at_records
     union all
-    from person_records_of('other_people') semi join other_people using (record_type, dynamics_id)
+    from person_records_of('other_people')
 ),
 leads as (
     from state.dynamics_records where record_type = 'lead' and dynamics_id in (select dynamics_id from people)

@@ -36,17 +36,22 @@ create temp table near_links as
 from links_of('looked_at');
 
 create temp table looked_at_records as
-from person_records_of('near_links') semi join near_links using (record_type, dynamics_id);
+from person_records_of('near_links');
 
 create temp table doubled as
 with around as (
-    from near_links
-    union
-    from links_to('near_links') semi join near_links using (record_type, dynamics_id)
+    from links_to('near_links')
+),
+shared as (
+    select record_type, dynamics_id from around group by all having count(*) > 1
+),
+shared_near as (
+    select record_type, dynamics_id from near_links semi join shared using (record_type, dynamics_id)
 )
-select person_id, record_type, dynamics_id
-from around
-qualify count(*) over (partition by person_id) > 1 or count(*) over (partition by record_type, dynamics_id) > 1;
+from near_links
+where person_id in (select person_id from near_links group by person_id having count(*) > 1)
+union
+from around semi join shared_near using (record_type, dynamics_id);
 
 create temp table compared_links as
 select l.person_id, l.record_type, l.dynamics_id

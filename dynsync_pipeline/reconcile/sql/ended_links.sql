@@ -162,8 +162,7 @@ with open_errors as (
 )
 select record_type, dynamics_id from ended_links
 union
-select record_type, dynamics_id from person_records_of('open_errors') semi join open_errors using (record_type, dynamics_id)
-where is_deleted;
+select record_type, dynamics_id from person_records_of('open_errors') where is_deleted;
 
 -- Of what is gone, no error is left to mend, but for a flag that does not stay on its person.
 update ledger.sync_errors e

@@ -7,6 +7,7 @@
 -- reads    found_links, compared_links, state.dynamics_records, state.marketo_values, state.old_labels, state.unseen_edits,
 --          state.undoing, state.outdated_bases, state.restored, reconcile.fields
 -- makes    met_links: one row per link found in this plan and compared in it, of which only equality is to be decided
+--          met_hashes: two rows per such link, with a hash of what its record and its person hold
 --          agreed_links: one row per such link whose record and person hold equal values in every field
 --          unlike_meetings: one row per such link of which some values are not equal
 --          met_values: one row per these, the values that record and person both hold, and which of its fields are unequal
@@ -21,21 +22,20 @@ anti join state.undoing using (person_id)
 anti join state.outdated_bases using (person_id)
 where not exists (from state.restored where reread_at is null);
 
--- By a hash of each side, of which a million take little room: two sides beside each other take ten times as much.
-create temp table agreed_links as
+-- By a hash of each side, of which a million take little room: two sides beside each other take ten times as much. Each in a
+-- statement of its own, for joins of everybody in one do not spill enough.
+create temp table met_hashes as
 with records as (
     select m.person_id, r.* from met_links m join dynamics_records_of('met_links') r using (record_type, dynamics_id)
-),
-hashes as (
-    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from records
-    union all
-    select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_values_of('met_links')
 )
-select person_id, any_value(record_type) as record_type, any_value(dynamics_id) as dynamics_id
-from hashes
-join met_links using (person_id)
-group by person_id
-having count(distinct h) = 1;
+select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) as h from records;
+
+insert into met_hashes (person_id, h)
+select person_id, hash(*columns(* exclude (person_id, record_type, dynamics_id))) from marketo_values_of('met_links');
+
+create temp table agreed_links as
+from met_links
+where person_id in (select person_id from met_hashes group by person_id having min(h) = max(h));
 
 create temp table unlike_meetings as
 from met_links anti join agreed_links using (person_id);

@@ -12,7 +12,6 @@ with records as (
 )
 select record_type, dynamics_id, is_deleted, sync_filter
 from sync_filters_of('records')
-semi join records using (record_type, dynamics_id)
 where record_type not in (select record_type from state.lost_filters where not is_given_up);
 
 create temp table filter_turns as
